@@ -1,0 +1,60 @@
+"""Push: slide the named block onto the named pad. Two blocks and two pads, so both names must be read."""
+
+import numpy as np
+
+from envs.rewards import tolerance
+from envs.stage import COLOURS, STEP, Stage, scatter
+
+BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
+RADIUS = 0.03  # a block is on a pad when their centres are this near, metres
+BEHIND = 0.05  # where the oracle goes down: this far behind the block, metres
+LOW, HIGH = 0.02, 0.075  # the oracle's tool height when it pushes, and when it passes over blocks, metres
+
+
+class Push(Stage):
+    """Success: the named block's centre is within 3 cm of the named pad's centre."""
+
+    source = "push.xml"
+
+    def arrange(self, rng: np.random.Generator) -> None:
+        while True:  # a task must be work, but not a journey: 9 to 18 cm from block to pad
+            points = scatter(rng, 4, 0.09, (0.22, -0.15), (0.40, 0.15))
+            if 0.09 <= np.linalg.norm(points[0] - points[2]) <= 0.18:
+                break
+        block, pad = rng.permutation(2), rng.permutation(2)
+        for bodies, order, places in ((BLOCKS, block, points[:2]), (PADS, pad, points[2:])):
+            for body, xy, colour in zip(np.array(bodies)[order], places, rng.permutation(list(COLOURS)), strict=False):
+                self.place(body, xy)
+                self.paint(body, str(colour))
+        self._block, self._pad = BLOCKS[block[0]], PADS[pad[0]]
+        self.instruction = self._sentence(self._block, self._pad)
+
+    def _sentence(self, block: str, pad: str) -> str:
+        return f"push the {self.colours[block]} block onto the {self.colours[pad]} pad"
+
+    def gap(self, block: str, pad: str) -> float:
+        """Return the horizontal distance between a block and a pad, metres."""
+        return float(np.linalg.norm((self.position(block) - self.position(pad))[:2]))
+
+    def achieved(self) -> list[str]:
+        return [self._sentence(block, pad) for block in BLOCKS for pad in PADS if self.gap(block, pad) <= RADIUS]
+
+    def reward(self) -> float:
+        near = np.linalg.norm(self.tool() - self.position(self._block))
+        on_pad = tolerance(self.gap(self._block, self._pad), (0, RADIUS), margin=0.2)
+        return 0.8 * on_pad + 0.2 * (1.0 if on_pad == 1.0 else tolerance(float(near), (0, BEHIND), margin=0.2))
+
+    def oracle(self) -> np.ndarray:
+        tool, block, pad = self.tool(), self.position(self._block), self.position(self._pad)
+        way = (pad - block)[:2] / max(np.linalg.norm((pad - block)[:2]), 1e-6)
+        offset = (tool - block)[:2]
+        aside = abs(offset[0] * way[1] - offset[1] * way[0])
+        behind = block[:2] - BEHIND * way
+        if offset @ way < -0.02 and aside < 0.012 and tool[2] < 0.04:  # behind the block and down: push along the line
+            push = block[:2] - way * 0.02 if np.linalg.norm(offset) > 0.04 else tool[:2] + way * STEP * 0.8
+            return self.towards(np.array([*(push - 0.9 * (offset - (offset @ way) * way)), LOW]))
+        if np.linalg.norm(tool[:2] - behind) < 0.012:  # above the place behind the block: go down
+            return self.towards(np.array([*behind, LOW]))
+        height = HIGH if tool[2] > HIGH - 0.02 else tool[2] + STEP
+        goal = behind if tool[2] > HIGH - 0.025 else tool[:2]  # rise before passing over
+        return self.towards(np.array([*goal, height]))

@@ -1,0 +1,84 @@
+"""Cameras: which GL backend draws, and how to draw fast in software.
+
+Shadows and multisampling cost a software renderer 6 to 30 times its speed and change a frame by a few grey levels on
+average, so they are off unless a film is made (`pretty`).
+"""
+
+import os
+import sys
+from typing import Any
+
+if sys.platform == "linux" and not os.environ.get("MUJOCO_GL") and not os.environ.get("DISPLAY"):
+    os.environ["MUJOCO_GL"] = "egl"  # MuJoCo's own default, glfw, can hang for minutes on a machine without a screen
+
+import mujoco as _mujoco
+import numpy as np
+
+mujoco: Any = _mujoco  # its stubs lack most of what is used here
+
+MISSING = (
+    "No frame can be drawn with MUJOCO_GL={backend}: {why}. On Debian or Ubuntu run: apt-get install -y libegl1 libgl1-mesa-dri "
+    "libgl1, then set MUJOCO_GL=egl."
+)
+
+
+class Camera:
+    """Draws frames of models that came from one XML file; every copy of a task shares one GL context.
+
+    Args:
+        model: the model whose geometry is uploaded; later models must differ in poses and colours only.
+        size: height and width of a frame, in pixels.
+        pretty: shadows and 4x multisampling on, for films.
+    """
+
+    def __init__(self, model: Any, size: tuple[int, int], pretty: bool = False) -> None:
+        height, width = size
+        shadows, samples = model.vis.quality.shadowsize, model.vis.quality.offsamples
+        if not pretty:  # both are read when the context is made, never later
+            model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
+        model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 64), max(height, 64)
+        try:
+            self._gl = mujoco.GLContext(width, height)
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        except Exception as error:  # each backend raises a type of its own
+            raise ValueError(MISSING.format(backend=os.environ.get("MUJOCO_GL", "(unset)"), why=error)) from error
+        model.vis.quality.shadowsize, model.vis.quality.offsamples = shadows, samples
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = pretty
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = pretty
+        self._option, self._perturb, self._view = mujoco.MjvOption(), mujoco.MjvPerturb(), mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._pixels = np.empty((height, width, 3), np.uint8)
+
+    def draw(self, model: Any, data: Any, camera: str) -> np.ndarray:
+        """Return a fresh uint8[h, w, 3] frame of the named camera, RGB, first row on top."""
+        self._gl.make_current()
+        self._view.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(model, data, self._option, self._perturb, self._view, everything, self._scene)
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
+        return self._pixels[::-1].copy()  # OpenGL counts rows from below
+
+
+_CAMERAS: dict[tuple[str, tuple[int, int], bool], Camera] = {}
+
+
+def camera(source: str, model: Any, size: tuple[int, int], pretty: bool = False) -> Camera:
+    """Return this process's camera for models made from `source` (any name that stands for one geometry)."""
+    key = (source, size, pretty)
+    if key not in _CAMERAS:
+        _CAMERAS[key] = Camera(model, size, pretty)
+    return _CAMERAS[key]
+
+
+def renderer_name() -> str:
+    """Return the GL renderer's own name, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'; empty before the first camera."""
+    if not _CAMERAS:
+        return ""
+    from OpenGL import GL
+
+    return (GL.glGetString(GL.GL_RENDERER) or b"").decode()
