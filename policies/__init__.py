@@ -1,0 +1,46 @@
+"""The performer: policies that act from camera frames and an instruction."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from policies.vlm import Vlm
+
+
+class PolicyConfig(BaseModel):
+    """Which model acts, and how it turns frames into actions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "nano"
+    """`nano` (embedded), a hub id, or a local folder."""
+    codec: Literal["bins", "digits"] = "bins"
+    """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
+    num_bins: int = Field(default=33, ge=2)
+    """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
+    chunk: int = Field(default=4, ge=1)
+    """H, actions per decision; more is faster and blinder."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of sampling in practice; the exam is greedy."""
+    train: Literal["text", "all", "lora"] = "text"
+    """What learns: the text model, everything, or LoRA adapters on the text model."""
+    lora_rank: int = Field(default=16, ge=1)
+    """r of LoRA; alpha is twice as much."""
+    rows: int = Field(default=32, ge=1)
+    """Rows of every batch when acting."""
+    attention: Literal["eager", "sdpa"] = "eager"
+    """Attention kernel; `eager` is the faster one for the embedded model on a CPU."""
+    vision_precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the vision tower; bfloat16 is twice as fast on CPUs that have it."""
+    device: str = "cpu"
+    """A torch device: cpu, cuda, cuda:1."""
+    trust_remote_code: bool = False
+    """Run Python that comes with a model from the hub. Off unless you trust its author."""
+
+
+def load(config: PolicyConfig, low: Any, high: Any) -> "Vlm":
+    """Return the model that `config` names, for actions in the box [low, high]; imports torch."""
+    from policies.vlm import Vlm
+
+    return Vlm(config, low, high)

@@ -1,0 +1,104 @@
+"""Actions as tokens, both ways. Every reply that the codec allows parses, and every action id decodes and encodes to itself.
+
+`bins` gives each action dimension one special token out of N (uniform bins over the action box). `digits` writes the bin as a
+number of fixed width in plain text, so it suits any off-the-shelf model (VLA-0, arXiv 2510.13054).
+"""
+
+from typing import Any
+
+import numpy as np
+
+DIGITS = 2  # width of a number in plain text: 100 bins
+
+
+class Codec:
+    """Translates between float32[H, A] actions and int64[L] tokens, L = H x A x K, K = tokens of one number.
+
+    Args:
+        numerals_NK: int64[N, K], the tokens of each of the N bins; all of one length.
+        low, high: float[A], finite bounds of an action.
+        chunk: H, actions in a reply.
+    """
+
+    def __init__(self, numerals_NK: np.ndarray, low: np.ndarray, high: np.ndarray, chunk: int) -> None:
+        assert len(np.unique(numerals_NK, axis=0)) == len(numerals_NK), "two bins share their tokens"
+        self.numerals_NK = numerals_NK.astype(np.int64)
+        self.low, self.high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        self.chunk, self.num_bins, self.width = chunk, *numerals_NK.shape
+        self.length = chunk * len(self.low) * self.width
+        self.vocabulary_U = np.unique(self.numerals_NK)
+        """int64[U], ascending: the only token ids that a reply may hold."""
+        self._columns_NK = np.searchsorted(self.vocabulary_U, self.numerals_NK)
+        self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
+
+    def encode(self, actions_HA: np.ndarray) -> np.ndarray:
+        """Return the int64[L] tokens whose bins lie nearest to the actions; actions outside the box are clipped."""
+        share = (np.asarray(actions_HA, np.float64) - self.low) / (self.high - self.low)
+        bins = np.rint(np.clip(share, 0, 1) * (self.num_bins - 1)).astype(np.int64)
+        return self.numerals_NK[bins.reshape(-1)].reshape(-1)
+
+    def decode(self, tokens_L: np.ndarray) -> np.ndarray:
+        """Return the float32[H, A] actions of a reply.
+
+        Raises:
+            ValueError: the tokens are not a reply of this codec.
+        """
+        try:
+            bins = [self._bins[tuple(row)] for row in np.asarray(tokens_L).reshape(-1, self.width).tolist()]
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"These {len(tokens_L)} tokens are no action reply of {self.length} tokens.") from error
+        share = np.asarray(bins, np.float64).reshape(self.chunk, len(self.low)) / (self.num_bins - 1)
+        return (self.low + share * (self.high - self.low)).astype(np.float32)
+
+    def columns(self, tokens: np.ndarray) -> np.ndarray:
+        """Return each token's place in `vocabulary_U`; same shape as `tokens`."""
+        return np.searchsorted(self.vocabulary_U, tokens)
+
+    def allowed(self, written_BJ: np.ndarray) -> np.ndarray:
+        """Return bool[B, U]: which tokens may follow the first J tokens of each reply."""
+        begun = written_BJ.shape[1] % self.width
+        number_B1J = written_BJ[:, None, written_BJ.shape[1] - begun :]
+        possible_BN = (self.numerals_NK[None, :, :begun] == number_B1J).all(-1)
+        allowed_BU = np.zeros((len(written_BJ), len(self.vocabulary_U)), bool)
+        rows, bins = np.nonzero(possible_BN)
+        allowed_BU[rows, self._columns_NK[bins, begun]] = True
+        return allowed_BU
+
+    def masks(self, tokens_BL: np.ndarray) -> np.ndarray | None:
+        """Return bool[B, L, U]: what was allowed at each token of whole replies; None where that is always everything."""
+        if self.width == 1:
+            return None
+        return np.stack([self.allowed(tokens_BL[:, :j]) for j in range(tokens_BL.shape[1])], axis=1)
+
+
+def bins(tokenizer: Any, num_bins: int) -> np.ndarray:
+    """Return int64[num_bins, 1]: number tokens `<n0>` .. of the tokenizer, spread evenly over those it has.
+
+    Raises:
+        ValueError: the tokenizer has too few number tokens.
+    """
+    have = 0
+    while f"<n{have}>" in tokenizer.get_vocab():
+        have += 1
+    if have < num_bins:
+        raise ValueError(f"policy.codec 'bins' needs {num_bins} number tokens and the tokenizer has {have}; use 'digits' for this model.")
+    chosen = np.rint(np.linspace(0, have - 1, num_bins)).astype(int)
+    return np.array([[tokenizer.convert_tokens_to_ids(f"<n{i}>")] for i in chosen])
+
+
+def digits(tokenizer: Any) -> np.ndarray:
+    """Return int64[100, K]: the tokens of ' 00' .. ' 99', verified to stay themselves when written in a row.
+
+    Raises:
+        ValueError: the tokenizer splits these numbers into different lengths, or merges neighbours.
+    """
+    words = [f" {i:0{DIGITS}d}" for i in range(10**DIGITS)]
+    # A tokenizer may treat the beginning of a text specially, so numbers are read off behind another number.
+    lead = tokenizer.encode(" 00", add_special_tokens=False)
+    rows = [tokenizer.encode(" 00" + word, add_special_tokens=False)[len(lead) :] for word in words]
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise ValueError("policy.codec 'digits' needs a tokenizer that writes all of ' 00' .. ' 99' in one length; this one does not.")
+    joined = tokenizer.encode("".join(words), add_special_tokens=False)
+    if joined[len(lead) :] != [token for row in rows[1:] for token in row]:
+        raise ValueError("policy.codec 'digits' needs numbers that keep their tokens when written in a row; this tokenizer merges them.")
+    return np.array(rows)

@@ -1,0 +1,57 @@
+"""A processor for every family, also where torchvision is not installed.
+
+The Qwen-VL processors refuse to load without torchvision because of their video half. Frames need only the other half: tokenizer, image
+processor and chat template, put together here.
+"""
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+
+def load(source: str, **kwargs: Any) -> Any:
+    """Return the model's own processor, or, where that wants torchvision for videos, its image half.
+
+    Args:
+        source: hub id or folder.
+        kwargs: for `from_pretrained`.
+
+    Raises:
+        OSError, ValueError: there is no processor.
+    """
+    try:
+        return AutoProcessor.from_pretrained(source, **kwargs)
+    except (ImportError, AttributeError):  # what transformers 5 raises where torchvision is missing
+        return ImageHalf(source, **kwargs)
+
+
+class ImageHalf:
+    """Tokenizer + image processor of a family that counts image tokens by grid (Qwen2-VL and its successors)."""
+
+    def __init__(self, source: str, **kwargs: Any) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(source, **kwargs)
+        self.image_processor: Any = AutoImageProcessor.from_pretrained(source, **kwargs)
+        self._image_id = AutoConfig.from_pretrained(source, **kwargs).image_token_id
+        self._image = self.tokenizer.convert_ids_to_tokens(self._image_id)
+
+    def apply_chat_template(self, messages: list[dict], **kwargs: Any) -> str:
+        """Return the chat as text, with one image token an image."""
+        return self.tokenizer.apply_chat_template(messages, **kwargs)
+
+    def __call__(self, text: list[str], images: list[Any], return_tensors: str = "pt") -> Any:
+        """Return input_ids, attention_mask, mm_token_type_ids and the image inputs for prompts of one length."""
+        made = self.image_processor(images=images, return_tensors=return_tensors)
+        counts = iter((made["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist())
+        expanded = []
+        for each in text:
+            pieces = each.split(self._image)
+            expanded.append("".join(piece + self._image * next(counts) for piece in pieces[:-1]) + pieces[-1])
+        made.update(self.tokenizer(expanded, return_tensors=return_tensors))
+        made["mm_token_type_ids"] = (made["input_ids"] == self._image_id).to(torch.long)
+        return made
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write both halves."""
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)

@@ -1,0 +1,271 @@
+"""A Hugging Face image-text-to-text model as a policy: it acts, answers and learns through one path for every family.
+
+Shape suffixes: B batch, L tokens of a reply, P tokens of a prompt, U tokens of the action vocabulary, V vocabulary, N image tokens
+of a prompt, D width of the text model.
+
+Nothing is ever padded along the sequence: prompts of one length are batched together. Batches are filled up to `rows`, because
+a matrix product may round differently for another number of rows, and a decision must not depend on its neighbours.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+from policies import PolicyConfig, codec, processor
+from policies.policy import Decision, Situation
+
+NANO = Path(__file__).parent / "nano"
+LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+class Vlm:
+    """Policy, Speaker and Learner in one.
+
+    Args:
+        config: which model and how.
+        low, high: float[A], finite bounds of the environment's actions.
+    """
+
+    def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray) -> None:
+        self.config, self.chunk = config, config.chunk
+        source = str(NANO) if config.model == "nano" else config.model
+        kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+        try:
+            self.processor: Any = processor.load(source, **kwargs)
+            model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=config.attention, dtype=torch.float32, **kwargs)
+        except (OSError, ValueError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
+        tokenizer = self.processor.tokenizer
+        numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
+        self.codec = codec.Codec(numerals, low, high, config.chunk)
+        self.reply_length = self.codec.length
+        self.model: Any = self._choose_trainable(model).to(config.device).eval()
+        self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
+        self._prompts: dict[tuple, dict[str, torch.Tensor]] = {}
+        self._start = self.weights()
+        self.name = fingerprint(self._start)
+
+    # --- acting ----------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
+        """Decide for each situation; see `policies.policy.Policy`."""
+        decisions: list[Decision | None] = [None] * len(situations)
+        for group in self._groups(situations):
+            for start in range(0, len(group), self.config.rows):
+                index = group[start : start + self.config.rows]
+                filled = index + [index[-1]] * (self.config.rows - len(index))
+                draws = None if noise is None else noise[filled]
+                tokens_BL, logprobs_BL = self._reply([situations[i] for i in filled], draws)
+                for row, i in enumerate(index):
+                    decisions[i] = Decision(self.codec.decode(tokens_BL[row]), tokens_BL[row], logprobs_BL[row])
+        return [decision for decision in decisions if decision is not None]
+
+    def _reply(self, situations: list[Situation], noise_BL: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return int64[B, L] tokens and their float32[B, L] log-probabilities, decoded with a KV cache."""
+        features = self.features([s.frames for s in situations])
+        inputs = self._inputs(situations, features)
+        tokens_BL = np.empty((len(situations), self.reply_length), np.int64)
+        logprobs_BL = np.empty(tokens_BL.shape, np.float32)
+        out = self.model(**inputs, use_cache=True, logits_to_keep=1)
+        for j in range(self.reply_length):
+            logprobs_BU = self._normalise(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
+            column_B = _pick(logprobs_BU, None if noise_BL is None else noise_BL[:, j])
+            logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
+            token_B = self._columns[column_B]
+            tokens_BL[:, j] = token_B.cpu()
+            if j + 1 < self.reply_length:
+                out = self.model(input_ids=token_B[:, None], past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+        return tokens_BL, logprobs_BL
+
+    def _normalise(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
+        """Return log-probabilities among the allowed action tokens, at the sampling temperature; same leading shape."""
+        logits_xU = logits_xV.index_select(-1, self._columns).float() / self.config.temperature
+        if allowed_xU is not None:
+            logits_xU = logits_xU.masked_fill(~torch.as_tensor(allowed_xU, device=logits_xU.device), -torch.inf)
+        return logits_xU.log_softmax(-1)
+
+    # --- learning --------------------------------------------------------------------------------------------------
+
+    def logprobs(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
+        """Return float32[B, L] log-probabilities, nats, of replies; same temperature and masks as when acting.
+
+        Args:
+            situations: B of them.
+            tokens_BL: int64[B, L], whole replies.
+            features: what `features()` gave for their frames, if it is at hand.
+        """
+        return self.distribution(situations, tokens_BL, features)[0]
+
+    def distribution(
+        self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return float32[B, L] log-probabilities of the replies, and float32[B, L] entropies, both in nats."""
+        if features is None:
+            features = self.features([s.frames for s in situations])
+        groups = list(self._groups(situations))
+        parts = []
+        for group in groups:
+            tokens = torch.as_tensor(tokens_BL[group], device=self.config.device)
+            inputs = self._inputs([situations[i] for i in group], features[group], tokens[:, :-1])
+            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=self.reply_length).logits
+            logprobs_BLU = self._normalise(logits_BLV, self.codec.masks(tokens_BL[group]))
+            columns = torch.as_tensor(self.codec.columns(tokens_BL[group]), device=self.config.device)
+            entropy_BL = -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1)
+            parts.append((logprobs_BLU.gather(-1, columns[..., None])[..., 0], entropy_BL))
+        back = np.argsort(np.concatenate(groups))
+        return torch.cat([p[0] for p in parts])[back], torch.cat([p[1] for p in parts])[back]
+
+    def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them."""
+        images = [image for moment in frames for image in moment]
+        pixels = self.processor.image_processor(images=images, return_tensors="pt").to(self.config.device)
+        half = self.config.vision_precision == "bfloat16"
+        grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
+        with grad(), torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=half):
+            encoded = self.base.get_image_features(**{key: value for key, value in pixels.items() if key not in ("rows", "cols")})
+        tokens = encoded.pooler_output
+        flat = torch.cat(list(tokens)) if not isinstance(tokens, torch.Tensor) else tokens.flatten(0, -2)
+        return flat.float().reshape(len(frames), -1, flat.shape[-1])
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[None]:
+        """Within it the policy is as it was when it was last loaded; only the trainable weights change places."""
+        mine = self.weights()
+        self.put(self._start)
+        try:
+            yield
+        finally:
+            self.put(mine)
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Return what is trained."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return copies of the trained tensors by name: a whole text model, or LoRA adapters."""
+        return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def put(self, weights: dict[str, torch.Tensor]) -> None:
+        """Take trained tensors without making them the reference.
+
+        Raises:
+            ValueError: they belong to another model.
+        """
+        own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if own.keys() != weights.keys() or any(own[name].shape != value.shape for name, value in weights.items()):
+            raise ValueError("These weights belong to another model or another policy.train; start a new run folder.")
+        with torch.no_grad():
+            for name, value in weights.items():
+                own[name].copy_(value)
+
+    def load(self, file: Path | dict[str, torch.Tensor]) -> None:
+        """Take weights from a safetensors file or from `weights()`; they become the reference."""
+        self.put(load_file(file) if isinstance(file, Path) else file)
+        self._start = self.weights()
+        self.name = fingerprint(self._start)
+
+    def save(self, file: Path) -> None:
+        """Write the trained tensors as safetensors."""
+        save_file({name: value.cpu().contiguous() for name, value in self.weights().items()}, file)
+
+    # --- speaking --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def answer(self, question: str, frames: np.ndarray) -> str:
+        """Return the greedy reply to `question` about uint8[F, h, w, 3] frames, at most 32 tokens."""
+        inputs = self.processor(text=[self.chat(question, len(frames))], images=list(frames), return_tensors="pt").to(self.config.device)
+        tokens = self.model.generate(**inputs, max_new_tokens=32, do_sample=False)
+        return self.processor.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+    @torch.inference_mode()
+    def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
+        """Return P(yes) / (P(yes) + P(no)) of the first token of the reply."""
+        situation = Situation(question, frames)
+        logits_V = self.model(**self._inputs([situation], self.features([frames])), logits_to_keep=1).logits[0, -1]
+        first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]
+        return float(logits_V[first].softmax(0)[0])
+
+    # --- prompts ---------------------------------------------------------------------------------------------------
+
+    def chat(self, text: str, num_images: int) -> str:
+        """Return the chat that shows `num_images` images and says `text`, up to where the reply begins."""
+        content = [{"type": "image"}] * num_images + [{"type": "text", "text": text}]
+        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+
+    def tokenised(self, text: str, frames: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the tokens of a chat, int64[1, P] a key, with room for the frames; they depend on the frames' shape only, and are kept."""
+        key = (text, frames.shape)
+        if key not in self._prompts:
+            made = self.processor(text=[text], images=list(frames), return_tensors="pt")
+            pixels = set(self.processor.image_processor.model_input_names) - {"image_grid_thw"}
+            self._prompts[key] = {name: made[name].to(self.config.device) for name in made if name not in pixels}
+        return self._prompts[key]
+
+    def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
+        return self.tokenised(self.chat(situation.instruction, len(situation.frames)), situation.frames)
+
+    def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
+        """Yield the indices of the situations whose prompts have one length."""
+        lengths = [self._prompt(s)["input_ids"].shape[1] for s in situations]
+        for length in sorted(set(lengths)):
+            yield [i for i, own in enumerate(lengths) if own == length]
+
+    def _inputs(self, situations: Sequence[Situation], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
+        """Return the model's inputs for prompts of one length, with the reply's first tokens behind them."""
+        prompts = [self._prompt(s) for s in situations]
+        inputs: dict[str, Any] = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
+        if reply_BJ is not None:
+            for key, filler in (
+                ("input_ids", reply_BJ),
+                ("attention_mask", torch.ones_like(reply_BJ)),
+                ("mm_token_type_ids", torch.zeros_like(reply_BJ)),
+            ):
+                if key in inputs:
+                    inputs[key] = torch.cat([inputs[key], filler], dim=1)
+        inputs["mm_encoder_outputs"] = {"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])}
+        return inputs
+
+    def _choose_trainable(self, model: Any) -> Any:
+        """Freeze what does not learn, and wrap the model with LoRA adapters where the config asks for them."""
+        self.base = model
+        model.requires_grad_(self.config.train == "all")
+        if self.config.train == "lora":
+            from peft import LoraConfig, get_peft_model
+
+            rank = self.config.lora_rank
+            torch.manual_seed(0)  # the adapters' first values; B is zero, so a fresh adapter equals the base
+            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LAYERS))
+        if self.config.train == "text":
+            inner = model.model
+            text = getattr(inner, "text_model", None) or inner.language_model
+            text.requires_grad_(True)
+            model.lm_head.requires_grad_(True)
+        return model
+
+
+def fingerprint(weights: dict[str, torch.Tensor]) -> str:
+    """Return the first 12 hex digits of the SHA-256 of tensors and their names."""
+    digest = hashlib.sha256()
+    for key, value in sorted(weights.items()):
+        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _pick(logprobs_BU: torch.Tensor, noise_B: np.ndarray | None) -> torch.Tensor:
+    """Return int64[B]: the most probable column, or the one that uniform noise picks on the cumulative distribution."""
+    if noise_B is None:
+        return logprobs_BU.argmax(-1)
+    cumulative_BU = logprobs_BU.double().exp().cumsum(-1)
+    threshold = torch.as_tensor(noise_B, device=logprobs_BU.device)[:, None] * cumulative_BU[:, -1:]
+    last = (logprobs_BU > -torch.inf).double().cumsum(-1).argmax(-1)  # never a forbidden token at the far end
+    return torch.minimum((cumulative_BU <= threshold).sum(-1), last)

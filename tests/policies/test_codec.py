@@ -1,0 +1,62 @@
+"""The codec: every id round-trips, every allowed reply parses."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.codec import Codec
+
+BINS = np.arange(10, 43)[:, None]
+DIGITS = np.array([[3, 10 + i // 10, 10 + i % 10] for i in range(100)])
+
+
+def codec(numerals: np.ndarray) -> Codec:
+    return Codec(numerals, np.array([-1.0, 0.0]), np.array([1.0, 5.0]), chunk=3)
+
+
+@pytest.mark.parametrize("numerals", [BINS, DIGITS])
+def test_every_id_decodes_and_encodes_to_itself(numerals: np.ndarray) -> None:
+    each = codec(numerals)
+    for i in range(each.num_bins):
+        tokens = np.tile(numerals[i], 6)
+        np.testing.assert_array_equal(each.encode(each.decode(tokens)), tokens)
+
+
+@pytest.mark.parametrize("numerals", [BINS, DIGITS])
+@given(seed=st.integers(0, 10**6))
+def test_any_allowed_reply_parses(numerals: np.ndarray, seed: int) -> None:
+    each, rng = codec(numerals), np.random.default_rng(seed)
+    written = np.zeros((2, 0), np.int64)
+    for _ in range(each.length):
+        allowed = each.allowed(written)
+        assert allowed.any(1).all()
+        drawn = [each.vocabulary_U[rng.choice(np.flatnonzero(row))] for row in allowed]
+        written = np.concatenate([written, np.array(drawn)[:, None]], axis=1)
+    for row in written:
+        actions = each.decode(row)
+        assert (actions >= each.low - 1e-6).all() and (actions <= each.high + 1e-6).all()
+
+
+def test_masks_repeat_what_was_allowed() -> None:
+    each = codec(DIGITS)
+    tokens = np.stack([each.encode(np.zeros((3, 2))), each.encode(np.ones((3, 2)))])
+    masks = each.masks(tokens)
+    assert masks is not None
+    for j in range(each.length):
+        np.testing.assert_array_equal(masks[:, j], each.allowed(tokens[:, :j]))
+        assert masks[np.arange(2), j, each.columns(tokens[:, j])].all()
+
+
+@given(st.lists(st.floats(-9, 9), min_size=6, max_size=6))
+def test_encoding_takes_the_nearest_bin_and_clips(values: list[float]) -> None:
+    each = codec(BINS)
+    actions = np.array(values).reshape(3, 2)
+    back = each.decode(each.encode(actions))
+    half = (each.high - each.low) / (each.num_bins - 1) / 2
+    assert (np.abs(back - np.clip(actions, each.low, each.high)) <= half + 1e-6).all()
+
+
+def test_a_foreign_reply_is_refused() -> None:
+    with pytest.raises(ValueError, match="no action reply"):
+        codec(BINS).decode(np.zeros(6, np.int64))

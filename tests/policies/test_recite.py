@@ -1,0 +1,32 @@
+"""Questions packed into one sequence, and pointing."""
+
+import numpy as np
+import torch
+
+from policies import PolicyConfig, load
+from policies.policy import Situation
+from policies.recite import point, recite
+
+
+def test_questions_in_one_sequence_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(train="all", vision_precision="float32"), -np.ones(3), np.ones(3))
+    asked = [
+        ("where is the red ball in view 1 ?", "<n3><n9>"),
+        ("is it done: touch the red ball ?", "no"),
+        ("what colour is <n1><n2> in view 2 ?", "red"),
+    ]
+    frames = [situations[0].frames, situations[1].frames]
+    together = recite(policy, policy.features(frames), frames, [asked, asked[:1]])
+    for moment, question in ((0, 0), (0, 1), (0, 2), (1, 0)):
+        alone = recite(policy, policy.features([frames[moment]]), [frames[moment]], [[asked[question]]])
+        mine = (together.owner == [moment, question]).all(1)
+        torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)
+
+
+def test_pointing_finds_the_token_that_means_the_phrase(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(train="all"), -np.ones(3), np.ones(3))
+    features = torch.randn(2, 32, 128)
+    _, phrase = point(policy, features, [1], ["red ball"])
+    features[1, 17] = 3 * phrase[0].detach()
+    near, _ = point(policy, features, [1], ["red ball"])
+    assert near.shape == (1, 32) and int(near.argmax()) == 17

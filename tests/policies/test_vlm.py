@@ -1,0 +1,109 @@
+"""The policy: exactness of its log-probabilities, independence of the batch, adapters, every family through one path."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from policies import PolicyConfig, load
+from policies.policy import Situation
+
+LOW, HIGH = -np.ones(3), np.ones(3)
+FAMILIES = ["nano", "llava", "qwen"]
+
+
+def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
+    model = "nano" if family == "nano" else str(request.getfixturevalue(family))
+    words = {"codec": "bins"} if family == "nano" else {"codec": "digits", "vision_precision": "float32"}
+    return load(PolicyConfig(model=model, chunk=2, rows=4, **{**words, **more}), LOW, HIGH)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("temperature", [1.0, 1.6])
+def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: float, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request, temperature=temperature)
+    noise = np.random.default_rng(1).random((len(situations), policy.reply_length))
+    decisions = policy.act(situations, noise)
+    again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
+    np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), atol=1e-5)
+    assert all(np.array_equal(policy.codec.decode(d.tokens), d.actions) for d in decisions)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decision_does_not_depend_on_its_neighbours(family: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request)
+    noise = np.random.default_rng(2).random((len(situations), policy.reply_length))
+    together = policy.act(situations, noise)
+    for i in (0, 3, 4):
+        alone = policy.act([situations[i]], noise[[i]])[0]
+        np.testing.assert_array_equal(alone.tokens, together[i].tokens)
+        np.testing.assert_array_equal(alone.logprobs, together[i].logprobs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_reply_parses_and_greedy_takes_the_most_probable(family: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request)
+    greedy = policy.act(situations, None)
+    for extreme in (0.0, 1 - 1e-12):
+        for decision in policy.act(situations, np.full((len(situations), policy.reply_length), extreme)):
+            assert np.isfinite(decision.logprobs).all() and (np.abs(decision.actions) <= 1).all()
+    first = [d.logprobs[0] for d in greedy]
+    sampled = policy.act(situations, np.random.default_rng(3).random((len(situations), policy.reply_length)))
+    assert all(a >= b.logprobs[0] - 1e-6 for a, b in zip(first, sampled, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_fresh_adapter_equals_the_base(family: str, request: Any, situations: list[Situation]) -> None:
+    base, adapted = make(family, request), make(family, request, train="lora")
+    tokens = np.stack([d.tokens for d in base.act(situations, None)])
+    torch.testing.assert_close(adapted.logprobs(situations, tokens), base.logprobs(situations, tokens))
+    assert 0 < sum(p.numel() for p in adapted.parameters()) < sum(p.numel() for p in base.parameters())
+
+
+@pytest.mark.parametrize("train", ["text", "all", "lora"])
+def test_weights_survive_the_disk_and_the_reference_stays(train: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
+    policy = make("nano", request, train=train)
+    tokens = np.stack([d.tokens for d in policy.act(situations, None)])
+    before, name = policy.logprobs(situations, tokens).detach(), policy.name
+    optimiser = torch.optim.SGD(policy.parameters(), lr=0.1)
+    for _ in range(2):  # LoRA's first step moves only B
+        optimiser.zero_grad()
+        policy.logprobs(situations, tokens).sum().backward()
+        optimiser.step()
+    after = policy.logprobs(situations, tokens).detach()
+    assert not torch.allclose(before, after)
+    with policy.reference():
+        torch.testing.assert_close(policy.logprobs(situations, tokens).detach(), before, rtol=0, atol=0)
+    torch.testing.assert_close(policy.logprobs(situations, tokens).detach(), after, rtol=0, atol=0)
+    policy.save(tmp_path / "policy.safetensors")
+    other = make("nano", request, train=train)
+    assert other.name == name
+    other.load(tmp_path / "policy.safetensors")
+    torch.testing.assert_close(other.logprobs(situations, tokens).detach(), after, rtol=0, atol=0)
+    assert other.name != name
+
+
+def test_weights_of_another_model_are_refused(request: Any) -> None:
+    with pytest.raises(ValueError, match="another model"):
+        make("nano", request, train="lora").load(make("nano", request).weights())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_speaks(family: str, request: Any, situations: list[Situation]) -> None:
+    policy, frames = make(family, request), situations[0].frames
+    assert isinstance(policy.answer("where is the red ball in view 1 ?", frames), str)
+    yes = policy.probability("is it done: touch the red ball ?", frames)
+    no = policy.probability("is it done: touch the red ball ?", frames, yes="no", no="yes")
+    assert yes + no == pytest.approx(1.0)
+
+
+def test_an_unknown_model_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(PolicyConfig(model="no/such-folder-here"), LOW, HIGH)
+
+
+def test_bins_need_number_tokens(request: Any) -> None:
+    with pytest.raises(ValueError, match="use 'digits'"):
+        make("llava", request, codec="bins")
