@@ -1,0 +1,103 @@
+"""The verbs. Parses, calls, prints; no logic. Nothing heavy is imported before it is needed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+HELP = """\
+etude makes a multimodal LLM better at driving a robot in simulation, by itself.
+
+  etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop
+  etude collect CONFIG RUN [overrides]   the loop up to the end of this stage of the present cycle;
+        label, curate, tune, evaluate    likewise
+  etude tasks                            our own environments
+  etude watch RUN                        follow a run as it goes
+  etude report RUN                       write RUN/report.html
+  etude pretrain OUT                     make the embedded base model from nothing
+
+Overrides are config keys: --seed 3 --collect.takes 16. All of them: etude improve CONFIG RUN --help
+Example: etude improve configs/reach.yaml runs/reach
+"""
+STAGES = ("collect", "label", "curate", "tune", "evaluate")
+
+
+def main() -> None:
+    """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # for `module:EnvId`; last, so that a user's envs/ never shadows ours
+    verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "watch": _watch, "report": _report, "pretrain": _pretrain}
+    verbs |= {stage: (lambda rest, stage=stage: _improve(rest, stage)) for stage in STAGES} | {"improve": lambda rest: _improve(rest, "")}
+    try:
+        if verb in ("-h", "--help", "help"):
+            print(HELP, end="")
+        elif verb in verbs:
+            verbs[verb](arguments)
+        else:
+            raise ValueError(f"Unknown verb {verb!r}; allowed are {', '.join(verbs)}.")
+    except ValueError as error:
+        print(f"etude: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("etude: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _improve(arguments: list[str], stop_after: str) -> None:
+    import agent.config as config
+
+    paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
+    if len(paths) < 2:
+        raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
+    chosen = config.override(config.read(Path(paths[0])), arguments[2:])
+    from agent.improve import improve
+    from agent.run import Halt, Run
+    from agent.track import Track
+
+    run = Run(Path(paths[1]), chosen, stop_after)
+    track = Track(run.folder, run.config)
+    try:
+        improve(run, track)
+        from agent.report import report
+
+        track.note(f"report  {report(run.folder)}")
+    except Halt as halt:
+        track.note(f"{halt}: finished in {run.folder}")
+    finally:
+        track.close()
+
+
+def _tasks(_: list[str]) -> None:
+    from agent.report import tasks
+
+    tasks()
+
+
+def _watch(arguments: list[str]) -> None:
+    from agent.report import watch
+
+    watch(_run_folder(arguments, "watch"))
+
+
+def _report(arguments: list[str]) -> None:
+    from agent.report import report
+
+    print(report(_run_folder(arguments, "report")))
+
+
+def _pretrain(arguments: list[str]) -> None:
+    import tyro
+
+    from agent.pretrain import pretrain
+
+    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
+
+
+def _run_folder(arguments: list[str], verb: str) -> Path:
+    if not arguments or not (Path(arguments[0]) / "config.yaml").exists():
+        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if arguments else 'nothing'} holds none.")
+    return Path(arguments[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Practice: policy x environments x seeds -> episodes.
+
+Episodes stream through a fixed number of environments; only live ones step, draw or decide. Randomness belongs to the episode, not
+to its place in the batch, so the episodes are the same for any number of environments.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent.records import Episode
+from agent.workers import Workers
+from envs.adapt import Adapter, Observation
+from policies.policy import Decision, Policy, Situation
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt to make."""
+
+    seed: int
+    take: int = 0
+    noise: tuple[int, ...] | None = None
+    """Seed of the sampling noise; None decides greedily."""
+
+
+@dataclass
+class _Live:
+    """An episode in the making."""
+
+    job: Job
+    adapter: Adapter
+    rng: np.random.Generator
+    observations: list[Observation] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    rewards: list[np.ndarray] = field(default_factory=list)
+    first_success: int | None = None
+    terminated: bool = False
+    truncated: bool = False
+    achieved: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def situation(self) -> Situation:
+        now = self.observations[-1]
+        return Situation(now.instruction, now.frames, now.state)
+
+    @property
+    def over(self) -> bool:
+        return self.terminated or self.truncated or bool(self.faults)
+
+    def begin(self) -> None:
+        try:
+            self.observations.append(self.adapter.reset(self.job.seed))
+        except Exception as error:  # an environment may raise anything; it costs its episode, not the run
+            self.faults = (f"reset: {type(error).__name__}: {error}",)
+
+    def go_on(self, decision: Decision) -> None:
+        try:
+            outcome = self.adapter.step(decision.actions)
+        except Exception as error:
+            self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
+            return
+        self.decisions.append(decision)
+        self.observations.append(outcome.observation)
+        self.rewards.append(outcome.rewards)
+        if outcome.success and self.first_success is None:
+            self.first_success = len(self.decisions) - 1
+        self.terminated, self.truncated, self.achieved = outcome.terminated, outcome.truncated, outcome.achieved
+
+    def episode(self, policy: Policy) -> Episode:
+        actions = self.adapter.action_space.shape[0]
+        shape = {"actions": (0, policy.chunk, actions), "tokens": (0, policy.reply_length), "rewards": (0, policy.chunk)}
+        blank = np.zeros((1, len(self.adapter.config.frame_names), self.adapter.config.size, self.adapter.config.size, 3), np.uint8)
+        states = [o.state for o in self.observations]
+        return Episode(
+            task=self.adapter.config.id,
+            seed=self.job.seed,
+            take=self.job.take,
+            policy=policy.name,
+            instruction=self.observations[0].instruction if self.observations else "",
+            frames=np.stack([o.frames for o in self.observations]) if self.observations else blank,
+            actions=np.stack([d.actions for d in self.decisions]) if self.decisions else np.zeros(shape["actions"], np.float32),
+            tokens=np.stack([d.tokens for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.int64),
+            logprobs=np.stack([d.logprobs for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.float32),
+            rewards=np.stack(self.rewards) if self.rewards else np.zeros(shape["rewards"], np.float32),
+            success=self.first_success is not None,
+            first_success=self.first_success,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            achieved=self.achieved,
+            states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
+            faults=self.faults,
+        )
+
+
+def collect(
+    policy: Policy,
+    workers: Workers,
+    jobs: Sequence[Job],
+    *,
+    max_fault_share: float = 1.0,
+    watch: Callable[[int], None] = lambda decisions: None,
+) -> Iterator[Episode]:
+    """Yield one episode a job, in the order of the jobs.
+
+    Args:
+        policy: who acts.
+        workers: where.
+        jobs: what to attempt.
+        max_fault_share: of the jobs; more spoilt episodes than this stop the run.
+        watch: called with the number of decisions just made.
+
+    Raises:
+        ValueError: too many episodes were spoilt by the environment; says which, at which seed and decision.
+    """
+    waiting, live, done, num_faults, sent = list(enumerate(jobs))[::-1], {}, {}, 0, 0
+    while sent < len(jobs):
+        while waiting and (adapter := workers.take()) is not None:
+            index, job = waiting.pop()
+            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
+            live[index].begin()
+        playing = [each for each in live.values() if not each.over]
+        for each, decision in zip(playing, _decide(policy, playing), strict=True):
+            each.go_on(decision)
+        watch(len(playing))
+        for index in [index for index, each in live.items() if each.over]:
+            each = live.pop(index)
+            done[index] = each.episode(policy)
+            workers.give_back(each.adapter, broken=bool(each.faults))
+            num_faults += bool(each.faults)
+            if num_faults > max_fault_share * len(jobs):
+                raise ValueError(
+                    f"{done[index].task} spoilt {num_faults} of {len(jobs)} episodes, more than collect.max_fault_share allows; "
+                    f"the last at seed {each.job.seed}, {each.faults[0]}."
+                )
+        while sent in done:
+            yield done.pop(sent)
+            sent += 1
+
+
+def demonstrate(workers: Workers, codec: Any, jobs: Sequence[Job], noise: float = 0.0) -> Iterator[Episode]:
+    """Yield the oracle's episodes, written in the policy's own action tokens; the oracle looks at every step.
+
+    Args:
+        workers: where; the environment must have an oracle.
+        codec: a `policies.codec.Codec`: H, and actions to tokens.
+        jobs: seeds; the noise seed of a job draws the disturbance.
+        noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
+    """
+    adapter = workers.first
+    for job in jobs:
+        rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
+        observations, actions, rewards = [adapter.reset(job.seed)], [], []
+        while not over:
+            meant, earned = [], np.full(codec.chunk, np.nan, np.float32)
+            for h in range(codec.chunk):
+                if not over:
+                    meant.append(adapter.oracle())
+                    disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
+                    outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
+                    over, earned[h] = outcome.terminated or outcome.truncated, outcome.rewards[0]
+                    success = len(actions) if outcome.success and success is None else success
+            actions.append(np.stack([*meant, *[meant[-1]] * (codec.chunk - len(meant))]).astype(np.float32))
+            rewards.append(earned)
+            observations.append(adapter.observe())
+        tokens = np.stack([codec.encode(each) for each in actions])
+        assert outcome is not None, "an episode lasts at least one step"
+        yield Episode(
+            task=adapter.config.id,
+            seed=job.seed,
+            take=job.take,
+            policy="oracle",
+            instruction=observations[0].instruction,
+            frames=np.stack([o.frames for o in observations]),
+            actions=np.stack(actions),
+            tokens=tokens,
+            logprobs=np.zeros(tokens.shape, np.float32),
+            rewards=np.stack(rewards),
+            success=success is not None,
+            first_success=success,
+            terminated=outcome.terminated,
+            truncated=outcome.truncated,
+            achieved=outcome.achieved,
+            states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
+        )
+
+
+def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:
+    """Return a decision for each live episode: those that sample use their own noise."""
+    decisions: dict[int, Decision] = {}
+    for greedy in (True, False):
+        chosen = [i for i, each in enumerate(playing) if (each.job.noise is None) == greedy]
+        if chosen:
+            noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in chosen])
+            decisions.update(zip(chosen, policy.act([playing[i].situation for i in chosen], noise), strict=True))
+    return [decisions[i] for i in range(len(playing))]

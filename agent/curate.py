@@ -1,0 +1,142 @@
+"""Curation: episodes + labels -> lessons: demonstrations, preference pairs, trials."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from agent.config import CurateConfig
+from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
+
+Take = tuple[Episode, Label]
+
+
+def curate(
+    episodes: Sequence[Episode], labels: Sequence[Label], library: Sequence[Episode], config: CurateConfig, rng: np.random.Generator
+) -> Lessons:
+    """Return what a cycle teaches.
+
+    Args:
+        episodes: practised by the present champion, takes of one seed sharing task and seed.
+        labels: one an episode.
+        library: oracle demonstrations and earlier successes, to be shown again.
+        config: what to make of them.
+        rng: of the draws.
+    """
+    groups: dict[tuple[str, int], list[Take]] = defaultdict(list)
+    for episode, label in zip(episodes, labels, strict=True):
+        if not episode.faults and len(episode):
+            groups[episode.task, episode.seed].append((episode, label))
+    mixed = {key: takes for key, takes in groups.items() if len({label.success for _, label in takes}) == 2}
+    best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
+    demonstrations = (*best, *replay(library, config.replay, rng))
+    pairs = tuple(pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng))
+    chosen = mixed if config.groups == "mixed" else groups
+    trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
+    notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
+    return Lessons(demonstrations, pairs, trials, notes)
+
+
+def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:
+    """Return the decisions of the `count` fastest successful takes, up to the one that succeeded."""
+    won = sorted((episode for episode, label in takes if label.success), key=lambda e: (e.first_success or 0, -e.total_reward))
+    return [demonstration for episode in won[:count] for demonstration in decisions(episode)]
+
+
+def decisions(episode: Episode) -> list[Demonstration]:
+    """Return an episode's decisions up to its success (all, if it has none) as demonstrations."""
+    end = len(episode) if episode.first_success is None else episode.first_success + 1
+    return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(end)]
+
+
+def replay(library: Sequence[Episode], count: int, rng: np.random.Generator) -> list[Demonstration]:
+    """Return all oracle decisions and `count` others, drawn without replacement from earlier successes."""
+    shown = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
+    places = [(episode, t) for episode in library if episode.policy != "oracle" for t in range((episode.first_success or 0) + 1)]
+    drawn = rng.permutation(len(places))[:count]
+    return shown + [Demonstration(places[i][0].situation(places[i][1]), places[i][0].tokens[places[i][1]]) for i in sorted(drawn)]
+
+
+def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    """Return up to `count` pairs of a success and a failure at the decision where they part.
+
+    Both takes come from one seed, so up to there they saw the same frames: the pair compares two replies to one situation.
+    """
+    won = [episode for episode, label in takes if label.success]
+    lost = [episode for episode, label in takes if not label.success]
+    pairs: list[PreferencePair] = []
+    for place in rng.permutation(len(won) * len(lost)):
+        good, bad = won[place // len(lost)], lost[place % len(lost)]
+        fork = fork_of(good, bad)
+        gap = good.total_reward / max(len(good), 1) - bad.total_reward / max(len(bad), 1) + 1.0  # 1 for the success itself
+        if fork is not None and gap > 0 and len(pairs) < count:
+            ids = (good.id, bad.id, fork)
+            pairs.append(PreferencePair(good.situation(fork), good.tokens[fork], bad.tokens[fork], gap, "fork", ids))
+    return pairs
+
+
+def fork_of(one: Episode, other: Episode) -> int | None:
+    """Return the first decision at which two takes of one seed differ, or None if one is the other's beginning."""
+    for t in range(min(len(one), len(other))):
+        if not np.array_equal(one.tokens[t], other.tokens[t]):
+            return t
+    return None
+
+
+def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
+    """Return every decision with its advantage: discounted progress that followed, less what was to be expected, over the deviation.
+
+    Expected of a first decision is the mean over the takes of its seed, which all begin alike. Expected of a later one is a quadratic in
+    the reward at that moment, fitted to the batch for each decision index: far from the goal there is more progress to be made.
+    """
+    returns = [progress_to_go(episode, label, config) for episode, label in takes]
+    if not returns:
+        return []
+    surprise = [row.copy() for row in returns]
+    for t in range(max(map(len, returns))):
+        rows = [i for i, row in enumerate(returns) if len(row) > t]
+        gained = np.array([returns[i][t] for i in rows])
+        expected = _expected(gained, [takes[i][0] for i in rows], t)
+        for i, value in zip(rows, gained - expected, strict=True):
+            surprise[i][t] = value
+    spread = float(np.std(np.concatenate(surprise))) + 1e-6
+    return [
+        Trial(episode.situation(t), episode.tokens[t], episode.logprobs[t], float(row[t] / spread))
+        for (episode, _), row in zip(takes, surprise, strict=True)
+        for t in range(len(episode))
+    ]
+
+
+def _expected(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.ndarray:
+    """Return float64[N]: what N episodes that reached decision `t` could expect to gain from there."""
+    if t == 0:
+        seeds = np.array([f"{episode.task}/{episode.seed}" for episode in episodes])
+        return np.array([gained[seeds == seed].mean() for seed in seeds])
+    near = np.array([episode.closing[t - 1] for episode in episodes], np.float64)
+    design = np.stack([np.ones_like(near), near, near**2], axis=1)
+    return design @ np.linalg.lstsq(design, gained, rcond=None)[0]
+
+
+def progress_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.ndarray:
+    """Return float64[T]: discounted sum of the progress from each decision on.
+
+    Progress of a decision is how much the reward of its last action exceeds that of the one before; the first is measured against the
+    reward of its first action. Success adds a bonus. With rewards that say how near the goal is, the sum of progress does not favour slow
+    takes, as the sum of rewards would.
+    """
+    closing = episode.closing.astype(np.float64)
+    progress = np.diff(closing, prepend=episode.rewards[0, 0])
+    if label.success and episode.first_success is not None:
+        progress[episode.first_success] += config.success_bonus
+    for t in range(len(progress) - 2, -1, -1):
+        progress[t] += config.discount * progress[t + 1]
+    return progress
+
+
+def _rate(groups: dict[tuple[str, int], list[Take]]) -> float:
+    outcomes = [label.success for takes in groups.values() for _, label in takes]
+    return float(np.mean(outcomes)) if outcomes else 0.0
+
+
+def _pass(groups: dict[tuple[str, int], list[Take]]) -> float:
+    return float(np.mean([any(label.success for _, label in takes) for takes in groups.values()])) if groups else 0.0

@@ -1,0 +1,276 @@
+"""Episodes on disk as a LeRobotDataset v3.0, which lerobot opens too: one shard an append, one row a decision, frames as PNG.
+
+`data` and `meta/episodes` are lerobot's; what it has no word for is in columns `etude.*` and `etude/*`. lerobot opens no dataset with
+episodes that lack rows, so an episode without a decision (a faulted reset) goes to `meta/blank`, outside lerobot's counts.
+`meta/info.json` is the commit point: written last, it counts the shards to be believed. Every file is written under a temporary name,
+flushed and renamed: a kill at any instant leaves the old dataset or the new one, and the next append overwrites the debris.
+One writer at a time. T, H, A, L, F, S as in `records`; R = rows of a shard.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from agent.records import Episode
+
+DATA, LISTING, BLANK = "data", "meta/episodes", "meta/blank"  # folders of a shard's files
+CHUNK = 1000  # shards a subfolder
+CAMERA = "observation.images."
+QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+COLUMNS = {"states": "observation.state", "actions": "action"} | {name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards")}
+DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64"}
+INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
+PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG, "first_success": INT, "terminated": FLAG}
+PLAIN |= {"truncated": FLAG, "achieved": WORDS, "faults": WORDS}
+OTHER = {"order": INT, "sha256": TEXT, "frame_shape": SHAPE, "chunk_shape": SHAPE, "reply_length": INT}
+OTHER |= {"last_frames": pa.list_(pa.binary()), "last_state": pa.list_(pa.float32())}
+OTHER |= {"fork_of": pa.struct({"episode": TEXT, "decision": INT})}
+FACTS = pa.schema({"tasks": WORDS, "length": INT, **{f"etude/{name}": kind for name, kind in (PLAIN | OTHER).items()}})
+INDEX = {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+PANDAS = json.dumps({"index_columns": ["task"], "column_indexes": [], "columns": [INDEX], "pandas_version": "2.2.0"})  # of tasks.parquet
+NEW = {"codebase_version": "v3.0", "robot_type": None, "total_episodes": 0, "total_frames": 0, "total_tasks": 0, "chunks_size": CHUNK}
+NEW |= {"data_files_size_in_mb": 100, "video_files_size_in_mb": 200, "video_path": None, "fps": 1, "features": {}}
+NEW |= {"data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"}
+NEW |= {"etude": {"shards": [], "tasks": [], "kinds": [], "stats": "{}"}}  # ours: episodes of each shard, and what the next builds on
+
+
+def count(root: Path) -> int:
+    """Return how many episodes are committed, 0 where there is no dataset. Raise ValueError if `meta/info.json` is damaged."""
+    return sum(_info(root)["etude"]["shards"])
+
+
+def read(root: Path) -> list[Episode]:
+    """Return the committed episodes, bit for bit, as they were appended; [] without a dataset. Raise ValueError where one is damaged."""
+    episodes = []
+    for shard, size in enumerate(_info(root)["etude"]["shards"]):
+        facts = [fact for kind in (LISTING, BLANK) for fact in _load(root, _file(kind, shard), FACTS.names).to_pylist()]
+        rows = _load(root, _file(DATA, shard))
+        with _trusting(root, root / _file(DATA if len(facts) == size else LISTING, shard)):
+            assert len(facts) == size, f"{len(facts)} of its {size} episodes are listed"
+            facts.sort(key=lambda fact: fact["etude/order"])
+            starts = accumulate((fact["length"] for fact in facts), initial=0)
+            episodes += [_episode(fact, rows.slice(start, fact["length"])) for fact, start in zip(facts, starts, strict=False)]
+    return episodes
+
+
+def append(root: Path, episodes: Sequence[Episode], *, fps: int, cameras: tuple[str, ...]) -> None:
+    """Add `episodes` as one shard to the dataset in the folder `root`, which is made if missing. Without episodes, do nothing.
+
+    `fps` is decisions per second; `cameras` names the F frames of a moment. Raise ValueError if these or the episodes do not suit what is
+    there, if that is damaged, or if the disk refuses; the dataset is then as before.
+    """
+    info, shapes = _info(root), [{name: np.shape(getattr(e, name))[1:] for name in DTYPES} for e in episodes if len(e)]
+    kinds = {json.dumps({"fps": fps, "cameras": cameras, **shape}) for shape in shapes} | {*info["etude"]["kinds"]}
+    if not isinstance(fps, int) or fps < 1:
+        raise ValueError(f"fps is {fps}; it should be decisions per second, a whole number of 1 or more")
+    if len({*cameras}) < len(cameras) or "/" in "".join(cameras) or any(shape["frames"][0] != len(cameras) for shape in shapes):
+        raise ValueError(f"cameras are {cameras}; each frame of a moment should have a name of its own, without '/'")
+    if len(kinds) > 1:
+        raise ValueError(f"{root} should hold episodes of one kind, got {' and '.join(sorted(kinds))}; use a folder for each")
+    info = info | {"fps": fps, "etude": info["etude"] | {"kinds": [*kinds]}}
+    for file, content in _grow(info, episodes, cameras).items() if episodes else ():
+        _write(root / file, content)
+
+
+def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str, ...]) -> dict[str, Any]:
+    """Return what each file of the grown dataset is to hold, in the order of writing; None: it is not to be there."""
+    ours, features, played = info["etude"], info["features"], [episode for episode in episodes if len(episode)]
+    shard, tasks, stats = len(ours["shards"]), ours["tasks"], json.loads(ours["stats"])
+    facts = [_facts(episode, order) for order, episode in enumerate(episodes)]
+    blank = [fact for fact in facts if not fact["length"]]
+    files: dict[str, Any] = {_file(DATA, shard): None, _file(LISTING, shard): None}
+    files[_file(BLANK, shard)] = pa.Table.from_pylist(blank, FACTS) if blank else None
+    if played:
+        tasks = list(dict.fromkeys([*tasks, *(episode.instruction for episode in played)]))
+        columns = _columns(played, info, tasks, cameras)
+        spans = pairwise(accumulate(map(len, played), initial=0))
+        parts = [{name: _describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
+        stats = {name: _pool([found[name] for found in ([stats] if stats else []) + parts]) for name in parts[0]}
+        files[_file(DATA, shard)], features = _data(columns)
+        files[_file(LISTING, shard)] = _listing([fact for fact in facts if fact["length"]], info, parts)
+        files["meta/tasks.parquet"] = pa.table({"task_index": np.arange(len(tasks)), "task": tasks}, metadata={"pandas": PANDAS})
+        files["meta/stats.json"] = stats
+    total, frames = info["total_episodes"] + len(played), info["total_frames"] + sum(map(len, played))
+    totals = {"total_episodes": total, "total_frames": frames, "total_tasks": len(tasks), "splits": {"train": f"0:{total}"}}
+    ours = ours | {"shards": [*ours["shards"], len(episodes)], "tasks": tasks, "stats": json.dumps(stats)}
+    return files | {"meta/info.json": info | totals | {"features": features, "etude": ours}}
+
+
+def _facts(episode: Episode, order: int) -> dict[str, Any]:
+    """Return a row of FACTS: all of an episode that is not in its rows of data. `order` is its place in the shard."""
+    last, fork = episode.frames[-1], episode.fork_of
+    ours = {name: getattr(episode, name) for name in PLAIN} | {"order": order, "sha256": _fingerprint(episode)}
+    ours |= {"fork_of": fork and {"episode": fork[0], "decision": fork[1]}, "reply_length": episode.tokens.shape[1]}
+    ours |= {"last_state": None if episode.states is None else episode.states[-1], "chunk_shape": episode.actions.shape[1:]}
+    ours |= {"last_frames": [_png(frame) for frame in last if frame.size], "frame_shape": last.shape}
+    return {"tasks": [episode.instruction], "length": len(episode), **{f"etude/{name}": value for name, value in ours.items()}}
+
+
+def _fingerprint(episode: Episode) -> str:
+    """Return the SHA-256 of all that the episode holds."""
+    digest = hashlib.sha256()
+    for name, value in vars(episode).items():
+        is_array = isinstance(value, np.ndarray)
+        assert not is_array or value.dtype == DTYPES[name], f"{name} should be {DTYPES[name]}, got {value.dtype}"
+        words = f"{name}{value.shape}" if is_array else json.dumps({name: value}, default=np.generic.item)
+        digest.update(words.encode() + (value.tobytes() if is_array else b""))
+    return digest.hexdigest()
+
+
+def _columns(played: list[Episode], info: dict[str, Any], tasks: list[str], cameras: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the columns of data in their order: uint8[R, h, w, 3] or [R, size]. Empty ones (no state, no reply) are left out."""
+    lengths = [len(episode) for episode in played]
+    whose, step = np.repeat(np.arange(len(played)), lengths), np.concatenate([np.arange(length) for length in lengths])
+    hits = np.array([-1 if episode.first_success is None else episode.first_success for episode in played])
+    have = [name for name in DTYPES if getattr(played[0], name) is not None]
+    rows = {name: np.concatenate([getattr(episode, name)[: len(episode)] for episode in played]) for name in have}
+    columns = {CAMERA + camera: rows["frames"][:, i] for i, camera in enumerate(cameras)}
+    columns |= {COLUMNS[name]: rows[name] for name in have[1:]}
+    columns |= {"next.reward": np.nansum(rows["rewards"], 1), "next.done": step == np.array(lengths)[whose] - 1}
+    columns |= {"next.success": step == hits[whose], "timestamp": (step / info["fps"]).astype(np.float32), "frame_index": step}
+    columns |= {"episode_index": info["total_episodes"] + whose, "index": info["total_frames"] + np.arange(len(step))}
+    columns["task_index"] = np.array([tasks.index(episode.instruction) for episode in played])[whose]
+    return {name: column if column.ndim == 4 else column.reshape(len(step), -1) for name, column in columns.items() if column.size}
+
+
+def _describe(rows: np.ndarray) -> dict[str, Any]:
+    """Return statistics of an episode's column; of images, in [0, 1] and to be quick, those of a sample of moments and pixels."""
+    values = rows[:: 1 + len(rows) // 16, ::4, ::4].reshape(-1, 3, 1, 1) / 255 if rows.ndim == 4 else rows.astype(np.float64)
+    values = np.nan_to_num(values, posinf=0, neginf=0)  # what is not a number counts as 0, or it would spoil all the rest
+    ranked = np.sort(values, 0)[[round(share * (len(values) - 1)) for share in QUANTILES.values()]]
+    found = dict(zip(QUANTILES, ranked, strict=True)) | {"mean": values.mean(0), "std": values.std(0), "count": np.array([len(rows)])}
+    return {name: value.tolist() for name, value in found.items()}
+
+
+def _pool(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the statistics of several stretches together; quantiles are averaged, as in lerobot."""
+    each = {name: np.array([part[name] for part in parts]) for name in parts[0]}
+    weights = each["count"][:, 0] / each["count"].sum()
+    found = {name: np.tensordot(weights, values, 1) for name, values in each.items()}
+    found["std"] = np.sqrt(np.tensordot(weights, each["std"] ** 2 + (each["mean"] - found["mean"]) ** 2, 1))
+    found |= {"min": each["min"].min(0), "max": each["max"].max(0), "count": each["count"].sum(0)}
+    return {name: value.tolist() for name, value in found.items()}
+
+
+def _data(columns: dict[str, np.ndarray]) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the shard's rows of data, typed as `datasets` expects, and what lerobot says of each column."""
+    arrays, types, features = {}, {}, {}
+    for name, column in columns.items():
+        dtype, size = column.dtype.name, column.shape[1]
+        features[name] = {"dtype": dtype, "shape": list(column.shape[1:]), "names": None}
+        if column.ndim == 4:
+            features[name] |= {"dtype": "image", "names": ["height", "width", "channel"]}
+            cells, types[name] = [pa.array([_png(frame) for frame in column]), pa.nulls(len(column), TEXT)], {"_type": "Image"}
+            arrays[name] = pa.StructArray.from_arrays(cells, ["bytes", "path"])
+        else:
+            flat, value = pa.array(column.ravel()), {"dtype": dtype, "_type": "Value"}
+            arrays[name] = flat if size == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
+            types[name] = value if size == 1 else {"feature": value, "length": size, "_type": "List"}
+    return pa.table(arrays, metadata={"huggingface": json.dumps({"info": {"features": types}})}), features
+
+
+def _listing(facts: list[dict[str, Any]], info: dict[str, Any], parts: list[dict[str, Any]]) -> pa.Table:
+    """Return the shard's rows of `meta/episodes`: facts, places and statistics."""
+    table, places = pa.Table.from_pylist(facts, FACTS), zip(("chunk", "file"), divmod(len(info["etude"]["shards"]), CHUNK), strict=True)
+    order, ends = np.arange(len(facts)), info["total_frames"] + np.cumsum(table["length"])
+    more = {"episode_index": info["total_episodes"] + order, "dataset_from_index": ends - table["length"], "dataset_to_index": ends}
+    more |= {f"{kind}/{part}_index": np.full(len(facts), number) for part, number in places for kind in (DATA, LISTING)}
+    more |= {f"stats/{name}/{key}": [part[name][key] for part in parts] for name, found in parts[0].items() for key in found}
+    return pa.table(dict(zip(FACTS.names, table.columns, strict=True)) | more)
+
+
+def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
+    """Return the episode that a row of FACTS and its rows of data make."""
+    values: dict[str, Any] = {name: fact[f"etude/{name}"] for name in PLAIN}
+    values |= {name: tuple(values[name]) for name, kind in PLAIN.items() if kind == WORDS}
+    chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
+    shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": chunk[:1]}
+    for name, shape in (shapes if state is None else shapes | {"states": [len(state)]}).items():
+        cells = rows[COLUMNS[name]].to_pylist() if 0 not in (fact["length"], *shape) else []  # nothing has no column
+        values[name] = np.array(cells, DTYPES[name]).reshape(fact["length"], *shape)
+    if state is not None:
+        values["states"] = np.vstack([values["states"], np.array([state], np.float32)])
+    cameras = [[cell["bytes"] for cell in rows[name].to_pylist()] for name in rows.column_names if name.startswith(CAMERA)]
+    pictures = [io.BytesIO(png) for moment in [*zip(*cameras, strict=True), fact["etude/last_frames"]] for png in moment]
+    frames = np.array([np.asarray(Image.open(png, formats=("PNG",))) for png in pictures], np.uint8)
+    values["frames"] = frames.reshape(fact["length"] + 1, *fact["etude/frame_shape"])
+    whole = Episode(**values, instruction=fact["tasks"][0], fork_of=fork and (fork["episode"], fork["decision"]))
+    assert _fingerprint(whole) == fact["etude/sha256"], f"{whole.id} is not what was written"
+    return whole
+
+
+def _png(frame: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)  # for drawn frames the quickest, and small
+    return buffer.getvalue()
+
+
+def _file(kind: str, shard: int) -> str:
+    return f"{kind}/chunk-{shard // CHUNK:03d}/file-{shard % CHUNK:03d}.parquet"
+
+
+def _info(root: Path) -> dict[str, Any]:
+    """Return `meta/info.json`, or that of an empty dataset where there is none."""
+    with _trusting(root, path := root / "meta/info.json"):
+        info = json.loads(path.read_bytes()) if path.exists() else NEW
+        ours = {*NEW} <= {*info} and {*NEW["etude"]} == {*info["etude"]}
+    if not ours:
+        raise ValueError(f"{root} holds a dataset that etude did not write; use another folder")
+    return info
+
+
+def _load(root: Path, file: str, columns: list[str] | None = None) -> pa.Table:
+    """Return a parquet file's table, checksums verified; an empty one where there is no file."""
+    with _trusting(root, root / file):
+        if not (root / file).exists():
+            return pa.table({})
+        with pq.ParquetFile(pa.BufferReader((root / file).read_bytes()), page_checksum_verification=True) as parquet:
+            return parquet.read(columns)
+
+
+@contextmanager
+def _trusting(root: Path, path: Path) -> Iterator[None]:
+    """Turn any failure to make sense of `path` into a ValueError of one sentence that says how to go on."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, SyntaxError, NotImplementedError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        if getattr(error, "errno", None) not in (None, errno.ENOENT):
+            raise ValueError(f"cannot read {path} ({why}); mend that and run the same command again") from error
+        again = "run the same command again; its episodes will be collected anew"
+        raise ValueError(f"{path} is damaged ({why}); delete the folder {root} and {again}") from error
+
+
+def _write(path: Path, content: pa.Table | dict[str, Any] | None) -> None:
+    """Make the file hold all of `content` or what it held before; None removes it. Raise ValueError if the disk refuses."""
+    part = path.with_name(path.name + ".part")  # not .parquet: lerobot reads all that are
+    try:
+        if content is None:
+            return path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            if isinstance(content, pa.Table):
+                pq.write_table(content, file, write_page_checksum=True)
+            else:
+                file.write(json.dumps(content, indent=4).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        why = f"{error.strerror or error}; nothing already written is lost"
+        raise ValueError(f"cannot write {path} ({why}); mend that and run the same command again") from error

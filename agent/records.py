@@ -1,0 +1,234 @@
+"""What passes between the stages: plain frozen records.
+
+T = decisions in an episode, H = actions per decision (chunk), A = action dimensions, L = tokens of a reply, F = frames of a
+moment (cameras x history), h and w = height and width in pixels, S = size of the proprioceptive state.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.stats import binomtest
+
+from policies.policy import Situation
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that a scene is asked, with its answer."""
+
+    kind: str
+    """Type of the question, for reports: where, offset, way, relation, colour, count, done."""
+    question: str
+    """Words; may hold number tokens."""
+    answer: str
+    """Words or number tokens."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames and what was asked about them."""
+
+    frames: np.ndarray
+    """uint8[F, h, w, 3], RGB."""
+    questions: tuple[Question, ...]
+    places: tuple[tuple[str, int, float, float], ...] = ()
+    """What is visible where: name, view (0, 1, ...), x and y from the top left as shares of the frame."""
+
+    def __repr__(self) -> str:
+        return f"Scene(frames{self.frames.shape}, {len(self.questions)} questions)"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One take: what was seen, decided and reported. Observations have T + 1 entries, the rest T (as in Minari)."""
+
+    task: str
+    """Environment id."""
+    seed: int
+    """Of the environment's reset."""
+    take: int
+    """0, 1, ...: which attempt at this seed; a greedy or scripted attempt is take 0."""
+    policy: str
+    """Who acted: 'oracle', or the hash of the weights."""
+    instruction: str
+    frames: np.ndarray
+    """uint8[T + 1, F, h, w, 3], RGB; the last is what was seen in the end."""
+    actions: np.ndarray
+    """float32[T, H, A], in the environment's units."""
+    tokens: np.ndarray
+    """int64[T, L], the replies exactly as sampled."""
+    logprobs: np.ndarray
+    """float32[T, L], nats, at the sampling temperature; zeros for a scripted policy."""
+    rewards: np.ndarray
+    """float32[T, H], one an action; NaN for actions that the episode's end cut off."""
+    success: bool
+    """Whether the environment reported success at any moment; never overwritten by a critic."""
+    first_success: int | None
+    """Decision at which it did first."""
+    terminated: bool
+    truncated: bool
+    achieved: tuple[str, ...] = ()
+    """Instructions that the last state fulfils, where the environment names them."""
+    states: np.ndarray | None = None
+    """float32[T + 1, S], proprioception."""
+    fork_of: tuple[str, int] | None = None
+    """Episode id and decision whose opening this take replayed."""
+    faults: tuple[str, ...] = ()
+    """What went wrong in the environment, in words; such an episode teaches nothing."""
+
+    def __post_init__(self) -> None:
+        count = len(self.actions)
+        assert len(self.frames) == count + 1, f"{len(self.frames)} frames for {count} decisions"
+        assert len(self.tokens) == len(self.logprobs) == len(self.rewards) == count, "one entry a decision"
+        assert (self.first_success is not None) == self.success, "first_success goes with success"
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __repr__(self) -> str:
+        end = "success" if self.success else "failure"
+        return f"Episode({self.id}, {end}, {len(self)} decisions, frames{self.frames.shape})"
+
+    @property
+    def id(self) -> str:
+        """Return a name that no other episode of the same policy has: task/seed/take."""
+        return f"{self.task}/{self.seed}/{self.take}"
+
+    @property
+    def total_reward(self) -> float:
+        """Return the sum of the rewards of all executed actions."""
+        return float(np.nansum(self.rewards))
+
+    @property
+    def closing(self) -> np.ndarray:
+        """Return float32[T]: the reward of the last executed action of each decision."""
+        last = (~np.isnan(self.rewards)).sum(1) - 1
+        return self.rewards[np.arange(len(self)), last]
+
+    def situation(self, t: int) -> Situation:
+        """Return what the policy saw at decision `t`."""
+        return Situation(self.instruction, self.frames[t], None if self.states is None else self.states[t])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a critic thinks of an episode."""
+
+    probability: float
+    """That the instruction was fulfilled."""
+    critique: str
+    """Why, in words."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What an episode is worth."""
+
+    total_reward: float
+    success: bool
+    by: Literal["env", "critic"] = "env"
+    """Whose word `success` is."""
+    verdict: Verdict | None = None
+    hindsight: str | None = None
+    """An instruction that the episode fulfilled without having been asked to."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A reply worth imitating."""
+
+    situation: Situation
+    tokens: np.ndarray
+    """int64[L]."""
+    weight: float = 1.0
+    """Of its log-likelihood in the loss."""
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two replies to one situation, one better."""
+
+    situation: Situation
+    chosen: np.ndarray
+    """int64[L]."""
+    rejected: np.ndarray
+    """int64[L]."""
+    gap: float
+    """How much better, in the unit of the score that ranked them; positive."""
+    kind: Literal["fork", "takes", "hindsight"]
+    """Where it comes from: the fork of two takes, two whole takes, a relabelled take."""
+    provenance: tuple[str, str, int]
+    """Ids of the two episodes, and the decision."""
+
+    def __post_init__(self) -> None:
+        assert self.gap > 0, f"gap should be positive, got {self.gap}"
+        assert not np.array_equal(self.chosen, self.rejected), "chosen and rejected are the same reply"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A sampled reply and how much better it turned out than expected: food of the policy gradient."""
+
+    situation: Situation
+    tokens: np.ndarray
+    """int64[L]."""
+    logprobs: np.ndarray
+    """float32[L], nats, when it was sampled."""
+    advantage: float
+    """In units of the batch's standard deviation."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """All that a cycle has to teach."""
+
+    demonstrations: tuple[Demonstration, ...] = ()
+    pairs: tuple[PreferencePair, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    notes: dict[str, float] = field(default_factory=dict)
+    """Figures about how they were made, for the records."""
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs or self.trials or any(d.weight for d in self.demonstrations))
+
+    def __repr__(self) -> str:
+        return f"Lessons({len(self.demonstrations)} demonstrations, {len(self.pairs)} pairs, {len(self.trials)} trials)"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A success rate that never goes without its n and its interval."""
+
+    rate: float
+    low: float
+    high: float
+    """95 % Wilson interval (Wilson 1927)."""
+    n: int
+
+    @classmethod
+    def of(cls, successes: int, n: int) -> "Rate":
+        """Return the rate of `successes` out of `n`."""
+        interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+        return cls(successes / n, float(interval.low), float(interval.high), n)
+
+    def __str__(self) -> str:
+        return f"{100 * self.rate:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}], n = {self.n}"
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """How a policy did at an exam."""
+
+    policy: str
+    outcomes: dict[str, bool]
+    """Success by 'task/seed'."""
+
+    @property
+    def success(self) -> Rate:
+        """Return the success rate over all seeds."""
+        return Rate.of(sum(self.outcomes.values()), len(self.outcomes))
+
+    def of(self, task: str) -> "Scorecard":
+        """Return the part that belongs to one task."""
+        return Scorecard(self.policy, {key: value for key, value in self.outcomes.items() if key.rsplit("/", 1)[0] == task})

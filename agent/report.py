@@ -1,0 +1,300 @@
+"""A run -> one self-contained HTML page: curves, tables, films. Beside it, what the terminal shows: `watch` and `tasks`."""
+
+import base64
+import contextlib
+import functools
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from agent import config
+from agent.records import Rate
+from agent.run import STAGES, load, scorecard, write_text
+from envs import TASKS
+
+Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
+BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"
+NONE = "-"
+PANELS = (("loss",), ("loss",), ("kl",), ("entropy",), ("chosen_logprob", "rejected_logprob"), ("margin",))  # the first: warm start
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>$title</title><style>
+:root { color-scheme: light dark; --ink: #24292f; --soft: #5c6670; --line: #d9dee3; --ground: #fff; --card: #f4f6f8; }
+@media (prefers-color-scheme: dark) { img { filter: invert(0.9) hue-rotate(180deg); }
+  :root { --ink: #d5dae0; --soft: #98a3ad; --line: #343b42; --ground: #15181c; --card: #1e2328; } }
+body { margin: auto; max-width: 1200px; padding: 40px 24px 80px; background: var(--ground); color: var(--ink); }
+body { font: 16px/1.55 system-ui, sans-serif; } h1 { margin: 0 0 12px; } h2 { font-size: 20px; margin: 44px 0 10px; } p { max-width: 80ch; }
+.soft, figcaption, th, dt, small { color: var(--soft); font-size: 14px; font-weight: 400; } small { display: block; } img { width: 100%; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 12px; } dd { margin: 0; font-size: 24px; }
+dl div, pre { background: var(--card); border-radius: 8px; padding: 12px 14px; } pre { overflow-x: auto; font-size: 13px; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+td:nth-child(10) { white-space: normal; min-width: 14em; } figure { display: inline-block; margin: 0 8px 8px 0; }
+video { border-radius: 6px; }</style></head><body>$body</body></html>
+""")
+
+
+@dataclass(frozen=True)
+class Story:
+    """What lies in a run's folder so far."""
+
+    config: config.Config
+    start: Content  # stage -> content
+    cycles: dict[int, Content]  # number -> stage -> content
+    exams: Content  # 'gate-POLICY' or 'final-POLICY' -> content
+    summary: Content  # of `summary.json`; empty while the run is not finished
+
+    @classmethod
+    def read(cls, folder: Path) -> "Story":
+        """Return the story of a run; raises ValueError where there is none, or a damaged one."""
+        settings, file = config.read(folder / "config.yaml"), folder / "summary.json"
+        cycles = {int(each.name[6:]): _stages(each) for each in folder.glob("cycle-*") if each.name[6:].isdigit()}
+        summary = json.loads(file.read_text()) if file.exists() else {}
+        if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles
+            summary = {}
+        return cls(settings, _stages(folder / "start"), dict(sorted(cycles.items())), _stages(folder / "exams"), summary)
+
+    def now(self) -> str:
+        """Return the stage that the run is at."""
+        if self.summary:
+            return "finished"
+        if missing := [stage for stage in ("demonstrate", "tune") if stage not in self.start]:
+            return f"warm start, {missing[0]}"
+        number = next((n for n in range(1, self.config.cycles + 1) if "cycle" not in self.cycles.get(n, {})), 0)
+        late = self.config.minutes and number not in self.cycles and sum(self.seconds()["all"].values()) > 60 * self.config.minutes
+        done = self.cycles.get(number, {})
+        return f"cycle {number}, {next((s for s in STAGES if s not in done), STAGES[-1])}" if number and not late else "final exam"
+
+    def gate(self, policy: str) -> Rate | None:
+        """Return a policy's success rate on the gate seeds, if it has sat that exam."""
+        content = self.exams.get(f"gate-{policy}")
+        return scorecard(content).success if content else None
+
+    def champions(self) -> dict[int, Rate]:
+        """Return the champion's gate rate before the first cycle (0) and after each finished one."""
+        names = {0: self.start.get("tune", {}).get("policy", "")}
+        names |= {number: stages["cycle"]["champion"] for number, stages in self.cycles.items() if "cycle" in stages}
+        return {number: rate for number, name in names.items() if (rate := self.gate(name))}
+
+    def seconds(self) -> dict[str, dict[str, float]]:
+        """Return the seconds by stage of the warm start, of each cycle, of the final exam, and of all; exams count as `evaluate`."""
+        left = {name: content["seconds"] for name, content in self.exams.items()}
+        table: dict[str, dict[str, float]] = {}
+        for name, stages in {"warm start": self.start, **{f"cycle {number}": stages for number, stages in self.cycles.items()}}.items():
+            row = {stage: content["seconds"] for stage, content in stages.items() if stage != "cycle"}
+            exam = left.pop(f"gate-{stages.get('tune', {}).get('policy')}", 0.0)
+            table[name] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
+        table["final exam"] = {"evaluate": sum(left.values())}
+        return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in ("demonstrate", *STAGES)}}
+
+
+def report(folder: Path) -> Path:
+    """Write a run's `report.html`, finished or not, and return its path; the page needs no other file and no network.
+
+    Raises ValueError where there is no run, or a damaged one, or the page cannot be written.
+    """
+    story = Story.read(folder)
+    parts = [f"<h2>{title}</h2><div class=wide>{body}</div><p class=soft>{note}</p>" for title, body, note in _parts(story, folder) if body]
+    page = PAGE.substitute(title=escape(f"{story.config.env.id} - etude"), body="".join([_headline(story), *parts]))
+    write_text(folder / "report.html", page.encode("ascii", "xmlcharrefreplace").decode())  # the same bytes whatever the locale
+    return folder / "report.html"
+
+
+def watch(folder: Path, once: bool = False) -> None:
+    """Show in the terminal how a run goes, anew each second until it is finished or Ctrl-C; with `once`, only its present state."""
+    from rich.live import Live
+
+    with contextlib.suppress(KeyboardInterrupt), Live(_board(folder), auto_refresh=False) as live:
+        while not once and Story.read(folder).now() != "finished":
+            time.sleep(1)
+            live.update(_board(folder), refresh=True)
+
+
+def tasks() -> None:
+    """Show our own environments."""
+    import gymnasium
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "what it is", "an instruction", "horizon")
+    for name in TASKS:
+        env: Any = gymnasium.make(name, cameras=())
+        _, info = env.reset(seed=0)
+        table.add_row(name, (type(env.unwrapped).__doc__ or NONE).splitlines()[0], info["instruction"], str(env.spec.max_episode_steps))
+        env.close()
+    Console().print(table)
+
+
+def _headline(story: Story) -> str:
+    task, summary = escape(story.config.env.id), story.summary
+    if not summary:
+        rates, minutes = list(story.champions().values()), sum(story.seconds()["all"].values()) / 60
+        so_far = f"Gate exam so far: first {rates[0]}; champion now {rates[-1]}." if rates else "No exam has been finished yet."
+        return f"<h1>{task}: unfinished</h1><p>This run is at {story.now()}, after {minutes:.1f} minutes of work. {so_far}</p>"
+    before, after, gain, p = Rate(**summary["before"]), Rate(**summary["after"]), summary["gain"], summary["p_value"]
+    meaning = "Chance alone could explain the difference" if p > 0.05 else f"It got {'better' if gain > 0 else 'worse'}, beyond chance"
+    first, last = f"{100 * before.rate:.1f} %", f"{100 * after.rate:.1f} %"
+    plain = (
+        f"Before it practised, the policy passed {first} of the {before.n} seeds of the final exam; in the end, {last}. {meaning}. "
+        "These seeds were never practised, and nothing was decided by them. Brackets: 95 % intervals; p: exact McNemar test."
+    )
+    tiles = (
+        ("before", first, f"[{100 * before.low:.1f}, {100 * before.high:.1f}], n = {before.n}"),
+        ("after", last, f"[{100 * after.low:.1f}, {100 * after.high:.1f}], n = {after.n}"),
+        ("gain, points", f"{100 * gain:+.1f}", f"[{100 * summary['gain_low']:+.1f}, {100 * summary['gain_high']:+.1f}], p = {p:.2g}"),
+        ("cycles", summary["cycles"], f"{summary['promoted']} promoted; {summary['seconds']['total'] / 60:.1f} minutes of work"),
+    )
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>" for name, value, more in tiles)
+    return f"<h1>{task}: {first} → {last}</h1><p>{plain}</p><dl>{facts}</dl>"
+
+
+def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield title, HTML and a note of each part of the page; the HTML is empty where there is nothing to show."""
+    examined = story.summary or story.champions()
+    note = "The gate exam decides promotions; the final exam's seeds are used only in the end. Band and bars: 95 % Wilson intervals."
+    yield "Success over the cycles", _picture(_draw_curve, story, 5.2, "success by cycle") if examined else "", note
+    head = ("cycle", "practised", "success", "mixed seeds", "demonstrations", "pairs", "trials", "challenger at the gate", "gain", "and so")
+    note = "Practised: new takes + earlier ones of the same champion. Mixed: some takes succeed, some fail. Won, lost: only one passed."
+    yield "Cycles", _table(head, [_row(story, number) for number in story.cycles]) if story.cycles else "", note
+    stages = ("demonstrate", *STAGES)
+    rows = [(name, *(row.get(stage, 0) for stage in stages), sum(row.values())) for name, row in story.seconds().items()]
+    yield "Seconds", _table(("", *stages, "all"), [(name, *(f"{x:.1f}" if x else NONE for x in cells)) for name, *cells in rows]), ""
+    films = sorted((folder / "films").glob("*.mp4"))
+    yield "Before and after", "".join(_film(f, "left: before, right: after", 360) for f in films if f.stem.startswith("contrast-")), ""
+    takes = [(int(file.stem.split("-")[1]), file) for file in films if file.stem.startswith("cycle-")]
+    filmed = sorted({number for number, _ in takes})
+    chosen = {filmed[0], filmed[len(filmed) // 2], filmed[-1]} if filmed else {}
+    shown = [_film(file, f"cycle {number}, {file.stem.split('-')[2]} take", 180) for number, file in takes if number in chosen]
+    yield "Best and worst takes of practice", "".join(shown), ""
+    note = "All gradient steps of the run, one after the other. A line: a cycle begins; a grey ground: its challenger was rolled back."
+    tuned = any(each.get("tune", {}).get("rows") for each in (story.start, *story.cycles.values()))
+    yield "Training", _picture(_draw_training, story, 5.4, "figures by step") if tuned else "", note
+    faults = "".join(f"<li>{escape(line)}</li>" for line in _faults(story))
+    yield "Faults of the environment", faults, "These episodes were spoilt; nothing was learnt from them."
+    text = escape((folder / "config.yaml").read_text())
+    yield "Config", f"<details><summary>config.yaml</summary><pre>{text}</pre></details>", ""
+
+
+def _row(story: Story, number: int) -> list[object]:
+    """Return a cycle's row of the table."""
+    stages = story.cycles[number]
+    practised, labels, lessons, result = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "label", "curate", "evaluate"))
+    count = story.config.collect.seeds * story.config.collect.takes
+    earlier = labels.get("episodes", count) - count
+    return [
+        number,
+        (f"{count} + {earlier}" if earlier else count) if practised else NONE,
+        f"{100 * practised['success']:.1f} %" if practised else NONE,
+        f"{lessons['mixed_seeds']:.0f} of {lessons['seeds']:.0f}" if lessons else NONE,
+        *(lessons.get(kind, NONE) for kind in ("demonstrations", "pairs", "trials")),
+        story.gate(stages.get("tune", {}).get("policy", "")) or NONE,
+        f"{100 * result['gate_gain']:+.1f}, p = {result['gate_p_value']:.2g}" if "won" in result else NONE,
+        _verdict(stages.get("cycle"), story.config.evaluate.alpha),
+    ]
+
+
+def _verdict(result: Content | None, alpha: float) -> str:
+    """Return what became of a challenger, and why."""
+    if result is None or "won" not in result:
+        return "no challenger: nothing to learn from, all takes of each seed ended alike" if result else "in progress"
+    why = "not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})"
+    seeds = f"{result['won']} seeds won, {result['lost']} lost"
+    return f"● promoted: {seeds}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
+
+
+def _faults(story: Story) -> Iterator[str]:
+    for number, content in ((number, stages["collect"]) for number, stages in story.cycles.items() if "collect" in stages):
+        yield from (f"cycle {number}, {each}" for each in content["faults"])
+        if (more := content["figures"]["faults"] - len(content["faults"])) > 0:
+            yield f"cycle {number}, and {more} more"
+
+
+def _film(file: Path, caption: str, width: int) -> str:
+    video = f'<video src="{_uri("video/mp4", file.read_bytes())}" width="{width}" autoplay loop muted controls playsinline></video>'
+    return f"<figure>{video}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["".join(f"<th>{escape(each)}</th>" for each in head)]
+    lines += ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _picture(draw: Callable[[Any, Story], None], story: Story, height: float, words: str) -> str:
+    from matplotlib import figure, rc_context
+
+    with rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titlelocation": "left"}):
+        picture, stream = figure.Figure((11.4, height), layout="constrained"), io.BytesIO()
+        draw(picture, story)
+        picture.savefig(stream, format="png", dpi=140, transparent=True)
+    return f'<img alt="{words}" src="{_uri("image/png", stream.getvalue())}">'
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _draw_curve(figure: Any, story: Story) -> None:
+    """Draw the champion's gate rate, the challengers that were rolled back, the final exams; below, the success in practice."""
+    top, low = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    numbers, rates, last = list(story.champions()), list(story.champions().values()), max(story.cycles, default=0)
+    top.fill_between(numbers, [100 * r.low for r in rates], [100 * r.high for r in rates], color=BLUE, alpha=0.18, lw=0)
+    top.plot(numbers, [100 * r.rate for r in rates], "o-", color=BLUE, lw=2, label="champion, gate exam")
+    results = {number: stages.get("cycle", {}) for number, stages in story.cycles.items()}
+    refused = {number: 100 * each["gate_rate"] for number, each in results.items() if "won" in each and not each["promoted"]}
+    top.plot([*refused], [*refused.values()], "o", mfc="none", mec=ORANGE, mew=1.6, ms=7, label="rolled back" if refused else "")
+    for name, x in {"before": -0.35, "after": last + 0.35}.items() if story.summary else ():
+        low_, rate, high = (100 * story.summary[name][part] for part in ("low", "rate", "high"))
+        top.errorbar(x, rate, [[rate - low_], [high - rate]], fmt="D", color="black", capsize=3, label="final exam" if x < 0 else "")
+    top.set(ylabel="success, %", ylim=(-3, 103), xticks=range(0, last + 1, max(1, round(last / 20))))
+    top.legend(frameon=False, loc="lower right" if rates and rates[-1].rate > 0.5 else "upper right")
+    practice = {number: 100 * stages["collect"]["figures"]["success"] for number, stages in story.cycles.items() if "collect" in stages}
+    low.plot([*practice], [*practice.values()], "o-", color=GREEN, lw=1.5, ms=4)
+    low.set(ylabel="practice, %", xlabel="cycle", ylim=(-5, 105))
+
+
+def _draw_training(figure: Any, story: Story) -> None:
+    """Draw a panel for the warm start, and five over the steps of all cycles."""
+    rows = {number: stages.get("tune", {}).get("rows", []) for number, stages in {0: story.start, **story.cycles}.items()}
+    steps = [(number, row) for number, each in rows.items() for row in each]
+    for i, (axes, keys) in enumerate(zip(figure.subplots(2, 3).flat, PANELS, strict=True)):
+        for key, colour in zip(keys, (BLUE, ORANGE), strict=False):
+            points = {x: row[key] for x, (number, row) in enumerate(steps) if key in row and (number > 0) == (i > 0)}
+            axes.plot([*points], [*points.values()], color=colour, lw=1, label=key.split("_")[0])
+        axes.set(title=f"{'cycles' if i else 'warm start'}: {', '.join(keys)}", xlabel="step")
+        for number in [each for each in rows if each and rows[each]] if i else ():
+            begin = sum(len(each) for other, each in rows.items() if other < number)
+            refused = "cycle" in story.cycles[number] and not story.cycles[number]["cycle"]["promoted"]
+            axes.axvspan(begin, begin + len(rows[number]), facecolor=GREY, alpha=0.2 if refused else 0, lw=0)
+            axes.axvline(begin, color=GREY, lw=0.5, alpha=0.6)
+        if len(keys) > 1:
+            axes.legend(frameon=False)
+
+
+def _board(folder: Path) -> Any:
+    """Return the terminal's table of a run."""
+    from rich import markup
+    from rich.table import Table
+
+    story = Story.read(folder)
+    seconds = {name: sum(row.values()) for name, row in story.seconds().items()}
+    since = time.time() - max((file.stat().st_mtime for file in folder.glob("*/*.json")), default=time.time())
+    table = Table("cycle", "practice", "gate exam", "and so", "seconds", title=markup.escape(f"{story.config.env.id}, {folder}"))
+    for number in story.cycles:
+        row = [str(cell) for cell in _row(story, number)]
+        table.add_row(*(markup.escape(row[i]) for i in (0, 2, 7, 9)), f"{seconds[f'cycle {number}']:.0f}")
+    ends = [f"{name} {Rate(**story.summary[name])}" for name in ("before", "after")] if story.summary else [f"for {since:.0f} s"]
+    table.caption = markup.escape("; ".join([story.now(), *ends, f"{seconds['all']:.0f} s of work"]))
+    return table
+
+
+def _stages(folder: Path) -> Content:
+    return {file.stem: _load(file, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.json"))}
+
+
+_load = functools.lru_cache(4096)(lambda file, changed: load(file))  # read again only when `changed`: watching costs little

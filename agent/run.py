@@ -1,0 +1,231 @@
+"""A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
+
+```
+config.yaml  metrics.jsonl  summary.json  report.html  wandb/
+start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
+cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
+exams/       one scorecard a policy and exam
+films/       mp4
+```
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from agent.config import Config, read
+from agent.records import Episode, Scorecard
+
+if TYPE_CHECKING:
+    from agent.workers import Workers
+    from policies.vlm import Vlm
+
+SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000}  # disjoint ranges of 10 million
+FREE = {"cycles", "minutes", "threads", "track"}  # config sections that may change when a run goes on
+STAGES = ("collect", "label", "curate", "tune", "evaluate")
+
+
+class Halt(Exception):
+    """The stage that was asked for is finished."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One turn of the loop."""
+
+    number: int
+    """1, 2, ..."""
+    folder: Path
+
+
+class Run:
+    """Folder, config, model and environments of one run.
+
+    Args:
+        folder: of the run; made if it does not exist.
+        config: of a new run; None reads the folder's own.
+        stop_after: name of a stage: `Halt` is raised when it has been finished once.
+
+    Raises:
+        ValueError: the folder cannot be written, holds no run, or a run with another config.
+    """
+
+    def __init__(self, folder: Path, config: Config | None = None, stop_after: str = "") -> None:
+        self.folder, self._stop_after = folder, stop_after
+        own = folder / "config.yaml"
+        if config is None and not own.exists():
+            raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
+        saved = read(own) if own.exists() else None
+        self.config = config or saved or Config()
+        if saved is not None:
+            changed = [key for key in Config.model_fields if key not in FREE and getattr(saved, key) != getattr(self.config, key)]
+            if changed:
+                raise ValueError(
+                    f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
+                )
+        write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        self._policy: Any = None
+        self._loaded: Path | None = None
+        self._workers: Any = None
+
+    # --- model and environments, made when first needed ----------------------------------------------------------------
+
+    @property
+    def workers(self) -> "Workers":
+        """Return the environments of this run."""
+        if self._workers is None:
+            from agent.workers import Workers
+
+            self._workers = Workers(self.config.env, self.config.collect.num_envs)
+        return self._workers
+
+    @property
+    def policy(self) -> "Vlm":
+        """Return the one model in memory; `play` says whose weights it holds."""
+        if self._policy is None:
+            import torch
+
+            import policies
+
+            torch.set_num_threads(self.config.threads)
+            space = self.workers.first.action_space
+            self._policy = policies.load(self.config.policy, space.low, space.high)
+        return self._policy
+
+    def play(self, weights: Path) -> "Vlm":
+        """Return the model with these weights in it."""
+        if self._loaded != weights:
+            self.policy.load(weights)
+            self._loaded = weights
+        return self.policy
+
+    def dirty(self) -> None:
+        """Say that the model's weights are being trained, so `play` must load anew."""
+        self._loaded = None
+
+    # --- stages on disk --------------------------------------------------------------------------------------------
+
+    def keep(self, file: Path, make: Callable[[], Any]) -> Any:
+        """Return the JSON content of a stage file; if it is not there, make and write it.
+
+        Raises:
+            ValueError: the file is damaged, or cannot be written.
+        """
+        if file.exists():
+            return load(file)
+        began = time.time()
+        content = make()
+        if isinstance(content, dict):
+            content = {**content, "seconds": round(time.time() - began, 2)}
+        body = json.dumps(content, indent=1)
+        write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
+        return load(file)
+
+    def finished(self, stage: str) -> None:
+        """Say that a stage of a cycle is finished.
+
+        Raises:
+            Halt: this is the stage after which to stop.
+        """
+        if stage == self._stop_after:
+            raise Halt(stage)
+
+    def cycle(self, number: int) -> Cycle:
+        """Return cycle `number`, 1, 2, ..."""
+        return Cycle(number, self.folder / f"cycle-{number:03d}")
+
+    def cycles(self) -> Iterator[Cycle]:
+        """Yield the cycles that are not finished, until the config's number or minutes are used up."""
+        for number in range(1, self.config.cycles + 1):
+            cycle = self.cycle(number)
+            if (cycle.folder / "cycle.json").exists():
+                continue
+            if self.config.minutes and self.seconds() > 60 * self.config.minutes:
+                return
+            yield cycle
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return what the finished cycles came to, in order."""
+        return [load(file) for file in sorted(self.folder.glob("cycle-*/cycle.json"))]
+
+    def seconds(self) -> float:
+        """Return the seconds of work that the finished stages took, over all sessions."""
+        return sum(self.seconds_by_stage().values())
+
+    def seconds_by_stage(self) -> dict[str, float]:
+        """Return the seconds of work by stage."""
+        total: dict[str, float] = {}
+        for file in [*self.folder.glob("start/*.json"), *self.folder.glob("cycle-*/*.json"), *self.folder.glob("exams/*.json")]:
+            stage = "evaluate" if file.parent.name == "exams" else file.stem
+            if stage != "cycle":
+                total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))
+        return {stage: round(seconds, 1) for stage, seconds in sorted(total.items())}
+
+    def episodes(self, folder: Path) -> list[Episode]:
+        """Return the episodes stored in a stage's folder."""
+        from agent import dataset
+
+        return dataset.read(folder / "episodes")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
+        rows = []
+        for folder in [self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
+            for stage in ("demonstrate", *STAGES, "cycle"):
+                if (folder / f"{stage}.json").exists():
+                    content = load(folder / f"{stage}.json")
+                    number = int(folder.name[-3:]) if folder.name != "start" else 0
+                    rows += [{"cycle": number, "stage": stage, **row} for row in content.get("rows", [])]
+                    rows.append({"cycle": number, "stage": stage, **content.get("figures", {}), "seconds": content.get("seconds", 0.0)})
+        return rows
+
+
+def load(file: Path) -> Any:
+    """Return the content of a stage file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        saved = json.loads(file.read_text())
+        body = json.dumps(saved["content"], indent=1)
+        if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():
+            raise KeyError("sha256")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Stage file {file} is damaged; delete it and run the same command again, and the stage is done anew.") from error
+    return saved["content"]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        ValueError: it cannot be written; names the file and the cause.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(file.name + ".partial")
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except OSError as error:
+        raise ValueError(
+            f"{file} cannot be written ({error.strerror}); what is already in the run folder is safe: mend this and run the same command again."
+        ) from error
+
+
+def scorecard(content: dict[str, Any]) -> Scorecard:
+    """Return the scorecard that `asdict` made JSON of."""
+    return Scorecard(content["policy"], content["outcomes"])
+
+
+__all__ = ["SEEDS", "STAGES", "Cycle", "Halt", "Run", "asdict", "load", "scorecard", "write_text"]

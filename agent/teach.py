@@ -1,0 +1,135 @@
+"""Teaching a model to see: gradient descent on questions about scenes, and an exam of what it sees.
+
+Shape suffixes: B moments, K things that are visible, N image tokens of a moment, V views, C image tokens of a view, M numbers, D width.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent.records import Scene
+from agent.tune import Optimiser, descend
+from policies.recite import point, recite
+
+
+def teach(
+    policy: Any,
+    scenes: Sequence[Scene],
+    *,
+    steps: int,
+    batch: int = 24,
+    questions: int = 6,
+    lr: float = 1e-3,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
+) -> None:
+    """Train the policy on questions about scenes, in bfloat16; goes on from `checkpoint` if that file exists.
+
+    Args:
+        policy: a `Vlm` with train="all".
+        scenes: with their questions; each visit draws other ones.
+        steps: of gradient descent.
+        batch: scenes a step.
+        questions: asked about each scene of a batch.
+        lr: peak learning rate.
+        seed: of order and choice.
+        checkpoint: see `descend`.
+        watch: called with the steps done and their last figures.
+    """
+
+    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([seed, step])
+        chosen = [scenes[i] for i in rng.choice(len(scenes), batch, replace=False)]
+        asked = [[scene.questions[i] for i in rng.permutation(len(scene.questions))[:questions]] for scene in chosen]
+        with torch.autocast("cpu", torch.bfloat16):
+            features = policy.features([s.frames for s in chosen])
+            recital = recite(policy, features, [s.frames for s in chosen], [[(q.question, q.answer) for q in row] for row in asked])
+            pointing, reading = pupil.pointer.loss(policy, features, chosen)
+        answering = -recital.logprobs.mean()
+        figures = {"answering": answering, "pointing": pointing, "reading": reading}
+        return answering + pointing + reading, {name: float(value.detach()) for name, value in figures.items()}
+
+    pupil = Pupil(policy)
+    optimiser = Optimiser(pupil.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
+    descend(pupil, optimiser, steps, loss_of, checkpoint, watch)
+
+
+class Pupil:
+    """A policy and the readers that supervise its vision tower, trained and stored as one.
+
+    Args:
+        policy: a `Vlm` with train="all".
+    """
+
+    def __init__(self, policy: Any) -> None:
+        torch.manual_seed(0)
+        self.policy, self.pointer = policy, Pointer(policy.model.config.text_config.hidden_size)
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Return what is trained."""
+        return [*self.policy.parameters(), *self.pointer.parameters()]
+
+    def weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return copies of both."""
+        return {"policy": self.policy.weights(), "pointer": {k: v.clone() for k, v in self.pointer.state_dict().items()}}
+
+    def put(self, weights: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Take both."""
+        self.policy.put(weights["policy"])
+        self.pointer.load_state_dict(weights["pointer"])
+
+
+class Pointer(torch.nn.Module):
+    """Direct supervision of the vision tower: which image token holds a named thing, and where in the frame that token says it is.
+
+    The linear readers of coordinates are used in training only, and thrown away.
+
+    Args:
+        width: D.
+        numbers: how many number tokens there are.
+    """
+
+    def __init__(self, width: int, numbers: int = 65) -> None:
+        super().__init__()
+        self.numbers, self.readers = numbers, torch.nn.Linear(width, 2 * numbers)
+
+    def loss(self, policy: Any, features_BND: torch.Tensor, scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return two cross-entropies: of finding the token among those of its view, and of reading x and y off it."""
+        views = len(scenes[0].frames)
+        side = math.isqrt(features_BND.shape[1] // views)
+        found = [(row, *place) for row, scene in enumerate(scenes) for place in scene.places]
+        row_K, view_K = torch.tensor([f[0] for f in found]), torch.tensor([f[2] for f in found])
+        where_K2 = torch.tensor([f[3:] for f in found])
+        cell_K2 = (where_K2 * side).long().clamp(max=side - 1)
+        cell_K = cell_K2[:, 1] * side + cell_K2[:, 0]
+        near_KN, phrase_KD = point(policy, features_BND, row_K.tolist(), [f[1] for f in found])
+        near_KVC = near_KN.reshape(len(found), views, side * side)
+        pointing = torch.nn.functional.cross_entropy(near_KVC[torch.arange(len(found)), view_K], cell_K)
+        token_KD = features_BND[row_K, view_K * side * side + cell_K]
+        read_K2M = self.readers(token_KD * (1 + phrase_KD)).reshape(-1, 2, self.numbers)
+        number_K2 = (where_K2 * (self.numbers - 1)).round().long()
+        return pointing, torch.nn.functional.cross_entropy(read_K2M.flatten(0, 1).float(), number_K2.flatten())
+
+
+def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tuple[float, int]]:
+    """Return, for each kind of question, the share answered exactly and the number asked; numbers may be off by one bin."""
+    number = {token: int(word[2:-1]) for word, token in policy.processor.tokenizer.get_vocab().items() if word[:2] == "<n" and word[2:-1].isdigit()}
+    right: dict[str, list[bool]] = defaultdict(list)
+    for start in range(0, len(scenes), batch):
+        chosen = scenes[start : start + batch]
+        with torch.inference_mode():
+            frames = [s.frames for s in chosen]
+            recital = recite(policy, policy.features(frames), frames, [[(q.question, q.answer) for q in s.questions] for s in chosen])
+        answers: dict[tuple[int, int], bool] = {}
+        for guess, told, (moment, index) in zip(recital.guessed, recital.told, recital.owner, strict=True):
+            near = guess == told or (guess in number and told in number and abs(number[guess] - number[told]) <= 1)
+            answers[moment, index] = answers.get((moment, index), True) and bool(near)
+        for (moment, index), correct in answers.items():
+            right[chosen[moment].questions[index].kind].append(correct)
+    return {kind: (float(np.mean(row)), len(row)) for kind, row in sorted(right.items())}

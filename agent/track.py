@@ -1,0 +1,102 @@
+"""Where figures, films and remarks go: W&B (online, offline, off) and `metrics.jsonl`, behind the same few methods."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from agent.config import Config
+from agent.run import write_text
+
+
+class Track:
+    """The run's voice.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+    """
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder, self.console = folder, Console(highlight=False)
+        self._sent = 0
+        self._wandb: Any = _start_wandb(folder, config, self.console)
+
+    def log(self, rows: list[dict[str, Any]]) -> None:
+        """Write all of the run's rows so far to `metrics.jsonl`, and send the new ones to W&B."""
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        if self._wandb:
+            for row in rows[self._sent :]:
+                x = {"cycle": row["cycle"]} if "step" not in row else {"cycle": row["cycle"], "step": row["step"]}
+                skip = ("cycle", "stage", "step")
+                self._wandb.log({f"{row['stage']}/{key}": value for key, value in row.items() if key not in skip} | x)
+        self._sent = len(rows)
+
+    def note(self, text: str) -> None:
+        """Say something on the console."""
+        self.console.print(text)
+
+    def films(self, files: dict[str, Path]) -> None:
+        """Send films to W&B; they lie in the run folder already."""
+        if self._wandb and files:
+            import wandb
+
+            self._wandb.log({f"films/{name}": wandb.Video(str(file), format="mp4") for name, file in files.items()})
+
+    def picture(self, file: Path) -> None:
+        """Send a picture to W&B."""
+        if self._wandb:
+            import wandb
+
+            self._wandb.log({"pictures/" + file.stem: wandb.Image(str(file))})
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
+        """Show a progress bar with rate and time left; yields `step(count, total=..., note=...)`."""
+        columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(TextColumn("{task.description:<24}"), *columns, TextColumn("{task.fields[note]}"), console=self.console) as progress:
+            task = progress.add_task(title, total=total, completed=done, note="", rate="")
+            began, count = time.time(), 0
+
+            def step(more: int = 1, total: int | None = total, note: str = "") -> None:
+                nonlocal count
+                count += more
+                rate = f"{count / max(time.time() - began, 1e-9):.1f}/s"
+                progress.update(task, advance=more, total=total, note=note, rate=rate)
+
+            yield step
+
+    def close(self) -> None:
+        """Finish the W&B run."""
+        if self._wandb:
+            self._wandb.finish()
+
+
+def _start_wandb(folder: Path, config: Config, console: Console) -> Any:
+    """Return a W&B run, or None; W&B away or without a key never stops a run."""
+    if config.track.mode == "off":
+        return None
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        import wandb
+
+        run = wandb.init(
+            project=config.track.project,
+            name=folder.name,
+            dir=str(folder),
+            mode=config.track.mode,
+            config=config.model_dump(mode="json"),
+            settings=wandb.Settings(init_timeout=30, console="off"),
+        )
+        run.define_metric("cycle")
+        run.define_metric("*", step_metric="cycle")
+        return run
+    except Exception as error:  # wandb raises many types: no network, no key, no space
+        console.print(f"W&B is not available ({type(error).__name__}); metrics.jsonl has everything.")
+        return None

@@ -1,0 +1,223 @@
+"""Optimisation: policy + lessons -> challenger. One place, one optimiser.
+
+Shape suffixes: B replies, L tokens of a reply, P pairs.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent import losses
+from agent.config import TuneConfig
+from agent.records import Demonstration, Lessons, PreferencePair, Trial
+
+
+class Optimiser:
+    """AdamW with linear warm-up, cosine decay to 2 % and gradient clipping; matrices decay, vectors do not.
+
+    Args:
+        parameters: what is trained.
+        lr: peak learning rate.
+        steps: of the whole schedule.
+        warmup: steps of linear increase.
+        weight_decay: of matrices.
+        clip: largest gradient norm.
+    """
+
+    def __init__(
+        self, parameters: Sequence[torch.nn.Parameter], *, lr: float, steps: int, warmup: int = 10, weight_decay: float = 0.0, clip: float = 1.0
+    ) -> None:
+        self._parameters, self._clip = list(parameters), clip
+        matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self._adam = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+
+        def rate(step: int) -> float:
+            cosine = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
+            return min(1.0, (step + 1) / max(warmup, 1)) * (0.02 + 0.98 * cosine)
+
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, rate)
+
+    def step(self, loss: torch.Tensor) -> float:
+        """Descend once; return the gradient norm before clipping."""
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        self._adam.step()
+        self._schedule.step()
+        return float(norm)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on."""
+        return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self._adam.load_state_dict(state["adam"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def descend(
+    policy: Any,
+    optimiser: Optimiser,
+    steps: int,
+    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
+    checkpoint: Path | None = None,
+    watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
+) -> list[dict[str, float]]:
+    """Take `steps` steps of descent; go on from `checkpoint`, bit by bit, if that file exists.
+
+    Args:
+        policy: whose weights are trained.
+        optimiser: that trains them.
+        steps: in all.
+        loss_of: step -> loss and figures; must draw from a generator of its own for each step.
+        checkpoint: file for weights, optimiser and figures, written every 250 steps.
+        watch: called with the number of steps done and their last figures.
+
+    Returns:
+        The figures of every step.
+    """
+    rows: list[dict[str, float]] = []
+    if checkpoint and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        policy.put(saved["weights"])
+        optimiser.restore(saved["optimiser"])
+        rows = saved["rows"]
+    for step in range(len(rows), steps):
+        loss, figures = loss_of(step)
+        norm = optimiser.step(loss)
+        rows.append({**figures, "loss": float(loss.detach()), "grad_norm": norm})
+        watch(step + 1, rows[-1])
+        if checkpoint and (step + 1) % 250 == 0:
+            partial = checkpoint.with_suffix(".partial")
+            torch.save({"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}, partial)
+            partial.replace(checkpoint)
+    return rows
+
+
+def tune(
+    policy: Any,
+    lessons: Lessons,
+    config: TuneConfig,
+    *,
+    seed: Sequence[int] = (0,),
+    steps: int = 0,
+    checkpoint: Path | None = None,
+    watch: Callable[[int, int, dict[str, float]], None] = lambda step, steps, figures: None,
+) -> list[dict[str, float]]:
+    """Train the policy on the lessons, from the champion that it holds to a challenger.
+
+    Args:
+        policy: a learner (`policies.vlm.Vlm`) that has just been loaded with the champion.
+        lessons: what to learn.
+        config: losses, their weights, optimiser.
+        seed: of the order of the lessons.
+        steps: of descent; 0: `config.epochs` passes over the trials (or the demonstrations, if there are none).
+        checkpoint: see `descend`.
+        watch: called with steps done, steps in all, and the last figures.
+
+    Returns:
+        The figures of every step; docs/metrics.md says what they are.
+    """
+    use = {"policy_gradient": config.policy_gradient, "imitation": config.imitation, "preference": config.preference}
+    trials = lessons.trials if use["policy_gradient"] else ()
+    demonstrations = lessons.demonstrations if use["imitation"] else ()
+    pairs = lessons.pairs if use["preference"] else ()
+    most = len(trials) or len(demonstrations) or len(pairs)
+    steps = steps or config.epochs * math.ceil(most / config.batch)
+    shares = [(_share(len(part), most, config.batch)) for part in (trials, demonstrations, pairs)]
+    book = _Book(policy, [*trials, *demonstrations, *pairs], pairs)
+
+    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rows = [
+            _page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip((trials, demonstrations, pairs), shares, strict=True))
+        ]
+        return _loss(book, trials, demonstrations, pairs, rows, config)
+
+    decay = {"warmup": max(steps // 20, 1), "clip": config.max_grad_norm}
+    optimiser = Optimiser(policy.parameters(), lr=config.lr, steps=steps, **decay)
+    return descend(policy, optimiser, steps, loss_of, checkpoint, lambda step, figures: watch(step, steps, figures))
+
+
+class _Book:
+    """The situations of all lessons with their image features, computed once where the vision tower is frozen."""
+
+    def __init__(self, policy: Any, lessons: Sequence[Any], pairs: Sequence[PreferencePair]) -> None:
+        self.policy, self.situations = policy, [lesson.situation for lesson in lessons]
+        self.frozen = policy.config.train != "all"
+        size = 4 * policy.config.rows
+        frames = [situation.frames for situation in self.situations]
+        parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
+        self.features = torch.cat(parts) if parts else None
+        self.reference = self._reference(pairs) if pairs else torch.zeros(0, 2)
+
+    def logprobs(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return float32[B, L] log-probabilities and entropies of replies to the situations of these rows."""
+        features = None if self.features is None else self.features[list(rows)]
+        return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
+
+    def _reference(self, pairs: Sequence[PreferencePair]) -> torch.Tensor:
+        """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected; computed once, before any step."""
+        first, parts = len(self.situations) - len(pairs), []
+        with torch.no_grad():
+            for start in range(0, len(pairs), 128):
+                some, rows = pairs[start : start + 128], range(first + start, first + min(start + 128, len(pairs)))
+                both = [self.logprobs(rows, [getattr(pair, side) for pair in some])[0].sum(1) for side in ("chosen", "rejected")]
+                parts.append(torch.stack(both, 1))
+        return torch.cat(parts)
+
+
+def _loss(
+    book: _Book,
+    trials: Sequence[Trial],
+    demonstrations: Sequence[Demonstration],
+    pairs: Sequence[PreferencePair],
+    rows: Sequence[np.ndarray],
+    config: TuneConfig,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the weighted sum of the three losses on chosen rows of each kind of lesson, and its figures; one pass for all replies."""
+    tried, shown, paired = ([part[i] for i in index] for part, index in zip((trials, demonstrations, pairs), rows, strict=True))
+    place = np.concatenate([rows[0], rows[1] + len(trials), *[rows[2] + len(trials) + len(demonstrations)] * 2]).astype(int)
+    tokens = [*(t.tokens for t in tried), *(d.tokens for d in shown), *(p.chosen for p in paired), *(p.rejected for p in paired)]
+    logprobs, entropy = book.logprobs(place.tolist(), tokens)
+    tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), len(paired), len(paired)])
+    total, figures = -config.entropy * entropy.mean(), {"entropy": float(entropy.detach().mean())}
+    if tried:
+        sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
+        advantage_B = torch.tensor([t.advantage for t in tried], device=logprobs.device)
+        loss = losses.policy_gradient(tried_BL, sampled_BL, advantage_B, config.clip_low, config.clip_high)
+        total = total + config.policy_gradient * loss
+        ratio = (tried_BL.detach() - sampled_BL).exp()
+        outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
+        figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
+    if shown:
+        loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
+        total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
+    if paired:
+        reference = book.reference[rows[2]]
+        chosen, rejected = chosen_BL.sum(1), rejected_BL.sum(1)
+        loss = losses.preference(chosen, rejected, reference[:, 0], reference[:, 1], config.beta)
+        total = total + config.preference * (loss - config.anchor * chosen_BL.mean())
+        margin = ((chosen - reference[:, 0]) - (rejected - reference[:, 1])).detach()
+        figures |= {"preference": float(loss.detach()), "margin": float(margin.mean()), "accuracy": float((margin > 0).float().mean())}
+        figures |= {"chosen_logprob": float(chosen.detach().mean()), "rejected_logprob": float(rejected.detach().mean())}
+    return total, figures
+
+
+def _share(count: int, most: int, batch: int) -> int:
+    """Return how many lessons of a kind ride in each batch, so that each kind is passed over equally often."""
+    return min(count, math.ceil(batch * count / most)) if count else 0
+
+
+def _page(count: int, share: int, step: int, seed: Sequence[int]) -> np.ndarray:
+    """Return int64[share]: rows `step * share` onwards of an endless sequence of shuffled passes over `count` lessons."""
+    if not share:
+        return np.zeros(0, np.int64)
+    places = np.arange(step * share, (step + 1) * share)
+    passes = {lap: np.random.default_rng([*seed, lap]).permutation(count) for lap in set((places // count).tolist())}
+    return np.array([passes[place // count][place % count] for place in places])

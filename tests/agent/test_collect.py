@@ -1,0 +1,114 @@
+"""Practice: the same episodes for any number of environments, and an environment that breaks costs only its episode."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent.collect import Job, collect, demonstrate
+from agent.records import Episode
+from agent.workers import Workers
+from envs import EnvConfig
+from policies import PolicyConfig, load
+from policies.scripted import Random
+
+JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
+
+
+def random_policy(workers: Workers, chunk: int = 4) -> Random:
+    space = workers.first.action_space
+    return Random(space.low, space.high, chunk)
+
+
+def same(one: Sequence[Episode], other: Sequence[Episode]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert (a.id, a.success, a.first_success, a.instruction, a.achieved) == (b.id, b.success, b.first_success, b.instruction, b.achieved)
+        for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_the_same_episodes_for_1_4_and_32_environments(greedy: bool) -> None:
+    jobs = [Job(job.seed, job.take, None if greedy else job.noise) for job in JOBS]
+    runs = []
+    for count in (1, 4, 32):
+        workers = Workers(EnvConfig(), count)
+        space = workers.first.action_space
+        runs.append(list(collect(load(PolicyConfig(rows=8), space.low, space.high), workers, jobs)))
+    same(runs[0], runs[1])
+    same(runs[0], runs[2])
+
+
+def test_takes_of_a_seed_differ_and_begin_alike() -> None:
+    workers = Workers(EnvConfig(), 8)
+    one, two, three = list(collect(random_policy(workers), workers, JOBS))[:3]
+    np.testing.assert_array_equal(one.frames[0], two.frames[0])
+    assert one.instruction == two.instruction == three.instruction
+    assert not np.array_equal(one.actions[0], two.actions[0])
+
+
+def test_episodes_come_in_the_order_of_the_jobs() -> None:
+    workers = Workers(EnvConfig(), 4)
+    assert [(e.seed, e.take) for e in collect(random_policy(workers), workers, JOBS)] == [(j.seed, j.take) for j in JOBS]
+
+
+class Fragile(gymnasium.Wrapper):
+    """Breaks on odd seeds, each in its own way."""
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        self.seed, self.steps = seed or 0, 0
+        if self.seed == 1:
+            raise RuntimeError("no such scene")
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += 1
+        if self.seed == 3 and self.steps > 6:
+            raise OSError("the simulator died")
+        if self.seed == 5:
+            reward = float("nan")
+        if self.seed == 7:
+            info = {}
+        return observation, reward, terminated, truncated, info
+
+
+gymnasium.register("Test/Fragile-v0", entry_point=lambda **kw: Fragile(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)
+
+
+def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", kwargs={"cameras": ()}), 3)
+    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(9)]))
+    faults = {e.seed: e.faults[0] for e in episodes if e.faults}
+    assert set(faults) == {1, 3, 5, 7}
+    assert "no such scene" in faults[1] and "the simulator died" in faults[3] and "nan" in faults[5] and "no success" in faults[7]
+    assert len(next(e for e in episodes if e.seed == 3)) >= 1  # what happened before the fault is kept
+    whole = Workers(EnvConfig(), 3)
+    fine = [Job(seed, 0, (seed,)) for seed in (0, 2, 4, 6, 8)]
+    for a, b in zip([e for e in episodes if not e.faults], collect(random_policy(whole), whole, fine), strict=True):
+        np.testing.assert_array_equal(a.frames, b.frames)
+
+
+def test_too_many_faults_stop_with_a_sentence() -> None:
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", kwargs={"cameras": ()}), 2)
+    with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):
+        list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)], max_fault_share=0.25))
+
+
+def test_demonstrations_are_written_in_the_policys_tokens() -> None:
+    workers = Workers(EnvConfig(), 1)
+    codec = load(PolicyConfig(), workers.first.action_space.low, workers.first.action_space.high).codec
+    for episode in demonstrate(workers, codec, [Job(10_000_000 + i) for i in range(5)]):
+        assert episode.success and episode.policy == "oracle"
+        for actions, tokens in zip(episode.actions, episode.tokens, strict=True):
+            assert np.abs(codec.decode(tokens) - actions).max() <= 1 / 32 + 1e-6
+
+
+def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
+    workers = Workers(EnvConfig(), 1)
+    codec = load(PolicyConfig(), workers.first.action_space.low, workers.first.action_space.high).codec
+    clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
+    np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
+    assert not np.array_equal(clean.frames[1], noisy.frames[1])

@@ -1,0 +1,53 @@
+"""Config: strict, and errors that a person can act on."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import Config, override, read
+
+
+@pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_config_reads(file: Path) -> None:
+    assert isinstance(read(file), Config)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sead: 1", "did you mean 'seed'"),
+        ("collect: {take: 4}", "did you mean 'takes'"),
+        ("collect: {takes: many}", "collect.takes is 'many'"),
+        ("collect: {takes: 0}", "greater than or equal to 1"),
+        ("track: {mode: loud}", "track.mode is 'loud'"),
+        ("seed: [", "is not YAML"),
+        ("- 1", "holds a list"),
+        ("zzz: 1", "allowed are seed"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=says.replace("[", r"\[")) as error:
+        read(tmp_path / "c.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        read(tmp_path / "none.yaml")
+
+
+def test_overrides() -> None:
+    given = ["--seed", "3", "--collect.takes=2", "--env.cameras", "wrist", "--track.films", "false", "--env.kwargs", "{size: 32}"]
+    config = override(Config(), given)
+    assert (config.seed, config.collect.takes, config.env.cameras, config.track.films) == (3, 2, ("wrist",), False)
+    assert config.env.kwargs == {"size": 32}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["--sed", "1"], "did you mean '--seed'"), (["--seed", "x"], "seed is 'x'"), (["seed=1"], "not an override"), (["--qqqq", "1"], "--help lists")],
+)
+def test_wrong_overrides(given: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        override(Config(), given)

@@ -1,0 +1,116 @@
+"""Curation: what becomes a lesson, and which way its credit points."""
+
+import numpy as np
+import pytest
+
+from agent.config import CurateConfig
+from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, progress_to_go, replay
+from agent.label import label
+from agent.records import Episode
+
+RNG = np.random.default_rng
+
+
+def episode(seed: int, take: int, closing: list[float], success: bool, tokens: list[int] | None = None, policy: str = "p") -> Episode:
+    """An episode of chunks of two actions; `closing` is the reward after each chunk."""
+    count = len(closing)
+    rewards = np.array([[c / 2, c] for c in closing], np.float32)
+    return Episode(
+        task="t",
+        seed=seed,
+        take=take,
+        policy=policy,
+        instruction="touch the red ball",
+        frames=np.zeros((count + 1, 1, 2, 2, 3), np.uint8),
+        actions=np.zeros((count, 2, 1), np.float32),
+        tokens=np.array([[each, 7] for each in tokens or range(take * 100, take * 100 + count)], np.int64),
+        logprobs=np.zeros((count, 2), np.float32),
+        rewards=rewards,
+        success=success,
+        first_success=count - 1 if success else None,
+        terminated=success,
+        truncated=not success,
+    )
+
+
+def teach(episodes: list[Episode], library: list[Episode] | None = None, **config: object):
+    return curate(episodes, label(episodes), library or [], CurateConfig(**config), RNG(0))  # type: ignore[arg-type]
+
+
+def test_only_mixed_seeds_make_demonstrations_and_pairs() -> None:
+    same = [episode(1, 0, [0.1, 0.2], False), episode(1, 1, [0.1, 0.2], False), episode(2, 0, [1.0], True), episode(2, 1, [1.0], True)]
+    lessons = teach(same, groups="mixed")
+    assert not lessons and lessons.notes["mixed_seeds"] == 0
+    mixed = [*same, episode(3, 0, [0.5, 1.0], True), episode(3, 1, [0.2, 0.1], False)]
+    lessons = teach(mixed, groups="mixed")
+    assert len(lessons.demonstrations) == 2 and len(lessons.pairs) == 1 and len(lessons.trials) == 4
+    assert lessons.notes["pass_at_k"] == pytest.approx(2 / 3)
+
+
+def test_the_fastest_success_is_the_best_take_and_ends_at_its_success() -> None:
+    slow, fast = episode(3, 0, [0.2, 0.5, 1.0], True), episode(3, 1, [0.5, 1.0], True)
+    takes = [(each, label([each])[0]) for each in (slow, fast, episode(3, 2, [0.1], False))]
+    shown = best_takes(takes, 1)
+    assert [d.tokens[0] for d in shown] == [100, 101]
+
+
+def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -> None:
+    good, bad = episode(3, 0, [0.5, 0.6, 1.0], True, [1, 2, 3]), episode(3, 1, [0.5, 0.2, 0.1], False, [1, 2, 9])
+    assert fork_of(good, bad) == 2 and fork_of(good, good) is None
+    (pair,) = fork_pairs([(each, label([each])[0]) for each in (bad, good)], 5, RNG(0))
+    assert (pair.chosen[0], pair.rejected[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
+    assert pair.gap > 0
+
+
+def test_progress_counts_what_follows_and_success_counts_extra() -> None:
+    config = CurateConfig(discount=0.5, success_bonus=2.0)
+    take = episode(1, 0, [0.4, 0.6, 1.0], True)
+    expected_last = (1.0 - 0.6) + 2.0
+    expected_middle = (0.6 - 0.4) + 0.5 * expected_last
+    got = progress_to_go(take, label([take])[0], config)
+    np.testing.assert_allclose(got, [0.4 - 0.2 + 0.5 * expected_middle, expected_middle, expected_last], rtol=1e-5)
+
+
+def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:
+    quick, slow = episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.5, 0.5, 0.5, 1.0], True)
+    first = {t.tokens[0]: t.advantage for t in advantages([(e, label([e])[0]) for e in (quick, slow)], CurateConfig())}
+    assert first[0] > first[100]
+
+
+def test_advantages_are_centred_and_of_unit_spread() -> None:
+    rng = RNG(1)
+    takes = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(20) for k in range(4)]
+    values = np.array([t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())]).reshape(20, 4, 3)
+    np.testing.assert_allclose(values[..., 0].mean(1), 0, atol=1e-9)  # first decisions: within each seed
+    np.testing.assert_allclose(values.mean((0, 1)), 0, atol=1e-9)
+    assert values.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_an_easy_place_earns_no_credit() -> None:
+    """What a decision gains only because its place is far from the goal is expected, and so no advantage."""
+    far = [episode(s, k, [0.1, 0.9], False) for s in range(5) for k in range(2)]
+    near = [episode(s, k, [0.8, 0.9], False) for s in range(5, 10) for k in range(2)]
+    trials = advantages([(e, label([e])[0]) for e in far + near], CurateConfig(discount=0.0))
+    assert max(abs(t.advantage) for t in trials[1::2]) < 0.01
+
+
+def test_faulty_episodes_teach_nothing() -> None:
+    from dataclasses import replace
+
+    spoilt = replace(episode(3, 0, [0.5, 1.0], True), faults=("boom",))
+    assert not teach([spoilt, episode(3, 1, [0.2], False)], groups="mixed")
+
+
+def test_replay_shows_all_oracle_decisions_and_draws_the_rest_without_repeats() -> None:
+    library = [episode(1, 0, [0.5, 1.0], True, policy="oracle"), *[episode(9, k, [0.5, 1.0], True) for k in range(10)]]
+    shown = replay(library, 5, RNG(0))
+    assert len(shown) == 7 and len({int(d.tokens[0]) for d in shown[2:]}) == 5
+    assert len(replay(library, 0, RNG(0))) == 2
+
+
+def test_label_finds_what_was_fulfilled_unasked() -> None:
+    from dataclasses import replace
+
+    take = replace(episode(1, 0, [0.1], False), achieved=("touch the blue ball",))
+    assert label([take])[0].hindsight == "touch the blue ball"
+    assert label([episode(1, 0, [1.0], True)])[0].hindsight is None

@@ -1,0 +1,60 @@
+"""The gate: an exact paired test that cannot be passed by luck or by sitting another exam."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from agent.evaluate import beats, compare
+from agent.records import Rate, Scorecard
+
+
+def card(outcomes: list[bool]) -> Scorecard:
+    return Scorecard("x", {f"t/{i}": each for i, each in enumerate(outcomes)})
+
+
+outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
+
+
+@given(outcomes)
+def test_mcnemar_equals_its_definition_and_is_symmetric(pairs: list[tuple[bool, bool]]) -> None:
+    one, two = card([a for a, _ in pairs]), card([b for _, b in pairs])
+    result, mirror = compare(one, two), compare(two, one)
+    won, lost = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    exact = min(1.0, 2 * binom.cdf(min(won, lost), won + lost, 0.5)) if won + lost else 1.0
+    assert result.p_value == pytest.approx(exact)
+    assert (result.gain, result.low) == pytest.approx((-mirror.gain, -mirror.high))
+    assert -1 <= result.low <= result.gain <= result.high <= 1
+    assert not (beats(one, two, 0.3) and beats(two, one, 0.3))
+
+
+def test_the_same_policy_never_beats_itself() -> None:
+    assert not beats(card([True, False] * 50), card([True, False] * 50), alpha=1.0)
+
+
+def test_a_clear_gain_passes_and_a_lucky_one_does_not() -> None:
+    before = card([False] * 100)
+    assert beats(card([True] * 20 + [False] * 80), before, 0.05)
+    assert not beats(card([True] * 4 + [False] * 96), before, 0.05)
+
+
+def test_different_exams_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="different exam seeds"):
+        compare(card([True, False]), card([True]))
+
+
+@pytest.mark.parametrize(("successes", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611), (10, 10, 0.7225, 1.0)])
+def test_wilson_interval(successes: int, n: int, low: float, high: float) -> None:
+    rate = Rate.of(successes, n)
+    assert (rate.low, rate.high) == pytest.approx((low, high), abs=2e-4)
+
+
+def test_the_interval_of_the_gain_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        before = rng.random(200) < 0.4
+        after = np.where(rng.random(200) < 0.3, rng.random(200) < 0.7, before)  # true gain 0.3 * (0.7 - 0.4)
+        result = compare(card(after.tolist()), card(before.tolist()))
+        covered += result.low <= 0.09 <= result.high
+    assert covered / 400 > 0.92

@@ -1,0 +1,57 @@
+"""Grounding: the answers are true, by the pictures themselves."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from agent.ground import find, look, scenes
+from envs import TASKS, EnvConfig
+from envs.adapt import Adapter
+from envs.stage import COLOURS
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_thing_is_where_its_colour_is(task: str) -> None:
+    """Project with our geometry, then look at the renderer's pixel: an oracle that shares no code with the projection."""
+    adapter, hits, looked = Adapter(EnvConfig(id=task, size=128)), 0, 0
+    for seed in range(20):
+        frames = adapter.reset(49_500_000 + seed).frames
+        for thing in find(adapter.model, adapter.data, ("front", "wrist")):
+            for frame, pixel in zip(frames, thing.pixels, strict=True):
+                if thing.colour and pixel is not None:
+                    x, y = np.minimum((pixel * 128).astype(int), 127)
+                    shown = frame[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3) / 255.0
+                    nearest = [min(COLOURS, key=lambda c: float(np.abs(rgb / rgb.max() - np.array(COLOURS[c][:3])).sum())) for rgb in shown]
+                    looked, hits = looked + 1, hits + (thing.colour in nearest)
+    assert looked > 60 and hits / looked > 0.9
+
+
+def test_questions_are_answered_consistently_with_the_state() -> None:
+    adapter = Adapter(EnvConfig())
+    stream = scenes(adapter, itertools.count(49_600_000), np.random.default_rng(0))
+    kinds, done = set(), set()
+    for scene in itertools.islice(stream, 150):
+        assert 1 <= len(scene.questions) <= 12 and scene.frames.shape == (2, 64, 64, 3)
+        kinds |= {question.kind for question in scene.questions}
+        done |= {question.answer for question in scene.questions if question.kind == "done"}
+    assert kinds == {"where", "offset", "way", "relation", "colour", "count", "done"} and done == {"yes", "no"}
+
+
+def test_done_follows_the_environment() -> None:
+    adapter = Adapter(EnvConfig())
+    adapter.reset(49_700_000)
+    rng = np.random.default_rng(0)
+    assert [q.answer for q in look(adapter, rng).questions if q.kind == "done"] == ["no"]
+    while not adapter.achieved:
+        adapter.step(adapter.oracle()[None], look=False)
+    assert [q.answer for q in look(adapter, rng).questions if q.kind == "done"] == ["yes"]
+
+
+def test_what_is_behind_the_hand_is_not_asked_for() -> None:
+    adapter = Adapter(EnvConfig())
+    hidden = 0
+    for seed in range(60):
+        adapter.reset(49_800_000 + seed)
+        hidden += sum(thing.pixels[0] is None for thing in find(adapter.model, adapter.data, ("front", "wrist")))
+    assert hidden > 0

@@ -1,0 +1,162 @@
+"""The loop, whole: killed anywhere and resumed, stage by stage, on three model families, and through the command line."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+TINY = {
+    "cycles": 2,
+    "threads": 1,
+    "policy": {"rows": 8, "chunk": 6},
+    "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
+    "collect": {"seeds": 3, "takes": 3, "num_envs": 4},
+    "tune": {"batch": 16, "epochs": 1},
+    "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
+    "track": {"mode": "off", "films": False},
+}
+
+
+def etude(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "agent.cli", *map(str, arguments)], capture_output=True, text=True, **more)
+
+
+def config(folder: Path, **changes: Any) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**TINY, **changes}))
+    return file
+
+
+def essence(run: Path) -> dict[str, Any]:
+    """All that a run came to, less its times."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((run / "summary.json").read_text())
+    weights = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(run.glob("*/policy.safetensors"))}
+    return {
+        "rows": [{key: value for key, value in row.items() if key != "seconds"} for row in rows],
+        "summary": {key: value for key, value in summary.items() if key != "seconds"},
+        "weights": weights,
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = etude("improve", config(folder), folder / "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_a_run_leaves_what_it_promises(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    assert {"task", "seed", "cycles", "promoted", "before", "after", "gain", "p_value", "seconds"} <= summary.keys()
+    assert summary["before"]["n"] == 6 and summary["cycles"] == 2 and summary["seconds"]["total"] > 0
+    assert (whole / "report.html").stat().st_size > 1000
+    stages = {json.loads(line)["stage"] for line in (whole / "metrics.jsonl").read_text().splitlines()}
+    assert stages >= {"demonstrate", "collect", "label", "curate", "tune", "evaluate"}
+
+
+def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
+    """Start the command and kill -9 it as soon as `ready()`; return whether it was killed before it ended."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.time()
+    while process.poll() is None:
+        if ready() or time.time() - began > deadline:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.002)
+    return False
+
+
+STAGE_FILES = (
+    "config.yaml",
+    "start/episodes/meta/info.json",
+    "start/demonstrate.json",
+    "start/tune.json",
+    "cycle-001/episodes/meta/info.json",
+    "cycle-001/collect.json",
+    "cycle-001/label.json",
+    "cycle-001/curate.json",
+    "cycle-001/policy.safetensors",
+    "cycle-001/tune.json",
+    "cycle-001/cycle.json",
+    "cycle-002/collect.json",
+    "cycle-002/tune.json",
+    "cycle-002/evaluate.json",
+)
+
+
+@pytest.mark.slow
+def test_killed_in_each_stage_and_resumed_it_ends_bit_identical(whole: Path, tmp_path: Path) -> None:
+    run, file, killed = tmp_path / "run", config(tmp_path), 0
+    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
+    for name in STAGE_FILES:
+        killed += kill_when(command, (run / name).exists)
+    assert killed >= 10
+    assert etude("improve", file, run).returncode == 0
+    assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: Path, tmp_path: Path) -> None:
+    run, file, rng, killed = tmp_path / "run", config(tmp_path), np.random.default_rng(0), 0
+    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
+    for _ in range(10):
+        end = time.time() + float(rng.uniform(3, 10))  # the interpreter needs about three seconds to begin
+        killed += kill_when(command, lambda end=end: time.time() > end)
+    assert killed >= 5
+    assert etude("improve", file, run).returncode == 0
+    assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
+def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
+    run, file = tmp_path / "run", config(tmp_path)
+    for stage in ("collect", "label", "curate", "tune", "evaluate"):
+        done = etude(stage, file, run)
+        assert done.returncode == 0 and f"{stage}: finished" in done.stdout, done.stderr
+    assert etude("improve", file, run).returncode == 0
+    assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llava", "qwen"])
+@pytest.mark.parametrize("train", ["text", "lora"])
+def test_the_loop_runs_on_other_families(family: str, train: str, request: Any, tmp_path: Path) -> None:
+    model = request.getfixturevalue(family)
+    policy = {"model": str(model), "codec": "digits", "vision_precision": "float32", "train": train, "rows": 4, "chunk": 6}
+    done = etude("improve", config(tmp_path, policy=policy, cycles=1, collect={"seeds": 2, "takes": 2, "num_envs": 4}), tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["cycles"] == 1 and 0 <= summary["after"]["rate"] <= 1
+    assert (tmp_path / "run" / "cycle-001" / "policy.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["improv"], "Unknown verb"),
+        (["improve"], "needs CONFIG and RUN"),
+        (["improve", "configs/none.yaml", "r"], "cannot be read"),
+        (["improve", "configs/reach.yaml", "r", "--collect.takez", "3"], "did you mean '--collect.takes'"),
+        (["improve", "configs/reach.yaml", "r", "--collect.takes", "three"], "collect.takes is 'three'"),
+        (["improve", "configs/reach.yaml", "RUN", "--env.id", "etude/Nowhere-v0", "--track.mode", "off"], "cannot be made"),
+        (["watch", "nowhere"], "needs the folder of a run"),
+        (["report", "nowhere"], "needs the folder of a run"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = etude(*[str(tmp_path / "run") if each == "RUN" else each for each in arguments])
+    assert done.returncode != 0 and says in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1

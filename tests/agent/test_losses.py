@@ -1,0 +1,53 @@
+"""Losses against three lines of NumPy each, and what their gradients must do."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import losses
+
+
+def draws(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(-1, 0.7, shape)
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 2))
+def test_preference_equals_dpo_in_numpy(seed: int, beta: float) -> None:
+    c, r, c0, r0 = draws(seed, 4, 9)
+    z = beta * ((c - c0) - (r - r0))
+    expected = np.mean(np.log1p(np.exp(-z)))
+    ours = losses.preference(*(torch.tensor(each) for each in (c, r, c0, r0)), beta)
+    assert float(ours) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(0, 10**6))
+def test_policy_gradient_equals_ppo_in_numpy(seed: int) -> None:
+    new, old, a = draws(seed, 5, 7), draws(seed + 1, 5, 7), draws(seed + 2, 5, 1)
+    ratio = np.exp(new - old)
+    expected = -np.mean(np.minimum(ratio * a, np.clip(ratio, 0.8, 1.28) * a))
+    ours = losses.policy_gradient(torch.tensor(new), torch.tensor(old), torch.tensor(a[:, 0]), 0.2, 0.28)
+    assert float(ours) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(0, 10**6))
+def test_imitation_equals_weighted_likelihood_in_numpy(seed: int) -> None:
+    logprobs, weight = draws(seed, 6, 3), np.abs(draws(seed + 1, 6)) + 0.1
+    expected = -(weight * logprobs.mean(1)).sum() / weight.sum()
+    assert float(losses.imitation(torch.tensor(logprobs), torch.tensor(weight))) == pytest.approx(expected, rel=1e-9)
+
+
+def test_preference_pushes_chosen_up_and_rejected_down() -> None:
+    chosen, rejected = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    losses.preference(chosen, rejected, torch.zeros(3), torch.zeros(3), 0.1).backward()
+    assert (chosen.grad < 0).all() and (rejected.grad > 0).all()  # type: ignore[operator]
+
+
+def test_the_clip_stops_the_gradient_only_where_the_step_has_gone_far_enough() -> None:
+    new = torch.tensor([[0.5], [0.5], [-0.5], [-0.5]], requires_grad=True)  # ratios 1.65 and 0.61
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    losses.policy_gradient(new, torch.zeros(4, 1), advantage, 0.2, 0.28).backward()
+    assert new.grad is not None
+    assert new.grad[0] == 0 and new.grad[3] == 0  # already moved in the wanted direction
+    assert new.grad[1] > 0 and new.grad[2] < 0

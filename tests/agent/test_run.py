@@ -1,0 +1,94 @@
+"""A run is a folder: nothing is lost, nothing half-written is believed."""
+
+import errno
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import Config
+from agent.run import SEEDS, Run, load, write_text
+
+
+def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
+    run, calls = Run(tmp_path / "r", Config()), []
+
+    def make() -> dict[str, Any]:
+        calls.append(1)
+        return {"figures": {"x": 0.1}}
+
+    first = run.keep(tmp_path / "r" / "cycle-001" / "label.json", make)
+    again = Run(tmp_path / "r").keep(tmp_path / "r" / "cycle-001" / "label.json", make)
+    assert first == again and len(calls) == 1
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"sha256": "x", "content": {}}', "[]"])
+def test_a_damaged_stage_file_is_named_and_nothing_else_is_lost(damage: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    file = tmp_path / "cycle-001" / "label.json"
+    run.keep(file, lambda: {"figures": {}})
+    file.write_text(damage)
+    with pytest.raises(ValueError, match=r"label\.json is damaged; delete it"):
+        run.keep(file, dict)
+    assert (tmp_path / "config.yaml").exists()
+
+
+def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    run.keep(tmp_path / "a.json", lambda: {"rate": 0.25})
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("0.25", "0.95"))
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path / "a.json")
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run in"):
+        Run(tmp_path / "none")
+
+
+def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -> None:
+    Run(tmp_path, Config(seed=1))
+    with pytest.raises(ValueError, match="another seed config"):
+        Run(tmp_path, Config(seed=2))
+    assert Run(tmp_path, Config(seed=1, cycles=99)).config.cycles == 99
+
+
+@pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
+def test_a_full_disk_or_a_locked_folder_is_one_sentence_and_keeps_the_old_file(code: int, says: str, tmp_path: Path, monkeypatch: Any) -> None:
+    file = tmp_path / "summary.json"
+    write_text(file, "old")
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ValueError, match=f"cannot be written .*{says}.*same command again"):
+        write_text(file, "new")
+    assert file.read_text() == "old"
+
+
+def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        Run(tmp_path / "file" / "run", Config())
+
+
+def test_seeds_of_practice_and_exams_never_meet() -> None:
+    used = Config(seed=49, cycles=200).collect.seeds * 200
+    starts = sorted(SEEDS.values())
+    assert all(b - a >= 49 * 100_000 + used for a, b in itertools.pairwise(starts))
+    assert Config().evaluate.final_episodes < 10_000_000
+
+
+def test_metrics_hold_each_stage_once_in_order(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    for cycle in (1, 2):
+        for stage in ("tune", "collect"):
+            run.keep(run.cycle(cycle).folder / f"{stage}.json", lambda: {"figures": {"x": 1.0}, "rows": [{"step": 0}] * 2})
+    assert [(row["cycle"], row["stage"], "step" in row) for row in run.metrics()] == [
+        (cycle, stage, step) for cycle in (1, 2) for stage in ("collect", "tune") for step in (True, True, False)
+    ]
+    json.dumps(run.metrics())

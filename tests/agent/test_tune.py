@@ -1,0 +1,105 @@
+"""Optimisation: each loss moves the policy its way, the champion stays the reference, and a killed descent goes on bit by bit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.config import TuneConfig
+from agent.records import Demonstration, Lessons, PreferencePair, Trial
+from agent.tune import Optimiser, _page, _share, descend, tune
+from policies import PolicyConfig, load
+from policies.policy import Situation
+
+OFF = {"policy_gradient": 0.0, "imitation": 0.0, "preference": 0.0}
+
+
+@pytest.fixture
+def policy() -> Any:
+    return load(PolicyConfig(rows=8, chunk=1), -np.ones(3), np.ones(3))
+
+
+def replies(policy: Any, situations: list[Situation], seed: int) -> Any:
+    return policy.act(situations, np.random.default_rng(seed).random((len(situations), policy.reply_length)))
+
+
+def likelihood(policy: Any, situations: list[Situation], tokens: list[np.ndarray]) -> np.ndarray:
+    return policy.logprobs(situations, np.stack(tokens)).sum(1).detach().numpy()
+
+
+def test_imitation_makes_demonstrations_likelier(policy: Any, situations: list[Situation]) -> None:
+    shown = [d.tokens for d in replies(policy, situations, 1)]
+    before = likelihood(policy, situations, shown)
+    lessons = Lessons(tuple(Demonstration(s, t) for s, t in zip(situations, shown, strict=True)))
+    rows = tune(policy, lessons, TuneConfig(**{**OFF, "imitation": 1.0}, lr=1e-3), steps=20)
+    assert rows[-1]["imitation"] < rows[0]["imitation"]
+    assert (likelihood(policy, situations, shown) > before).all()
+
+
+def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, situations: list[Situation]) -> None:
+    chosen, rejected = ([d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2))
+    pairs = [PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in zip(situations, chosen, rejected, strict=True)]
+    before = likelihood(policy, situations, chosen)
+    rows = tune(policy, Lessons(pairs=tuple(pairs)), TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, anchor=0.5), steps=20)
+    assert rows[0]["margin"] == pytest.approx(0, abs=1e-4)  # the reference is the champion itself
+    assert rows[-1]["margin"] > 0.5 and rows[-1]["accuracy"] == 1.0
+    assert (likelihood(policy, situations, chosen) > before).mean() >= 0.8
+
+
+def test_policy_gradient_follows_the_advantage(policy: Any, situations: list[Situation]) -> None:
+    good, bad = (replies(policy, situations, seed) for seed in (1, 2))
+    trials = [Trial(s, d.tokens, d.logprobs, sign) for sign, row in ((1.0, good), (-1.0, bad)) for s, d in zip(situations, row, strict=True)]
+    before = [likelihood(policy, situations, [d.tokens for d in row]) for row in (good, bad)]
+    rows = tune(policy, Lessons(trials=tuple(trials)), TuneConfig(**{**OFF, "policy_gradient": 1.0}, lr=1e-4, batch=10), steps=5)
+    after = [likelihood(policy, situations, [d.tokens for d in row]) for row in (good, bad)]
+    assert (after[0] - before[0]).mean() > 0 > (after[1] - before[1]).mean()
+    assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["clipped"] == 0  # on policy in the first step
+
+
+def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:
+    shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, 1), strict=True))
+    rows = tune(policy, Lessons(shown), TuneConfig(**{**OFF, "imitation": 1.0}), steps=1)
+    assert "imitation" in rows[0] and not {"policy_gradient", "preference", "margin"} & rows[0].keys()
+
+
+def test_a_killed_descent_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    class Line:  # the smallest thing that learns
+        def __init__(self) -> None:
+            torch.manual_seed(0)
+            self.model = torch.nn.Linear(3, 1)
+
+        def weights(self) -> dict[str, torch.Tensor]:
+            return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
+        def put(self, weights: dict[str, torch.Tensor]) -> None:
+            self.model.load_state_dict(weights)
+
+    def run(checkpoint: Path | None, kill_at: int = 10**9) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+        line = Line()
+
+        def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+            if step == kill_at:
+                raise Killed
+            x = torch.tensor(np.random.default_rng(step).normal(size=(8, 3)), dtype=torch.float32)
+            return (line.model(x) - x.sum(1, keepdim=True)).square().mean(), {"step": float(step)}
+
+        rows = descend(line, Optimiser(list(line.model.parameters()), lr=1e-2, steps=600), 600, loss_of, checkpoint)
+        return line.weights(), rows
+
+    whole, rows = run(None)
+    with pytest.raises(Killed):
+        run(tmp_path / "c.pt", kill_at=430)
+    resumed, again = run(tmp_path / "c.pt")
+    assert rows == again and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_every_lesson_is_passed_over_equally_often() -> None:
+    count, share = 37, 5
+    seen = np.concatenate([_page(count, share, step, (0,)) for step in range(37)])
+    assert (np.bincount(seen, minlength=count) == 5).all()
+    assert _share(100, 1000, 256) == 26 and _share(0, 10, 4) == 0 and _share(3, 10, 256) == 3
