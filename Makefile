@@ -1,0 +1,42 @@
+# `make demo` is all there is to do on a fresh machine: every target below first makes .venv and looks whether frames can be drawn.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+GL_PACKAGES := libegl1 libgl1 libgl1-mesa-dri
+DRAWS := $(BIN)/python -c "from envs.render import mujoco; mujoco.GLContext(64, 64).make_current()"
+
+.PHONY: demo test check bench gl
+
+demo: gl  ## improve the embedded model on Reach; the report is runs/demo/report.html
+	$(BIN)/etude improve configs/reach.yaml runs/demo
+
+test: gl  ## every test
+	$(BIN)/python -m pytest
+
+check: gl  ## before every commit: format, lint, types, the quick tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: gl  ## the published throughput figures
+	$(BIN)/python benchmarks/rollout.py
+
+# torch goes first and alone: where a CPU build is at hand pip takes it, and the ranges of the others then leave it as it is.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "etude needs Python 3.11 or later; say which: make PYTHON=python3.11")'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv; this takes a few minutes, once."
+	@$(PIP) install "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) install -c constraints.txt -e '.[dev,baselines]'
+	@touch $@
+
+gl: .venv/.installed
+	@$(DRAWS) 2>/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Frames cannot be drawn yet: installing $(GL_PACKAGES)."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(GL_PACKAGES) >/dev/null && $(DRAWS); \
+	else \
+		echo "Frames cannot be drawn. Run this, then make again: sudo apt-get update && sudo apt-get install -y $(GL_PACKAGES)"; \
+		exit 1; \
+	fi
