@@ -1,0 +1,83 @@
+"""Results as JSON, and the README's table rebuilt from these alone.
+
+    python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
+    python benchmarks/results.py table                # rewrite the table between the markers in README.md
+"""
+
+import json
+import os
+import platform
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+BEGIN, END = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
+METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
+
+
+def machine() -> str:
+    """Return the CPU's name and the number of cores."""
+    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def add(run: Path) -> Path:
+    """Copy a run's summary, with its config and the machine, to docs/results/."""
+    import yaml
+
+    summary = json.loads((run / "summary.json").read_text())
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    task = summary["task"].split("/")[-1].split("-")[0].lower()
+    file = RESULTS / f"etude-{task}-{summary['seed']}.json"
+    file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
+    return file
+
+
+def rows() -> list[str]:
+    """Return the lines of the table: one a task and method, mean over run seeds, each exam with n and interval."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for file in sorted(RESULTS.glob("*.json")):
+        content = json.loads(file.read_text())
+        if content.get("method") in METHODS:
+            groups[content["task"], content["method"]].append(content)
+    order = sorted(groups, key=lambda key: (key[0], list(METHODS).index(key[1])))
+    lines = ["| task | method | seed | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|"]
+    for key in order:
+        for content in sorted(groups[key], key=lambda c: c["seed"]):
+            lines.append(_row(key, content))
+        if len(groups[key]) > 1:
+            gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in groups[key]]
+            after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
+            lines.append(f"| {key[0]} | {METHODS[key[1]]} | **mean** | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
+    return lines
+
+
+def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
+    before, after = (f"{100 * c['rate']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in (content["before"], content["after"]))
+    gain = f"{100 * (content['after']['rate'] - content['before']['rate']):+.1f}"
+    if "gain_low" in content:
+        gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
+    p = f"{content['p_value']:.1g}" if "p_value" in content else ""
+    minutes = f"{content['seconds']['total'] / 60:.1f}"
+    return f"| {key[0]} | {METHODS[key[1]]} | {content['seed']} | {before} | {after} | {gain} | {p} | {minutes} |"
+
+
+def table() -> None:
+    """Rewrite the table in README.md."""
+    readme = (ROOT / "README.md").read_text()
+    start, end = readme.index(BEGIN) + len(BEGIN), readme.index(END)
+    (ROOT / "README.md").write_text(readme[:start] + "\n" + "\n".join(rows()) + "\n" + readme[end:])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["add"] and len(sys.argv) == 3:
+        print(add(Path(sys.argv[2])))
+    elif sys.argv[1:] == ["table"]:
+        table()
+    else:
+        sys.exit(__doc__)

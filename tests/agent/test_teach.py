@@ -1,0 +1,81 @@
+"""Teaching to see: the pointer's targets are where the things are, and a short lesson lowers all three losses."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.ground import scenes
+from agent.teach import Pointer, Pupil, quiz, teach
+from envs import EnvConfig
+from envs.adapt import Adapter
+from policies import PolicyConfig, load
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Any]:
+    stream = scenes(Adapter(EnvConfig()), itertools.count(49_900_000), np.random.default_rng(0))
+    return list(itertools.islice(stream, 24))
+
+
+@pytest.fixture
+def fresh() -> Any:
+    """The nano's architecture with first weights."""
+    policy = load(PolicyConfig(train="all"), -np.ones(3), np.ones(3))
+    torch.manual_seed(0)
+    for parameter in policy.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return policy
+
+
+def test_a_perfect_feature_has_no_pointing_loss(drawn: list[Any]) -> None:
+    """Write each thing's phrase into the token that holds it; the pointer must then find it there, and nowhere else."""
+    policy = load(PolicyConfig(train="all"), -np.ones(3), np.ones(3))
+    lone = [type(scene)(scene.frames, scene.questions, scene.places[:1]) for scene in drawn[:8]]
+    features = torch.zeros(8, 32, 128)
+    embed = policy.base.get_input_embeddings()
+    for row, scene in enumerate(lone):
+        name, view, x, y = scene.places[0]
+        ids = policy.processor.tokenizer.encode(" " + name, add_special_tokens=False)
+        cell = min(int(y * 4), 3) * 4 + min(int(x * 4), 3)
+        features[row] = -embed(torch.tensor(ids)).mean(0).detach()
+        features[row, view * 16 + cell] *= -1
+    pointing, _ = Pointer(128).loss(policy, features, lone)
+    assert float(pointing) < 1e-3
+
+
+def test_a_short_lesson_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
+    rows: list[dict[str, float]] = []
+    teach(fresh, drawn, steps=12, batch=8, lr=2e-3, watch=lambda step, figures: rows.append(dict(figures)))
+    for name in ("answering", "pointing", "reading"):
+        assert np.mean([r[name] for r in rows[-3:]]) < np.mean([r[name] for r in rows[:3]])
+
+
+def test_a_pupil_goes_on_from_its_own_weights(fresh: Any) -> None:
+    pupil = Pupil(fresh)
+    saved = pupil.weights()
+    with torch.no_grad():
+        for parameter in pupil.parameters():
+            parameter.add_(1)
+    pupil.put(saved)
+    again = pupil.weights()
+    assert all(torch.equal(saved[part][name], again[part][name]) for part in saved for name in saved[part])
+
+
+def test_the_shipped_model_sees(drawn: list[Any]) -> None:
+    """Accuracy on held-out scenes is far from chance; the model card has the exact figures."""
+    right = quiz(load(PolicyConfig(train="all"), -np.ones(3), np.ones(3)), drawn)
+    assert right["where"][0] > 0.6 and right["relation"][0] > 0.7 and right["done"][0] > 0.7
+
+
+def test_the_shipped_model_is_small_and_plain() -> None:
+    folder = Path("policies/nano")
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_size < 10_000_000
+    assert not list(folder.glob("*.bin")) + list(folder.glob("*.pt"))
+    policy = load(PolicyConfig(train="all"), -np.ones(3), np.ones(3))
+    assert sum(p.numel() for p in policy.parameters()) < 5_000_000
