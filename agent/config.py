@@ -95,6 +95,8 @@ class TuneConfig(Strict):
     """The policy ratio may rise to 1 + this before its gradient is cut."""
     entropy: float = Field(default=0.0, ge=0)
     """Weight of the policy's entropy, subtracted from the loss."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the forward pass in training; bfloat16 halves its time on CPUs that have it, and shifts ratios by about 1 %."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
 

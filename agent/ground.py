@@ -63,7 +63,7 @@ def scenes(adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator) -> 
 
 
 def look(adapter: Adapter, rng: np.random.Generator) -> Scene:
-    """Return the present frames and up to 12 questions about them with their answers."""
+    """Return the present frames and questions about them with their answers."""
     observation = adapter.observe()
     things = find(adapter.model, adapter.data, adapter.config.cameras)
     questions = ask(things, adapter.achieved, observation.instruction, rng)
@@ -73,9 +73,10 @@ def look(adapter: Adapter, rng: np.random.Generator) -> Scene:
 
 
 def ask(things: list[Thing], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator) -> list[Question]:
-    """Return questions about `things`; which ones, and in what order, is drawn."""
-    questions = [*_where(things), *_from_tool(things), *_relations(things, rng), *_colours(things, rng), *_counts(things, rng)]
-    chosen = [questions[i] for i in rng.permutation(len(questions))[:11]]
+    """Return questions about `things`: all about places, and a few others drawn from those there are."""
+    places = [*_where(things), *_from_tool(things)]
+    others = [*_relations(things, rng), *_colours(things, rng), *_counts(things, rng)]
+    chosen = [*places, *(others[i] for i in rng.permutation(len(others))[:5])]
     if instruction:
         wording = str(rng.choice(achieved)) if achieved and rng.random() < 0.5 else instruction
         chosen.append(Question("done", f"is it done: {wording} ?", "yes" if wording in achieved else "no"))

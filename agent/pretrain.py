@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,13 @@ from policies.vlm import PolicyConfig, Vlm
 SEEDS, TEST_SEEDS = 40_000_000, 49_000_000  # far from every practice, gate and exam seed
 
 
-def pretrain(out: Path, *, steps: int = 10_000, num_scenes: int = 30_000, threads: int = 2) -> dict[str, tuple[float, int]]:
+def pretrain(out: Path, *, see: int = 4000, read: int = 6000, num_scenes: int = 24_000, threads: int = 2) -> dict[str, tuple[float, int]]:
     """Build and teach `etude-nano`; write it to `out` as a Hugging Face folder, with `pretrain.json` beside it.
 
     Args:
-        out: folder of the result; holds a checkpoint meanwhile, from which the same command goes on after a kill.
-        steps: of gradient descent.
+        out: folder of the result; holds checkpoints meanwhile, from which the same command goes on after a kill.
+        see: steps of the first part, which trains everything (`teach.see`).
+        read: steps of the second part, which trains the text model alone (`teach.read`).
         num_scenes: drawn from all tasks in equal shares.
         threads: of torch.
 
@@ -38,28 +40,39 @@ def pretrain(out: Path, *, steps: int = 10_000, num_scenes: int = 30_000, thread
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         bar = bars.add_task("scenes", total=num_scenes)
         scenes = draw(num_scenes, SEEDS, lambda: bars.advance(bar))
-        corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
-        model, processor = build(corpus + ["User:", "Assistant:"] * 500)
         if not (out / "config.json").exists():
+            corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
+            model, processor = build(corpus + ["User:", "Assistant:"] * 500)
             model.save_pretrained(out)
             processor.save_pretrained(out)
-        policy = Vlm(PolicyConfig(model=str(out), train="all"), -np.ones(3), np.ones(3))
-        bar, log = bars.add_task("lessons", total=steps), (out / "loss.txt").open("a")
-
-        def watch(step: int, figures: dict[str, float]) -> None:
-            bars.update(bar, completed=step, description=f"lessons, loss {figures['loss']:.3f}")
-            log.write(f"{step} {figures['answering']:.4f} {figures['pointing']:.4f} {figures['reading']:.4f}\n")
-            log.flush()
-
-        teach.teach(policy, scenes, steps=steps, checkpoint=out / "checkpoint.pt", watch=watch)
-    policy.model.save_pretrained(out)
-    accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, lambda: None))
-    facts = {"steps": steps, "scenes": num_scenes, "seconds": round(time.time() - began), "accuracy": accuracy}
+        if not (out / "seen").exists():
+            policy = Vlm(PolicyConfig(model=str(out), train="all"), -np.ones(3), np.ones(3))
+            teach.see(policy, scenes, steps=see, checkpoint=out / "see.pt", watch=_watch(bars, "see", see, out))
+            policy.base.save_pretrained(out)
+            (out / "seen").touch()
+        policy = Vlm(PolicyConfig(model=str(out), train="text"), -np.ones(3), np.ones(3))
+        teach.read(policy, scenes, steps=read, checkpoint=out / "read.pt", watch=_watch(bars, "read", read, out))
+    policy.base.save_pretrained(out)
+    accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS))
+    facts = {"see": see, "read": read, "scenes": num_scenes, "seconds": round(time.time() - began), "accuracy": accuracy}
     (out / "pretrain.json").write_text(json.dumps(facts, indent=2))
+    for name in ("see.pt", "read.pt", "seen", "loss.txt"):
+        (out / name).unlink(missing_ok=True)
     return accuracy
 
 
-def draw(count: int, seed: int, watch=lambda: None) -> list[Scene]:  # noqa: ANN001
+def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, dict[str, float]], None]:
+    bar, log = bars.add_task(title, total=steps), (out / "loss.txt").open("a")
+
+    def watch(step: int, figures: dict[str, float]) -> None:
+        bars.update(bar, completed=step, description=f"{title}, loss {figures['loss']:.3f}")
+        log.write(f"{title} {step} " + " ".join(f"{value:.4f}" for value in figures.values()) + "\n")
+        log.flush()
+
+    return watch
+
+
+def draw(count: int, seed: int, watch: Callable[[], None] = lambda: None) -> list[Scene]:
     """Return `count` scenes with questions, in equal shares from all tasks, from seeds beginning at `seed`."""
     drawn: list[Scene] = []
     for index, task in enumerate(TASKS):

@@ -184,7 +184,8 @@ def _loss(
     tried, shown, paired = ([part[i] for i in index] for part, index in zip((trials, demonstrations, pairs), rows, strict=True))
     place = np.concatenate([rows[0], rows[1] + len(trials), *[rows[2] + len(trials) + len(demonstrations)] * 2]).astype(int)
     tokens = [*(t.tokens for t in tried), *(d.tokens for d in shown), *(p.chosen for p in paired), *(p.rejected for p in paired)]
-    logprobs, entropy = book.logprobs(place.tolist(), tokens)
+    with torch.autocast(torch.device(book.policy.config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        logprobs, entropy = book.logprobs(place.tolist(), tokens)
     tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), len(paired), len(paired)])
     total, figures = -config.entropy * entropy.mean(), {"entropy": float(entropy.detach().mean())}
     if tried:
@@ -220,4 +221,4 @@ def _page(count: int, share: int, step: int, seed: Sequence[int]) -> np.ndarray:
         return np.zeros(0, np.int64)
     places = np.arange(step * share, (step + 1) * share)
     passes = {lap: np.random.default_rng([*seed, lap]).permutation(count) for lap in set((places // count).tolist())}
-    return np.array([passes[place // count][place % count] for place in places])
+    return np.array([passes[place // count][place % count] for place in places.tolist()])

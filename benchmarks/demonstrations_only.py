@@ -12,6 +12,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from results import RESULTS, machine
+
 from agent.collect import Job, collect
 from agent.config import TuneConfig
 from agent.curate import decisions
@@ -19,7 +21,6 @@ from agent.evaluate import compare, score
 from agent.records import Lessons, Scorecard
 from agent.run import SEEDS, Run, load
 from agent.tune import tune
-from results import RESULTS, machine
 
 
 def go_on_imitating(run: Run, seconds: float) -> int:

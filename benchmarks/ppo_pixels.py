@@ -59,15 +59,15 @@ def main(
         "task": task,
         "seed": seed,
         "minutes": minutes,
-        "train_seconds": round(trained, 1),
         "env_steps": model.num_timesteps,
         "before": asdict(before),
-        "rate": asdict(after),
+        "after": asdict(after),
+        "seconds": {"total": round(trained, 1)},
         "curve": curve,
         "settings": {"num_envs": num_envs, **sb3.PPO_SETTINGS},
         "machine": machine(),
     }
-    file = out or RESULTS / f"ppo-pixels-{task.split('/')[-1]}-{seed}.json"
+    file = out or RESULTS / f"ppo-pixels-{task.split('/')[-1].split('-')[0].lower()}-{seed}.json"
     write_text(file, json.dumps(content, indent=1) + "\n")
     console.print(f"written {file}")
 

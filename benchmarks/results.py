@@ -1,29 +1,21 @@
 """Results as JSON, and the README's table rebuilt from these alone.
 
-    python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
-    python benchmarks/results.py table                # rewrite the table between the markers in README.md
+python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
+python benchmarks/results.py table                # rewrite the table between the markers in README.md
 """
 
 import json
-import os
-import platform
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rollout import RESULTS, machine
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs" / "results"
 BEGIN, END = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
-
-
-def machine() -> str:
-    """Return the CPU's name and the number of cores."""
-    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def add(run: Path) -> Path:
@@ -36,6 +28,24 @@ def add(run: Path) -> Path:
     file = RESULTS / f"etude-{task}-{summary['seed']}.json"
     file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
+
+
+def film(run: Path) -> Path:
+    """Write up to three of a run's before/after films as strips, one below the other; above before, below after."""
+    import av
+    from PIL import Image
+
+    from agent.film import strip
+
+    rows = []
+    for file in sorted((run / "films").glob("contrast-*.mp4")):
+        with av.open(str(file)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        width = frames[0].shape[1] // 2
+        rows += [strip([frame[:, :width] for frame in frames[:-20]]), strip([frame[:, width:] for frame in frames[:-20]])]
+    picture = Image.fromarray(np.concatenate(rows[:4]))
+    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(ROOT / "docs" / "film.png")
+    return ROOT / "docs" / "film.png"
 
 
 def rows() -> list[str]:
@@ -77,6 +87,8 @@ def table() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["add"] and len(sys.argv) == 3:
         print(add(Path(sys.argv[2])))
+    elif sys.argv[1:2] == ["film"] and len(sys.argv) == 3:
+        print(film(Path(sys.argv[2])))
     elif sys.argv[1:] == ["table"]:
         table()
     else:

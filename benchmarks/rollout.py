@@ -51,7 +51,7 @@ class Options:
     task: str = envs.TASKS[0]  # Gymnasium id of one of our tasks
     num_envs: int = 64  # environments of `agent.collect`
     episodes: int = 128  # of each of its samples; a cycle has 512
-    obvious_envs: int = 16  # environments of the obvious loop, one after the other
+    obvious_envs: int = 64  # environments of the obvious loop, one after the other; fewer are slower, `generate` lives on batches
     obvious_processes: int = 8  # environments of the obvious loop, one process each
     seconds: float = 4.0  # of each sample of the obvious loop, at least
     repeats: int = 5  # samples of each side

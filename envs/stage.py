@@ -47,7 +47,7 @@ class Stage(gymnasium.Env):
         pretty: shadows and multisampling in `render()`, for films.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # pyright: ignore[reportIncompatibleVariableOverride]
     source = ""  # XML file beside this one
 
     def __init__(

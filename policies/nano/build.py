@@ -5,6 +5,7 @@ and a Llama. It is saved and loaded like any model of the hub, by `AutoModelForI
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -33,7 +34,7 @@ TEMPLATE = (
 
 def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
     """Return an untrained model of about 1.7 M parameters and its processor, whose vocabulary covers `corpus`."""
-    tokenizer = _tokenizer(corpus)
+    tokenizer: Any = _tokenizer(corpus)
     images = Idefics3ImageProcessorPil(size={"longest_edge": SIZE}, max_image_size={"longest_edge": SIZE}, do_image_splitting=False, do_pad=False)
     tokens = (SIZE // PATCH // SHUFFLE) ** 2
     processor = Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=TEMPLATE)
@@ -46,8 +47,8 @@ def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalG
         num_key_value_heads=4,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.convert_tokens_to_ids("<pad>"),
+        bos_token_id=tokenizer.convert_tokens_to_ids("<s>"),
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
     )
     vision = {
@@ -64,7 +65,6 @@ def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalG
         scale_factor=SHUFFLE,
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(seed)
     model = Idefics3ForConditionalGeneration(config)
@@ -80,7 +80,7 @@ def _tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=600, min_frequency=2, show_progress=False))
-    merges = [tuple(pair) for pair in _merges(trained)]
+    merges = [(one, other) for one, other in _merges(trained)]
     names = SPECIAL + [f"<n{i}>" for i in range(BINS)] + [f"<0x{byte:02X}>" for byte in range(256)]
     names += [token for token in sorted(trained.get_vocab()) if token not in names]
     vocabulary = {token: i for i, token in enumerate(names)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agent.ground import scenes
-from agent.teach import Pointer, Pupil, quiz, teach
+from agent.teach import Pointer, Pupil, quiz, read, see
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load
@@ -50,9 +50,20 @@ def test_a_perfect_feature_has_no_pointing_loss(drawn: list[Any]) -> None:
 
 def test_a_short_lesson_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
     rows: list[dict[str, float]] = []
-    teach(fresh, drawn, steps=12, batch=8, lr=2e-3, watch=lambda step, figures: rows.append(dict(figures)))
+    see(fresh, drawn, steps=12, batch=8, lr=2e-3, watch=lambda step, figures: rows.append(dict(figures)))
     for name in ("answering", "pointing", "reading"):
         assert np.mean([r[name] for r in rows[-3:]]) < np.mean([r[name] for r in rows[:3]])
+
+
+def test_reading_trains_the_text_model_alone(drawn: list[Any]) -> None:
+    policy, rows = load(PolicyConfig(train="text"), -np.ones(3), np.ones(3)), []
+    vision = {name: p.clone() for name, p in policy.base.named_parameters() if not p.requires_grad}
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    read(policy, drawn, steps=12, batch=8, watch=lambda step, figures: rows.append(figures["answering"]))
+    assert np.mean(rows[-3:]) < np.mean(rows[:3])
+    assert vision and all(torch.equal(vision[name], p) for name, p in policy.base.named_parameters() if name in vision)
 
 
 def test_a_pupil_goes_on_from_its_own_weights(fresh: Any) -> None:

@@ -42,7 +42,9 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
     chosen, rejected = ([d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2))
     pairs = [PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in zip(situations, chosen, rejected, strict=True)]
     before = likelihood(policy, situations, chosen)
-    rows = tune(policy, Lessons(pairs=tuple(pairs)), TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, anchor=0.5), steps=20)
+    rows = tune(
+        policy, Lessons(pairs=tuple(pairs)), TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, anchor=0.5, precision="float32"), steps=20
+    )
     assert rows[0]["margin"] == pytest.approx(0, abs=1e-4)  # the reference is the champion itself
     assert rows[-1]["margin"] > 0.5 and rows[-1]["accuracy"] == 1.0
     assert (likelihood(policy, situations, chosen) > before).mean() >= 0.8
@@ -52,7 +54,7 @@ def test_policy_gradient_follows_the_advantage(policy: Any, situations: list[Sit
     good, bad = (replies(policy, situations, seed) for seed in (1, 2))
     trials = [Trial(s, d.tokens, d.logprobs, sign) for sign, row in ((1.0, good), (-1.0, bad)) for s, d in zip(situations, row, strict=True)]
     before = [likelihood(policy, situations, [d.tokens for d in row]) for row in (good, bad)]
-    rows = tune(policy, Lessons(trials=tuple(trials)), TuneConfig(**{**OFF, "policy_gradient": 1.0}, lr=1e-4, batch=10), steps=5)
+    rows = tune(policy, Lessons(trials=tuple(trials)), TuneConfig(**{**OFF, "policy_gradient": 1.0}, lr=1e-4, batch=10, precision="float32"), steps=5)
     after = [likelihood(policy, situations, [d.tokens for d in row]) for row in (good, bad)]
     assert (after[0] - before[0]).mean() > 0 > (after[1] - before[1]).mean()
     assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["clipped"] == 0  # on policy in the first step
