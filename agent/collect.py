@@ -72,7 +72,7 @@ class _Live:
 
     def episode(self, policy: Policy) -> Episode:
         actions = self.adapter.action_space.shape[0]
-        shape = {"actions": (0, policy.chunk, actions), "tokens": (0, policy.reply_length), "rewards": (0, policy.chunk)}
+        shape = {"actions": (0, policy.chunk, actions), "tokens": (0, policy.reply_length), "rewards": (0, policy.chunk * self.adapter.config.action_repeat)}
         blank = np.zeros((1, len(self.adapter.config.frame_names), self.adapter.config.size, self.adapter.config.size, 3), np.uint8)
         states = [o.state for o in self.observations]
         return Episode(
@@ -155,13 +155,14 @@ def demonstrate(workers: Workers, codec: Any, jobs: Sequence[Job], noise: float 
         rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
         observations, actions, rewards = [adapter.reset(job.seed)], [], []
         while not over:
-            meant, earned = [], np.full(codec.chunk, np.nan, np.float32)
+            held = adapter.config.action_repeat
+            meant, earned = [], np.full(codec.chunk * held, np.nan, np.float32)
             for h in range(codec.chunk):
                 if not over:
                     meant.append(adapter.oracle())
                     disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
                     outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
-                    over, earned[h] = outcome.terminated or outcome.truncated, outcome.rewards[0]
+                    over, earned[h * held : (h + 1) * held] = outcome.terminated or outcome.truncated, outcome.rewards
                     success = len(actions) if outcome.success and success is None else success
             actions.append(np.stack([*meant, *[meant[-1]] * (codec.chunk - len(meant))]).astype(np.float32))
             rewards.append(earned)

@@ -21,15 +21,15 @@ class Strict(BaseModel):
 class DemonstrateConfig(Strict):
     """The warm start: imitation of a few scripted takes, before the first cycle."""
 
-    episodes: int = Field(default=20, ge=0)
+    episodes: int = Field(default=40, ge=0)
     """Oracle episodes; 0 starts from the base model as it is."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the Gaussian that disturbs the executed oracle actions; the recorded ones stay clean (DART, arXiv 1703.09327)."""
-    steps: int = Field(default=150, ge=1)
+    steps: int = Field(default=60, ge=1)
     """Gradient steps of imitation."""
     batch: int = Field(default=64, ge=1)
     """Replies a step."""
-    lr: float = Field(default=5e-4, gt=0)
+    lr: float = Field(default=2e-4, gt=0)
     """Peak learning rate."""
 
 
@@ -83,7 +83,7 @@ class TuneConfig(Strict):
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)
     """Trials a step; demonstrations and pairs ride along in proportion."""
-    lr: float = Field(default=3e-4, gt=0)
+    lr: float = Field(default=2e-4, gt=0)
     """Peak learning rate; constant weight decay 0, cosine decay to 2 %."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""

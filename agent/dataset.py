@@ -35,7 +35,7 @@ DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int
 INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
 PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG, "first_success": INT, "terminated": FLAG}
 PLAIN |= {"truncated": FLAG, "achieved": WORDS, "faults": WORDS}
-OTHER = {"order": INT, "sha256": TEXT, "frame_shape": SHAPE, "chunk_shape": SHAPE, "reply_length": INT}
+OTHER = {"order": INT, "sha256": TEXT, "frame_shape": SHAPE, "chunk_shape": SHAPE, "reply_length": INT, "steps": INT}
 OTHER |= {"last_frames": pa.list_(pa.binary()), "last_state": pa.list_(pa.float32())}
 OTHER |= {"fork_of": pa.struct({"episode": TEXT, "decision": INT})}
 FACTS = pa.schema({"tasks": WORDS, "length": INT, **{f"etude/{name}": kind for name, kind in (PLAIN | OTHER).items()}})
@@ -114,6 +114,7 @@ def _facts(episode: Episode, order: int) -> dict[str, Any]:
     last, fork = episode.frames[-1], episode.fork_of
     ours = {name: getattr(episode, name) for name in PLAIN} | {"order": order, "sha256": _fingerprint(episode)}
     ours |= {"fork_of": fork and {"episode": fork[0], "decision": fork[1]}, "reply_length": episode.tokens.shape[1]}
+    ours |= {"steps": episode.rewards.shape[1]}
     ours |= {"last_state": None if episode.states is None else episode.states[-1], "chunk_shape": episode.actions.shape[1:]}
     ours |= {"last_frames": [_png(frame) for frame in last if frame.size], "frame_shape": last.shape}
     return {"tasks": [episode.instruction], "length": len(episode), **{f"etude/{name}": value for name, value in ours.items()}}
@@ -197,7 +198,7 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     values: dict[str, Any] = {name: fact[f"etude/{name}"] for name in PLAIN}
     values |= {name: tuple(values[name]) for name, kind in PLAIN.items() if kind == WORDS}
     chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
-    shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": chunk[:1]}
+    shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": [fact["etude/steps"]]}
     for name, shape in (shapes if state is None else shapes | {"states": [len(state)]}).items():
         cells = rows[COLUMNS[name]].to_pylist() if 0 not in (fact["length"], *shape) else []  # nothing has no column
         values[name] = np.array(cells, DTYPES[name]).reshape(fact["length"], *shape)

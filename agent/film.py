@@ -18,12 +18,13 @@ SIZE = 256  # pixels, height and width of a film
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:
-    """Return uint8[SIZE, SIZE, 3] frames, one an action, of a take done again."""
+    """Return uint8[SIZE, SIZE, 3] frames, one an environment step, of a take done again."""
     adapter.reset(episode.seed)
     frames = [adapter.film(SIZE, pretty)]
-    for action, reward in zip(episode.actions.reshape(-1, episode.actions.shape[-1]), episode.rewards.reshape(-1), strict=True):
+    actions = np.repeat(episode.actions.reshape(-1, episode.actions.shape[-1]), adapter.config.action_repeat, axis=0)
+    for action, reward in zip(actions, episode.rewards.reshape(-1), strict=True):
         if not np.isnan(reward):
-            adapter.step(action[None], look=False)
+            adapter.env.step(action)
             frames.append(adapter.film(SIZE, pretty))
     return frames
 

@@ -28,7 +28,7 @@ COLOURS = {  # what a colour is called, RGB
     "grey": (0.55, 0.55, 0.55),
     "black": (0.15, 0.15, 0.15),
 }
-KINDS = ("where", "offset", "way", "relation", "colour", "count", "done")
+KINDS = ("where", "offset", "way", "instruction", "relation", "colour", "count", "done")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def look(adapter: Adapter, rng: np.random.Generator) -> Scene:
 
 def ask(things: list[Thing], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator) -> list[Question]:
     """Return questions about `things`: all about places, and a few others drawn from those there are."""
-    places = [*_where(things), *_from_tool(things)]
+    places = [*_where(things), *_from_tool(things), *_instructed(things, instruction)]
     others = [*_relations(things, rng), *_colours(things, rng), *_counts(things, rng)]
     chosen = [*places, *(others[i] for i in rng.permutation(len(others))[:5])]
     if instruction:
@@ -106,6 +106,26 @@ def _from_tool(things: list[Thing]) -> Iterator[Question]:
         words = [pair[int(part > 0)] for part, pair in zip(offset, (("back", "forward"), ("right", "left"), ("down", "up")), strict=True)]
         order = np.argsort(-np.abs(offset))[:2]
         yield Question("way", f"which way is it from the tool to the {thing.name} ?", " ".join(words[i] for i in order))
+
+
+def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
+    """Ask about the things that an instruction names, in the instruction's own words, and about others put in their place.
+
+    So the model learns to find what an instruction is about before it learns to act on it.
+    """
+    tool = next((thing for thing in things if thing.name == "tool"), None)
+    named = sorted((thing for thing in things if thing.name in instruction), key=lambda thing: instruction.index(thing.name))
+    for place, thing in enumerate(named):
+        same = [other for other in things if other.colour and other.name.split(" ")[1:] == thing.name.split(" ")[1:]]
+        for other in same:
+            text = instruction.replace(thing.name, other.name)
+            which = ("first", "second")[min(place, 1)]
+            if tool is not None and other.pixels[0] is not None:
+                answer = "".join(number(0.5 + 0.5 * part / REACH) for part in other.position - tool.position)
+                yield Question("instruction", f"{text} : how far to the {which} ?", answer)
+            for view, pixel in enumerate(other.pixels, 1):
+                if pixel is not None:
+                    yield Question("instruction", f"{text} : where is the {which} in view {view} ?", number(pixel[0]) + number(pixel[1]))
 
 
 def _relations(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]:

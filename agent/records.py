@@ -61,7 +61,7 @@ class Episode:
     logprobs: np.ndarray
     """float32[T, L], nats, at the sampling temperature; zeros for a scripted policy."""
     rewards: np.ndarray
-    """float32[T, H], one an action; NaN for actions that the episode's end cut off."""
+    """float32[T, H x action_repeat], one an environment step; NaN for steps that the episode's end cut off."""
     success: bool
     """Whether the environment reported success at any moment; never overwritten by a critic."""
     first_success: int | None
@@ -97,12 +97,12 @@ class Episode:
 
     @property
     def total_reward(self) -> float:
-        """Return the sum of the rewards of all executed actions."""
+        """Return the sum of the rewards of all executed steps."""
         return float(np.nansum(self.rewards))
 
     @property
     def closing(self) -> np.ndarray:
-        """Return float32[T]: the reward of the last executed action of each decision."""
+        """Return float32[T]: the reward of the last executed step of each decision."""
         last = (~np.isnan(self.rewards)).sum(1) - 1
         return self.rewards[np.arange(len(self)), last]
 

@@ -25,6 +25,8 @@ class EnvConfig(BaseModel):
     """Named MuJoCo cameras, in the order in which the policy sees their frames."""
     size: int = Field(default=64, ge=8)
     """Height and width of a frame, pixels. The embedded model wants 64."""
+    action_repeat: int = Field(default=4, ge=1)
+    """Environment steps that each action is held for; more makes decisions fewer, and credit sharper."""
     history: int = Field(default=1, ge=1)
     """Moments that the policy sees at once, the present one and those at its last decisions."""
     instruction: str = ""

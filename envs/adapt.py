@@ -32,7 +32,7 @@ class Outcome:
     observation: Observation
     """The moment after the last executed action."""
     rewards: np.ndarray
-    """float32[H], one an action; NaN for the actions that the end of the episode cut off."""
+    """float32[H x action_repeat], one an environment step; NaN for the steps that the end of the episode cut off."""
     success: bool
     """Whether the environment reported success at any action of the chunk."""
     terminated: bool
@@ -85,9 +85,10 @@ class Adapter:
         return self.observe()
 
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
-        """Execute float32[H, A] actions, stopping at the episode's end, and only then look (or not: the old observation stays)."""
-        rewards, success, terminated, truncated = np.full(len(actions), np.nan, np.float32), False, False, False
-        for i, action in enumerate(actions):
+        """Execute float32[H, A] actions, each `action_repeat` times, stopping at the episode's end, and only then look (or not: the old observation stays)."""
+        held = np.repeat(actions, self.config.action_repeat, axis=0)
+        rewards, success, terminated, truncated = np.full(len(held), np.nan, np.float32), False, False, False
+        for i, action in enumerate(held):
             self._observation, reward, terminated, truncated, self._info = self.env.step(action)
             rewards[i] = float(reward)
             if not np.isfinite(rewards[i]):
@@ -122,7 +123,7 @@ class Adapter:
         return tuple(self._info.get("achieved", ()))
 
     def oracle(self) -> np.ndarray:
-        """Return the scripted expert's float32[A] action for the present state.
+        """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.
 
         Raises:
             ValueError: the environment has none.
@@ -130,7 +131,7 @@ class Adapter:
         inner: Any = self.env.unwrapped
         if not hasattr(inner, "oracle"):
             raise ValueError(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
-        return inner.oracle()
+        return inner.oracle(self.config.action_repeat)
 
     def close(self) -> None:
         """Free the environment."""

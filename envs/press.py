@@ -38,10 +38,10 @@ class Press(Stage):
         near = float(np.linalg.norm(self.tool() - self.position(self._named)))
         return 0.7 * tolerance(near, (0, 0.02), margin=0.25) + 0.3 * min(max(self.depth(self._named) / DOWN, 0.0), 1.0)
 
-    def oracle(self) -> np.ndarray:
+    def oracle(self, steps: int = 1) -> np.ndarray:
         tool, button = self.tool(), self.position(self._named)
         aside = np.linalg.norm((tool - button)[:2])
         if aside < 0.012:
-            return self.towards(np.array([*button[:2], 0.015]))
+            return self.towards(np.array([*button[:2], 0.015]), steps)
         height = max(ABOVE, 0.9 * tool[2]) if aside > 0.04 else ABOVE
-        return self.towards(np.array([*button[:2], height]))
+        return self.towards(np.array([*button[:2], height]), steps)

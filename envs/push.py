@@ -44,7 +44,7 @@ class Push(Stage):
         on_pad = tolerance(self.gap(self._block, self._pad), (0, RADIUS), margin=0.2)
         return 0.8 * on_pad + 0.2 * (1.0 if on_pad == 1.0 else tolerance(float(near), (0, BEHIND), margin=0.2))
 
-    def oracle(self) -> np.ndarray:
+    def oracle(self, steps: int = 1) -> np.ndarray:
         tool, block, pad = self.tool(), self.position(self._block), self.position(self._pad)
         way = (pad - block)[:2] / max(np.linalg.norm((pad - block)[:2]), 1e-6)
         offset = (tool - block)[:2]
@@ -52,9 +52,9 @@ class Push(Stage):
         behind = block[:2] - BEHIND * way
         if offset @ way < -0.02 and aside < 0.012 and tool[2] < 0.04:  # behind the block and down: push along the line
             push = block[:2] - way * 0.02 if np.linalg.norm(offset) > 0.04 else tool[:2] + way * STEP * 0.8
-            return self.towards(np.array([*(push - 0.9 * (offset - (offset @ way) * way)), LOW]))
+            return self.towards(np.array([*(push - 0.9 * (offset - (offset @ way) * way)), LOW]), steps)
         if np.linalg.norm(tool[:2] - behind) < 0.012:  # above the place behind the block: go down
-            return self.towards(np.array([*behind, LOW]))
+            return self.towards(np.array([*behind, LOW]), steps)
         height = HIGH if tool[2] > HIGH - 0.02 else tool[2] + STEP
         goal = behind if tool[2] > HIGH - 0.025 else tool[:2]  # rise before passing over
-        return self.towards(np.array([*goal, height]))
+        return self.towards(np.array([*goal, height]), steps)

@@ -32,5 +32,5 @@ class Reach(Stage):
     def reward(self) -> float:
         return tolerance(self.distance(self._named), (0, RADIUS), margin=0.25)
 
-    def oracle(self) -> np.ndarray:
-        return self.towards(self.position(self._named))
+    def oracle(self, steps: int = 1) -> np.ndarray:
+        return self.towards(self.position(self._named), steps)

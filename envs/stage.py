@@ -96,8 +96,8 @@ class Stage(gymnasium.Env):
         """Return whether the present state can no longer succeed; ends the episode."""
         return False
 
-    def oracle(self) -> np.ndarray:
-        """Return the scripted expert's command for the present state, float32[3] in [-1, 1]."""
+    def oracle(self, steps: int = 1) -> np.ndarray:
+        """Return the scripted expert's command for the present state, float32[3] in [-1, 1], to be held for `steps` steps."""
         raise NotImplementedError
 
     # --- Gymnasium -------------------------------------------------------------------------------------------------
@@ -139,9 +139,10 @@ class Stage(gymnasium.Env):
         """Return a body's position, metres."""
         return self.data.body(body).xpos.copy()
 
-    def towards(self, point: np.ndarray) -> np.ndarray:
-        """Return the command that sends the tool to `point`, clipped to one step."""
-        return np.clip((point - self._target) / STEP, -1, 1).astype(np.float32)
+    def towards(self, point: np.ndarray, steps: int = 1) -> np.ndarray:
+        """Return the command that sends the tool straight to `point` when it is held for `steps` steps, scaled down where it is too far."""
+        command = (point - self._target) / (STEP * steps)
+        return (command / max(1.0, float(np.abs(command).max()))).astype(np.float32)
 
     # --- arranging -------------------------------------------------------------------------------------------------
 

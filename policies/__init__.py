@@ -15,11 +15,14 @@ class PolicyConfig(BaseModel):
 
     model: str = "nano"
     """`nano` (embedded), a hub id, or a local folder."""
+    prompt: str = "{instruction} : how far to the first ?"
+    """What the model is asked; `{instruction}` is replaced. The default is a question that the embedded model has been taught to answer, so its
+    first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves."."""
     codec: Literal["bins", "digits"] = "bins"
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
     """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
-    chunk: int = Field(default=4, ge=1)
+    chunk: int = Field(default=1, ge=1)
     """H, actions per decision; more is faster and blinder."""
     temperature: float = Field(default=1.0, gt=0)
     """Of sampling in practice; the exam is greedy."""
@@ -27,7 +30,7 @@ class PolicyConfig(BaseModel):
     """What learns: the text model, everything, or LoRA adapters on the text model."""
     lora_rank: int = Field(default=16, ge=1)
     """r of LoRA; alpha is twice as much."""
-    rows: int = Field(default=32, ge=1)
+    rows: int = Field(default=64, ge=1)
     """Rows of every batch when acting."""
     attention: Literal["eager", "sdpa"] = "eager"
     """Attention kernel; `eager` is the faster one for the embedded model on a CPU."""

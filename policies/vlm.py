@@ -73,7 +73,7 @@ class Vlm:
     def _reply(self, situations: list[Situation], noise_BL: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return int64[B, L] tokens and their float32[B, L] log-probabilities, decoded with a KV cache."""
         features = self.features([s.frames for s in situations])
-        inputs = self._inputs(situations, features)
+        inputs = self._inputs([self._prompt(s) for s in situations], features)
         tokens_BL = np.empty((len(situations), self.reply_length), np.int64)
         logprobs_BL = np.empty(tokens_BL.shape, np.float32)
         out = self.model(**inputs, use_cache=True, logits_to_keep=1)
@@ -116,7 +116,7 @@ class Vlm:
         parts = []
         for group in groups:
             tokens = torch.as_tensor(tokens_BL[group], device=self.config.device)
-            inputs = self._inputs([situations[i] for i in group], features[group], tokens[:, :-1])
+            inputs = self._inputs([self._prompt(situations[i]) for i in group], features[group], tokens[:, :-1])
             logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=self.reply_length).logits
             logprobs_BLU = self._normalise(logits_BLV, self.codec.masks(tokens_BL[group]))
             columns = torch.as_tensor(self.codec.columns(tokens_BL[group]), device=self.config.device)
@@ -190,8 +190,8 @@ class Vlm:
     @torch.inference_mode()
     def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
         """Return P(yes) / (P(yes) + P(no)) of the first token of the reply."""
-        situation = Situation(question, frames)
-        logits_V = self.model(**self._inputs([situation], self.features([frames])), logits_to_keep=1).logits[0, -1]
+        inputs = self._inputs([self.tokenised(self.chat(question, len(frames)), frames)], self.features([frames]))
+        logits_V = self.model(**inputs, logits_to_keep=1).logits[0, -1]
         first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]
         return float(logits_V[first].softmax(0)[0])
 
@@ -212,7 +212,8 @@ class Vlm:
         return self._prompts[key]
 
     def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
-        return self.tokenised(self.chat(situation.instruction, len(situation.frames)), situation.frames)
+        asked = self.config.prompt.replace("{instruction}", situation.instruction)
+        return self.tokenised(self.chat(asked, len(situation.frames)), situation.frames)
 
     def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
         """Yield the indices of the situations whose prompts have one length."""
@@ -220,9 +221,8 @@ class Vlm:
         for length in sorted(set(lengths)):
             yield [i for i, own in enumerate(lengths) if own == length]
 
-    def _inputs(self, situations: Sequence[Situation], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
+    def _inputs(self, prompts: Sequence[dict[str, torch.Tensor]], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
         """Return the model's inputs for prompts of one length, with the reply's first tokens behind them."""
-        prompts = [self._prompt(s) for s in situations]
         inputs: dict[str, Any] = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
         if reply_BJ is not None:
             for key, filler in (

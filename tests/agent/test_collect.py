@@ -34,15 +34,15 @@ def test_the_same_episodes_for_1_4_and_32_environments(greedy: bool) -> None:
     jobs = [Job(job.seed, job.take, None if greedy else job.noise) for job in JOBS]
     runs = []
     for count in (1, 4, 32):
-        workers = Workers(EnvConfig(), count)
+        workers = Workers(EnvConfig(action_repeat=1), count)
         space = workers.first.action_space
-        runs.append(list(collect(load(PolicyConfig(rows=8), space.low, space.high), workers, jobs)))
+        runs.append(list(collect(load(PolicyConfig(rows=8, chunk=4), space.low, space.high), workers, jobs)))
     same(runs[0], runs[1])
     same(runs[0], runs[2])
 
 
 def test_takes_of_a_seed_differ_and_begin_alike() -> None:
-    workers = Workers(EnvConfig(), 8)
+    workers = Workers(EnvConfig(action_repeat=1), 8)
     one, two, three = list(collect(random_policy(workers), workers, JOBS))[:3]
     np.testing.assert_array_equal(one.frames[0], two.frames[0])
     assert one.instruction == two.instruction == three.instruction
@@ -50,7 +50,7 @@ def test_takes_of_a_seed_differ_and_begin_alike() -> None:
 
 
 def test_episodes_come_in_the_order_of_the_jobs() -> None:
-    workers = Workers(EnvConfig(), 4)
+    workers = Workers(EnvConfig(action_repeat=1), 4)
     assert [(e.seed, e.take) for e in collect(random_policy(workers), workers, JOBS)] == [(j.seed, j.take) for j in JOBS]
 
 
@@ -79,27 +79,27 @@ gymnasium.register("Test/Fragile-v0", entry_point=lambda **kw: Fragile(gymnasium
 
 
 def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", kwargs={"cameras": ()}), 3)
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", action_repeat=1, kwargs={"cameras": ()}), 3)
     episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(9)]))
     faults = {e.seed: e.faults[0] for e in episodes if e.faults}
     assert set(faults) == {1, 3, 5, 7}
     assert "no such scene" in faults[1] and "the simulator died" in faults[3] and "nan" in faults[5] and "no success" in faults[7]
     assert len(next(e for e in episodes if e.seed == 3)) >= 1  # what happened before the fault is kept
-    whole = Workers(EnvConfig(), 3)
+    whole = Workers(EnvConfig(action_repeat=1), 3)
     fine = [Job(seed, 0, (seed,)) for seed in (0, 2, 4, 6, 8)]
     for a, b in zip([e for e in episodes if not e.faults], collect(random_policy(whole), whole, fine), strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
 
 
 def test_too_many_faults_stop_with_a_sentence() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", kwargs={"cameras": ()}), 2)
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", action_repeat=1, kwargs={"cameras": ()}), 2)
     with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):
         list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)], max_fault_share=0.25))
 
 
 def test_demonstrations_are_written_in_the_policys_tokens() -> None:
-    workers = Workers(EnvConfig(), 1)
-    codec = load(PolicyConfig(), workers.first.action_space.low, workers.first.action_space.high).codec
+    workers = Workers(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk=4), workers.first.action_space.low, workers.first.action_space.high).codec
     for episode in demonstrate(workers, codec, [Job(10_000_000 + i) for i in range(5)]):
         assert episode.success and episode.policy == "oracle"
         for actions, tokens in zip(episode.actions, episode.tokens, strict=True):
@@ -107,8 +107,8 @@ def test_demonstrations_are_written_in_the_policys_tokens() -> None:
 
 
 def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
-    workers = Workers(EnvConfig(), 1)
-    codec = load(PolicyConfig(), workers.first.action_space.low, workers.first.action_space.high).codec
+    workers = Workers(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk=4), workers.first.action_space.low, workers.first.action_space.high).codec
     clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
     np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])

@@ -16,7 +16,7 @@ from policies.scripted import Random
 def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:
     workers = Workers(EnvConfig(size=64), 1)
     space = workers.first.action_space
-    (episode,) = collect(Random(space.low, space.high, 4), workers, [Job(3, 0, (1,))])
+    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
     frames = film.replayed(workers.first, episode)
     assert len(frames) == 1 + int((~np.isnan(episode.rewards)).sum())
     np.testing.assert_array_equal(workers.first.observe().frames, episode.frames[-1])

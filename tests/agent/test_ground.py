@@ -35,7 +35,7 @@ def test_questions_are_answered_consistently_with_the_state() -> None:
         assert len(scene.questions) >= 1 and scene.frames.shape == (2, 64, 64, 3)
         kinds |= {question.kind for question in scene.questions}
         done |= {question.answer for question in scene.questions if question.kind == "done"}
-    assert kinds == {"where", "offset", "way", "relation", "colour", "count", "done"} and done == {"yes", "no"}
+    assert kinds == {"where", "offset", "way", "instruction", "relation", "colour", "count", "done"} and done == {"yes", "no"}
 
 
 def test_done_follows_the_environment() -> None:

@@ -17,7 +17,7 @@ import yaml
 TINY = {
     "cycles": 2,
     "threads": 1,
-    "policy": {"rows": 8, "chunk": 6},
+    "policy": {"rows": 8},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
     "collect": {"seeds": 3, "takes": 3, "num_envs": 4},
     "tune": {"batch": 16, "epochs": 1},
@@ -135,7 +135,7 @@ def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("train", ["text", "lora"])
 def test_the_loop_runs_on_other_families(family: str, train: str, request: Any, tmp_path: Path) -> None:
     model = request.getfixturevalue(family)
-    policy = {"model": str(model), "codec": "digits", "vision_precision": "float32", "train": train, "rows": 4, "chunk": 6}
+    policy = {"model": str(model), "codec": "digits", "vision_precision": "float32", "train": train, "rows": 4}
     done = etude("improve", config(tmp_path, policy=policy, cycles=1, collect={"seeds": 2, "takes": 2, "num_envs": 4}), tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -47,7 +47,7 @@ def registered():
 
 def stranger(said: dict[str, Any], **config: Any) -> Adapter:
     kwargs = {key: config.pop(key) for key in ("reward", "length") if key in config}
-    return Adapter(EnvConfig(id="Stranger-v0", kwargs={"said": said, **kwargs}, cameras=("eye",), size=32, **config))
+    return Adapter(EnvConfig(action_repeat=1, id="Stranger-v0", kwargs={"said": said, **kwargs}, cameras=("eye",), size=32, **config))
 
 
 def step(adapter: Adapter, count: int = 1) -> Outcome:
@@ -60,7 +60,7 @@ def still(count: int, size: int = 3) -> np.ndarray:
 
 
 def test_frames_instruction_and_state_of_our_own_tasks():
-    adapter = Adapter(EnvConfig())
+    adapter = Adapter(EnvConfig(action_repeat=1))
     seen = adapter.reset(0)
     assert seen.frames.shape == (2, 64, 64, 3) and seen.frames.dtype == np.uint8
     assert seen.instruction.startswith("touch the ")
@@ -71,14 +71,14 @@ def test_frames_instruction_and_state_of_our_own_tasks():
 
 
 def test_each_environment_keeps_its_own_instruction():
-    one, other = Adapter(EnvConfig()), Adapter(EnvConfig())
+    one, other = Adapter(EnvConfig(action_repeat=1)), Adapter(EnvConfig(action_repeat=1))
     first, second = one.reset(0).instruction, other.reset(2).instruction
     assert first != second
     assert (one.step(still(1)).observation.instruction, other.step(still(1)).observation.instruction) == (first, second)
 
 
 def test_history_is_oldest_first_and_begins_with_repetitions():
-    adapter = Adapter(EnvConfig(history=3, size=48))
+    adapter = Adapter(EnvConfig(action_repeat=1, history=3, size=48))
     assert adapter.config.frame_names == ("front_2", "wrist_2", "front_1", "wrist_1", "front", "wrist")
     start = adapter.reset(0).frames
     assert start.shape == (6, 48, 48, 3)
@@ -91,7 +91,7 @@ def test_history_is_oldest_first_and_begins_with_repetitions():
 
 
 def test_a_chunk_stops_where_the_episode_ends():
-    adapter = Adapter(EnvConfig(cameras=("front",)))
+    adapter = Adapter(EnvConfig(action_repeat=1, cameras=("front",)))
     adapter.reset(0)
     horizon = envs.HORIZONS["Reach"]
     whole = adapter.step(still(horizon - 3))
@@ -111,7 +111,7 @@ def test_frames_are_drawn_once_a_chunk(monkeypatch: pytest.MonkeyPatch):
     drawn = []
     draw = render.Camera.draw
     monkeypatch.setattr(render.Camera, "draw", lambda self, model, data, name: drawn.append(name) or draw(self, model, data, name))
-    adapter = Adapter(EnvConfig())
+    adapter = Adapter(EnvConfig(action_repeat=1))
     adapter.reset(0)
     assert drawn == ["front", "wrist"]
     adapter.step(still(4))
@@ -146,12 +146,12 @@ def test_a_plain_observation_has_no_state_and_the_config_may_give_the_words():
 
 def test_an_unknown_environment_is_named():
     with pytest.raises(ValueError, match=r"etude/Raech-v0.*etude tasks"):
-        Adapter(EnvConfig(id="etude/Raech-v0"))
+        Adapter(EnvConfig(action_repeat=1, id="etude/Raech-v0"))
 
 
 def test_an_unknown_camera_is_named_with_those_that_exist():
     with pytest.raises(ValueError, match="no camera 'top'; it has 'front', 'wrist'"):
-        Adapter(EnvConfig(cameras=("top",)))
+        Adapter(EnvConfig(action_repeat=1, cameras=("top",)))
 
 
 def test_an_environment_without_success_is_named_with_what_it_says():
