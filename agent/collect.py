@@ -72,7 +72,11 @@ class _Live:
 
     def episode(self, policy: Policy) -> Episode:
         actions = self.adapter.action_space.shape[0]
-        shape = {"actions": (0, policy.chunk, actions), "tokens": (0, policy.reply_length), "rewards": (0, policy.chunk * self.adapter.config.action_repeat)}
+        shape = {
+            "actions": (0, policy.chunk, actions),
+            "tokens": (0, policy.reply_length),
+            "rewards": (0, policy.chunk * self.adapter.config.action_repeat),
+        }
         blank = np.zeros((1, len(self.adapter.config.frame_names), self.adapter.config.size, self.adapter.config.size, 3), np.uint8)
         states = [o.state for o in self.observations]
         return Episode(

@@ -83,7 +83,7 @@ class TuneConfig(Strict):
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)
     """Trials a step; demonstrations and pairs ride along in proportion."""
-    lr: float = Field(default=2e-4, gt=0)
+    lr: float = Field(default=5e-4, gt=0)
     """Peak learning rate; constant weight decay 0, cosine decay to 2 %."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""

@@ -18,7 +18,7 @@ from policies import PolicyConfig, load
 @pytest.fixture(scope="module")
 def drawn() -> list[Any]:
     stream = scenes(Adapter(EnvConfig()), itertools.count(49_900_000), np.random.default_rng(0))
-    return list(itertools.islice(stream, 24))
+    return list(itertools.islice(stream, 100))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_perfect_feature_has_no_pointing_loss(drawn: list[Any]) -> None:
         features[row] = -embed(torch.tensor(ids)).mean(0).detach()
         features[row, view * 16 + cell] *= -1
     pointing, _ = Pointer(128).loss(policy, features, lone)
-    assert float(pointing) < 1e-3
+    assert float(pointing.detach()) < 1e-3
 
 
 def test_a_short_lesson_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
@@ -80,7 +80,7 @@ def test_a_pupil_goes_on_from_its_own_weights(fresh: Any) -> None:
 def test_the_shipped_model_sees(drawn: list[Any]) -> None:
     """Accuracy on held-out scenes is far from chance; the model card has the exact figures."""
     right = quiz(load(PolicyConfig(train="all"), -np.ones(3), np.ones(3)), drawn)
-    assert right["where"][0] > 0.6 and right["relation"][0] > 0.7 and right["done"][0] > 0.7
+    assert right["where"][0] > 0.85 and right["relation"][0] > 0.65 and right["done"][0] > 0.9
 
 
 def test_the_shipped_model_is_small_and_plain() -> None:
