@@ -85,7 +85,10 @@ class Adapter:
         return self.observe()
 
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
-        """Execute float32[H, A] actions, each `action_repeat` times, stopping at the episode's end, and only then look (or not: the old observation stays)."""
+        """Execute float32[H, A] actions, each `action_repeat` times, up to the episode's end, and only then look.
+
+        Without `look` the old observation stays.
+        """
         held = np.repeat(actions, self.config.action_repeat, axis=0)
         rewards, success, terminated, truncated = np.full(len(held), np.nan, np.float32), False, False, False
         for i, action in enumerate(held):

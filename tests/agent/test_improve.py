@@ -113,8 +113,14 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
     run, file, rng, killed = tmp_path / "run", config(tmp_path), np.random.default_rng(0), 0
     command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
     for _ in range(10):
-        end = time.time() + float(rng.uniform(3, 10))  # the interpreter needs about three seconds to begin
-        killed += kill_when(command, lambda end=end: time.time() > end)
+        delay, files, moved = float(rng.uniform(0, 0.4)), len(list(run.rglob("*"))), []
+
+        def ready(delay: float = delay, files: int = files, moved: list[float] = moved) -> bool:
+            if not moved and len(list(run.rglob("*"))) > files:  # it has begun to work, not only to import
+                moved.append(time.time())
+            return bool(moved) and time.time() > moved[0] + delay
+
+        killed += kill_when(command, ready)
     assert killed >= 5
     assert etude("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
