@@ -111,7 +111,7 @@ class Obvious:
         options: of the benchmark.
         parallel: one process an environment instead of one after the other.
         pretty: frames at the XML's own quality.
-        whole: execute all H actions of a reply instead of the first.
+        whole: hold each action as long as etude does (`env.action_repeat`) instead of deciding anew in every step.
     """
 
     def __init__(self, speaker: Speaker, options: Options, parallel: bool = False, pretty: bool = True, whole: bool = False) -> None:
@@ -120,7 +120,7 @@ class Obvious:
         # Spawned, as forked children would inherit this process's GL context, which two processes must not share.
         vector = gymnasium.vector.AsyncVectorEnv(makers, context="spawn") if parallel else gymnasium.vector.SyncVectorEnv(makers)
         self.env, self.speaker, self.seconds = vector, speaker, options.seconds
-        self._used = speaker.codec.chunk if whole else 1
+        self._held = EnvConfig().action_repeat if whole else 1
         self._seen, self._info = self.env.reset(seed=0)
         self._over, self.close = np.zeros(self.num_envs, bool), vector.close
 
@@ -129,9 +129,9 @@ class Obvious:
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < self.seconds:
             actions_NHA = self.speaker.act(self._seen, list(self._info["instruction"]))
-            for h in range(self._used):
+            for h in range(self._held):
                 count += int((~self._over).sum())  # Gymnasium resets in the step after an end; that step moves nothing
-                self._seen, _, terminated, truncated, self._info = self.env.step(actions_NHA[:, h])
+                self._seen, _, terminated, truncated, self._info = self.env.step(actions_NHA[:, h // self._held])
                 self._over = terminated | truncated
         return count / (time.perf_counter() - began)
 
@@ -169,7 +169,7 @@ def main(options: Options) -> None:
         "SyncVectorEnv": Obvious(speaker, options),
         "AsyncVectorEnv": Obvious(speaker, options, parallel=True),
         "SyncVectorEnv, our frames": Obvious(speaker, options, pretty=False),
-        "SyncVectorEnv, our frames, whole replies": Obvious(speaker, options, pretty=False, whole=True),
+        "SyncVectorEnv, our frames, held actions": Obvious(speaker, options, pretty=False, whole=True),
     }
     rounds = [{name: side.sample() for name, side in sides.items()} for _ in track(range(options.repeats + 1), "Measuring")]
     samples = {name: [each[name] for each in rounds[1:]] for name in sides}  # the first round warms up
