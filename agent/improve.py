@@ -142,12 +142,12 @@ def study(run: Run, episodes: Sequence[Episode], labels: Sequence[Label], cycle:
         library += [episode for episode in run.episodes(run.cycle(number).folder) if episode.success and episode.policy not in mine]
     lessons = curate(episodes, labels, library, run.config.curate, np.random.default_rng([run.config.seed, cycle.number, 1]))
     counts = {"demonstrations": len(lessons.demonstrations), "pairs": len(lessons.pairs), "trials": len(lessons.trials)}
-    run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
-    track.log(run.metrics())
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         track.films(film.extremes(run.workers.first, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1:
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
+    run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
+    track.log(run.metrics())
     run.finished("curate")
     return lessons
 

@@ -71,6 +71,7 @@ class Run:
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
         write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        self._mark = time.time()  # when the last stage ended
         self._policy: Any = None
         self._loaded: Path | None = None
         self._workers: Any = None
@@ -115,15 +116,17 @@ class Run:
     def keep(self, file: Path, make: Callable[[], Any]) -> Any:
         """Return the JSON content of a stage file; if it is not there, make and write it.
 
+        Its `seconds` count from the end of the stage before, so that reading, filming and waiting are in them too.
+
         Raises:
             ValueError: the file is damaged, or cannot be written.
         """
         if file.exists():
             return load(file)
-        began = time.time()
         content = make()
         if isinstance(content, dict):
-            content = {**content, "seconds": round(time.time() - began, 2)}
+            content = {**content, "seconds": round(time.time() - self._mark, 2)}
+            self._mark = time.time()
         body = json.dumps(content, indent=1)
         write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
         return load(file)
