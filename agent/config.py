@@ -56,6 +56,8 @@ class LabelConfig(Strict):
 class CurateConfig(Strict):
     """What a cycle teaches, from its episodes and from the library of earlier ones."""
 
+    pool: int = Field(default=2, ge=1)
+    """Cycles to learn from at most: the present one, and those before it that were rolled back, whose takes are still the champion's own."""
     best_takes: int = Field(default=1, ge=0)
     """Successful takes of each mixed seed (some takes succeed, some fail) that become demonstrations: the fastest ones."""
     replay: int = Field(default=512, ge=0)

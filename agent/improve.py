@@ -117,11 +117,9 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
     """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost."""
-    episodes: list[Episode] = []
-    for number in range(1, cycle.number + 1):
-        folder = run.cycle(number).folder
-        if load(folder / "collect.json")["policy"] == champion.name:
-            episodes += run.episodes(folder)
+    folders = [run.cycle(number).folder for number in range(1, cycle.number + 1)]
+    mine = [folder for folder in folders if load(folder / "collect.json")["policy"] == champion.name]
+    episodes = [episode for folder in mine[-run.config.curate.pool :] for episode in run.episodes(folder)]
     labels = label(episodes)
     successes = [each.success for each in labels]
 
