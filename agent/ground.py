@@ -28,7 +28,6 @@ COLOURS = {  # what a colour is called, RGB
     "grey": (0.55, 0.55, 0.55),
     "black": (0.15, 0.15, 0.15),
 }
-KINDS = ("where", "offset", "way", "instruction", "relation", "colour", "count", "done")
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,3 @@ class Scorecard:
     def success(self) -> Rate:
         """Return the success rate over all seeds."""
         return Rate.of(sum(self.outcomes.values()), len(self.outcomes))
-
-    def of(self, task: str) -> "Scorecard":
-        """Return the part that belongs to one task."""
-        return Scorecard(self.policy, {key: value for key, value in self.outcomes.items() if key.rsplit("/", 1)[0] == task})

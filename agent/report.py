@@ -14,8 +14,8 @@ from string import Template
 from typing import Any
 
 from agent import config
-from agent.records import Rate
-from agent.run import STAGES, load, scorecard, write_text
+from agent.records import Rate, Scorecard
+from agent.run import STAGES, load, write_text
 from envs import TASKS
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
@@ -73,7 +73,7 @@ class Story:
     def gate(self, policy: str) -> Rate | None:
         """Return a policy's success rate on the gate seeds, if it has sat that exam."""
         content = self.exams.get(f"gate-{policy}")
-        return scorecard(content).success if content else None
+        return Scorecard(content["policy"], content["outcomes"]).success if content else None
 
     def champions(self) -> dict[int, Rate]:
         """Return the champion's gate rate before the first cycle (0) and after each finished one."""

@@ -14,14 +14,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from agent.config import Config, read
-from agent.records import Episode, Scorecard
+from agent.records import Episode
 
 if TYPE_CHECKING:
     from agent.workers import Workers
@@ -224,11 +224,3 @@ def write_text(file: Path, text: str) -> None:
         raise ValueError(
             f"{file} cannot be written ({error.strerror}); what is already in the run folder is safe: mend this and run the same command again."
         ) from error
-
-
-def scorecard(content: dict[str, Any]) -> Scorecard:
-    """Return the scorecard that `asdict` made JSON of."""
-    return Scorecard(content["policy"], content["outcomes"])
-
-
-__all__ = ["SEEDS", "STAGES", "Cycle", "Halt", "Run", "asdict", "load", "scorecard", "write_text"]

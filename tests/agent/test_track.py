@@ -46,7 +46,8 @@ def test_each_row_reaches_wandb_once_and_on_its_cycle(tmp_path: Path) -> None:
     assert sent == [{"tune/loss": 1.0, "cycle": 1, "step": 0}, {"tune/loss": 0.5, "tune/seconds": 2.0, "cycle": 1}, {}]
 
 
-def test_a_bar_counts_from_where_it_was(tmp_path: Path) -> None:
+def test_a_bar_counts_from_where_it_was(tmp_path: Path, capsys: Any) -> None:
     with Track(tmp_path, Config(track=TrackConfig(mode="off"))).bar("x", 10, done=4) as step:
         step(3)
         step(1, total=12, note="loss 1")
+    assert "8/12" in capsys.readouterr().out
