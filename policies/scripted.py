@@ -1,4 +1,4 @@
-"""Policies without a model: a random one, and the task's oracle. Baselines, warm start, and stand-ins in tests."""
+"""A policy without a model: a baseline, and a stand-in in tests. The oracle is not here: it acts on the state, see `agent.collect.demonstrate`."""
 
 from collections.abc import Sequence
 
