@@ -4,6 +4,7 @@ Written for any MuJoCo environment: named bodies and sites are projected through
 and seeds come from a range of their own. Coordinates and offsets are answered in number tokens `<n0>` .. `<n64>`.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from envs.render import mujoco
 
 NUMBERS = 65  # number tokens
 REACH = 0.4  # metres: an offset of this length fills half of the number range
+SIDE = 0.05  # metres from a thing's centre to its "far side"
 COLOURS = {  # what a colour is called, RGB
     "red": (0.86, 0.10, 0.10),
     "green": (0.10, 0.65, 0.15),
@@ -100,8 +102,7 @@ def _from_tool(things: list[Thing]) -> Iterator[Question]:
         if tool is None or thing is tool or all(pixel is None for pixel in thing.pixels):
             continue
         offset = thing.position - tool.position
-        answer = "".join(number(0.5 + 0.5 * part / REACH) for part in offset)
-        yield Question("offset", f"how far is it from the tool to the {thing.name} ?", answer)
+        yield Question("offset", f"how far is it from the tool to the {thing.name} ?", _offset(tool.position, thing.position))
         words = [pair[int(part > 0)] for part, pair in zip(offset, (("back", "forward"), ("right", "left"), ("down", "up")), strict=True)]
         order = np.argsort(-np.abs(offset))[:2]
         yield Question("way", f"which way is it from the tool to the {thing.name} ?", " ".join(words[i] for i in order))
@@ -110,21 +111,37 @@ def _from_tool(things: list[Thing]) -> Iterator[Question]:
 def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
     """Ask about the things that an instruction names, in the instruction's own words, and about others put in their place.
 
-    So the model learns to find what an instruction is about before it learns to act on it.
+    So the model learns to find what an instruction is about before it learns to act on it. Where an instruction names two things,
+    the way from one to the other is asked too, and the far side of the first, as seen from the second.
     """
     tool = next((thing for thing in things if thing.name == "tool"), None)
-    named = sorted((thing for thing in things if thing.name in instruction), key=lambda thing: instruction.index(thing.name))
-    for place, thing in enumerate(named):
-        same = [other for other in things if other.colour and other.name.split(" ")[1:] == thing.name.split(" ")[1:]]
-        for other in same:
-            text = instruction.replace(thing.name, other.name)
-            which = ("first", "second")[min(place, 1)]
-            if tool is not None and other.pixels[0] is not None:
-                answer = "".join(number(0.5 + 0.5 * part / REACH) for part in other.position - tool.position)
-                yield Question("instruction", f"{text} : how far to the {which} ?", answer)
+    named = sorted((thing for thing in things if thing.name in instruction), key=lambda thing: instruction.index(thing.name))[:2]
+    names = [thing.name for thing in named]
+    for others in itertools.product(*([other for other in things if other.colour and _noun(other) == _noun(thing)] for thing in named)):
+        if not others or (others[0] is others[-1] and len(others) == 2) or any(other.pixels[0] is None for other in others):
+            continue
+        text = re.sub("|".join(names), lambda found, others=others: others[names.index(found[0])].name, instruction)
+        for which, other in zip(("first", "second"), others, strict=False):
+            if tool is not None:
+                yield Question("instruction", f"{text} : how far to the {which} ?", _offset(tool.position, other.position))
             for view, pixel in enumerate(other.pixels, 1):
                 if pixel is not None:
                     yield Question("instruction", f"{text} : where is the {which} in view {view} ?", number(pixel[0]) + number(pixel[1]))
+        if len(others) == 2:
+            first, second = (other.position for other in others)
+            yield Question("pair", f"{text} : how far from the first to the second ?", _offset(first, second))
+            if tool is not None:
+                side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
+                yield Question("pair", f"{text} : how far to the far side of the first ?", _offset(tool.position, side))
+
+
+def _noun(thing: Thing) -> list[str]:
+    return thing.name.split(" ")[1:]
+
+
+def _offset(start: np.ndarray, end: np.ndarray) -> str:
+    """Return number tokens for the way from one point to another, metres, one an axis."""
+    return "".join(number(0.5 + 0.5 * part / REACH) for part in end - start)
 
 
 def _relations(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]:

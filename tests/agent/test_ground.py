@@ -1,6 +1,7 @@
 """Grounding: the answers are true, by the pictures themselves."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -55,3 +56,21 @@ def test_what_is_behind_the_hand_is_not_asked_for() -> None:
         adapter.reset(49_800_000 + seed)
         hidden += sum(thing.pixels[0] is None for thing in find(adapter.model, adapter.data, ("front", "wrist")))
     assert hidden > 0
+
+
+def test_offsets_of_a_pair_add_up() -> None:
+    """From the tool to the first and on to the second is from the tool to the second; the far side is 5 cm behind, on the same line."""
+    adapter, asked = Adapter(EnvConfig(id="etude/Push-v0")), 0
+    for scene in itertools.islice(scenes(adapter, itertools.count(49_650_000), np.random.default_rng(0)), 40):
+        answers = {question.question: question.answer for question in scene.questions}
+        for text in {question.question.split(" : ")[0] for question in scene.questions if question.kind == "pair"}:
+            asks = ("to the first", "to the second", "from the first to the second", "to the far side of the first")
+            first, second, between, side = (_metres(answers[f"{text} : how far {ask} ?"]) for ask in asks)
+            np.testing.assert_allclose(first + between, second, atol=0.02)  # three roundings of at most 6 mm
+            np.testing.assert_allclose(side - first, -0.05 * between / np.linalg.norm(between), atol=0.02)
+            asked += 1
+    assert asked > 40
+
+
+def _metres(answer: str) -> np.ndarray:
+    return np.array([(int(number) / 32 - 1) * 0.4 for number in re.findall(r"<n(\d+)>", answer)])
