@@ -1,9 +1,9 @@
 """What a model thinks of given answers to questions about frames, for grounding.
 
-All questions about one moment stand behind its image tokens in one sequence. A mask keeps each from seeing the others, and positions are
-counted as if it stood there alone, so frames and prefix are paid for once.
+The frames and what stands before a question are read once a moment; all questions about it go on from there, each as a row of its own.
 
-Shape suffixes: B moments, S tokens of a sequence, K answer tokens or phrases, V vocabulary, N image tokens of a moment, D width.
+Shape suffixes: B moments, Q questions of all moments, S tokens of the longest of them, K answer tokens or phrases, V vocabulary, N image tokens
+of a moment, D width.
 """
 
 from collections.abc import Sequence
@@ -44,24 +44,22 @@ def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]
     """
     chat = policy.chat(MARK, 1)
     closing = chat[chat.index(MARK) + len(MARK) :]
-    sequences = [
-        [(_head(policy, moment), 0), *(_tail(policy, closing, *pair) for pair in pairs)] for moment, pairs in zip(frames, asked, strict=True)
-    ]
-    tokens_BS, segment_BS, position_BS, scored_BS = _lay_out(sequences)
-    device = policy.config.device
-    hidden_BSD = policy.base.model(
-        input_ids=torch.as_tensor(tokens_BS, device=device),
-        attention_mask=_apart(torch.as_tensor(segment_BS, device=device)),
-        position_ids=torch.as_tensor(position_BS, device=device),
+    device, text = policy.config.device, policy.base.model
+    read = text(
+        input_ids=torch.as_tensor(np.stack([_head(policy, moment) for moment in frames]), device=device),
         mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
-        use_cache=False,
-    ).last_hidden_state
-    b, s = np.nonzero(scored_BS)
-    logits_KV = policy.base.lm_head(hidden_BSD[b, s - 1]).float()
-    target_K = torch.as_tensor(tokens_BS[b, s], device=device)
+        use_cache=True,
+    ).past_key_values
+    tokens_QS, scored_QS = _lay_out([_tail(policy, closing, *pair) for pairs in asked for pair in pairs])
+    owner_Q2 = np.array([(moment, index) for moment, pairs in enumerate(asked) for index in range(len(pairs))])
+    read.batch_select_indices(torch.as_tensor(owner_Q2[:, 0], device=device))
+    # Filler stands at the end, where no token of a question can see it, so the causal mask is all that is needed.
+    hidden_QSD = text(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=read, use_cache=True).last_hidden_state
+    q, s = np.nonzero(scored_QS)
+    logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()
+    target_K = torch.as_tensor(tokens_QS[q, s], device=device)
     logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
-    owner_K2 = np.stack([b, segment_BS[b, s] - 1], axis=1)
-    return Recital(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_BS[b, s], owner_K2)
+    return Recital(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[q])
 
 
 def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,28 +81,13 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
     return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
 
 
-def _lay_out(sequences: Sequence[Sequence[tuple[np.ndarray, int]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return tokens, segments (-1: filler, 0: frames, 1..: questions), positions and whether a token is scored; all of shape [B, S]."""
-    shape = (len(sequences), max(sum(len(tokens) for tokens, _ in row) for row in sequences))
-    tokens_BS, segment_BS, position_BS = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape, np.int64)
-    scored_BS = np.zeros(shape, bool)
-    for b, row in enumerate(sequences):
-        start = 0
-        for segment, (tokens, answer_length) in enumerate(row):
-            end = start + len(tokens)
-            tokens_BS[b, start:end], segment_BS[b, start:end] = tokens, segment
-            position_BS[b, start:end] = np.arange(len(tokens)) + (len(row[0][0]) if segment else 0)
-            scored_BS[b, end - answer_length : end] = True
-            start = end
-    return tokens_BS, segment_BS, position_BS, scored_BS
-
-
-def _apart(segment_BS: torch.Tensor) -> torch.Tensor:
-    """Return the additive mask float32[B, 1, S, S]: causal, own segment and segment 0 only."""
-    same = segment_BS[:, :, None] == segment_BS[:, None, :]
-    causal = torch.ones(same.shape[1:], dtype=torch.bool, device=same.device).tril()
-    visible = causal & (same | (segment_BS[:, None, :] == 0))
-    return torch.zeros(visible.shape, device=same.device).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None]
+def _lay_out(tails: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return int64[Q, S] tokens, filled up with zeros, and bool[Q, S]: which of them are an answer's."""
+    lengths = np.array([len(tokens) for tokens, _ in tails])
+    tokens_QS, place_S = np.zeros((len(tails), lengths.max()), np.int64), np.arange(lengths.max())
+    tokens_QS[place_S < lengths[:, None]] = np.concatenate([tokens for tokens, _ in tails])
+    first_Q = lengths - [answer for _, answer in tails]
+    return tokens_QS, (place_S >= first_Q[:, None]) & (place_S < lengths[:, None])
 
 
 def _head(policy: Vlm, frames: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Questions packed into one sequence, and pointing."""
+"""Questions that share their frames, and pointing."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from policies.policy import Situation
 from policies.recite import point, recite
 
 
-def test_questions_in_one_sequence_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
+def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
     policy = load(PolicyConfig(train="all", vision_precision="float32"), -np.ones(3), np.ones(3))
     asked = [
         ("where is the red ball in view 1 ?", "<n3><n9>"),
