@@ -6,13 +6,13 @@ from envs.rewards import tolerance
 from envs.stage import COLOURS, STEP, Stage, scatter
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
-RADIUS = 0.03  # a block is on a pad when their centres are this near, metres
+RADIUS = 0.04  # a block is on a pad when their centres are this near, metres; so its centre lies over the pad
 BEHIND = 0.05  # where the oracle goes down: this far behind the block, metres
-LOW, HIGH = 0.02, 0.075  # the oracle's tool height when it pushes, and when it passes over blocks, metres
+LOW, HIGH = 0.02, 0.08  # the oracle's tool height when it pushes, and when it passes over blocks, metres
 
 
 class Push(Stage):
-    """Success: the named block's centre is within 3 cm of the named pad's centre."""
+    """Success: the named block's centre is within 4 cm of the named pad's, so it lies over the pad."""
 
     source = "push.xml"
 
@@ -46,15 +46,15 @@ class Push(Stage):
 
     def oracle(self, steps: int = 1) -> np.ndarray:
         tool, block, pad = self.tool(), self.position(self._block), self.position(self._pad)
-        way = (pad - block)[:2] / max(np.linalg.norm((pad - block)[:2]), 1e-6)
-        offset = (tool - block)[:2]
-        aside = abs(offset[0] * way[1] - offset[1] * way[0])
+        left = np.linalg.norm((pad - block)[:2])
+        way = (pad - block)[:2] / max(left, 1e-6)
+        along = (tool - block)[:2] @ way
+        across = (tool - block)[:2] - along * way
         behind = block[:2] - BEHIND * way
-        if offset @ way < -0.02 and aside < 0.012 and tool[2] < 0.04:  # behind the block and down: push along the line
-            push = block[:2] - way * 0.02 if np.linalg.norm(offset) > 0.04 else tool[:2] + way * STEP * 0.8
-            return self.towards(np.array([*(push - 0.9 * (offset - (offset @ way) * way)), LOW]), steps)
-        if np.linalg.norm(tool[:2] - behind) < 0.012:  # above the place behind the block: go down
+        if tool[2] < 0.045 and along < -0.02 and np.linalg.norm(across) < 0.08:  # down, and somewhere behind the block
+            reach = min(0.9 * STEP * steps, left - along - 0.02)
+            straight = np.linalg.norm(across) < 0.02
+            return self.towards(np.array([*(tool[:2] - across + way * reach if straight else behind), LOW]), steps)
+        if np.linalg.norm(tool[:2] - behind) < 0.015:  # above the place behind the block: go down
             return self.towards(np.array([*behind, LOW]), steps)
-        height = HIGH if tool[2] > HIGH - 0.02 else tool[2] + STEP
-        goal = behind if tool[2] > HIGH - 0.025 else tool[:2]  # rise before passing over
-        return self.towards(np.array([*goal, height]), steps)
+        return self.towards(np.array([*(behind if tool[2] > HIGH - 0.025 else tool[:2]), HIGH]), steps)  # rise before passing over
