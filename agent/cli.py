@@ -11,6 +11,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude collect CONFIG RUN [overrides]   the loop up to the end of this stage of the present cycle;
         label, curate, tune, evaluate    likewise
   etude tasks                            our own environments
+  etude check ID [--config FILE] [--env.KEY VALUE]   what would go wrong with an environment, before a run finds out
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
@@ -26,7 +27,7 @@ def main() -> None:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`; last, so that a user's envs/ never shadows ours
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
-    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "watch": _watch, "report": _report, "pretrain": _pretrain}
+    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "watch": _watch, "report": _report, "pretrain": _pretrain}
     verbs |= {stage: (lambda rest, stage=stage: _improve(rest, stage)) for stage in STAGES} | {"improve": lambda rest: _improve(rest, "")}
     try:
         if verb in ("-h", "--help", "help"):
@@ -71,6 +72,20 @@ def _tasks(_: list[str]) -> None:
     from agent.report import tasks
 
     tasks()
+
+
+def _check(arguments: list[str]) -> None:
+    import agent.config as config
+    from agent.check import check
+
+    if not arguments or (arguments[0].startswith("--") and arguments[0] != "--config"):
+        raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
+    named = [] if arguments[0] == "--config" else [f"--env.id={arguments[0]}"]
+    rest = arguments[len(named) :]
+    file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
+    chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
+    if not check(chosen.env):
+        sys.exit(1)
 
 
 def _watch(arguments: list[str]) -> None:

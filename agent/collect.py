@@ -37,6 +37,7 @@ class _Live:
     decisions: list[Decision] = field(default_factory=list)
     rewards: list[np.ndarray] = field(default_factory=list)
     first_success: int | None = None
+    success_at_end: bool = False
     terminated: bool = False
     truncated: bool = False
     achieved: tuple[str, ...] = ()
@@ -68,10 +69,11 @@ class _Live:
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:
             self.first_success = len(self.decisions) - 1
-        self.terminated, self.truncated, self.achieved = outcome.terminated, outcome.truncated, outcome.achieved
+        self.success_at_end, self.achieved = outcome.success_at_end, outcome.achieved
+        self.terminated, self.truncated = outcome.terminated, outcome.truncated
 
     def episode(self, policy: Policy) -> Episode:
-        actions = self.adapter.action_space.shape[0]
+        actions = len(self.adapter.actions)
         shape = {
             "actions": (0, policy.chunk, actions),
             "tokens": (0, policy.reply_length),
@@ -92,6 +94,7 @@ class _Live:
             rewards=np.stack(self.rewards) if self.rewards else np.zeros(shape["rewards"], np.float32),
             success=self.first_success is not None,
             first_success=self.first_success,
+            success_at_end=self.success_at_end,
             terminated=self.terminated,
             truncated=self.truncated,
             achieved=self.achieved,
@@ -186,6 +189,7 @@ def demonstrate(workers: Workers, codec: Any, jobs: Sequence[Job], noise: float 
             rewards=np.stack(rewards),
             success=success is not None,
             first_success=success,
+            success_at_end=outcome.success_at_end,
             terminated=outcome.terminated,
             truncated=outcome.truncated,
             achieved=outcome.achieved,

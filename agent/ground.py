@@ -50,7 +50,7 @@ def scenes(adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator) -> 
     """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end."""
     for seed in seeds:
         adapter.reset(seed)
-        drift, expert, to_the_end = rng.uniform(-1, 1, adapter.action_space.shape), rng.random() < 0.6, rng.random() < 0.34
+        drift, expert, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
         for _ in range(1 if to_the_end else 3):
             for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
                 wander = np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
@@ -66,7 +66,7 @@ def scenes(adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator) -> 
 def look(adapter: Adapter, rng: np.random.Generator) -> Scene:
     """Return the present frames and questions about them with their answers."""
     observation = adapter.observe()
-    things = find(adapter.model, adapter.data, adapter.config.cameras)
+    things = find(adapter.model, adapter.data, adapter.config.sources)
     questions = ask(things, adapter.achieved, observation.instruction, rng)
     seen = [(thing.name, view, pixel) for thing in things for view, pixel in enumerate(thing.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in seen)

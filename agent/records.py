@@ -66,6 +66,8 @@ class Episode:
     """Whether the environment reported success at any moment; never overwritten by a critic."""
     first_success: int | None
     """Decision at which it did first."""
+    success_at_end: bool
+    """Whether it did so in the last state too; not so where a thing was reached and lost again."""
     terminated: bool
     truncated: bool
     achieved: tuple[str, ...] = ()

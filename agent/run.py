@@ -96,8 +96,8 @@ class Run:
             import policies
 
             torch.set_num_threads(self.config.threads)
-            space = self.workers.first.action_space
-            self._policy = policies.load(self.config.policy, space.low, space.high)
+            actions = self.workers.first.actions
+            self._policy = policies.load(self.config.policy, actions.low, actions.high, actions.counts)
         return self._policy
 
     def play(self, weights: Path) -> "Vlm":

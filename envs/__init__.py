@@ -1,4 +1,4 @@
-"""The stage: our own MuJoCo tasks, registered with Gymnasium under `etude/`."""
+"""The stage: our own MuJoCo tasks, registered with Gymnasium under `etude/`, and how any other environment is found."""
 
 from typing import Any
 
@@ -18,22 +18,39 @@ class EnvConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = "etude/Reach-v0"
-    """Gymnasium id; `etude tasks` lists our own. `module:Id` imports the module first."""
+    """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, or a name from the entry-point group `etude.envs`."""
     kwargs: dict[str, Any] = {}
     """Passed to the environment's constructor."""
-    cameras: tuple[str, ...] = Field(default=("front", "wrist"), min_length=1)
-    """Named MuJoCo cameras, in the order in which the policy sees their frames."""
+    horizon: int | None = Field(default=None, ge=1)
+    """Environment steps after which an episode is truncated; null: the environment's own limit."""
+    cameras: tuple[str, ...] = ()
+    """Frames, in the order in which the policy sees them: names of MuJoCo cameras, keys of the observation that hold pictures (`pixels.top`), or
+    `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""
     size: int = Field(default=64, ge=8)
     """Height and width of a frame, pixels. The embedded model wants 64."""
     action_repeat: int = Field(default=4, ge=1)
     """Environment steps that each action is held for; more makes decisions fewer, and credit sharper."""
+    action_bounds: tuple[float, float] | None = None
+    """Low and high of every action, where the environment's own box is infinite or wider than is useful; null: its own."""
     history: int = Field(default=1, ge=1)
     """Moments that the policy sees at once, the present one and those at its last decisions."""
-    instruction: str = ""
-    """What to do, in words; empty: the environment says it (`info["instruction"]`)."""
+    instruction: str | tuple[str, ...] = ""
+    """What to do, in words; `{name}` is replaced by what `info`, the observation or the environment has under that name; one of a list is drawn by
+    seed. Empty: the environment says it (`instruction`, `mission` or `task_description`)."""
+    success: str = ""
+    """Key of `info`, or expression over info, observation, reward and total_reward (`info["distance"] < 0.05`). Empty: is_success, success, won."""
+    until_success: bool = True
+    """End an episode at its first success, also where the environment goes on."""
+    state: str = ""
+    """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return `cameras`, or what stands for them when there are none."""
+        return self.cameras or (("front", "wrist") if self.id in TASKS else ("render",))
 
     @property
     def frame_names(self) -> tuple[str, ...]:
         """Return a name for each of the F frames of a moment: 'front', and 'front_1' for one decision ago."""
         ages = range(self.history - 1, -1, -1)
-        return tuple(f"{name}_{age}" if age else name for age in ages for name in self.cameras)
+        return tuple(f"{name}_{age}" if age else name for age in ages for name in self.sources)

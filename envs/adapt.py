@@ -1,5 +1,7 @@
 """Any Gymnasium environment -> frames, instruction, state, success: one shape of observation for every policy."""
 
+import re
+import zlib
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +9,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-import envs
 from envs import EnvConfig, render
+from envs.frames import lookup, picture
+from envs.make import make
+from envs.render import mujoco
+from envs.spaces import Actions
+from envs.success import Success
 
-SUCCESS_KEYS = ("is_success", "success", "won")  # tried in this order
+WORDS = ("instruction", "mission", "task_description")  # where environments say what to do
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Outcome:
     """float32[H x action_repeat], one an environment step; NaN for the steps that the end of the episode cut off."""
     success: bool
     """Whether the environment reported success at any action of the chunk."""
+    success_at_end: bool
+    """Whether it reported success at the last of them."""
     terminated: bool
     """The task came to an end: success, failure."""
     truncated: bool
@@ -47,40 +55,26 @@ class Adapter:
     """One environment behind the shape above. It draws only when asked to observe, so a chunk costs one set of frames.
 
     Raises:
-        ValueError: the id is unknown, a camera is missing, or no success key is found.
+        ValueError: the environment cannot be made, a camera is missing, its actions have no bounds, or no success is reported.
     """
 
     def __init__(self, config: EnvConfig) -> None:
-        self.config = config
-        kwargs = dict(config.kwargs)
-        if config.id in envs.TASKS:
-            kwargs["cameras"] = ()  # this class draws
+        self.config, self.env = config, make(config)
         try:
-            self.env = gymnasium.make(config.id, **kwargs)
-        except (gymnasium.error.Error, ImportError, TypeError) as error:  # unknown id, missing package, unknown kwargs
-            first = str(error).strip().splitlines()[0]
-            raise ValueError(f"Environment {config.id!r} cannot be made ({first}); `etude tasks` lists our own.") from error
-        inner: Any = self.env.unwrapped
-        if not hasattr(inner, "model") or not hasattr(inner, "data"):
-            raise ValueError(f"Environment {config.id!r} is not a MuJoCo environment (it has no model and data), so no camera of it can be drawn.")
-        self.model, self.data = inner.model, inner.data
-        known = [self.model.camera(i).name for i in range(self.model.ncam)]
-        for name in config.cameras:
-            if name not in known:
-                raise ValueError(f"{config.id} has no camera {name!r}; it has {', '.join(map(repr, known))}.")
-        self._source = str(getattr(inner, "source", config.id))
+            self.actions, self._succeeded = Actions(self.env.action_space, config.action_bounds), Success(config.success)
+            self._bind()
+            self._check_cameras()
+        except ValueError as error:
+            self.close()
+            raise ValueError(f"{config.id}: {error}") from error
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
-
-    @property
-    def action_space(self) -> gymnasium.spaces.Box:
-        """Return the environment's own action box."""
-        space = self.env.action_space
-        assert isinstance(space, gymnasium.spaces.Box)
-        return space
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode."""
         self._observation, self._info = self.env.reset(seed=seed)
+        self.seed = seed
+        self._bind()
+        self._total, self.instruction = 0.0, self._instruct(seed)
         self._past.clear()
         return self.observe()
 
@@ -90,35 +84,35 @@ class Adapter:
         Without `look` the old observation stays.
         """
         held = np.repeat(actions, self.config.action_repeat, axis=0)
-        rewards, success, terminated, truncated = np.full(len(held), np.nan, np.float32), False, False, False
+        rewards, once, now, terminated, truncated = np.full(len(held), np.nan, np.float32), False, False, False, False
         for i, action in enumerate(held):
-            self._observation, reward, terminated, truncated, self._info = self.env.step(action)
-            rewards[i] = float(reward)
+            self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
+            # Environments that reset themselves at the end put the word that belongs to it aside.
+            self._info = info["final_info"] if isinstance(info.get("final_info"), dict) else info
+            rewards[i] = np.asarray(reward, np.float64).item()
             if not np.isfinite(rewards[i]):
                 raise ValueError(f"{self.config.id} returned the reward {reward}; rewards must be finite.")
-            success |= self._success()
+            self._total += float(rewards[i])
+            now = self._success(float(rewards[i]))
+            once |= now
+            terminated |= now and self.config.until_success
             if terminated or truncated:
                 break
         if look:
             self.observe()
-        return Outcome(self._seen, rewards, success, bool(terminated), bool(truncated), self.achieved)
-
-    def film(self, size: int, pretty: bool = False) -> np.ndarray:
-        """Return uint8[size, size, 3] of the first camera, for people."""
-        return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, self.config.cameras[0])
+        return Outcome(self._seen, rewards, once, now, bool(terminated), bool(truncated), self.achieved)
 
     def observe(self) -> Observation:
         """Draw the present moment as the policy sees it; each call is one moment of its history."""
-        size = (self.config.size, self.config.size)
-        drawn = render.camera(self._source, self.model, size)
-        self._past.append(np.stack([drawn.draw(self.model, self.data, name) for name in self.config.cameras]))
+        self._past.append(np.stack([self._frame(name) for name in self.config.sources]))
         while len(self._past) < self.config.history:  # before the beginning nothing moved
             self._past.append(self._past[0])
-        frames = np.concatenate(list(self._past))
-        state = self._observation.get("state") if isinstance(self._observation, dict) else None
-        instruction = self.config.instruction or str(self._info.get("instruction", ""))
-        self._seen = Observation(frames, instruction, state)
+        self._seen = Observation(np.concatenate(list(self._past)), self.instruction, self._state())
         return self._seen
+
+    def film(self, size: int, pretty: bool = False) -> np.ndarray:
+        """Return uint8[size, size, 3] of the first camera, for people."""
+        return self._frame(self.config.sources[0], size, pretty)
 
     @property
     def achieved(self) -> tuple[str, ...]:
@@ -134,15 +128,115 @@ class Adapter:
         inner: Any = self.env.unwrapped
         if not hasattr(inner, "oracle"):
             raise ValueError(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
-        return inner.oracle(self.config.action_repeat)
+        return self.actions.from_env(inner.oracle(self.config.action_repeat))
 
     def close(self) -> None:
         """Free the environment."""
         self.env.close()
 
-    def _success(self) -> bool:
-        for key in SUCCESS_KEYS:
-            if key in self._info:
-                return bool(np.asarray(self._info[key]).item())
-        keys = ", ".join(map(repr, self._info)) or "nothing"
-        raise ValueError(f"{self.config.id} reports no success: info needs one of {SUCCESS_KEYS}, and holds {keys}.")
+    # --- frames ----------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        """Find the simulation; some environments make a new one at each reset."""
+        model, data = mujoco_of(self.env)
+        if model is not getattr(self, "model", None):
+            if model is not None and "render" in self.config.sources:
+                model.vis.quality.shadowsize = model.vis.quality.offsamples = 0  # read when the environment makes its renderer
+            meshes = zlib.crc32(model.mesh_vert.tobytes()) if model is not None else 0
+            own = getattr(self.env.unwrapped, "source", self.config.id)
+            self._source = f"{own} {meshes}" if model is not None else ""
+        self.model, self.data = model, data
+
+    def _check_cameras(self) -> None:
+        cameras = [self.model.camera(i).name for i in range(self.model.ncam)] if self.model is not None else []
+        known = [*filter(None, cameras), *_pictures(self.env.observation_space), *(["render"] if self.env.render_mode == "rgb_array" else [])]
+        for name in self.config.sources:
+            if name not in known:
+                raise ValueError(f"there is no camera {name!r}; it has {', '.join(map(repr, known)) or 'none'}.")
+        self._drawn = set(cameras)
+
+    def _frame(self, name: str, size: int = 0, pretty: bool = False) -> np.ndarray:
+        size = size or self.config.size
+        if name in self._drawn:
+            before: Any = getattr(self.env.unwrapped, "_render_callback", None)
+            if before is not None:  # Gymnasium-Robotics moves its goal markers there
+                before()
+            return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, name)
+        try:
+            seen: Any = self._observation
+            if name == "render":
+                seen = self.env.render()
+            elif isinstance(seen, dict):
+                seen = lookup(seen, name)
+            return picture(seen, size)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{self.config.id}: camera {name!r} gives no frame: {error}.") from error
+
+    # --- words -----------------------------------------------------------------------------------------------------
+
+    def _instruct(self, seed: int) -> str:
+        """Return this episode's instruction."""
+        given = self.config.instruction
+        if isinstance(given, tuple):
+            given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""
+        if not given:
+            return next((str(value) for value in map(self._said, WORDS) if value is not None), "")
+        return re.sub(r"\{([\w.]+)\}", lambda found: self._filled(found[1]), given)
+
+    def _filled(self, name: str) -> str:
+        value = self._said(name)
+        if value is None:
+            keys = ", ".join(map(repr, self._info)) or "nothing"
+            raise ValueError(f"{self.config.id}: env.instruction names {{{name}}}, which neither info ({keys}), observation nor environment has.")
+        return str(value)
+
+    def _said(self, name: str) -> Any:
+        """Return what info, the observation or the environment has under a name; None where none has it."""
+        for holder in (self._info, self._observation, self.env.unwrapped):
+            try:
+                value = lookup(holder, name)
+            except KeyError:
+                continue
+            return value.decode() if isinstance(value, bytes) else value
+        return None
+
+    def _state(self) -> np.ndarray | None:
+        name = self.config.state or "state"
+        if isinstance(self._observation, dict):
+            try:
+                return np.array(lookup(self._observation, name), np.float32).reshape(-1)  # a copy: some write into the same buffer
+            except KeyError as error:
+                if not self.config.state:
+                    return None
+                keys = ", ".join(map(repr, self._observation))
+                raise ValueError(f"{self.config.id}: env.state is {name!r}, and the observation holds {keys}.") from error
+        return np.array(self._observation, np.float32).reshape(-1) if self.config.state else None
+
+    def _success(self, reward: float) -> bool:
+        try:
+            return self._succeeded(self._info, self._observation, reward, self._total)
+        except ValueError as error:
+            raise ValueError(f"{self.config.id}: {error}") from error
+
+
+def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
+    """Return MuJoCo's own model and data of an environment, of dm_control behind Shimmy too; (None, None) where there are none."""
+    inner: Any = env.unwrapped
+    for holder in (inner, getattr(inner, "_env", None)):
+        if isinstance(getattr(holder, "model", None), mujoco.MjModel):
+            return holder.model, holder.data  # type: ignore[union-attr]
+        physics = getattr(holder, "physics", None)
+        if physics is not None:
+            return physics.model.ptr, physics.data.ptr
+    return None, None
+
+
+def _pictures(space: gymnasium.Space, path: str = "") -> list[str]:
+    """Return the dotted names of all pictures in an observation space; 'observation' where it is one picture itself."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return [found for key, part in space.items() for found in _pictures(part, f"{path}.{key}" if path else str(key))]
+    shape = space.shape or ()
+    if len(shape) == 4:
+        return [f"{path}.{i}" for i in range(shape[0])]
+    wide = len(shape) == 3 and min(sorted(shape)[1:]) >= 8 and min(shape) in (1, 3, 4)
+    return [path or "observation"] if wide else []

@@ -42,8 +42,8 @@ class PolicyConfig(BaseModel):
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
 
 
-def load(config: PolicyConfig, low: Any, high: Any) -> "Vlm":
-    """Return the model that `config` names, for actions in the box [low, high]; imports torch."""
+def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":
+    """Return the model that `config` names, for actions in the box [low, high], `counts` values where they are discrete; imports torch."""
     from policies.vlm import Vlm
 
-    return Vlm(config, low, high)
+    return Vlm(config, low, high, counts)

@@ -18,9 +18,13 @@ class Codec:
         numerals_NK: int64[N, K], the tokens of each of the N bins; all of one length.
         low, high: float[A], finite bounds of an action.
         chunk: H, actions in a reply.
+        counts: int[A], how many values a discrete dimension has (low, low + 1, ...); 0 or None where it is continuous.
+
+    Raises:
+        ValueError: a discrete dimension has more values than there are bins.
     """
 
-    def __init__(self, numerals_NK: np.ndarray, low: np.ndarray, high: np.ndarray, chunk: int) -> None:
+    def __init__(self, numerals_NK: np.ndarray, low: np.ndarray, high: np.ndarray, chunk: int, counts: np.ndarray | None = None) -> None:
         assert len(np.unique(numerals_NK, axis=0)) == len(numerals_NK), "two bins share their tokens"
         self.numerals_NK = numerals_NK.astype(np.int64)
         self.low, self.high = np.asarray(low, np.float64), np.asarray(high, np.float64)
@@ -28,13 +32,17 @@ class Codec:
         self.length = chunk * len(self.low) * self.width
         self.vocabulary_U = np.unique(self.numerals_NK)
         """int64[U], ascending: the only token ids that a reply may hold."""
+        counts = np.zeros(len(self.low), np.int64) if counts is None else counts
+        if (counts > self.num_bins).any():
+            raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
+        self._sizes_A = np.where(counts > 0, counts, self.num_bins)  # bins in use
         self._columns_NK = np.searchsorted(self.vocabulary_U, self.numerals_NK)
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
         """Return the int64[L] tokens whose bins lie nearest to the actions; actions outside the box are clipped."""
-        share = (np.asarray(actions_HA, np.float64) - self.low) / (self.high - self.low)
-        bins = np.rint(np.clip(share, 0, 1) * (self.num_bins - 1)).astype(np.int64)
+        share = (np.asarray(actions_HA, np.float64) - self.low) / np.maximum(self.high - self.low, 1e-12)
+        bins = np.rint(np.clip(share, 0, 1) * (self._sizes_A - 1)).astype(np.int64)
         return self.numerals_NK[bins.reshape(-1)].reshape(-1)
 
     def decode(self, tokens_L: np.ndarray) -> np.ndarray:
@@ -47,7 +55,10 @@ class Codec:
             bins = [self._bins[tuple(row)] for row in np.asarray(tokens_L).reshape(-1, self.width).tolist()]
         except (KeyError, ValueError) as error:
             raise ValueError(f"These {len(tokens_L)} tokens are no action reply of {self.length} tokens.") from error
-        share = np.asarray(bins, np.float64).reshape(self.chunk, len(self.low)) / (self.num_bins - 1)
+        bins_HA = np.asarray(bins).reshape(self.chunk, len(self.low))
+        if (bins_HA >= self._sizes_A).any():
+            raise ValueError("A discrete action of this reply has a value that the environment does not know.")
+        share = bins_HA / np.maximum(self._sizes_A - 1, 1)
         return (self.low + share * (self.high - self.low)).astype(np.float32)
 
     def columns(self, tokens: np.ndarray) -> np.ndarray:
@@ -56,9 +67,10 @@ class Codec:
 
     def allowed(self, written_BJ: np.ndarray) -> np.ndarray:
         """Return bool[B, U]: which tokens may follow the first J tokens of each reply."""
-        begun = written_BJ.shape[1] % self.width
+        number, begun = divmod(written_BJ.shape[1], self.width)
         number_B1J = written_BJ[:, None, written_BJ.shape[1] - begun :]
-        possible_BN = (self.numerals_NK[None, :, :begun] == number_B1J).all(-1)
+        in_use_N = np.arange(self.num_bins) < self._sizes_A[number % len(self.low)]
+        possible_BN = (self.numerals_NK[None, :, :begun] == number_B1J).all(-1) & in_use_N
         allowed_BU = np.zeros((len(written_BJ), len(self.vocabulary_U)), bool)
         rows, bins = np.nonzero(possible_BN)
         allowed_BU[rows, self._columns_NK[bins, begun]] = True
@@ -66,7 +78,7 @@ class Codec:
 
     def masks(self, tokens_BL: np.ndarray) -> np.ndarray | None:
         """Return bool[B, L, U]: what was allowed at each token of whole replies; None where that is always everything."""
-        if self.width == 1:
+        if self.width == 1 and (self._sizes_A == self.num_bins).all():
             return None
         return np.stack([self.allowed(tokens_BL[:, :j]) for j in range(tokens_BL.shape[1])], axis=1)
 

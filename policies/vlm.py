@@ -32,9 +32,10 @@ class Vlm:
     Args:
         config: which model and how.
         low, high: float[A], finite bounds of the environment's actions.
+        counts: int[A], number of values of a discrete action, 0 where it is continuous; None: all are.
     """
 
-    def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray) -> None:
+    def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
         self.config, self.chunk = config, config.chunk
         source = str(NANO) if config.model == "nano" else config.model
         kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
@@ -46,7 +47,7 @@ class Vlm:
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
         tokenizer = self.processor.tokenizer
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
-        self.codec = codec.Codec(numerals, low, high, config.chunk)
+        self.codec = codec.Codec(numerals, low, high, config.chunk, counts)
         self.reply_length = self.codec.length
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)

@@ -18,7 +18,7 @@ JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in ran
 
 
 def random_policy(workers: Workers, chunk: int = 4) -> Random:
-    space = workers.first.action_space
+    space = workers.first.actions
     return Random(space.low, space.high, chunk)
 
 
@@ -35,7 +35,7 @@ def test_the_same_episodes_for_1_4_and_32_environments(greedy: bool) -> None:
     runs = []
     for count in (1, 4, 32):
         workers = Workers(EnvConfig(action_repeat=1), count)
-        space = workers.first.action_space
+        space = workers.first.actions
         runs.append(list(collect(load(PolicyConfig(rows=8, chunk=4), space.low, space.high), workers, jobs)))
     same(runs[0], runs[1])
     same(runs[0], runs[2])
@@ -79,7 +79,7 @@ gymnasium.register("Test/Fragile-v0", entry_point=lambda **kw: Fragile(gymnasium
 
 
 def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", action_repeat=1, kwargs={"cameras": ()}), 3)
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 3)
     episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(9)]))
     faults = {e.seed: e.faults[0] for e in episodes if e.faults}
     assert set(faults) == {1, 3, 5, 7}
@@ -92,14 +92,14 @@ def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
 
 
 def test_too_many_faults_stop_with_a_sentence() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", action_repeat=1, kwargs={"cameras": ()}), 2)
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
     with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):
         list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)], max_fault_share=0.25))
 
 
 def test_demonstrations_are_written_in_the_policys_tokens() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(chunk=4), workers.first.action_space.low, workers.first.action_space.high).codec
+    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
     for episode in demonstrate(workers, codec, [Job(10_000_000 + i) for i in range(5)]):
         assert episode.success and episode.policy == "oracle"
         for actions, tokens in zip(episode.actions, episode.tokens, strict=True):
@@ -108,7 +108,7 @@ def test_demonstrations_are_written_in_the_policys_tokens() -> None:
 
 def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(chunk=4), workers.first.action_space.low, workers.first.action_space.high).codec
+    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
     clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
     np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])

@@ -28,6 +28,7 @@ def episode(seed: int, take: int, closing: list[float], success: bool, tokens: l
         rewards=rewards,
         success=success,
         first_success=count - 1 if success else None,
+        success_at_end=success,
         terminated=success,
         truncated=not success,
     )

@@ -39,6 +39,7 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         rewards=rewards,
         success=hit is not None,
         first_success=hit,
+        success_at_end=hit is not None,
         terminated=bool(rng.integers(2)),
         truncated=bool(rng.integers(2)),
         achieved=("touch the red ball", "")[: rng.integers(3)],
@@ -96,6 +97,7 @@ def test_unusual_contents_survive(tmp_path: Path) -> None:
         states=np.array([[np.nan, -np.nan, np.inf]] * 3, np.float32),
         success=True,
         first_success=np.int64(1),
+        success_at_end=np.bool_(True),
         terminated=np.bool_(True),
         fork_of=("x/1/2", np.int64(4)),
     )
@@ -107,7 +109,7 @@ def test_unusual_contents_survive(tmp_path: Path) -> None:
     )
     add(tmp_path, [strange, unseen])
     first, second = dataset.read(tmp_path)
-    assert equal(first, replace(strange, first_success=1, terminated=True, fork_of=("x/1/2", 4)))
+    assert equal(first, replace(strange, first_success=1, success_at_end=True, terminated=True, fork_of=("x/1/2", 4)))
     assert equal(second, unseen)
     assert "NaN" not in (tmp_path / "meta/stats.json").read_text(), "strict JSON"
 

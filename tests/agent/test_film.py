@@ -15,7 +15,7 @@ from policies.scripted import Random
 
 def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:
     workers = Workers(EnvConfig(size=64), 1)
-    space = workers.first.action_space
+    space = workers.first.actions
     (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
     frames = film.replayed(workers.first, episode)
     assert len(frames) == 1 + int((~np.isnan(episode.rewards)).sum())

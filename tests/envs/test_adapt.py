@@ -1,6 +1,6 @@
 """Any Gymnasium environment behind one shape, and one sentence for each way in which it may be no good."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -67,7 +67,7 @@ def test_frames_instruction_and_state_of_our_own_tasks():
     assert seen.state is not None and seen.state.shape == (9,) and seen.state.dtype == np.float32
     assert adapter.config.frame_names == ("front", "wrist")
     assert adapter.film(96, pretty=True).shape == (96, 96, 3)
-    assert adapter.oracle().shape == adapter.action_space.shape
+    assert adapter.oracle().shape == (len(adapter.actions),)
 
 
 def test_each_environment_keeps_its_own_instruction():
@@ -102,9 +102,16 @@ def test_a_chunk_stops_where_the_episode_ends():
     assert last.rewards.shape == (8,) and last.rewards.dtype == np.float32
 
 
-def test_success_anywhere_in_a_chunk_counts():
+def test_success_once_and_success_at_the_end_are_told_apart():
+    outcome = step(stranger({"success": [False, True, False]}, length=3, until_success=False), 5)
+    assert outcome.success and not outcome.success_at_end and outcome.terminated
+    assert np.isfinite(outcome.rewards).tolist() == [True] * 3 + [False] * 2
+
+
+def test_an_episode_ends_at_its_first_success():
     outcome = step(stranger({"success": [False, True, False]}, length=3), 5)
-    assert outcome.success and outcome.terminated and np.isfinite(outcome.rewards).tolist() == [True] * 3 + [False] * 2
+    assert outcome.success and outcome.success_at_end and outcome.terminated
+    assert np.isfinite(outcome.rewards).tolist() == [True] * 2 + [False] * 3
 
 
 def test_frames_are_drawn_once_a_chunk(monkeypatch: pytest.MonkeyPatch):
@@ -155,7 +162,7 @@ def test_an_unknown_camera_is_named_with_those_that_exist():
 
 
 def test_an_environment_without_success_is_named_with_what_it_says():
-    with pytest.raises(ValueError, match=r"Stranger-v0 reports no success.*'is_success'.*holds 'score'"):
+    with pytest.raises(ValueError, match=r"Stranger-v0: It reports no success.*'is_success'.*holds 'score'"):
         step(stranger({"score": 1}))
     with pytest.raises(ValueError, match="holds nothing"):
         step(stranger({}))
@@ -170,3 +177,152 @@ def test_a_reward_that_is_no_number_is_named(reward: float):
 def test_an_environment_without_an_oracle_says_so():
     with pytest.raises(ValueError, match=r"Stranger-v0 has no scripted oracle.*demonstrate\.episodes"):
         stranger({"success": 0}).oracle()
+
+
+# --- environments without MuJoCo, and the traps of field-notes 2.3 to 2.5 -----------------------------------------------
+
+
+class Painter(gymnasium.Env):
+    """Observations with pictures in unusual forms, written into one buffer; no MuJoCo; says what to do in its own way."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # type: ignore[misc]
+
+    def __init__(self, space: gymnasium.Space | None = None, render_mode: str | None = None, forgets: bool = False) -> None:
+        self.render_mode, self.forgets, self.mission = render_mode, forgets, "fill the square"
+        self.action_space = space or gymnasium.spaces.Discrete(4, start=1)
+        box = gymnasium.spaces.Box
+        cameras = {"top": box(0, 1, (3, 20, 30), np.float32), "side": box(0, 255, (40, 40, 1), np.uint8)}
+        parts = {"pixels": gymnasium.spaces.Dict(cameras), "many": box(0, 255, (2, 24, 24, 3), np.uint8), "agent_pos": box(-9, 9, (2,))}
+        self.observation_space = gymnasium.spaces.Dict(parts)  # type: ignore[arg-type]
+        self.seen = {
+            "pixels": {"top": np.zeros((3, 20, 30), np.float32), "side": np.zeros((40, 40, 1), np.uint8)},
+            "many": np.zeros((2, 24, 24, 3), np.uint8),
+            "agent_pos": np.zeros(2),
+        }
+        self.taken: list[Any] = []
+
+    def _see(self, value: int) -> dict[str, Any]:
+        self.seen["pixels"]["top"][0] = value / 255
+        self.seen["pixels"]["side"][:] = value
+        self.seen["many"][1, ..., 2] = value
+        self.seen["agent_pos"][:] = value
+        return self.seen
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._see(10), {"colour": "teal", "room": {"name": "hall"}}
+
+    def step(self, action: Any):
+        self.steps += 1
+        self.taken.append(action)
+        word = {"won": np.float32(self.steps >= 3)}
+        if self.steps == 4 and self.forgets:  # resets itself inside step, as LIBERO's wrappers do
+            return self._see(10), 0.0, True, False, {"won": np.float32(0), "final_info": {"won": np.float32(1)}}
+        return self._see(10 + 20 * self.steps), np.array([1.0]), self.steps >= 6, False, word
+
+    def render(self) -> np.ndarray:
+        return np.full((50, 60, 3), 7, np.uint8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def painter():
+    gymnasium.register("Painter-v0", entry_point=Painter, disable_env_checker=True)
+    yield
+    del gymnasium.registry["Painter-v0"]
+
+
+def painted(**config: Any) -> Adapter:
+    return Adapter(EnvConfig(**({"id": "Painter-v0", "action_repeat": 1, "size": 16} | config)))
+
+
+def test_frames_come_from_anywhere_and_in_any_form():
+    adapter = painted(cameras=("pixels.top", "pixels.side", "many.1", "render"))
+    frames = adapter.reset(0).frames
+    assert frames.shape == (4, 16, 16, 3) and frames.dtype == np.uint8
+    assert (frames[0] == [10, 0, 0]).all() and (frames[1] == 10).all() and (frames[2] == [0, 0, 10]).all() and (frames[3] == 7).all()
+    assert adapter.model is None and adapter.film(32).shape == (32, 32, 3)
+    with pytest.raises(ValueError, match=r"no camera 'top'; it has 'many.0', 'many.1', 'pixels.side', 'pixels.top'"):
+        painted(cameras=("top",))
+
+
+def test_an_environment_that_writes_into_one_buffer_does_not_change_the_past():
+    adapter = painted(cameras=("pixels.side", "many.1"), state="agent_pos", size=24)
+    before = adapter.reset(0)
+    kept = before.frames.copy(), before.state.copy()  # type: ignore[union-attr]
+    after = adapter.step(np.ones((1, 1))).observation
+    assert (before.frames == kept[0]).all() and (before.state == kept[1]).all() and (after.frames != kept[0]).any()
+
+
+def test_a_fraction_of_success_is_success_and_shape_one_rewards_are_numbers():
+    adapter = painted(success="won", until_success=False)
+    adapter.reset(0)
+    first, second = adapter.step(np.ones((2, 1))), adapter.step(np.ones((1, 1)))
+    assert not first.success and second.success and second.rewards.tolist() == [1.0]
+    assert Adapter(EnvConfig(id="Stranger-v0", kwargs={"said": {"success": 0.5}}, cameras=("eye",))).step is not None
+    assert step(stranger({"success": [0, 0.7]}, length=2, until_success=False), 2).success, "a vector of integers would have cut 0.7 to 0"
+
+
+def test_an_environment_that_resets_itself_is_asked_about_the_end_not_the_new_beginning():
+    adapter = painted(kwargs={"forgets": True}, success="won", until_success=False)
+    adapter.reset(0)
+    outcome = adapter.step(np.ones((9, 1)))
+    assert outcome.success_at_end and outcome.terminated and np.isfinite(outcome.rewards).sum() == 4
+
+
+def test_instructions_by_template_by_list_and_by_attribute():
+    assert painted().reset(0).instruction == "fill the square"
+    assert painted(instruction="paint it {colour} in the {room.name}").reset(0).instruction == "paint it teal in the hall"
+    assert painted(instruction="{mission}, please").reset(0).instruction == "fill the square, please"
+    listed = painted(instruction=("one", "two", "{colour}"))
+    drawn = [listed.reset(seed).instruction for seed in range(30)]
+    assert set(drawn) == {"one", "two", "teal"} and drawn == [listed.reset(seed).instruction for seed in range(30)]
+    with pytest.raises(ValueError, match=r"names \{color\}, which neither info \('colour', 'room'\)"):
+        painted(instruction="paint it {color}").reset(0)
+
+
+def test_the_horizon_of_the_config_cuts_the_episode():
+    adapter = painted(horizon=2)
+    adapter.reset(0)
+    outcome = adapter.step(np.ones((5, 1)))
+    assert outcome.truncated and not outcome.terminated and np.isfinite(outcome.rewards).sum() == 2
+
+
+def test_discrete_actions_arrive_as_the_environment_wants_them():
+    adapter = painted()
+    adapter.reset(0)
+    adapter.step(np.array([[1.0], [4.0], [9.0]]))
+    assert adapter.env.unwrapped.taken == [1, 4, 4] and type(adapter.env.unwrapped.taken[0]) is int  # type: ignore[attr-defined]
+
+
+def test_environments_from_files_modules_and_entry_points(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import gymnasium, numpy as np\n"
+        "class Mine(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(0, 255, (12, 12, 3), np.uint8)\n"
+        "    action_space = gymnasium.spaces.Box(-1, 1, (2,))\n"
+        "    def __init__(self, shade=3): self.shade = shade\n"
+        "    def reset(self, *, seed=None, options=None): return np.full((12, 12, 3), self.shade, np.uint8), {}\n"
+        "    def step(self, action): return self.reset()[0], 0.0, False, False, {'success': False}\n"
+        "def build(shade=3): return Mine(shade)\n"
+    )
+    adapter = Adapter(EnvConfig(id=f"{file}:build", kwargs={"shade": 9}, cameras=("observation",), size=12, horizon=5))
+    assert (adapter.reset(0).frames == 9).all()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (Adapter(EnvConfig(id="mine:Mine", cameras=("observation",))).reset(0).frames == 3).all()
+    for wrong, why in (
+        (f"{tmp_path}/none.py:build", "no file"),
+        (f"{file}:biuld", "biuld"),
+        ("mine:Nobody", "Nobody"),
+        ("nomodule:X-v0", "nomodule"),
+    ):
+        with pytest.raises(ValueError, match=f"cannot be made .*{why}.*give a Gymnasium id"):
+            Adapter(EnvConfig(id=wrong))
+
+
+def test_vectors_of_environments_are_refused(tmp_path: Any):
+    file = tmp_path / "many.py"
+    file.write_text("import gymnasium\ndef build(): return gymnasium.make_vec('CartPole-v1', 2)\n")
+    with pytest.raises(ValueError, match="vector of environments"):
+        Adapter(EnvConfig(id=f"{file}:build"))

@@ -60,3 +60,26 @@ def test_encoding_takes_the_nearest_bin_and_clips(values: list[float]) -> None:
 def test_a_foreign_reply_is_refused() -> None:
     with pytest.raises(ValueError, match="no action reply"):
         codec(BINS).decode(np.zeros(6, np.int64))
+
+
+@pytest.mark.parametrize("numerals", [BINS, DIGITS])
+@given(seed=st.integers(0, 10**6))
+def test_discrete_dimensions_take_only_values_that_exist(numerals: np.ndarray, seed: int) -> None:
+    each = Codec(numerals, np.array([-1.0, 2.0, 0.0]), np.array([1.0, 5.0, 0.0]), chunk=2, counts=np.array([0, 4, 1]))
+    rng, written = np.random.default_rng(seed), np.zeros((1, 0), np.int64)
+    for _ in range(each.length):
+        written = np.append(written, [[each.vocabulary_U[rng.choice(np.flatnonzero(each.allowed(written)[0]))]]], axis=1)
+    actions = each.decode(written[0])
+    assert set(actions[:, 1].tolist()) <= {2.0, 3.0, 4.0, 5.0} and (actions[:, 2] == 0).all()
+    np.testing.assert_array_equal(each.encode(actions), written[0])
+    masks = each.masks(written)
+    assert masks is not None and masks[0, np.arange(each.length), each.columns(written[0])].all()
+
+
+def test_impossible_discrete_values_are_refused() -> None:
+    each = Codec(BINS, np.zeros(1), np.array([3.0]), chunk=1, counts=np.array([4]))
+    assert [each.decode(np.array([10 + i]))[0, 0] for i in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="does not know"):
+        each.decode(np.array([14]))
+    with pytest.raises(ValueError, match="40 values and policy.num_bins is 33"):
+        Codec(BINS, np.zeros(1), np.array([39.0]), chunk=1, counts=np.array([40]))

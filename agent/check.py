@@ -1,0 +1,40 @@
+"""`etude check`: the doctor's findings as a table, and a contact sheet of what the policy would see."""
+
+import re
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from envs import EnvConfig
+from envs.doctor import examine
+
+
+def check(config: EnvConfig, out: Path = Path()) -> bool:
+    """Print what is right and wrong with an environment, write `check-ID.png` to `out`, and return whether a run can start.
+
+    Args:
+        config: the environment.
+        out: folder of the contact sheet: rows are random episodes and cameras, columns moments.
+    """
+    console = Console(highlight=False)
+    with console.status("") as status:
+        found = examine(config, progress=lambda stage: status.update(f"{config.id}: {stage}"))
+    table = Table(title=config.id, show_header=False, title_justify="left")
+    for name, line in found.lines.items():
+        table.add_row(name, line)
+    if found.lines:
+        console.print(table)
+    if found.sheet is not None:
+        file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', config.id).strip('-')}.png"
+        picture = Image.fromarray(found.sheet)
+        scale = max(1, 768 // picture.width)
+        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(file)
+        console.print(f"what the policy sees: {file}")
+    for warning in found.warnings:
+        console.print(f"[yellow]note[/]   {warning}")
+    for fault in found.faults:
+        console.print(f"[red]fault[/]  {fault}")
+    console.print("[red]A run should not start before this is mended.[/]" if found.faults else "[green]Ready.[/]")
+    return not found.faults

@@ -1,0 +1,69 @@
+"""Where frames come from: a MuJoCo camera, a key of the observation, or `render()`; all become uint8[size, size, 3]."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def lookup(holder: Any, path: str) -> Any:
+    """Return what a dotted path names in nested dicts, arrays and attributes: `pixels.top`, `images.0`.
+
+    Raises:
+        KeyError: there is nothing of that name.
+    """
+    for name in path.split("."):
+        try:
+            if isinstance(holder, dict):
+                holder = holder[name]
+            elif isinstance(holder, np.ndarray | list | tuple):
+                holder = holder[int(name)]
+            else:
+                holder = getattr(holder, name)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise KeyError(path) from error
+    return holder
+
+
+def is_picture(value: Any) -> bool:
+    """Return whether an array has the shape of one picture: [h, w, 3], [3, h, w], or with 1 or 4 channels; at least 8 pixels wide."""
+    shape = np.shape(value)
+    return len(shape) == 3 and ((shape[2] in (1, 3, 4) and min(shape[:2]) >= 8) or (shape[0] in (1, 3, 4) and min(shape[1:]) >= 8))
+
+
+def picture(value: Any, size: int) -> np.ndarray:
+    """Return uint8[size, size, 3] for a picture in any of the usual forms: HWC or CHW; uint8, or float in [0, 1]; grey, RGB or RGBA.
+
+    It is resized once: averaged over areas where it shrinks, interpolated where it grows. Other than square ones are squeezed.
+
+    Raises:
+        ValueError: it is no picture, or holds numbers that no colour has.
+    """
+    pixels = np.asarray(value)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if not is_picture(pixels):
+        raise ValueError(f"an array of shape {np.shape(value)} is no picture; [h, w, 3] or [3, h, w] is needed")
+    if pixels.shape[2] not in (1, 3, 4):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.dtype != np.uint8:
+        pixels = _to_bytes(pixels)
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    if pixels.shape[:2] == (size, size):
+        return pixels.copy()  # an environment may write its next frame into the same buffer
+    smooth = Image.Resampling.BOX if min(pixels.shape[:2]) >= size else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size), smooth))
+
+
+def _to_bytes(pixels: np.ndarray) -> np.ndarray:
+    if not np.isfinite(pixels).all():
+        raise ValueError("a frame holds NaN or infinite numbers")
+    if np.issubdtype(pixels.dtype, np.floating):
+        if pixels.min() < -1e-3 or pixels.max() > 1 + 1e-3:
+            raise ValueError(f"a frame of type {pixels.dtype} ranges from {pixels.min():.3g} to {pixels.max():.3g}; floats must lie in [0, 1]")
+        return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise ValueError(f"a frame of type {pixels.dtype} ranges from {pixels.min()} to {pixels.max()}; whole numbers must lie in 0..255")
+    return pixels.astype(np.uint8)

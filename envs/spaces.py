@@ -1,0 +1,71 @@
+"""Any Gymnasium action space as one flat row of numbers, and back."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Actions:
+    """The actions of an environment as float32[A]: what a policy gives, whatever the environment's own type.
+
+    Args:
+        space: `Box` of any shape and bounds, `Discrete`, `MultiDiscrete` or `MultiBinary`.
+        bounds: low and high for a `Box` that has infinite ones (`env.action_bounds`).
+
+    Raises:
+        ValueError: another kind of space, or a `Box` without finite bounds; says what to do.
+    """
+
+    def __init__(self, space: gymnasium.Space, bounds: tuple[float, float] | None = None) -> None:
+        self.space = space
+        if isinstance(space, spaces.Box):
+            low, high, counts = *_box(space, bounds), np.zeros(space.shape, np.int64)
+        elif isinstance(space, spaces.Discrete):
+            low, counts = np.array(space.start), np.array(space.n)
+            high = low + counts - 1
+        elif isinstance(space, spaces.MultiDiscrete):
+            low, counts = np.asarray(space.start), np.asarray(space.nvec)
+            high = low + counts - 1
+        elif isinstance(space, spaces.MultiBinary):
+            low, high, counts = np.zeros(space.shape), np.ones(space.shape), np.full(space.shape, 2)
+        else:
+            kind = type(space).__name__
+            raise ValueError(f"Actions of type {kind} are not supported; wrap the environment so that they are a Box, Discrete or MultiDiscrete.")
+        self.low, self.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)
+        """float64[A], finite."""
+        self.counts = counts.reshape(-1).astype(np.int64)
+        """int64[A]: how many values a discrete dimension has; 0 where it is continuous."""
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def to_env(self, action: np.ndarray) -> Any:
+        """Return float[A], clipped to its bounds, in the environment's own type and shape."""
+        clipped = np.clip(np.asarray(action, np.float64), self.low, self.high)
+        whole = isinstance(self.space, spaces.Discrete)
+        dtype: Any = self.space.dtype
+        if np.issubdtype(dtype, np.integer):
+            clipped = np.rint(clipped)
+        return int(clipped[0]) if whole else clipped.astype(dtype).reshape(self.space.shape or ())
+
+    def from_env(self, action: Any) -> np.ndarray:
+        """Return float32[A] for an action in the environment's own type, such as an expert's."""
+        return np.asarray(action, np.float32).reshape(len(self))
+
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Return a uniformly drawn float32[A]."""
+        drawn = rng.uniform(self.low, self.high)
+        return np.where(self.counts > 0, self.low + np.floor(rng.random(len(self)) * self.counts), drawn).astype(np.float32)
+
+
+def _box(space: spaces.Box, bounds: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+    if bounds is not None:
+        low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError("Its actions have infinite bounds; say which actions to use by env.action_bounds, for instance [-1, 1].")
+    if (low > high).any():
+        raise ValueError(f"env.action_bounds {list(bounds or ())} leave nothing of its action box.")
+    return low, high

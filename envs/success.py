@@ -1,0 +1,127 @@
+"""What success means in somebody else's environment: a key of its info, or an expression that the config gives."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+KEYS = ("is_success", "success", "won")  # tried in this order when the config says nothing
+NAMES = ("info", "observation", "reward", "total_reward")
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
+    "all": np.all,
+    "any": np.any,
+    "len": len,
+    "max": np.max,
+    "min": np.min,
+    "norm": np.linalg.norm,
+    "set": set,
+    "sum": np.sum,
+}
+_OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.Not: operator.not_,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda value, many: value in many,
+    ast.NotIn: lambda value, many: value not in many,
+}
+
+
+class Success:
+    """Reads the environment's word for success.
+
+    Args:
+        rule: empty (the usual keys of `info` in order), the name of a key of `info`, or an expression over `info`, `observation`, `reward` and
+            `total_reward` (of the episode so far), such as `info["distance"] < 0.05` or `norm(observation[-3:]) < 0.02`. It may index, slice,
+            compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; nothing else is run.
+
+    Raises:
+        ValueError: the rule is not such an expression.
+    """
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+        self._tree = None
+        if rule and not rule.isidentifier():
+            try:
+                self._tree = ast.parse(rule, mode="eval").body
+            except SyntaxError as error:
+                raise ValueError(f"env.success {rule!r} is no expression ({error.msg}); an example: info['distance'] < 0.05.") from error
+
+    def __call__(self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float) -> bool:
+        """Return whether the present state is a success.
+
+        Raises:
+            ValueError: nothing in `info` says so, or what says so is no truth value; names the keys that are there.
+        """
+        if self._tree is not None:
+            names = {"info": info, "observation": observation, "reward": reward, "total_reward": total_reward}
+            try:
+                return _truth(_evaluate(self._tree, names), self._rule)
+            except (KeyError, IndexError, TypeError, AttributeError) as error:
+                raise ValueError(f"env.success {self._rule!r} fails with {type(error).__name__}: {error}; info holds {_listed(info)}.") from error
+        for key in [self._rule] if self._rule else KEYS:
+            if key in info:
+                return _truth(info[key], f"info[{key!r}]")
+        wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
+        raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_listed(info)}.")
+
+
+def _truth(value: Any, source: str) -> bool:
+    number = np.asarray(value)
+    if number.size != 1 or number.dtype.kind not in "biuf" or not np.isfinite(number).all():
+        raise ValueError(f"{source} is {value!r}; success must be one finite number or truth value.")
+    return bool(number.item())
+
+
+def _listed(info: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, info)) or "nothing"
+
+
+def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
+    """Evaluate the few kinds of node that a rule may have; nothing else of Python can be reached."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name() if node.id in names:
+            return names[node.id]
+        case ast.Subscript():
+            return _evaluate(node.value, names)[_evaluate(node.slice, names)]
+        case ast.Slice():
+            return slice(*(None if part is None else _evaluate(part, names) for part in (node.lower, node.upper, node.step)))
+        case ast.Tuple() | ast.List():
+            return tuple(_evaluate(part, names) for part in node.elts)
+        case ast.UnaryOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](_evaluate(node.operand, names))
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](_evaluate(node.left, names), _evaluate(node.right, names))
+        case ast.BoolOp():
+            combine = all if isinstance(node.op, ast.And) else any
+            return combine(_evaluate(part, names) for part in node.values)
+        case ast.Compare():
+            left, truths = _evaluate(node.left, names), []
+            for compare, part in zip(node.ops, node.comparators, strict=True):
+                right = _evaluate(part, names)
+                truths.append(_known(compare)(left, right))
+                left = right
+            return truths[0] if len(truths) == 1 else all(truths)
+        case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS and not node.keywords:
+            return FUNCTIONS[name](*(_evaluate(part, names) for part in node.args))
+    raise ValueError(f"env.success may not hold {ast.unparse(node)!r}; it knows {', '.join(NAMES)} and {', '.join(FUNCTIONS)}.")
+
+
+def _known(operation: ast.cmpop) -> Callable[[Any, Any], Any]:
+    if type(operation) not in _OPERATORS:
+        raise ValueError("env.success may compare with ==, !=, <, <=, >, >=, in and not in.")
+    return _OPERATORS[type(operation)]

@@ -1,0 +1,105 @@
+"""The doctor: a sound environment passes, and each thing that would spoil training is named."""
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import pytest
+
+from envs import EnvConfig
+from envs.doctor import Diagnosis, examine
+
+
+class Dial(gymnasium.Env):
+    """A dot moves with the action; each ailment is one keyword."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
+    observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    drift = np.random.default_rng(0)
+
+    def __init__(self, ailment: str = "", render_mode: str | None = None) -> None:
+        self.ailment, self.render_mode = ailment, render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.where, self.steps = float(self.np_random.uniform(2, 13)), 0
+        if self.ailment == "unseeded":
+            self.where = float(type(self).drift.uniform(2, 13))
+        if self.ailment == "alike":
+            self.where = 8.0
+        return self._see(), self._say()
+
+    def step(self, action: np.ndarray):
+        self.where, self.steps = float(np.clip(self.where + 2 * action[0], 0, 15)), self.steps + 1
+        if self.ailment == "raises" and self.steps == 3:
+            raise RuntimeError("gears jammed")
+        reward = float("nan") if self.ailment == "nan" else 0.0 if self.ailment == "flat" else self.where / 15
+        return self._see(), reward, False, self.steps >= 20 and self.ailment != "endless", self._say()
+
+    def _say(self) -> dict[str, Any]:
+        words = {} if self.ailment == "wordless" else {"instruction": "turn it up"}
+        return words | (
+            {} if self.ailment == "no success" else {"success": (self.where > 14.9 and self.ailment != "endless") or self.ailment == "easy"}
+        )
+
+    def _see(self) -> np.ndarray:
+        frame = np.zeros((16, 16, 3), np.uint8)
+        if self.ailment != "dark":
+            frame[:, 0 if self.ailment == "still" else round(self.where)] = 200
+        return frame
+
+
+@pytest.fixture(autouse=True, scope="module")
+def dial():
+    gymnasium.register("Dial-v0", entry_point=Dial, disable_env_checker=True)
+    yield
+    del gymnasium.registry["Dial-v0"]
+
+
+def diagnosis(ailment: str = "") -> Diagnosis:
+    return examine(EnvConfig(id="Dial-v0", kwargs={"ailment": ailment}, cameras=("observation",), size=16, action_repeat=1), episodes=4)
+
+
+def test_a_sound_environment_passes() -> None:
+    found = diagnosis()
+    assert not found.faults and not found.warnings
+    assert found.lines["instruction"] == "'turn it up'" and found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
+    assert "same frames: yes" in found.lines["seeding"] and "info['success']" in found.lines["success"]
+    assert found.sheet is not None and found.sheet.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("ailment", "sentence"),
+    [
+        ("dark", "is black"),
+        ("still", "does not change"),
+        ("wordless", "No instruction"),
+        ("no success", "reports no success"),
+        ("endless", "do not end"),
+        ("unseeded", "same seed does not give"),
+        ("nan", "rewards must be finite"),
+        ("raises", "RuntimeError: gears jammed"),
+    ],
+)
+def test_each_fault_is_named(ailment: str, sentence: str) -> None:
+    found = diagnosis(ailment)
+    assert any(sentence in fault for fault in found.faults), found.faults
+
+
+@pytest.mark.parametrize(
+    ("ailment", "sentence"), [("flat", "reward never changed"), ("alike", "All seeds begin alike"), ("easy", "Random actions succeed")]
+)
+def test_each_doubt_is_a_note(ailment: str, sentence: str) -> None:
+    found = diagnosis(ailment)
+    assert any(sentence in warning for warning in found.warnings) and not found.faults
+
+
+def test_an_environment_that_cannot_be_made_is_one_sentence() -> None:
+    found = examine(EnvConfig(id="Nothing-v9"))
+    assert len(found.faults) == 1 and "Nothing-v9" in found.faults[0] and not found.lines
+
+
+def test_our_own_tasks_are_sound() -> None:
+    found = examine(EnvConfig(id="etude/Press-v0"), episodes=4)
+    assert not found.faults and "succeeds in 20 of 20" in found.lines["expert"]

@@ -1,0 +1,56 @@
+"""Action spaces as rows of numbers: what comes out is always in the space, and what is in the space survives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs.spaces import Actions
+
+SPACES: list[Any] = [
+    spaces.Box(-2, 3, (3,)),
+    spaces.Box(np.array([[-1.0, 0.0], [2.0, -9.0]]), np.array([[1.0, 5.0], [2.0, 9.0]]), dtype=np.float64),
+    spaces.Box(0, 255, (2,), np.uint8),
+    spaces.Box(-1, 1, (), np.float32),
+    spaces.Discrete(5),
+    spaces.Discrete(3, start=-1),
+    spaces.MultiDiscrete([2, 7]),
+    spaces.MultiDiscrete([[2, 3], [4, 5]]),
+    spaces.MultiBinary(4),
+    spaces.MultiBinary([2, 2]),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+@given(seed=st.integers(0, 10**6))
+def test_every_row_of_numbers_is_an_action(space: Any, seed: int) -> None:
+    actions, rng = Actions(space), np.random.default_rng(seed)
+    assert space.contains(actions.to_env(rng.normal(0, 10, len(actions))))
+    assert space.contains(actions.to_env(actions.sample(rng)))
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_every_action_survives_the_way_there_and_back(space: Any) -> None:
+    actions = Actions(space)
+    space.seed(0)
+    for _ in range(50):
+        drawn = space.sample()
+        np.testing.assert_allclose(actions.to_env(actions.from_env(drawn)), drawn, rtol=1e-6)
+
+
+def test_infinite_bounds_are_named_with_the_remedy() -> None:
+    endless = spaces.Box(-np.inf, np.inf, (2,))
+    with pytest.raises(ValueError, match=r"infinite bounds.*env\.action_bounds"):
+        Actions(endless)
+    assert Actions(endless, (-1, 1)).low.tolist() == [-1, -1]
+    assert Actions(spaces.Box(-5, 0.5, (1,)), (-1, 1)).high.tolist() == [0.5], "never wider than the environment's own box"
+    with pytest.raises(ValueError, match="leave nothing"):
+        Actions(spaces.Box(2, 3, (1,)), (-1, 1))
+
+
+def test_other_spaces_are_refused_with_a_remedy() -> None:
+    with pytest.raises(ValueError, match="Dict are not supported; wrap"):
+        Actions(spaces.Dict({"arm": spaces.Box(-1, 1)}))

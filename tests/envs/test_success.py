@@ -1,0 +1,71 @@
+"""Success rules: what they may say, and that nothing else is run."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.success import Success
+
+INFO = {"distance": 0.04, "done": ["kettle", "burner"], "is_success": np.float32(0), "near": np.array([True])}
+
+
+def ask(rule: str, info: dict[str, Any] | None = None, **more: Any) -> bool:
+    given = {"observation": np.arange(6.0), "reward": 0.5, "total_reward": 7.0} | more
+    return Success(rule)(INFO if info is None else info, **given)
+
+
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        ("", False),
+        ("near", True),
+        ("info['distance'] < 0.05", True),
+        ("0 < info['distance'] <= 0.04 and not info['is_success']", True),
+        ("reward >= 1 or total_reward > 6", True),
+        ("norm(observation[-3:]) < 1", False),
+        ("abs(observation[0] - observation[5]) == 5", True),
+        ("set(info['done']) == set(['burner', 'kettle'])", True),
+        ("'kettle' in info['done']", True),
+        ("'sink' not in info['done']", True),
+        ("len(info['done']) == 2", True),
+        ("observation[::2][1] == 2", True),
+        ("-reward + 2 * 0.25 == 0", True),
+    ],
+)
+def test_rules(rule: str, word: bool) -> None:
+    assert ask(rule) is word
+
+
+def test_the_usual_keys_are_tried_in_order() -> None:
+    assert ask("", {"won": 1, "success": 0}) is False and ask("", {"won": 1}) is True
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "__import__('os').system('true')",
+        "info.__class__",
+        "open('x')",
+        "(lambda: 1)()",
+        "[x for x in info]",
+        "2 ** 99",
+        "info is reward",
+        "max(info, key=len)",
+    ],
+)
+def test_nothing_else_is_run(rule: str) -> None:
+    with pytest.raises(ValueError, match=r"env\.success may"):
+        ask(rule)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="is no expression"):
+        Success("info['distance'] <")
+    with pytest.raises(ValueError, match=r"fails with KeyError: 'gap'; info holds 'distance'"):
+        ask("info['gap'] < 1")
+    with pytest.raises(ValueError, match=r"key 'gap' of env.success is needed, and info holds 'distance'"):
+        ask("gap")
+    for value in (float("nan"), "yes", np.zeros(2), None):
+        with pytest.raises(ValueError, match="must be one finite number"):
+            ask("", {"success": value})
