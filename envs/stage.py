@@ -110,7 +110,7 @@ class Stage(gymnasium.Env):
         self.arrange(self.np_random)
         self._pose(self.np_random.uniform([0.22, -0.12, 0.12], [0.40, 0.12, 0.22]))
         mujoco.mj_forward(self.model, self.data)
-        return self._observe(), self._info()
+        return self.observe(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
         """Move for 0.05 s of simulated time. Success and failure terminate; the time limit is Gymnasium's wrapper's."""
@@ -120,7 +120,7 @@ class Stage(gymnasium.Env):
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         info = self._info()
-        return self._observe(), self.reward(), info["is_success"] or self.failed(), False, info
+        return self.observe(), self.reward(), info["is_success"] or self.failed(), False, info
 
     def render(self) -> np.ndarray | None:
         """Return uint8[render_size, render_size, 3] from the front camera, or None without a render mode."""
@@ -187,7 +187,8 @@ class Stage(gymnasium.Env):
         yaw, shoulder, elbow = self.data.qpos[self._joints[:3]] + np.clip(step, -0.6, 0.6)
         return np.array([yaw, shoulder, elbow, -shoulder - elbow, yaw])
 
-    def _observe(self) -> dict[str, np.ndarray]:
+    def observe(self) -> dict[str, np.ndarray]:
+        """Return the present observation, its frames freshly drawn."""
         size = (self.size, self.size)
         frames = {name: render.camera(self.source, self.model, size).draw(self.model, self.data, name) for name in self.cameras}
         fingers = self.data.joint("left").qpos

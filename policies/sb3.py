@@ -21,12 +21,14 @@ VERBS, NAMES = ("touch", "push", "press", "the", "onto"), ("ball", "block", "pad
 WORDS = (*VERBS, *NAMES, "red", "green", "blue", "yellow", "purple")
 SLOTS = 8  # words of the longest instruction, "push the red block onto the blue pad"
 CAMERAS = ("front", "wrist")
+REPEAT = 4  # environment steps that an action is held for, as in `envs.EnvConfig`
+
 PPO_SETTINGS: dict[str, Any] = {
-    "n_steps": 64,  # steps of each environment between updates; episodes have 24 to 60
+    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 15
     "batch_size": 256,
     "n_epochs": 4,  # SB3's 10 would spend most of the wall-clock time on old samples
     "learning_rate": 3e-4,
-    "gamma": 0.95,  # per step; short horizons
+    "gamma": 0.95,  # per decision; short horizons
     "gae_lambda": 0.95,
     "ent_coef": 0.005,
     "policy_kwargs": {"log_std_init": -0.5},  # standard deviation 0.6: at 1 a third of all samples lies outside the action box
@@ -109,8 +111,34 @@ class Progress(gymnasium.Wrapper):
         return seen, progress + float(info["is_success"]), terminated, truncated, info
 
 
-def make(task: str, cameras: Sequence[str] = CAMERAS, state: bool = False) -> gymnasium.Env:
-    """Return a task as SB3 takes it.
+class Held(gymnasium.Wrapper):
+    """Holds each action for several steps, rewards added up, and draws only after the last: as the adapter of our own policies does.
+
+    Args:
+        env: a task of our stage.
+        repeat: steps that each action is held for.
+    """
+
+    def __init__(self, env: gymnasium.Env, repeat: int) -> None:
+        super().__init__(env)
+        self._repeat = repeat
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Move `repeat` times, or to the episode's end."""
+        stage: Any = self.env.unwrapped
+        cameras, total, terminated, truncated, info = stage.cameras, 0.0, False, False, {}
+        stage.cameras = ()
+        for _ in range(self._repeat):
+            _, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        stage.cameras = cameras
+        return stage.observe(), total, terminated, truncated, info
+
+
+def make(task: str, cameras: Sequence[str] = CAMERAS, state: bool = False, repeat: int = REPEAT) -> gymnasium.Env:
+    """Return a task as SB3 takes it, each action held for `repeat` steps.
 
     Raises:
         ValueError: Gymnasium does not know the task.
@@ -119,7 +147,7 @@ def make(task: str, cameras: Sequence[str] = CAMERAS, state: bool = False) -> gy
         env = gymnasium.make(task, cameras=tuple(cameras), disable_env_checker=True)
     except gymnasium.error.Error as error:
         raise ValueError(f"Environment {task!r} cannot be made ({error}); `import envs` registers etude/Reach-v0 and others.") from error
-    return Progress(Instructed(env, state))
+    return Instructed(Held(Progress(env), repeat), state)
 
 
 def train_pixels(

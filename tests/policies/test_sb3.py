@@ -61,7 +61,7 @@ def test_unknown_task_is_named() -> None:
 
 
 def test_reward_is_progress_and_one_for_success() -> None:
-    plain, ours = gymnasium.make(REACH, cameras=()), sb3.make(REACH, cameras=())
+    plain, ours = gymnasium.make(REACH, cameras=()), sb3.make(REACH, cameras=(), repeat=1)
     for seed in range(3):
         plain.reset(seed=seed)
         ours.reset(seed=seed)
@@ -75,6 +75,19 @@ def test_reward_is_progress_and_one_for_success() -> None:
             assert success or not truncated, "the oracle solves these seeds"
         assert len(raw) > 1 and progress[0] == 0  # nothing is known of the reward before the first step
         assert np.allclose(progress, np.diff(raw, prepend=raw[0]) + np.eye(len(raw))[-1])
+
+
+def test_held_actions_are_the_same_episode_with_fewer_pictures() -> None:
+    held, single = sb3.make(REACH), sb3.make(REACH, repeat=1)
+    held.reset(seed=0)
+    single.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for count in range(1, 7):
+        action = rng.uniform(-0.2, 0.2, 3).astype(np.float32)
+        seen, reward, _, truncated, _ = held.step(action)
+        steps = [single.step(action) for _ in range(4)]
+        assert all(np.array_equal(seen[key], steps[-1][0][key]) for key in seen)
+        assert reward == pytest.approx(sum(step[1] for step in steps)) and truncated == steps[-1][3] == (count == 6)
 
 
 def test_ppo_trains_from_pixels_and_sits_an_exam() -> None:
