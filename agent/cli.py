@@ -12,6 +12,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
         label, curate, tune, evaluate    likewise
   etude tasks                            our own environments
   etude check ID [--config FILE] [--env.KEY VALUE]   what would go wrong with an environment, before a run finds out
+  etude expert CONFIG OUT [overrides]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
@@ -27,7 +28,8 @@ def main() -> None:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`; last, so that a user's envs/ never shadows ours
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
-    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "watch": _watch, "report": _report, "pretrain": _pretrain}
+    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "expert": _expert, "pretrain": _pretrain}
+    verbs |= {"watch": _watch, "report": _report}
     verbs |= {stage: (lambda rest, stage=stage: _improve(rest, stage)) for stage in STAGES} | {"improve": lambda rest: _improve(rest, "")}
     try:
         if verb in ("-h", "--help", "help"):
@@ -86,6 +88,23 @@ def _check(arguments: list[str]) -> None:
     chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
     if not check(chosen.env):
         sys.exit(1)
+
+
+def _expert(arguments: list[str]) -> None:
+    import tyro
+
+    import agent.config as config
+    from agent.expert import train
+
+    if len(arguments) < 2:
+        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/fetch-reach.yaml experts/fetch-reach --steps 50000")
+    env = config.read(Path(arguments[0])).env
+
+    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
+        """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
+        return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
+
+    print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
 
 
 def _watch(arguments: list[str]) -> None:

@@ -148,14 +148,17 @@ def collect(
             sent += 1
 
 
-def demonstrate(workers: Workers, codec: Any, jobs: Sequence[Job], noise: float = 0.0) -> Iterator[Episode]:
-    """Yield the oracle's episodes, written in the policy's own action tokens; the oracle looks at every step.
+def demonstrate(
+    workers: Workers, codec: Any, jobs: Sequence[Job], noise: float = 0.0, expert: Callable[[Adapter], np.ndarray] = Adapter.oracle
+) -> Iterator[Episode]:
+    """Yield an expert's episodes, written in the policy's own action tokens; the expert looks at every action, also within a chunk.
 
     Args:
-        workers: where; the environment must have an oracle.
+        workers: where.
         codec: a `policies.codec.Codec`: H, and actions to tokens.
         jobs: seeds; the noise seed of a job draws the disturbance.
         noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
+        expert: the present moment of an environment -> float32[A].
     """
     adapter = workers.first
     for job in jobs:
@@ -166,7 +169,7 @@ def demonstrate(workers: Workers, codec: Any, jobs: Sequence[Job], noise: float 
             meant, earned = [], np.full(codec.chunk * held, np.nan, np.float32)
             for h in range(codec.chunk):
                 if not over:
-                    meant.append(adapter.oracle())
+                    meant.append(expert(adapter))
                     disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
                     outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
                     over, earned[h * held : (h + 1) * held] = outcome.terminated or outcome.truncated, outcome.rewards

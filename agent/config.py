@@ -23,6 +23,9 @@ class DemonstrateConfig(Strict):
 
     episodes: int = Field(default=40, ge=0)
     """Oracle episodes; 0 starts from the base model as it is."""
+    expert: str = ""
+    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` (f(env, observation) -> action), `module:Class` with
+    `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the Gaussian that disturbs the executed oracle actions; the recorded ones stay clean (DART, arXiv 1703.09327)."""
     steps: int = Field(default=60, ge=1)

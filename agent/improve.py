@@ -12,6 +12,7 @@ from agent.collect import Job, collect, demonstrate
 from agent.config import TuneConfig
 from agent.curate import curate, decisions
 from agent.evaluate import Comparison, beats, compare, score
+from agent.expert import resolve
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
@@ -60,7 +61,7 @@ def warm_start(run: Run, track: Track) -> Player:
     def show() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
             done = dataset.count(folder / "episodes")
-            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise)
+            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
             _store(run, folder, made, lambda episode: step(1))
         shown = run.episodes(folder)
         return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}

@@ -68,15 +68,18 @@ class Adapter:
             self.close()
             raise ValueError(f"{config.id}: {error}") from error
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
+        self._seen: Observation | None = None
 
-    def reset(self, seed: int) -> Observation:
-        """Begin the episode of `seed`; the same seed begins the same episode."""
+    def reset(self, seed: int, look: bool = True) -> Observation:
+        """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""
         self._observation, self._info = self.env.reset(seed=seed)
         self.seed = seed
         self._bind()
         self._total, self.instruction = 0.0, self._instruct(seed)
         self._past.clear()
-        return self.observe()
+        if look or self._seen is None:
+            self.observe()
+        return self._now
 
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
         """Execute float32[H, A] actions, each `action_repeat` times, up to the episode's end, and only then look.
@@ -100,7 +103,7 @@ class Adapter:
                 break
         if look:
             self.observe()
-        return Outcome(self._seen, rewards, once, now, bool(terminated), bool(truncated), self.achieved)
+        return Outcome(self._now, rewards, once, now, bool(terminated), bool(truncated), self.achieved)
 
     def observe(self) -> Observation:
         """Draw the present moment as the policy sees it; each call is one moment of its history."""
@@ -109,6 +112,11 @@ class Adapter:
             self._past.append(self._past[0])
         self._seen = Observation(np.concatenate(list(self._past)), self.instruction, self._state())
         return self._seen
+
+    @property
+    def raw(self) -> Any:
+        """Return the environment's own observation of the present moment."""
+        return self._observation
 
     def film(self, size: int, pretty: bool = False) -> np.ndarray:
         """Return uint8[size, size, 3] of the first camera, for people."""
@@ -133,6 +141,10 @@ class Adapter:
     def close(self) -> None:
         """Free the environment."""
         self.env.close()
+
+    @property
+    def _now(self) -> Observation:
+        return self._seen if self._seen is not None else self.observe()
 
     # --- frames ----------------------------------------------------------------------------------------------------
 
