@@ -36,6 +36,24 @@ class DemonstrateConfig(Strict):
     """Peak learning rate."""
 
 
+class GroundConfig(Strict):
+    """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
+
+    steps: int | None = Field(default=None, ge=0)
+    """Gradient steps on questions; null: 0 for our own tasks, which the embedded model was made with, and 600 for other MuJoCo environments with
+    named cameras."""
+    scenes: int = Field(default=3000, ge=32)
+    """Scenes drawn from random motion, and from the expert's where there is one."""
+    batch: int = Field(default=24, ge=1)
+    """Scenes a step."""
+    questions: int = Field(default=6, ge=1)
+    """Asked about each scene of a batch."""
+    lr: float = Field(default=5e-4, gt=0)
+    """Peak learning rate; the whole model is trained, its vision too."""
+    tool: str = ""
+    """Site or body that questions call the tool; empty: a site of that name, else the end of the robot's longest chain of bodies."""
+
+
 class CollectConfig(Strict):
     """Practice: hot takes on new seeds every cycle."""
 
@@ -146,6 +164,7 @@ class Config(Strict):
     """Of torch; two processes with two threads each are slower than one on two cores."""
     env: EnvConfig = EnvConfig()
     policy: PolicyConfig = PolicyConfig()
+    ground: GroundConfig = GroundConfig()
     demonstrate: DemonstrateConfig = DemonstrateConfig()
     collect: CollectConfig = CollectConfig()
     label: LabelConfig = LabelConfig()

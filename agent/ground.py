@@ -6,7 +6,7 @@ and seeds come from a range of their own. Coordinates and offsets are answered i
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,27 +46,41 @@ class Thing:
     """One a camera: float64[2], x and y from the top left as shares of the frame; None where it is hidden or outside."""
 
 
-def scenes(adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator) -> Iterator[Scene]:
-    """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end."""
+def scenes(
+    adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle, tool: str = ""
+) -> Iterator[Scene]:
+    """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end.
+
+    Args:
+        adapter: of an environment with named MuJoCo cameras.
+        seeds: of episodes.
+        rng: draws motion and questions.
+        expert: who moves the robot to where it matters; None: random motion only.
+        tool: see `find`.
+    """
+    middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     for seed in seeds:
-        adapter.reset(seed)
-        drift, expert, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
+        adapter.reset(seed, look=False)
+        drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
+        led, to_the_end = led and expert is not None, to_the_end and expert is not None
         for _ in range(1 if to_the_end else 3):
+            over = False
             for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
-                wander = np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
-                action = adapter.oracle() if to_the_end or (expert and rng.random() < 0.8) else wander
+                wander = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
+                action = expert(adapter) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
                 outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
-                if outcome.terminated or outcome.truncated:
+                over = outcome.terminated or outcome.truncated
+                if over:
                     break
-            yield look(adapter, rng)
-            if adapter.achieved:
+            yield look(adapter, rng, tool)
+            if over:
                 break
 
 
-def look(adapter: Adapter, rng: np.random.Generator) -> Scene:
-    """Return the present frames and questions about them with their answers."""
+def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:
+    """Return the present frames and questions about them with their answers; `tool` as in `find`."""
     observation = adapter.observe()
-    things = find(adapter.model, adapter.data, adapter.config.sources)
+    things = find(adapter.model, adapter.data, adapter.config.sources, tool)
     questions = ask(things, adapter.achieved, observation.instruction, rng)
     seen = [(thing.name, view, pixel) for thing in things for view, pixel in enumerate(thing.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in seen)
@@ -115,12 +129,12 @@ def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
     the way from one to the other is asked too, and the far side of the first, as seen from the second.
     """
     tool = next((thing for thing in things if thing.name == "tool"), None)
-    named = sorted((thing for thing in things if thing.name in instruction), key=lambda thing: instruction.index(thing.name))[:2]
-    names = [thing.name for thing in named]
-    for others in itertools.product(*([other for other in things if other.colour and _noun(other) == _noun(thing)] for thing in named)):
+    named = _named(things, instruction)
+    for others in itertools.product(*(_alike(thing, things) if words == thing.name else [thing] for words, thing in named)):
         if not others or (others[0] is others[-1] and len(others) == 2) or any(other.pixels[0] is None for other in others):
             continue
-        text = re.sub("|".join(names), lambda found, others=others: others[names.index(found[0])].name, instruction)
+        swap = {words: other.name if words == thing.name else words for (words, thing), other in zip(named, others, strict=True)}
+        text = re.sub("|".join(swap), lambda found, swap=swap: swap[found[0]], instruction)
         for which, other in zip(("first", "second"), others, strict=False):
             if tool is not None:
                 yield Question("instruction", f"{text} : how far to the {which} ?", _offset(tool.position, other.position))
@@ -135,8 +149,25 @@ def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
                 yield Question("pair", f"{text} : how far to the far side of the first ?", _offset(tool.position, side))
 
 
-def _noun(thing: Thing) -> list[str]:
-    return thing.name.split(" ")[1:]
+def _named(things: list[Thing], instruction: str) -> list[tuple[str, Thing]]:
+    """Return the first two things that an instruction names, in its order, each with the words for it: 'red puck', or 'puck' if there is but one."""
+    nouns, found = [_noun(thing) for thing in things], []
+    for thing in things:
+        words = thing.name if thing.name in instruction or nouns.count(_noun(thing)) > 1 else _noun(thing)
+        place = re.search(rf"\b{words}\b", instruction)
+        if place and thing.name != "tool":
+            found.append((place.start(), words, thing))
+    return [(words, thing) for _, words, thing in sorted(found, key=lambda each: each[0])[:2]]
+
+
+def _noun(thing: Thing) -> str:
+    """Return 'ball' of 'red ball'; the whole name of a site."""
+    return thing.name.removeprefix(thing.colour).strip()
+
+
+def _alike(thing: Thing, things: list[Thing]) -> list[Thing]:
+    """Return the thing and those that could stand in its place: same noun, another colour."""
+    return [other for other in things if other is thing or (other.colour and thing.colour and _noun(other) == _noun(thing))]
 
 
 def _offset(start: np.ndarray, end: np.ndarray) -> str:
@@ -177,8 +208,15 @@ def _counts(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]
     yield Question("count", f"how many {colour} things are there ?", str(sum(thing.colour == colour for thing in things)))
 
 
-def find(model: Any, data: Any, cameras: tuple[str, ...]) -> list[Thing]:
-    """Return what words can single out: coloured bodies that are not the robot, and named sites."""
+def find(model: Any, data: Any, cameras: tuple[str, ...], tool: str = "") -> list[Thing]:
+    """Return what words can single out: coloured bodies that are not the robot, named sites that are not on it, and the tool.
+
+    Args:
+        model: of MuJoCo.
+        data: of MuJoCo.
+        cameras: names of cameras that look.
+        tool: site or body that is called 'tool'. Empty: a site of that name, else the end of the robot's longest chain of bodies.
+    """
     found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if not _robotic(model, body)]
     names = [phrase for phrase, _, _ in found]
     things = [
@@ -187,24 +225,55 @@ def find(model: Any, data: Any, cameras: tuple[str, ...]) -> list[Thing]:
         if phrase and names.count(phrase) == 1
     ]
     for site in range(model.nsite):
-        name, position, body = model.site(site).name, data.site_xpos[site], model.site_bodyid[site]
-        if name:
+        name, position, body = _words(model.site(site).name), data.site_xpos[site], int(model.site_bodyid[site])
+        if name and name != "tool" and not _robotic(model, body) and not _phrase(model, body):
             pixels = tuple(_seen(model, data, camera, position, body) for camera in cameras)
-            things.append(Thing(_words(name), "", position.copy(), pixels))
+            things.append(Thing(name, "", position.copy(), pixels))
+    position, body = _tool(model, data, tool)
+    if body:
+        things.append(Thing("tool", "", position.copy(), tuple(_seen(model, data, camera, position, body) for camera in cameras)))
     return things
 
 
+def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
+    """Return the tool's position and body; body 0 where there is no robot.
+
+    Raises:
+        ValueError: there is no site or body of that name.
+    """
+    site, body = (mujoco.mj_name2id(model, kind, name or "tool") for kind in (mujoco.mjtObj.mjOBJ_SITE, mujoco.mjtObj.mjOBJ_BODY))
+    if site >= 0:
+        return data.site_xpos[site], int(model.site_bodyid[site])
+    if body >= 0:
+        return data.xpos[body], body
+    if name:
+        raise ValueError(f"ground.tool is {name!r}, and the environment has no site or body of that name.")
+    robot = [body for body in range(1, model.nbody) if _robotic(model, body)]
+    body = max(robot, key=lambda body: _depth(model, body), default=0)
+    return data.xpos[body], body
+
+
+def _depth(model: Any, body: int) -> int:
+    depth = 0
+    while body:
+        body, depth = int(model.body_parentid[body]), depth + 1
+    return depth
+
+
 def _phrase(model: Any, body: int) -> str:
-    """Return 'red ball' for the body `ball_3` whose first geom is red; empty for a body without name or geom."""
-    name = _words(model.body(body).name)
-    if not name or model.body_geomnum[body] == 0:
-        return ""
-    rgb = model.geom_rgba[model.body_geomadr[body]][:3]
-    return min(COLOURS, key=lambda colour: float(np.abs(rgb - COLOURS[colour]).sum())) + " " + name
+    """Return 'red ball' for the body `ball_3` whose first visible geom is red; empty for a body without name or visible geom."""
+    name, first = _words(model.body(body).name), int(model.body_geomadr[body])
+    for geom in range(first, first + int(model.body_geomnum[body])) if name else ():
+        material = model.geom_matid[geom]
+        rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
+        if rgba[3] > 0.1:
+            return min(COLOURS, key=lambda colour: float(np.abs(rgba[:3] - COLOURS[colour]).sum())) + " " + name
+    return ""
 
 
 def _words(name: str) -> str:
-    return re.sub(r"[_\W\d]+", " ", name).strip().lower()
+    """Return 'drawer handle' for `drawerHandle_2`."""
+    return re.sub(r"[_\W\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
 
 
 def _robotic(model: Any, body: int) -> bool:

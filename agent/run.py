@@ -2,6 +2,7 @@
 
 ```
 config.yaml  metrics.jsonl  summary.json  report.html  wandb/
+ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
 exams/       one scorecard a policy and exam
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from agent.workers import Workers
     from policies.vlm import Vlm
 
-SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000}  # disjoint ranges of 10 million
+SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
 FREE = {"cycles", "minutes", "threads", "track"}  # config sections that may change when a run goes on
 STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
@@ -91,14 +92,28 @@ class Run:
     def policy(self) -> "Vlm":
         """Return the one model in memory; `play` says whose weights it holds."""
         if self._policy is None:
-            import torch
-
-            import policies
-
-            torch.set_num_threads(self.config.threads)
-            actions = self.workers.first.actions
-            self._policy = policies.load(self.config.policy, actions.low, actions.high, actions.counts)
+            base = self.folder / "ground" / "model"
+            self._policy = self._load({"model": str(base)} if (self.folder / "ground" / "ground.json").exists() else {})
         return self._policy
+
+    def student(self) -> "Vlm":
+        """Return the base model, all of which is to be trained, to learn to see an environment."""
+        return self._load({"train": "all"})
+
+    def settle_base(self, student: "Vlm") -> None:
+        """Make what the student has become the base model of this run."""
+        folder = self.folder / "ground" / "model"
+        student.base.save_pretrained(folder)
+        student.processor.save_pretrained(folder)
+
+    def _load(self, changes: dict[str, Any]) -> "Vlm":
+        import torch
+
+        import policies
+
+        torch.set_num_threads(self.config.threads)
+        actions = self.workers.first.actions
+        return policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
 
     def play(self, weights: Path) -> "Vlm":
         """Return the model with these weights in it."""
@@ -180,11 +195,11 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
         rows = []
-        for folder in [self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
-            for stage in ("demonstrate", *STAGES, "cycle"):
+        for folder in [self.folder / "ground", self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
+            for stage in ("ground", "demonstrate", *STAGES, "cycle"):
                 if (folder / f"{stage}.json").exists():
                     content = load(folder / f"{stage}.json")
-                    number = int(folder.name[-3:]) if folder.name != "start" else 0
+                    number = int(folder.name[-3:]) if folder.name.startswith("cycle") else 0
                     rows += [{"cycle": number, "stage": stage, **row} for row in content.get("rows", [])]
                     rows.append({"cycle": number, "stage": stage, **content.get("figures", {}), "seconds": content.get("seconds", 0.0)})
         return rows

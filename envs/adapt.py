@@ -114,6 +114,11 @@ class Adapter:
         return self._seen
 
     @property
+    def sees_by_name(self) -> bool:
+        """Return whether every frame is a named MuJoCo camera's, so that it is known where things appear in it."""
+        return set(self.config.sources) <= self._drawn
+
+    @property
     def raw(self) -> Any:
         """Return the environment's own observation of the present moment."""
         return self._observation

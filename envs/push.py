@@ -7,8 +7,8 @@ from envs.stage import COLOURS, STEP, Stage, scatter
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
 RADIUS = 0.04  # a block is on a pad when their centres are this near, metres; so its centre lies over the pad
-BEHIND = 0.05  # where the oracle goes down: this far behind the block, metres
-LOW, HIGH = 0.02, 0.08  # the oracle's tool height when it pushes, and when it passes over blocks, metres
+BEHIND = 0.05  # a push begins this far behind the block's centre, metres
+LOW, HIGH = 0.02, 0.08  # height of the tool when it pushes, and when it passes over blocks, metres
 
 
 class Push(Stage):
@@ -40,9 +40,14 @@ class Push(Stage):
         return [self._sentence(block, pad) for block in BLOCKS for pad in PADS if self.gap(block, pad) <= RADIUS]
 
     def reward(self) -> float:
-        near = np.linalg.norm(self.tool() - self.position(self._block))
         on_pad = tolerance(self.gap(self._block, self._pad), (0, RADIUS), margin=0.2)
-        return 0.8 * on_pad + 0.2 * (1.0 if on_pad == 1.0 else tolerance(float(near), (0, BEHIND), margin=0.2))
+        start = np.linalg.norm(self.tool() - np.array([*self._behind(), LOW]))
+        return 0.7 * on_pad + 0.3 * (1.0 if on_pad == 1.0 else tolerance(float(start), (0, 0.03), margin=0.2))
+
+    def _behind(self) -> np.ndarray:
+        """Return the place, float64[2], from which a straight push brings the block to the pad."""
+        block, pad = self.position(self._block)[:2], self.position(self._pad)[:2]
+        return block - BEHIND * (pad - block) / max(float(np.linalg.norm(pad - block)), 1e-6)
 
     def oracle(self, steps: int = 1) -> np.ndarray:
         tool, block, pad = self.tool(), self.position(self._block), self.position(self._pad)
@@ -50,7 +55,7 @@ class Push(Stage):
         way = (pad - block)[:2] / max(left, 1e-6)
         along = (tool - block)[:2] @ way
         across = (tool - block)[:2] - along * way
-        behind = block[:2] - BEHIND * way
+        behind = self._behind()
         if tool[2] < 0.045 and along < -0.02 and np.linalg.norm(across) < 0.08:  # down, and somewhere behind the block
             reach = min(0.9 * STEP * steps, left - along - 0.02)
             straight = np.linalg.norm(across) < 0.02

@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
+
+from policies.vlm import NANO
 
 TINY = {
     "cycles": 2,
@@ -64,6 +68,31 @@ def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     assert (whole / "report.html").stat().st_size > 1000
     stages = {json.loads(line)["stage"] for line in (whole / "metrics.jsonl").read_text().splitlines()}
     assert stages >= {"demonstrate", "collect", "label", "curate", "tune", "evaluate"}
+
+
+@pytest.mark.slow
+def test_a_run_takes_its_bearings_first_and_goes_on_with_that_model(tmp_path: Path) -> None:
+    """A new environment: the whole model learns to see it; killed after that, the same command goes on with what it has become."""
+    env = {"id": "etude/Reach-v0", "cameras": ["front", "wrist"]}
+    file = config(tmp_path, env=env, cycles=1, ground={"steps": 3, "scenes": 40, "batch": 4})
+    done = etude("collect", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["stage"] == "ground" and first["steps"] == 3 and 0 <= first["where_right"] <= 1
+    changed, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run" / "ground" / "model", NANO))
+    assert any("vision" in name and not torch.equal(tensor, shipped[name]) for name, tensor in changed.items())
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
+    name = next(name for name in tuned if name.endswith("embed_tokens.weight"))
+    distance = {which: float((tuned[name] - base[name]).abs().max()) for which, base in (("ground", changed), ("shipped", shipped))}
+    assert distance["ground"] < distance["shipped"], "imitation began from the model that had taken its bearings"
+
+
+def test_bearings_need_named_cameras(tmp_path: Path) -> None:
+    file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 1 and "named cameras" in done.stderr and "Traceback" not in done.stderr
 
 
 def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
