@@ -1,0 +1,36 @@
+"""docs/plug-in.md, followed to the letter by somebody in an empty folder; only the run is made shorter."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "plug-in.md"
+SHORTER = (
+    "--threads 1 --cycles 1 --ground.steps 4 --ground.scenes 40 --demonstrate.episodes 4 --demonstrate.steps 5 --collect.seeds 3 --collect.takes 3"
+)
+SHORTER += " --collect.num-envs 4 --evaluate.episodes 4 --evaluate.final-episodes 4 --track.mode off --policy.rows 8"
+
+
+@pytest.mark.slow
+def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    written = {kind: content for kind, content in blocks if kind}
+    (tmp_path / "disc.py").write_text(written["python"])
+    (tmp_path / "disc.yaml").write_text(written["yaml"])
+    commands = [line for kind, content in blocks if not kind for line in content.splitlines()]
+    assert [command.split()[1] for command in commands] == ["check", "improve", "report"]
+    for command in commands:
+        line = command.split()[1:] + (SHORTER.split() if "improve" in command else [])
+        done = subprocess.run([sys.executable, "-m", "agent.cli", *line], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+        assert "check" not in command or "Ready." in done.stdout
+    assert (tmp_path / "check-disc-py-Disc.png").exists() and (tmp_path / "runs" / "disc" / "report.html").stat().st_size > 1000
+    assert (
+        "oracle succeeds in 20 of 20"
+        in subprocess.run(
+            [sys.executable, "-m", "agent.cli", "check", "disc.py:Disc", "--config", "disc.yaml"], cwd=tmp_path, capture_output=True, text=True
+        ).stdout
+    )
