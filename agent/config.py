@@ -48,8 +48,12 @@ class GroundConfig(Strict):
     """Scenes a step."""
     questions: int = Field(default=6, ge=1)
     """Asked about each scene of a batch."""
+    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "relation", "colour", "count", "done"], ...] = ()
+    """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: those that the policy's prompt needs."""
+    train: Literal["all", "text"] = "all"
+    """`all` for an environment that looks new; `text` keeps the vision as it is, at a third of the time."""
     lr: float = Field(default=5e-4, gt=0)
-    """Peak learning rate; the whole model is trained, its vision too."""
+    """Peak learning rate."""
     tool: str = ""
     """Site or body that questions call the tool; empty: a site of that name, else the end of the robot's longest chain of bodies."""
 

@@ -1,6 +1,5 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset, film, ground
+from agent import dataset, film
+from agent.bearings import bearings
 from agent.collect import Job, collect, demonstrate
 from agent.config import TuneConfig
 from agent.curate import curate, decisions
@@ -18,7 +18,6 @@ from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
 from agent.track import Track
-from envs import TASKS
 
 SHARD = 128  # episodes written at a time; a kill costs at most this many
 
@@ -53,39 +52,6 @@ def improve(run: Run, track: Track) -> None:
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track)
         champion = challenger if promoted else champion
     conclude(run, first, champion, track)
-
-
-def bearings(run: Run, track: Track) -> None:
-    """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
-    config, folder, first = run.config.ground, run.folder / "ground", run.workers.first
-    can = first.model is not None and first.sees_by_name
-    steps = config.steps if config.steps is not None else 600 if can and run.config.env.id not in TASKS else 0
-    if not steps:
-        return
-    if not can:
-        raise ValueError("ground.steps needs a MuJoCo environment and named cameras in env.cameras; set ground.steps to 0 for this one.")
-
-    def learn_to_see() -> dict[str, Any]:
-        from agent import teach
-
-        show = resolve(run.config.demonstrate.expert, run.config.env) if run.config.demonstrate.episodes else None
-        seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
-        drawn = ground.scenes(first, seeds, np.random.default_rng([run.config.seed, 7]), show, config.tool)
-        with track.bar("ground: scenes", config.scenes + 200) as step:
-            scenes = [scene for scene in itertools.islice(drawn, config.scenes + 200) if step(1) is None]
-        policy = run.student()
-        with track.bar("ground: see", steps) as step:
-            teach.see(
-                policy, scenes[:-200], steps=steps, batch=config.batch, questions=config.questions, lr=config.lr, seed=run.config.seed,
-                checkpoint=folder / "checkpoint.pt", watch=lambda done, figures: step(1, total=steps, note=f"loss {figures['loss']:.2f}"),
-            )  # fmt: skip
-        run.settle_base(policy)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-        right = {f"{kind}_right": share for kind, (share, _) in teach.quiz(policy, scenes[-200:]).items()}
-        return {"figures": {"scenes": config.scenes, "steps": steps, **right}}
-
-    run.keep(folder / "ground.json", learn_to_see)
-    track.log(run.metrics())
 
 
 def warm_start(run: Run, track: Track) -> Player:

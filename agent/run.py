@@ -96,9 +96,9 @@ class Run:
             self._policy = self._load({"model": str(base)} if (self.folder / "ground" / "ground.json").exists() else {})
         return self._policy
 
-    def student(self) -> "Vlm":
-        """Return the base model, all of which is to be trained, to learn to see an environment."""
-        return self._load({"train": "all"})
+    def student(self, train: str) -> "Vlm":
+        """Return the base model, to learn to see an environment with all of it or with its text model."""
+        return self._load({"train": train})
 
     def settle_base(self, student: "Vlm") -> None:
         """Make what the student has become the base model of this run."""
