@@ -5,21 +5,18 @@ average, so they are off unless a film is made (`pretty`).
 """
 
 import os
-import sys
 from typing import Any
 
-if sys.platform == "linux" and not os.environ.get("MUJOCO_GL") and not os.environ.get("DISPLAY"):
-    os.environ["MUJOCO_GL"] = "egl"  # MuJoCo's own default, glfw, can hang for minutes on a machine without a screen
+from envs import backend
 
-import mujoco as _mujoco
-import numpy as np
+BROKEN = backend.choose()  # before MuJoCo is imported
+
+import mujoco as _mujoco  # noqa: E402
+import numpy as np  # noqa: E402
 
 mujoco: Any = _mujoco  # its stubs lack most of what is used here
 
-MISSING = (
-    "No frame can be drawn with MUJOCO_GL={backend}: {why}. On Debian or Ubuntu run: apt-get install -y libegl1 libgl1-mesa-dri "
-    "libgl1, then set MUJOCO_GL=egl."
-)
+MISSING = "No frame can be drawn with MUJOCO_GL={backend}: {why}. To mend it, {install}, then set MUJOCO_GL=egl."
 
 
 class Camera:
@@ -32,6 +29,8 @@ class Camera:
     """
 
     def __init__(self, model: Any, size: tuple[int, int], pretty: bool = False) -> None:
+        if BROKEN:
+            raise ValueError(BROKEN)
         height, width = size
         shadows, samples = model.vis.quality.shadowsize, model.vis.quality.offsamples
         if not pretty:  # both are read when the context is made, never later
@@ -42,7 +41,7 @@ class Camera:
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         except Exception as error:  # each backend raises a type of its own
-            raise ValueError(MISSING.format(backend=os.environ.get("MUJOCO_GL", "(unset)"), why=error)) from error
+            raise ValueError(MISSING.format(backend=os.environ.get("MUJOCO_GL", "(unset)"), why=error, install=backend.INSTALL)) from error
         model.vis.quality.shadowsize, model.vis.quality.offsamples = shadows, samples
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)

@@ -17,7 +17,17 @@ import policies
 ROOT = Path(__file__).resolve().parent.parent
 OURS = [file for folder in ("agent", "envs", "policies", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 STAGES = {"ground", "collect", "label", "critic", "curate", "tune", "evaluate"}
-ABOVE = {"improve", "bearings", "cli", "report", "pretrain", "teach", "film", "expert", "check"}  # no stage knows them; `run` and `track` hold what stages are given
+ABOVE = {
+    "improve",
+    "bearings",
+    "cli",
+    "report",
+    "pretrain",
+    "teach",
+    "film",
+    "expert",
+    "check",
+}  # no stage knows them; `run` and `track` hold what stages are given
 BELOW = {"records", "losses", "config", "dataset", "workers"}  # these know nobody above themselves
 HEAVY = {"torch", "transformers"}
 MAY_BE_HEAVY = {"policies/vlm.py", "policies/processor.py", "policies/recite.py", "policies/nano/build.py", "policies/sb3.py"}
