@@ -94,6 +94,7 @@ def descend(
         rows.append({**figures, "loss": float(loss.detach()), "grad_norm": norm})
         watch(step + 1, rows[-1])
         if checkpoint and (step + 1) % 250 == 0:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
             partial = checkpoint.with_suffix(".partial")
             torch.save({"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}, partial)
             partial.replace(checkpoint)
