@@ -41,7 +41,7 @@ def test_imitation_makes_demonstrations_likelier(policy: Any, situations: list[S
 def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, situations: list[Situation]) -> None:
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
-    situations, chosen, rejected = ([each[i] for each in parted] for i in range(3))
+    situations, chosen = ([each[i] for each in parted] for i in range(2))
     pairs = [PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in parted]
     before = likelihood(policy, situations, chosen)
     rows = tune(
