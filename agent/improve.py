@@ -1,5 +1,6 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ def improve(run: Run, track: Track) -> None:
 
     Stopping at any point is safe: what a stage has finished is on disk, and is read instead of made again.
     """
+    if changed := run.recognise():
+        track.note(changed)
     first = champion = warm_start(run, track)
     champion = latest(run, champion)
     for cycle in run.cycles():
@@ -207,6 +210,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     comparison, results = compare(after, before), run.results()
     summary = {
         "task": run.config.env.id,
+        "environment": json.loads((run.folder / "environment.json").read_text()),
         "seed": run.config.seed,
         "cycles": len(results),
         "promoted": sum(result["promoted"] for result in results),
@@ -261,6 +265,4 @@ def _train(run: Run, champion: Player | None, folder: Path, train: Any, track: T
 
 
 def _dump(content: Any) -> str:
-    import json
-
     return json.dumps(content, indent=2)

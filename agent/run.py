@@ -1,7 +1,7 @@
 """A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
 
 ```
-config.yaml  metrics.jsonl  summary.json  report.html  wandb/
+config.yaml  environment.json (what its frames depend on)  metrics.jsonl  summary.json  report.html  wandb/
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
@@ -95,6 +95,20 @@ class Run:
             base = self.folder / "ground" / "model"
             self._policy = self._load({"model": str(base)} if (self.folder / "ground" / "ground.json").exists() else {})
         return self._policy
+
+    def recognise(self) -> str:
+        """Write down what the environment's frames depend on; a run that goes on gets a sentence for what is not as it was, else ''."""
+        from envs.fingerprint import differences, fingerprint
+
+        file = self.folder / "environment.json"
+        try:
+            now = fingerprint(self.workers.first)
+        except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
+            now = {"id": self.config.env.id, "fault": f"{type(error).__name__}: {error}"}
+        if not file.exists():
+            write_text(file, json.dumps(now, indent=1) + "\n")
+        changed = differences(json.loads(file.read_text()), now)
+        return changed and f"This run began where frames look different, so its exams cannot be compared: {changed}."
 
     def student(self, train: str) -> "Vlm":
         """Return the base model, to learn to see an environment with all of it or with its text model."""
