@@ -60,6 +60,8 @@ class Adapter:
 
     def __init__(self, config: EnvConfig) -> None:
         self.config, self.env = config, make(config)
+        self.model: Any = None
+        self._view, self._source = None, ""
         try:
             self.actions, self._succeeded = Actions(self.env.action_space, config.action_bounds), Success(config.success)
             self._bind()
@@ -156,12 +158,12 @@ class Adapter:
     def _bind(self) -> None:
         """Find the simulation; some environments make a new one at each reset."""
         model, data = mujoco_of(self.env)
-        if model is not getattr(self, "model", None):
-            if model is not None and "render" in self.config.sources:
-                model.vis.quality.shadowsize = model.vis.quality.offsamples = 0  # read when the environment makes its renderer
-            meshes = zlib.crc32(model.mesh_vert.tobytes()) if model is not None else 0
+        if model is not None and model is not self.model:
+            self._view = render.view_of(self.env, model) if "render" in self.config.sources else None
+            if "render" in self.config.sources and self._view is None:  # it draws itself: these are read when it makes its renderer
+                model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
             own = getattr(self.env.unwrapped, "source", self.config.id)
-            self._source = f"{own} {meshes}" if model is not None else ""
+            self._source = f"{own} {zlib.crc32(model.mesh_vert.tobytes())}"
         self.model, self.data = model, data
 
     def _check_cameras(self) -> None:
@@ -174,11 +176,12 @@ class Adapter:
 
     def _frame(self, name: str, size: int = 0, pretty: bool = False) -> np.ndarray:
         size = size or self.config.size
-        if name in self._drawn:
+        camera = self._view if name == "render" else name if name in self._drawn else None
+        if camera is not None:
             before: Any = getattr(self.env.unwrapped, "_render_callback", None)
             if before is not None:  # Gymnasium-Robotics moves its goal markers there
                 before()
-            return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, name)
+            return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, camera)
         try:
             seen: Any = self._observation
             if name == "render":

@@ -33,6 +33,7 @@ class Camera:
             raise ValueError(BROKEN)
         height, width = size
         shadows, samples = model.vis.quality.shadowsize, model.vis.quality.offsamples
+        own_width, own_height = model.vis.global_.offwidth, model.vis.global_.offheight
         if not pretty:  # both are read when the context is made, never later
             model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
         model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 64), max(height, 64)
@@ -43,6 +44,7 @@ class Camera:
         except Exception as error:  # each backend raises a type of its own
             raise ValueError(MISSING.format(backend=os.environ.get("MUJOCO_GL", "(unset)"), why=error, install=backend.INSTALL)) from error
         model.vis.quality.shadowsize, model.vis.quality.offsamples = shadows, samples
+        model.vis.global_.offwidth, model.vis.global_.offheight = own_width, own_height
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = pretty
@@ -52,12 +54,14 @@ class Camera:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
 
-    def draw(self, model: Any, data: Any, camera: str) -> np.ndarray:
-        """Return a fresh uint8[h, w, 3] frame of the named camera, RGB, first row on top."""
+    def draw(self, model: Any, data: Any, camera: Any) -> np.ndarray:
+        """Return a fresh uint8[h, w, 3] frame of a camera (its name, or an MjvCamera), RGB, first row on top."""
         self._gl.make_current()
-        self._view.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+        if isinstance(camera, str):
+            self._view.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
+            camera = self._view
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(model, data, self._option, self._perturb, self._view, everything, self._scene)
+        mujoco.mjv_updateScene(model, data, self._option, self._perturb, camera, everything, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         return self._pixels[::-1].copy()  # OpenGL counts rows from below
@@ -72,6 +76,32 @@ def camera(source: str, model: Any, size: tuple[int, int], pretty: bool = False)
     if key not in _CAMERAS:
         _CAMERAS[key] = Camera(model, size, pretty)
     return _CAMERAS[key]
+
+
+def view_of(env: Any, model: Any) -> Any:
+    """Return an MjvCamera that looks as the `render()` of a Gymnasium MuJoCo environment does; None for other environments.
+
+    Where the environment leaves the point to look at open, Gymnasium takes the median of its geoms at the first frame, which depends on the first
+    episode; here it is that of the model's rest position, so that the same seed gives the same frame always.
+    """
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if model is None or not hasattr(renderer, "default_cam_config") or not hasattr(renderer, "camera_id"):
+        return None
+    view = mujoco.MjvCamera()
+    if renderer.camera_id not in (None, -1):
+        view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, renderer.camera_id
+        return view
+    rest = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, rest)
+    view.type, view.fixedcamid, view.distance = mujoco.mjtCamera.mjCAMERA_FREE, -1, model.stat.extent
+    view.lookat[:] = np.median(rest.geom_xpos, axis=0)
+    for name, value in (renderer.default_cam_config or {}).items():
+        if isinstance(value, np.ndarray):
+            getattr(view, name)[:] = value
+        else:
+            setattr(view, name, value)
+    view.type = mujoco.mjtCamera.mjCAMERA_FREE  # as Gymnasium does, whatever the config says
+    return view
 
 
 def renderer_name() -> str:
