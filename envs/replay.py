@@ -55,7 +55,25 @@ def restore(adapter: Adapter, moment: Snapshot) -> None:
     for layer, then in zip(_layers(adapter), _copied(moment.layers, moment.kept, _kept(adapter)), strict=True):
         vars(layer).update(then)
     if moment.data is not None:
-        mujoco.mj_copyData(adapter.data, adapter.model, moment.data)
+        _copy_data(adapter.model, moment.data, adapter.data)
+
+
+def _copy_data(model: Any, source: Any, target: Any) -> None:
+    """Make one MjData what another one is."""
+    if hasattr(mujoco, "mj_copyData"):
+        mujoco.mj_copyData(target, model, source)
+        return
+    # Older bindings (3.3) cannot copy into data that is there: integration state, everything that follows from it, then all that has a fixed
+    # size as it was, which may be one step behind.
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION.value
+    state = np.empty(mujoco.mj_stateSize(model, kind))
+    mujoco.mj_getState(model, source, state, kind)
+    mujoco.mj_setState(model, target, state, kind)
+    mujoco.mj_forward(model, target)
+    for name in dir(source):
+        value = None if name.startswith("_") else getattr(source, name, None)
+        if isinstance(value, np.ndarray) and value.shape == getattr(target, name).shape and value.size:
+            getattr(target, name)[...] = value
 
 
 def replay(adapter: Adapter, seed: int, openings: Sequence[np.ndarray]) -> None:
