@@ -22,6 +22,7 @@ check: gl  ## before every commit: format, lint, types, the quick tests
 
 bench: gl  ## the published throughput figures
 	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/cameras.py
 
 # torch goes first and alone: where a CPU build is at hand pip takes it, and the ranges of the others then leave it as it is.
 .venv/.installed: pyproject.toml constraints.txt

@@ -55,13 +55,13 @@ class _Live:
     def begin(self) -> None:
         try:
             self.observations.append(self.adapter.reset(self.job.seed))
-        except Exception as error:  # an environment may raise anything; it costs its episode, not the run
+        except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
     def go_on(self, decision: Decision) -> None:
         try:
             outcome = self.adapter.step(decision.actions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
             return
         self.decisions.append(decision)

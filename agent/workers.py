@@ -1,5 +1,7 @@
 """Where environments live: in this process, one after the other. The same seeds give the same episodes for any number of them."""
 
+import contextlib
+
 from envs import EnvConfig
 from envs.adapt import Adapter
 
@@ -33,7 +35,8 @@ class Workers:
         """Return an environment; a broken one is closed and will be made anew."""
         if broken:
             self._made -= 1
-            adapter.close()
+            with contextlib.suppress(Exception, SystemExit):  # it is broken already
+                adapter.close()
         if not broken or not self._made:
             self._idle.append(Adapter(self.config) if broken else adapter)
             self._made += broken

@@ -21,6 +21,8 @@ class EnvConfig(BaseModel):
     """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, or a name from the entry-point group `etude.envs`."""
     kwargs: dict[str, Any] = {}
     """Passed to the environment's constructor."""
+    attributes: dict[str, Any] = {}
+    """Set on the environment itself once it is made, where its constructor has no argument for it (Meta-World: `seeded_rand_vec: true`)."""
     horizon: int | None = Field(default=None, ge=1)
     """Environment steps after which an episode is truncated; null: the environment's own limit."""
     cameras: tuple[str, ...] = ()

@@ -71,6 +71,7 @@ class Adapter:
             raise ValueError(f"{config.id}: {error}") from error
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
         self._seen: Observation | None = None
+        self._state_size = _promised(self.env.observation_space, config.state)
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""
@@ -221,6 +222,12 @@ class Adapter:
         return None
 
     def _state(self) -> np.ndarray | None:
+        state = self._read_state()
+        if state is not None and self._state_size and len(state) != self._state_size:
+            raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self._state_size}.")
+        return state
+
+    def _read_state(self) -> np.ndarray | None:
         name = self.config.state or "state"
         if isinstance(self._observation, dict):
             try:
@@ -249,6 +256,14 @@ def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
         if physics is not None:
             return physics.model.ptr, physics.data.ptr
     return None, None
+
+
+def _promised(space: gymnasium.Space, state: str) -> int:
+    """Return how many numbers the state has, by the observation space; 0 where that does not say."""
+    path = (state or "state").split(".") if isinstance(space, gymnasium.spaces.Dict) else []
+    for name in path:
+        space = space[name] if isinstance(space, gymnasium.spaces.Dict) and name in space.spaces else gymnasium.spaces.Box(0, 1, (0,))
+    return int(np.prod(space.shape or ()))
 
 
 def _pictures(space: gymnasium.Space, path: str = "") -> list[str]:

@@ -38,6 +38,11 @@ def make(config: EnvConfig) -> gymnasium.Env:
         raise ValueError(f"Environment {config.id!r} is a vector of environments; etude makes its own copies, so give a single one.")
     if not isinstance(env, gymnasium.Env):
         raise ValueError(f"{config.id!r} gave a {type(env).__name__}, which is no gymnasium.Env; older environments can be wrapped by Shimmy.")
+    inner: Any = env.unwrapped
+    for name, value in config.attributes.items():
+        if not hasattr(inner, name):
+            raise ValueError(f"env.attributes names {name!r}, which {type(inner).__name__} does not have.")
+        setattr(inner, name, value)
     return env
 
 

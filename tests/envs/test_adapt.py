@@ -337,3 +337,10 @@ def test_render_of_gymnasiums_own_environments_is_drawn_by_the_fast_camera(name:
     inner.mujoco_renderer._get_viewer("rgb_array").make_context_current()  # Gymnasium takes it for granted that nobody else draws
     theirs = picture(adapter.env.render(), 64).astype(int)
     assert theirs.std() > 5 and np.abs(ours - theirs).mean() < 12 and np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
+
+
+def test_attributes_are_set_and_misspelt_ones_named():
+    adapter = painted(attributes={"mission": "leave it empty"})
+    assert adapter.reset(0).instruction == "leave it empty"
+    with pytest.raises(ValueError, match=r"env\.attributes names 'misson', which Painter does not have"):
+        painted(attributes={"misson": ""})
