@@ -75,6 +75,9 @@ class Adapter:
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""
+        seeding = getattr(self.env.unwrapped, "seed", None)
+        if callable(seeding):  # the way of old environments; some of them (Meta-World) ignore the seed of `reset`
+            seeding(seed)
         self._observation, self._info = self.env.reset(seed=seed)
         self.seed = seed
         self._bind()

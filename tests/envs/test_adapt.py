@@ -344,3 +344,22 @@ def test_attributes_are_set_and_misspelt_ones_named():
     assert adapter.reset(0).instruction == "leave it empty"
     with pytest.raises(ValueError, match=r"env\.attributes names 'misson', which Painter does not have"):
         painted(attributes={"misson": ""})
+
+
+class Deaf(Painter):
+    """Ignores the seed of `reset`, as Meta-World does; listens to the old `seed()`."""
+
+    def seed(self, seed: int) -> None:
+        self.drawn = np.random.default_rng(seed).integers(256)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.steps = 0
+        return self._see(int(self.drawn)), {}
+
+
+def test_an_environment_that_ignores_the_seed_of_reset_is_seeded_in_the_old_way():
+    gymnasium.register("Deaf-v0", entry_point=Deaf, disable_env_checker=True)
+    adapter = Adapter(EnvConfig(id="Deaf-v0", cameras=("many.1",), size=24))
+    first = [adapter.reset(seed).frames for seed in (1, 2, 1)]
+    assert (first[0] == first[2]).all() and (first[0] != first[1]).any()
+    del gymnasium.registry["Deaf-v0"]
