@@ -167,7 +167,7 @@ class Adapter:
             if "render" in self.config.sources and self._view is None:  # it draws itself: these are read when it makes its renderer
                 model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
             own = getattr(self.env.unwrapped, "source", self.config.id)
-            self._source = f"{own} {zlib.crc32(model.mesh_vert.tobytes())}"
+            self._source = f"{own} {model.ngeom} {model.ntexdata} {zlib.crc32(model.mesh_vert.tobytes())}"  # what a camera is made for
         self.model, self.data = model, data
 
     def _check_cameras(self) -> None:
