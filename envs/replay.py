@@ -177,6 +177,6 @@ def _copied(layers: list[dict[str, Any]], kept: list[Any], now: list[Any]) -> li
                 continue
             try:
                 copies[-1][name] = copy.deepcopy(value, memo)
-            except Exception:  # a lock, a socket, a module: such things are no part of a simulation's state
+            except Exception:  # a lock, a socket: no part of a simulation's state; if it is one, `prove` finds the snapshot inexact
                 continue
     return copies
