@@ -16,6 +16,7 @@ import numpy as np  # noqa: E402
 
 mujoco: Any = _mujoco  # its stubs lack most of what is used here
 
+SHAPES = 10_000  # in a scene, as MuJoCo's own Renderer has it: sites, tendons and skins are drawn beside geoms, and what is too many is left out
 MISSING = "No frame can be drawn with MUJOCO_GL={backend}: {why}. To mend it, {install}, then set MUJOCO_GL=egl."
 
 
@@ -46,7 +47,7 @@ class Camera:
         model.vis.quality.shadowsize, model.vis.quality.offsamples = shadows, samples
         model.vis.global_.offwidth, model.vis.global_.offheight = own_width, own_height
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)
+        self._scene = mujoco.MjvScene(model, maxgeom=SHAPES)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = pretty
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = pretty
         self._option, self._perturb, self._view = mujoco.MjvOption(), mujoco.MjvPerturb(), mujoco.MjvCamera()

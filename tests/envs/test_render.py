@@ -1,5 +1,7 @@
 """Cameras: fast frames look like pretty ones, belong to their caller, and come from the right environment."""
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -70,6 +72,16 @@ def test_frames_are_rgb_with_the_first_row_on_top():
     frame = render.Camera(model, (64, 64)).draw(model, data, "above")  # x points right, y points up
     assert frame[:32, :32, 0].max() > 100 > frame[32:, :, 0].max()
     assert frame[32:, 32:, 2].max() > 100 > frame[:32, :, 2].max()
+
+
+def test_what_is_drawn_beside_geoms_is_not_left_out():
+    sites = "".join(f'<site pos="{x / 50 - 1} 0 0" size="0.04" rgba="1 0 0 1"/>' for x in range(100))
+    model = mujoco.MjModel.from_xml_string(f'<mujoco><worldbody><camera name="top" pos="0 0 3"/><geom size="0.1"/>{sites}</worldbody></mujoco>')
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    frame = render.camera("many sites", model, (64, 64)).draw(model, data, "top").astype(int)
+    assert (frame[..., 0] - frame[..., 1] > 40).any(axis=0)[8:-8].sum() > 40  # red from the left edge to the right, less the geom
+    copy.copy(data)  # a full scene leaves MuJoCo's stack in use, and then this raises
 
 
 def test_without_a_renderer_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
