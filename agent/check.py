@@ -7,20 +7,23 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from agent.expert import resolve
 from envs import EnvConfig
 from envs.doctor import examine
 
 
-def check(config: EnvConfig, out: Path = Path()) -> bool:
+def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
     """Print what is right and wrong with an environment, write `check-ID.png` to `out`, and return whether a run can start.
 
     Args:
         config: the environment.
         out: folder of the contact sheet: rows are random episodes and cameras, columns moments.
+        expert: who demonstrates, as in `demonstrate.expert`; empty: the environment's oracle, where it has one.
     """
     console = Console(highlight=False)
     with console.status("") as status:
-        found = examine(config, progress=lambda stage: status.update(f"{config.id}: {stage}"))
+        script = resolve(expert, config) if expert else None
+        found = examine(config, progress=lambda stage: status.update(f"{config.id}: {stage}"), expert=script)
     table = Table(title=config.id, show_header=False, title_justify="left")
     for name, line in found.lines.items():
         table.add_row(name, line)

@@ -86,7 +86,7 @@ def _check(arguments: list[str]) -> None:
     rest = arguments[len(named) :]
     file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
     chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
-    if not check(chosen.env):
+    if not check(chosen.env, expert=chosen.demonstrate.expert):
         sys.exit(1)
 
 

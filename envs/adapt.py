@@ -125,6 +125,11 @@ class Adapter:
         return set(self.config.sources) <= self._drawn
 
     @property
+    def draws(self) -> bool:
+        """Return whether the first camera's frames are drawn by our own camera, not by the environment."""
+        return self._view is not None if self.config.sources[0] == "render" else self.config.sources[0] in self._drawn
+
+    @property
     def raw(self) -> Any:
         """Return the environment's own observation of the present moment."""
         return self._observation

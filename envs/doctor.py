@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,22 @@ class Take:
         return np.concatenate([outcome.rewards[np.isfinite(outcome.rewards)] for outcome in self.outcomes])
 
 
-def examine(config: EnvConfig, episodes: int = 8, progress: Callable[[str], None] = lambda stage: None) -> Diagnosis:
-    """Return what is right and wrong with an environment, from `episodes` random ones (and the oracle's, where there is one)."""
+def examine(
+    config: EnvConfig,
+    episodes: int = 8,
+    progress: Callable[[str], None] = lambda stage: None,
+    expert: Callable[[Adapter], np.ndarray] | None = None,
+    openings: int = 6,
+) -> Diagnosis:
+    """Return what is right and wrong with an environment.
+
+    Args:
+        config: the environment.
+        episodes: with random actions, to look at.
+        progress: is told what is being done.
+        expert: who demonstrates; None for the environment's own oracle, where it has one.
+        openings: of random actions, after which going back is tried.
+    """
     found, rng = Diagnosis(), np.random.default_rng(0)
     try:
         progress("making")
@@ -65,8 +80,11 @@ def examine(config: EnvConfig, episodes: int = 8, progress: Callable[[str], None
         adapter = _with_success(adapter, found)
         takes = [play(adapter, SEEDS + i, lambda: adapter.actions.sample(rng)) for i in range(episodes)]
         progress("checks")
-        for check in (_words, _pictures, _ends, _rewards, _seeding, _going_back, _speed, _oracle):
+        for check in (_words, _pictures, _ends, _rewards, _seeding):
             check(adapter, takes, found)
+        _going_back(adapter, openings, found)
+        _speed(adapter, found)
+        _expert(adapter, expert, found)
         found.sheet = sheet(takes)
     except Exception as error:  # the environment may raise anything; that is what the doctor is for
         kind = "" if isinstance(error, ValueError) and str(error).startswith(config.id) else f"{config.id} failed with {type(error).__name__}: "
@@ -182,15 +200,16 @@ def _seeding(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
         found.warnings.append("All seeds begin alike: success on exam seeds says nothing about new situations.")
 
 
-def _going_back(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
-    proofs = prove(adapter, range(SEEDS + 100, SEEDS + 106), np.random.default_rng(1))
+def _going_back(adapter: Adapter, openings: int, found: Diagnosis) -> None:
+    proofs = prove(adapter, range(SEEDS + 100, SEEDS + 100 + 3 * openings), np.random.default_rng(1), length=3, enough=openings)
     for way, proof in proofs.items():
-        found.lines[way] = f"{'exact' if proof.exact else 'not exact: ' + (proof.difference or 'not tried')}, {1e3 * proof.seconds:.1f} ms"
+        verdict = "exact" if proof.exact else f"not exact: {proof.difference or 'every episode ended before it could be tried'}"
+        found.lines[way] = f"{verdict}, {proof.count} openings, {1e3 * proof.seconds:.1f} ms"
     if not any(proof.exact for proof in proofs.values()):
         found.warnings.append("Neither snapshot nor replay is exact: forks and retakes are off here.")
 
 
-def _speed(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
+def _speed(adapter: Adapter, found: Diagnosis) -> None:
     actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(64)]
     adapter.reset(SEEDS)
     steps, began = 0, time.perf_counter()
@@ -200,20 +219,31 @@ def _speed(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
         if outcome.terminated or outcome.truncated:
             adapter.reset(SEEDS)
     physics = steps / (time.perf_counter() - began)
-    began = time.perf_counter()
-    for _ in range(32):
-        adapter.observe()
-    drawing = 32 * len(adapter.config.sources) / (time.perf_counter() - began)
+    drawing = _rate(lambda: adapter.film(adapter.config.size), 32)
     found.lines["speed"] = f"{physics:,.0f} steps/s without frames (resets included), {drawing:,.0f} frames/s"
+    if adapter.draws:
+        plain = _rate(lambda: adapter.film(adapter.config.size, pretty=True), 4)
+        found.lines["speed"] += f" ({plain:,.0f} with the model's own shadows and multisampling)"
 
 
-def _oracle(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
-    inner: Any = adapter.env.unwrapped
-    if not hasattr(inner, "oracle"):
-        found.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
-        return
-    played = [play(adapter, SEEDS + i, adapter.oracle, look=False) for i in range(20)]
+def _rate(draw: Callable[[], Any], times: int) -> float:
+    """Return draws a second; the first one, which uploads the geometry, does not count."""
+    draw()
+    began = time.perf_counter()
+    for _ in range(times):
+        draw()
+    return times / (time.perf_counter() - began)
+
+
+def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, found: Diagnosis) -> None:
+    name = "the expert"
+    if expert is None:
+        if not hasattr(adapter.env.unwrapped, "oracle"):
+            found.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
+            return
+        name, expert = "the scripted oracle", Adapter.oracle
+    played = [play(adapter, SEEDS + i, partial(expert, adapter), look=False) for i in range(20)]
     wins = sum(take.success for take in played)
-    found.lines["expert"] = f"scripted oracle succeeds in {wins} of {len(played)}"
+    found.lines["expert"] = f"{name} succeeds in {wins} of {len(played)}"
     if wins == 0:
-        found.faults.append("The scripted oracle never succeeds: the success rule or env.action_repeat does not fit.")
+        found.faults.append(f"{name.capitalize()} never succeeds: the success rule or env.action_repeat does not fit.")

@@ -88,13 +88,17 @@ class Proof:
     """Whether one way of going back is exact, and what it costs."""
 
     exact: bool
+    count: int
+    """Moments that were gone back to; an episode that ends in its opening has none."""
     seconds: float
     """Median time to go back once."""
     difference: str
     """What was not the same, in words; empty where exact."""
 
 
-def prove(adapter: Adapter, seeds: Sequence[int], rng: np.random.Generator, opening: int = 6, length: int = 6) -> dict[str, Proof]:
+def prove(
+    adapter: Adapter, seeds: Sequence[int], rng: np.random.Generator, opening: int = 6, length: int = 6, enough: int = 1000
+) -> dict[str, Proof]:
     """Return a proof for 'snapshot' and for 'replay': frames and rewards of a future, bit by bit, against the same future after going back.
 
     Args:
@@ -103,26 +107,26 @@ def prove(adapter: Adapter, seeds: Sequence[int], rng: np.random.Generator, open
         rng: draws them.
         opening: decisions before the moment to come back to, at most.
         length: decisions after it.
+        enough: moments after which no further seeds are tried.
     """
     times: dict[str, list[float]] = {"snapshot": [], "replay": []}
     found = {"snapshot": "", "replay": ""}
     for seed in seeds:
+        if len(times["replay"]) >= enough:
+            break
         actions = [adapter.actions.sample(rng)[None] for _ in range(opening + length)]
+        taken, future = actions[: int(rng.integers(1, opening + 1))], actions[opening:]
         adapter.reset(seed)
-        taken = []
-        for action in actions[: int(rng.integers(1, opening + 1))]:
-            taken.append(action)
-            if _over(adapter.step(action)):
-                break
-        else:
-            moment, future = snapshot(adapter), actions[opening:]
-            expected = _future(adapter, future)
-            for way, go_back in (("snapshot", lambda: restore(adapter, moment)), ("replay", lambda: replay(adapter, seed, taken))):  # noqa: B023
-                began = time.perf_counter()
-                go_back()
-                times[way].append(time.perf_counter() - began)
-                found[way] = found[way] or _difference(expected, _future(adapter, future), seed)
-    return {way: Proof(not found[way] and bool(times[way]), float(np.median(times[way] or [0.0])), found[way]) for way in found}
+        if any(_over(adapter.step(each, look=t >= len(taken) - adapter.config.history)) for t, each in enumerate(taken)):
+            continue
+        moment = snapshot(adapter)
+        expected = _future(adapter, future)
+        for way, go_back in (("snapshot", lambda: restore(adapter, moment)), ("replay", lambda: replay(adapter, seed, taken))):  # noqa: B023
+            began = time.perf_counter()
+            go_back()
+            times[way].append(time.perf_counter() - began)
+            found[way] = found[way] or _difference(expected, _future(adapter, future), seed)
+    return {way: Proof(not found[way] and bool(spent), len(spent), float(np.median(spent or [0.0])), found[way]) for way, spent in times.items()}
 
 
 def _future(adapter: Adapter, actions: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

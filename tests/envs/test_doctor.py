@@ -103,3 +103,11 @@ def test_an_environment_that_cannot_be_made_is_one_sentence() -> None:
 def test_our_own_tasks_are_sound() -> None:
     found = examine(EnvConfig(id="etude/Press-v0"), episodes=4)
     assert not found.faults and "succeeds in 20 of 20" in found.lines["expert"]
+
+
+@pytest.mark.parametrize(("action", "words"), [(1.0, "the expert succeeds in 20 of 20"), (-1.0, "the expert succeeds in 0 of 20")])
+def test_whoever_demonstrates_is_tried(action: float, words: str) -> None:
+    config = EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1)
+    found = examine(config, episodes=4, expert=lambda adapter: np.array([action], np.float32), openings=9)
+    assert found.lines["expert"] == words and "9 openings" in found.lines["replay"]
+    assert any("The expert never succeeds" in fault for fault in found.faults) == (action < 0)
