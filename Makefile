@@ -2,17 +2,26 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+ENVS := .venv-envs/bin
+PIP := -m pip --disable-pip-version-check -qq install
 GL_PACKAGES := libegl1 libgl1 libgl1-mesa-dri
 DRAWS := $(BIN)/python -c "from envs.render import mujoco; mujoco.GLContext(64, 64).make_current()"
 
-.PHONY: demo test check bench gl
+.PHONY: demo test test-envs check bench gl environments
 
 demo: gl  ## improve the embedded model on Reach; the report is runs/demo/report.html
 	$(BIN)/etude improve configs/reach.yaml runs/demo
 
 test: gl  ## every test
 	$(BIN)/python -m pytest
+
+test-envs: gl .venv-envs/.installed  ## tests with environments of other packages, which want another MuJoCo and so a .venv-envs of their own
+	$(ENVS)/python -m pytest tests/envs/test_third_party.py
+
+environments: gl .venv-envs/.installed  ## docs/environments.md: what has no JSON in docs/results/environments yet is examined
+	$(BIN)/python benchmarks/environments.py check configs/envs/gymnasium-*.yaml
+	$(ENVS)/python benchmarks/environments.py check configs/envs/*.yaml
+	$(BIN)/python benchmarks/environments.py table
 
 check: gl  ## before every commit: format, lint, types, the quick tests
 	$(BIN)/ruff format --check .
@@ -29,8 +38,15 @@ bench: gl  ## the published throughput figures
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "etude needs Python 3.11 or later; say which: make PYTHON=python3.11")'
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
-	@$(PIP) install "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) install -c constraints.txt -e '.[dev,baselines]'
+	@$(BIN)/python $(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev,baselines]'
+	@touch $@
+
+.venv-envs/.installed: pyproject.toml constraints-envs.txt | .venv/.installed
+	@test -x $(ENVS)/pip || $(PYTHON) -m venv .venv-envs
+	@echo "Installing environments of other packages into .venv-envs; this takes a few minutes, once."
+	@$(ENVS)/python $(PIP) "$$(grep '^torch==' constraints-envs.txt)"
+	@$(ENVS)/python $(PIP) -c constraints-envs.txt -e '.[dev,baselines,envs]'
 	@touch $@
 
 gl: .venv/.installed

@@ -102,7 +102,7 @@ def test_a_users_folders_do_not_shadow_ours_and_help_loads_nothing_heavy(tmp_pat
     assert done.stdout.splitlines()[-1] == f"{ROOT}/envs/__init__.py {ROOT}/policies/__init__.py"
 
 
-@each(sorted((ROOT / "configs").glob("*.yaml")))
+@each(sorted((ROOT / "configs").rglob("*.yaml")))
 def test_every_key_of_a_config_file_carries_a_comment(file: Path):
     lines = ["", *file.read_text().splitlines()]
     keys = [i for i, line in enumerate(lines) if re.match(r"\s*[\w-]+:(\s|$)", line)]

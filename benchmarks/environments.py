@@ -1,0 +1,113 @@
+"""The doctor's table over every file of configs/envs/, one JSON an environment in docs/results/environments/.
+
+python benchmarks/environments.py check configs/envs/gymnasium-*.yaml    # examine what has no JSON yet; `--again` examines all that are named
+python benchmarks/environments.py table                                  # rewrite the tables between the markers in docs/environments.md
+
+An environment is examined in a process of its own, so that one that hangs or dies costs its row and nothing else.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rollout import RESULTS, machine
+
+import agent.config as config
+from agent.expert import resolve
+from agent.run import write_text
+from envs.doctor import examine
+
+FOLDER = RESULTS / "environments"
+PAGE = RESULTS.parent / "environments.md"
+BEGIN, END = "<!-- table: begin (python benchmarks/environments.py table) -->", "<!-- table: end -->"
+OPENINGS = 100  # after each of which going back is tried
+LIMIT = 900  # seconds that an environment may take
+PACKAGES = {  # by the first word of a file's name: title, and what to name with its version
+    "gymnasium": ("Gymnasium MuJoCo", ["gymnasium", "mujoco"]),
+    "robotics": ("Gymnasium-Robotics", ["gymnasium-robotics", "gymnasium", "mujoco"]),
+    "metaworld": ("Meta-World", ["metaworld", "gymnasium", "mujoco"]),
+    "dm": ("dm_control behind Shimmy", ["dm-control", "shimmy", "gymnasium", "mujoco"]),
+    "minigrid": ("MiniGrid", ["minigrid", "gymnasium"]),
+}
+HEADER = ("environment", "frames", "actions", "success", "expert", "same seed, same frames", "snapshot", "replay", "speed", "verdict")
+
+
+def check(files: list[Path], again: bool = False) -> None:
+    """Examine each environment in a process of its own, and write its JSON."""
+    for file in files:
+        target = FOLDER / f"{file.stem}.json"
+        if target.exists() and not again:
+            continue
+        began = time.time()
+        try:
+            done = subprocess.run([sys.executable, __file__, "one", file, target], capture_output=True, text=True, timeout=LIMIT)
+            fault = (done.stderr.strip().splitlines() or ["no words"])[-1] if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            fault = f"It did not come to an end within {LIMIT} s."
+        if fault:
+            _write(target, file, {}, [fault], [])
+        print(f"{file.stem}: {time.time() - began:.0f} s {fault}", flush=True)
+
+
+def one(file: Path, target: Path) -> None:
+    """Examine one environment in this process."""
+    chosen = config.read(file)
+    expert = resolve(chosen.demonstrate.expert, chosen.env) if chosen.demonstrate.expert else None
+    found = examine(chosen.env, expert=expert, openings=OPENINGS)
+    _write(target, file, found.lines, found.faults, found.warnings)
+
+
+def _write(target: Path, file: Path, lines: dict[str, str], faults: list[str], warnings: list[str]) -> None:
+    host = machine() | {name: version(name) for name in PACKAGES[file.stem.split("-")[0]][1]}
+    content = {"date": time.strftime("%Y-%m-%d"), "lines": lines, "faults": faults, "warnings": warnings, "machine": host}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, json.dumps(content, indent=1) + "\n")
+
+
+def table() -> None:
+    """Rewrite the tables in docs/environments.md."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted(FOLDER.glob("*.json")):
+        groups[file.stem.split("-")[0]].append(file)
+    text = "".join(_section(title, names, groups[key]) for key, (title, names) in PACKAGES.items() if groups[key])
+    page = PAGE.read_text()
+    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    PAGE.write_text(page[:start] + "\n" + text + "\n" + page[end:])
+
+
+def _section(title: str, names: list[str], files: list[Path]) -> str:
+    rows = [(file.stem, json.loads(file.read_text())) for file in files]
+    said = sorted({", ".join(f"{name} {content['machine'][name]}" for name in names) for _, content in rows})
+    lines = ["", f"### {title}: {'; '.join(said)}", "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(_row(name, content))} |" for name, content in rows)]) + "\n"
+
+
+def _row(name: str, content: dict[str, Any]) -> list[str]:
+    """Return the cells, in the doctor's own words."""
+    lines = defaultdict(str, content["lines"])
+    chosen = config.read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml")
+    frames = f"{', '.join(chosen.env.sources)}; {chosen.env.size} x {chosen.env.size}"
+    verdict = " ".join([f"**{' '.join(content['faults'])}**" if content["faults"] else "Ready.", *content["warnings"]])
+    seeding = lines["seeding"].removeprefix("same seed, same frames: ")
+    expert = "none" if lines["expert"].startswith("none") else lines["expert"].removeprefix("the expert ")
+    speed = lines["speed"].replace(" without frames (resets included)", "").replace(" with the model's own shadows and multisampling", "")
+    cells = [f"[{name}](../configs/envs/{name}.yaml)", frames, lines["actions"], lines["success"], expert]
+    cells += [seeding, lines["snapshot"], lines["replay"], speed, verdict]
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+if __name__ == "__main__":
+    arguments = [argument for argument in sys.argv[2:] if argument != "--again"]
+    if sys.argv[1:2] == ["check"] and arguments:
+        check([Path(argument) for argument in arguments], again="--again" in sys.argv)
+    elif sys.argv[1:2] == ["one"] and len(arguments) == 2:
+        one(Path(arguments[0]), Path(arguments[1]))
+    elif sys.argv[1:] == ["table"]:
+        table()
+    else:
+        sys.exit(__doc__)

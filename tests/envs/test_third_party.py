@@ -1,0 +1,36 @@
+"""Environments of other packages, one or two of each: the doctor finds no fault, going back is exact, whoever can do the task does it.
+
+`make test-envs` installs them beside the MuJoCo that they want, and runs this; elsewhere it is skipped. `make environments` examines all of
+configs/envs/.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import agent.config as config
+from agent.expert import resolve
+from envs.doctor import examine
+
+FOLDER = Path(__file__).parents[2] / "configs" / "envs"
+NAMES = ["robotics-fetch-reach", "robotics-adroit-door", "metaworld-push", "dm-control-ball-in-cup-catch", "minigrid-go-to-door"]
+here = pytest.mark.skipif(find_spec("metaworld") is None, reason="environments of other packages have an environment of their own: make test-envs")
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_can_be_read(file: Path) -> None:
+    assert config.read(file).env.id
+
+
+@here
+@pytest.mark.parametrize("name", NAMES)
+def test_the_doctor_finds_no_fault_and_going_back_is_exact(name: str) -> None:
+    chosen = config.read(FOLDER / f"{name}.yaml")
+    expert = resolve(chosen.demonstrate.expert, chosen.env) if chosen.demonstrate.expert else None
+    found = examine(chosen.env, episodes=3, expert=expert)
+    assert not found.faults
+    assert found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
+    assert "same frames: yes; other seeds differ: yes" in found.lines["seeding"]
+    if expert is not None:
+        assert found.lines["expert"] == "the expert succeeds in 20 of 20"
