@@ -85,7 +85,9 @@ def view_of(env: Any, model: Any) -> Any:
     Where the environment leaves the point to look at open, Gymnasium takes the median of its geoms at the first frame, which depends on the first
     episode; here it is that of the model's rest position, so that the same seed gives the same frame always.
     """
-    renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
+    inner = env.unwrapped
+    drawing = (each for each in (inner, *vars(inner).values()) if hasattr(each, "mujoco_renderer"))  # mazes and kitchens hold another environment
+    renderer: Any = getattr(next(drawing, None), "mujoco_renderer", None)
     if model is None or not hasattr(renderer, "default_cam_config") or not hasattr(renderer, "camera_id"):
         return None
     view = mujoco.MjvCamera()

@@ -20,6 +20,10 @@ from envs.render import mujoco
 
 # Kept by reference: they do not change during an episode, or (renderers) hold memory of the graphics driver.
 SHARED = (gymnasium.Space, EnvSpec, types.ModuleType, types.FunctionType, types.MethodType, type)
+# Of the model, moved or coloured during an episode: the markers of goals and finger tips in Gymnasium-Robotics, for instance.
+MOVED = ("body_pos", "body_quat", "geom_pos", "geom_quat", "geom_rgba", "site_pos", "site_quat", "site_rgba")
+# Of the simulation's state; an environment may hold one of these arrays itself, not a copy of it (FrankaKitchen's `init_qvel`).
+STATE = ("qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat", "qfrc_applied", "xfrc_applied")
 DRAWING = ("Renderer", "Viewer", "GLContext", "MjrContext", "MjvScene")
 
 
@@ -28,9 +32,11 @@ class Snapshot:
     """A moment of one adapter: physics with all derived quantities, every layer's attributes, random generators, frames of the past."""
 
     seed: int
-    """Of the episode; the simulation's model (colours, sizes) belongs to it, and is not copied."""
+    """Of the episode; the simulation's model (shapes, masses) belongs to it, and is not copied but for `MOVED`."""
     data: Any
     """A copy of MjData, or None without MuJoCo."""
+    moved: dict[str, np.ndarray]
+    """Copies of the model's arrays in `MOVED`; empty without MuJoCo."""
     layers: list[dict[str, Any]]
     """Attributes of the environment and its wrappers, outermost first, and last of the adapter itself; shared ones are left out."""
     kept: list[Any]
@@ -45,7 +51,8 @@ def snapshot(adapter: Adapter) -> Snapshot:
     """
     kept = _kept(adapter)
     data = copy.copy(adapter.data) if adapter.data is not None else None
-    return Snapshot(adapter.seed, data, _copied([vars(layer) for layer in _layers(adapter)], kept, kept), kept)
+    moved = {name: getattr(adapter.model, name).copy() for name in MOVED} if data is not None else {}
+    return Snapshot(adapter.seed, data, moved, _copied([vars(layer) for layer in _layers(adapter)], kept, kept), kept)
 
 
 def restore(adapter: Adapter, moment: Snapshot) -> None:
@@ -54,6 +61,8 @@ def restore(adapter: Adapter, moment: Snapshot) -> None:
         adapter.reset(moment.seed)
     for layer, then in zip(_layers(adapter), _copied(moment.layers, moment.kept, _kept(adapter)), strict=True):
         vars(layer).update(then)
+    for name, then in moment.moved.items():
+        getattr(adapter.model, name)[...] = then
     if moment.data is not None:
         _copy_data(adapter.model, moment.data, adapter.data)
 
@@ -117,7 +126,7 @@ def prove(
         actions = [adapter.actions.sample(rng)[None] for _ in range(opening + length)]
         taken, future = actions[: int(rng.integers(1, opening + 1))], actions[opening:]
         adapter.reset(seed)
-        if any(_over(adapter.step(each, look=t >= len(taken) - adapter.config.history)) for t, each in enumerate(taken)):
+        if any(_over(adapter.step(each)) for each in taken):  # looks at each, as a take does, so that it comes out if looking moves anything
             continue
         moment = snapshot(adapter)
         expected = _future(adapter, future)
@@ -165,7 +174,8 @@ def _layers(adapter: Adapter) -> list[Any]:
 
 def _kept(adapter: Adapter) -> list[Any]:
     """Return what must stay what it is: layers, simulation."""
-    return [*_layers(adapter), *mujoco_of(adapter.env), adapter.config]
+    model, data = mujoco_of(adapter.env)
+    return [*_layers(adapter), model, data, *(getattr(data, name) for name in STATE if data is not None), adapter.config]
 
 
 def _copied(layers: list[dict[str, Any]], kept: list[Any], now: list[Any]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Going back: two futures of one moment are the same, bit by bit, if the same is done."""
 
+import types
 from typing import Any, ClassVar
 
 import gymnasium
@@ -8,6 +9,7 @@ import pytest
 
 from envs import TASKS, EnvConfig
 from envs.adapt import Adapter
+from envs.render import mujoco
 from envs.replay import prove, replay, restore, snapshot
 
 MUJOCO = ["Reacher-v5", "Pusher-v5", "HalfCheetah-v5"]
@@ -53,6 +55,51 @@ def test_the_time_limit_goes_back_too() -> None:
         while not adapter.step(np.zeros((1, 3))).truncated:
             counts[-1] += 1
     assert counts == [5, 5]
+
+
+class Marked(gymnasium.Env):
+    """Moves a marker of its model at each step, and keeps the simulation's own array of velocities to begin with, inside another object."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+    observation_space, action_space = gymnasium.spaces.Box(-9, 9, (1,)), gymnasium.spaces.Box(-1, 1, (1,))
+    XML = """<mujoco><worldbody><light pos="0 0 2"/><camera name="top" pos="0 0 2"/><site pos="0 .1 .1" size=".1" rgba="1 0 0 1"/>
+      <body name="ball"><joint name="x" type="slide" axis="1 0 0"/><geom size=".1"/></body></worldbody>
+      <actuator><motor joint="x"/></actuator></mujoco>"""
+
+    def __init__(self) -> None:
+        self.model = mujoco.MjModel.from_xml_string(self.XML)
+        self.data = mujoco.MjData(self.model)
+        self.robot = types.SimpleNamespace(start=self.data.qvel, data=self.data)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qvel[:] = self.robot.start
+        return self.data.qpos.copy(), {"success": False}
+
+    def step(self, action: np.ndarray):
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, 20)
+        self.model.site_pos[0, 1] += 0.1
+        return self.data.qpos.copy(), float(self.data.qpos[0]), False, False, {"success": False}
+
+
+def test_what_an_environment_moves_in_its_model_and_shares_with_its_data_goes_back() -> None:
+    gymnasium.register("Marked-v0", entry_point=Marked, disable_env_checker=True)
+    try:
+        adapter = Adapter(EnvConfig(id="Marked-v0", cameras=("top",), size=32, action_repeat=1))
+        adapter.reset(0)
+        adapter.step(np.ones((1, 1)))
+        moment = snapshot(adapter)
+        expected = adapter.step(np.ones((1, 1)))
+        restore(adapter, moment)
+        again = adapter.step(np.ones((1, 1)))
+        np.testing.assert_array_equal(again.observation.frames, expected.observation.frames)
+        assert adapter.env.unwrapped.robot.start is adapter.data.qvel
+        adapter.reset(0)
+        assert adapter.data.qvel[0] == 0
+    finally:
+        del gymnasium.registry["Marked-v0"]
 
 
 class Diced(gymnasium.Env):
