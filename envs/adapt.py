@@ -83,6 +83,7 @@ class Adapter:
         self._bind()
         self._total, self.instruction = 0.0, self._instruct(seed)
         self._past.clear()
+        self._mark()
         if look or self._seen is None:
             self.observe()
         return self._now
@@ -107,6 +108,7 @@ class Adapter:
             terminated |= now and self.config.until_success
             if terminated or truncated:
                 break
+        self._mark()
         if look:
             self.observe()
         return Outcome(self._now, rewards, once, now, bool(terminated), bool(truncated), self.achieved)
@@ -183,13 +185,23 @@ class Adapter:
                 raise ValueError(f"there is no camera {name!r}; it has {', '.join(map(repr, known)) or 'none'}.")
         self._drawn = set(cameras)
 
+    def _mark(self) -> None:
+        """Let Gymnasium-Robotics move its goal markers, as its `render` does.
+
+        It brings the simulation's derived quantities up to date there, which its next step reads (Fetch's mocap), so this is done after every
+        decision, looked at or not; the solver's first guess at the next step is kept, so that once is as good as twice.
+        """
+        before: Any = getattr(self.env.unwrapped, "_render_callback", None)
+        if before is not None and self.data is not None:
+            guess = self.data.qacc_warmstart.copy()
+            before()
+            self.data.qacc_warmstart[:] = guess
+
     def _frame(self, name: str, size: int = 0, pretty: bool = False) -> np.ndarray:
         size = size or self.config.size
         camera = self._view if name == "render" else name if name in self._drawn else None
         if camera is not None:
-            before: Any = getattr(self.env.unwrapped, "_render_callback", None)
-            if before is not None:  # Gymnasium-Robotics moves its goal markers there
-                before()
+            self._mark()
             return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, camera)
         try:
             seen: Any = self._observation

@@ -102,6 +102,29 @@ def test_what_an_environment_moves_in_its_model_and_shares_with_its_data_goes_ba
         del gymnasium.registry["Marked-v0"]
 
 
+class Peeking(Marked):
+    """As Fetch: to be looked at brings derived quantities up to date, and the next step reads them."""
+
+    def _render_callback(self) -> None:
+        mujoco.mj_forward(self.model, self.data)
+
+    def step(self, action: np.ndarray):
+        return super().step(action - self.data.xpos[1, :1])
+
+
+def test_looking_does_not_change_what_happens() -> None:
+    gymnasium.register("Peeking-v0", entry_point=Peeking, disable_env_checker=True)
+    try:
+        adapter = Adapter(EnvConfig(id="Peeking-v0", cameras=("top",), size=32, action_repeat=1))
+        rewards = []
+        for look in (True, False):
+            adapter.reset(0, look)
+            rewards.append([float(adapter.step(np.ones((1, 1)), look).rewards[0]) for _ in range(5)])
+        assert rewards[0] == rewards[1] and len(set(rewards[0])) == 5
+    finally:
+        del gymnasium.registry["Peeking-v0"]
+
+
 class Diced(gymnasium.Env):
     """Draws from its own generator, from a helper's, and (if it cheats) from one that no reset seeds."""
 
