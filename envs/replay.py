@@ -22,8 +22,9 @@ from envs.render import mujoco
 SHARED = (gymnasium.Space, EnvSpec, types.ModuleType, types.FunctionType, types.MethodType, type)
 # Of the model, moved or coloured during an episode: the markers of goals and finger tips in Gymnasium-Robotics, for instance.
 MOVED = ("body_pos", "body_quat", "geom_pos", "geom_quat", "geom_rgba", "site_pos", "site_quat", "site_rgba")
-# Of the simulation's state; an environment may hold one of these arrays itself, not a copy of it (FrankaKitchen's `init_qvel`).
+# Of the simulation; an environment may hold one of these arrays, or a part of it, instead of a copy (FrankaKitchen's `init_qvel`, Meta-World's pads).
 STATE = ("qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat", "qfrc_applied", "xfrc_applied")
+STATE += ("xpos", "xquat", "xmat", "xipos", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "sensordata")
 DRAWING = ("Renderer", "Viewer", "GLContext", "MjrContext", "MjvScene")
 
 
@@ -181,11 +182,14 @@ def _kept(adapter: Adapter) -> list[Any]:
 def _copied(layers: list[dict[str, Any]], kept: list[Any], now: list[Any]) -> list[dict[str, Any]]:
     """Return deep copies of attributes, in which references to what is kept become references to what is there now."""
     memo = {id(each): instead for each, instead in zip(kept, now, strict=True)}
+    own = [each for each in kept if isinstance(each, np.ndarray)]
     copies: list[dict[str, Any]] = []
     for layer in layers:
         copies.append({})
         for name, value in layer.items():
             if id(value) in memo and any(value is each for each in kept):
+                continue
+            if isinstance(value, np.ndarray) and any(np.may_share_memory(value, each) for each in own):
                 continue
             if isinstance(value, SHARED) or any(word in type(value).__name__ for word in DRAWING):
                 continue

@@ -70,6 +70,7 @@ class Marked(gymnasium.Env):
         self.model = mujoco.MjModel.from_xml_string(self.XML)
         self.data = mujoco.MjData(self.model)
         self.robot = types.SimpleNamespace(start=self.data.qvel, data=self.data)
+        self.ball = self.data.body("ball").xpos
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
@@ -96,6 +97,7 @@ def test_what_an_environment_moves_in_its_model_and_shares_with_its_data_goes_ba
         again = adapter.step(np.ones((1, 1)))
         np.testing.assert_array_equal(again.observation.frames, expected.observation.frames)
         assert adapter.env.unwrapped.robot.start is adapter.data.qvel
+        assert np.shares_memory(adapter.env.unwrapped.ball, adapter.data.xpos)
         adapter.reset(0)
         assert adapter.data.qvel[0] == 0
     finally:
