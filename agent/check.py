@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from envs import EnvConfig
-from envs.doctor import examine
+from envs.host import examine_apart
+
+LIMIT = 120.0  # seconds after which an examination that does not go on is called hanging
 
 
 def check(config: EnvConfig, out: Path = Path()) -> bool:
@@ -20,7 +22,7 @@ def check(config: EnvConfig, out: Path = Path()) -> bool:
     """
     console = Console(highlight=False)
     with console.status("") as status:
-        found = examine(config, progress=lambda stage: status.update(f"{config.id}: {stage}"))
+        found = examine_apart(config, LIMIT, lambda stage: status.update(f"{config.id}: {stage}"))
     table = Table(title=config.id, show_header=False, title_justify="left")
     for name, line in found.lines.items():
         table.add_row(name, line)

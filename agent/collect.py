@@ -4,8 +4,9 @@ Episodes stream through a fixed number of environments; only live ones step, dra
 to its place in the batch, so the episodes are the same for any number of environments.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
+from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
 
 
@@ -31,7 +33,7 @@ class _Live:
     """An episode in the making."""
 
     job: Job
-    adapter: Adapter
+    adapter: Adapter | Remote
     rng: np.random.Generator
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -198,6 +200,16 @@ def demonstrate(
             achieved=outcome.achieved,
             states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
         )
+
+
+def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Iterator[Episode]:
+    """Yield demonstrations with the policy's own greedy thought before each action: an expert shows what to do, not what to think."""
+    waiting = iter(episodes)
+    while some := list(itertools.islice(waiting, at_a_time)):
+        thoughts = iter(policy.think([episode.situation(t) for episode in some for t in range(len(episode))]))
+        for episode in some:
+            tokens = np.stack([np.concatenate([next(thoughts), action]) for action in episode.tokens])
+            yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))
 
 
 def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:

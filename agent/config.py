@@ -48,7 +48,7 @@ class GroundConfig(Strict):
     """Scenes a step."""
     questions: int = Field(default=6, ge=1)
     """Asked about each scene of a batch."""
-    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "relation", "colour", "count", "done"], ...] = ()
+    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done"], ...] = ()
     """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: those that the policy's prompt needs."""
     train: Literal["all", "text"] = "all"
     """`all` for an environment that looks new; `text` keeps the vision as it is, at a third of the time."""

@@ -76,9 +76,9 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
 
 
 def fork_of(one: Episode, other: Episode) -> int | None:
-    """Return the first decision at which two takes of one seed differ, or None if one is the other's beginning."""
+    """Return the first decision at which two takes of one seed act differently, or None if one is the other's beginning."""
     for t in range(min(len(one), len(other))):
-        if not np.array_equal(one.tokens[t], other.tokens[t]):
+        if not np.array_equal(one.actions[t], other.actions[t]):
             return t
     return None
 

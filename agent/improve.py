@@ -10,7 +10,7 @@ import numpy as np
 
 from agent import dataset, film
 from agent.bearings import bearings
-from agent.collect import Job, collect, demonstrate
+from agent.collect import Job, collect, demonstrate, ponder
 from agent.config import TuneConfig
 from agent.curate import curate, decisions
 from agent.evaluate import Comparison, beats, compare, score
@@ -67,7 +67,7 @@ def warm_start(run: Run, track: Track) -> Player:
         with track.bar("demonstrate", len(jobs)) as step:
             done = dataset.count(folder / "episodes")
             made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
-            _store(run, folder, made, lambda episode: step(1))
+            _store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
         shown = run.episodes(folder)
         return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}
 

@@ -194,7 +194,12 @@ class Run:
     def seconds_by_stage(self) -> dict[str, float]:
         """Return the seconds of work by stage."""
         total: dict[str, float] = {}
-        for file in [*self.folder.glob("start/*.json"), *self.folder.glob("cycle-*/*.json"), *self.folder.glob("exams/*.json")]:
+        for file in [
+            *self.folder.glob("ground/*.json"),
+            *self.folder.glob("start/*.json"),
+            *self.folder.glob("cycle-*/*.json"),
+            *self.folder.glob("exams/*.json"),
+        ]:
             stage = "evaluate" if file.parent.name == "exams" else file.stem
             if stage != "cycle":
                 total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))

@@ -61,11 +61,13 @@ def examine(config: EnvConfig, episodes: int = 8, progress: Callable[[str], None
         space = adapter.env.action_space
         found.lines["actions"] = f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers"
         found.lines["physics"] = "MuJoCo" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
-        progress("random episodes")
-        adapter = _with_success(adapter, found)
-        takes = [play(adapter, SEEDS + i, lambda: adapter.actions.sample(rng)) for i in range(episodes)]
-        progress("checks")
+        progress("first step")
+        adapter, takes = _with_success(adapter, found), []
+        for i in range(episodes):
+            progress(f"random episode {i + 1}")
+            takes.append(play(adapter, SEEDS + i, lambda: adapter.actions.sample(rng)))
         for check in (_words, _pictures, _ends, _rewards, _seeding, _going_back, _speed, _oracle):
+            progress(f"check of {check.__name__[1:].replace('_', ' ')}")
             check(adapter, takes, found)
         found.sheet = sheet(takes)
     except Exception as error:  # the environment may raise anything; that is what the doctor is for
