@@ -71,7 +71,7 @@ def _improve(arguments: list[str], stop_after: str) -> None:
 
 
 def _tasks(_: list[str]) -> None:
-    from agent.report import tasks
+    from agent.check import tasks
 
     tasks()
 
@@ -86,7 +86,8 @@ def _check(arguments: list[str]) -> None:
     rest = arguments[len(named) :]
     file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
     chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
-    if not check(chosen.env):
+    ready = [check(env) for env in chosen.envs]
+    if not all(ready):
         sys.exit(1)
 
 
@@ -98,7 +99,9 @@ def _expert(arguments: list[str]) -> None:
 
     if len(arguments) < 2:
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/fetch-reach.yaml experts/fetch-reach --steps 50000")
-    env = config.read(Path(arguments[0])).env
+    env, *others = config.read(Path(arguments[0])).envs
+    if others:
+        raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
 
     def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
         """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""

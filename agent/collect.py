@@ -26,6 +26,8 @@ class Job:
     take: int = 0
     noise: tuple[int, ...] | None = None
     """Seed of the sampling noise; None decides greedily."""
+    kind: int = 0
+    """Which of the run's environments."""
 
 
 @dataclass
@@ -84,7 +86,7 @@ class _Live:
         blank = np.zeros((1, len(self.adapter.config.frame_names), self.adapter.config.size, self.adapter.config.size, 3), np.uint8)
         states = [o.state for o in self.observations]
         return Episode(
-            task=self.adapter.config.id,
+            task=self.adapter.config.title,
             seed=self.job.seed,
             take=self.job.take,
             policy=policy.name,
@@ -127,7 +129,7 @@ def collect(
     """
     waiting, live, done, num_faults, sent = list(enumerate(jobs))[::-1], {}, {}, 0, 0
     while sent < len(jobs):
-        while waiting and (adapter := workers.take()) is not None:
+        while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
             live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
             live[index].begin()
@@ -162,8 +164,8 @@ def demonstrate(
         noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
         expert: the present moment of an environment -> float32[A].
     """
-    adapter = workers.first
     for job in jobs:
+        adapter = workers.firsts[job.kind]
         rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
         observations, actions, rewards = [adapter.reset(job.seed)], [], []
         while not over:
@@ -182,7 +184,7 @@ def demonstrate(
         tokens = np.stack([codec.encode(each) for each in actions])
         assert outcome is not None, "an episode lasts at least one step"
         yield Episode(
-            task=adapter.config.id,
+            task=adapter.config.title,
             seed=job.seed,
             take=job.take,
             policy="oracle",

@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from envs import EnvConfig
 from policies import PolicyConfig
@@ -67,6 +67,8 @@ class CollectConfig(Strict):
     """K, attempts at each of them."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
+    attention: float = Field(default=0.3, gt=0)
+    """Where a run has several environments: practice is in proportion to weight times exp((0.5 - success) / this); large spreads it evenly."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
     """The run stops with a sentence when more of a cycle's episodes than this were spoilt by the environment."""
 
@@ -155,6 +157,13 @@ class TrackConfig(Strict):
         return "off" if value is False else value  # YAML reads a bare off as false
 
 
+ONE, SEVERAL = "one environment", "several environments"
+Envs = Annotated[
+    Annotated[EnvConfig, Tag(ONE)] | Annotated[tuple[EnvConfig, ...], Tag(SEVERAL), Field(min_length=1)],
+    Discriminator(lambda given: SEVERAL if isinstance(given, list | tuple) else ONE),
+]
+
+
 class Config(Strict):
     """One run."""
 
@@ -166,7 +175,8 @@ class Config(Strict):
     """No new cycle begins after this many minutes of work; 0: no limit."""
     threads: int = Field(default=2, ge=1)
     """Of torch; two processes with two threads each are slower than one on two cores."""
-    env: EnvConfig = EnvConfig()
+    env: Envs = EnvConfig()
+    """One environment, or a list of several: one policy then learns them all, and instructions tell it which is which."""
     policy: PolicyConfig = PolicyConfig()
     ground: GroundConfig = GroundConfig()
     demonstrate: DemonstrateConfig = DemonstrateConfig()
@@ -176,6 +186,26 @@ class Config(Strict):
     tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
+
+    @property
+    def envs(self) -> tuple[EnvConfig, ...]:
+        """Return all environments."""
+        return (self.env,) if isinstance(self.env, EnvConfig) else self.env
+
+    @property
+    def task(self) -> str:
+        """Return what the run is about, in words."""
+        return " + ".join(env.title for env in self.envs)
+
+    @field_validator("env")
+    @classmethod
+    def _fit(cls, env: Envs) -> Envs:
+        several = () if isinstance(env, EnvConfig) else env
+        if len({each.title for each in several}) < len(several):
+            raise ValueError("two environments have one name; give each an env.name of its own")
+        if len({(each.sources, each.history, each.size) for each in several}) > 1:
+            raise ValueError("environments of one run must have the same cameras, history and size")
+        return env
 
 
 def read(file: Path) -> Config:
@@ -205,14 +235,15 @@ def parse(content: dict[str, Any], source: str) -> Config:
 
 
 def _sentence(error: Any, source: str) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
+    where = ".".join(str(part) for part in path)
     if error["type"] != "extra_forbidden":
         return f"{source}: {where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
     model: Any = Config
-    for part in error["loc"][:-1]:
-        model = model.model_fields[part].annotation
+    for part in path[:-1]:
+        model = EnvConfig if part == "env" or isinstance(part, int) else model.model_fields[part].annotation
     known = list(model.model_fields)
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
+    near = difflib.get_close_matches(str(path[-1]), known, 1)
     return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
 
 
@@ -227,13 +258,18 @@ def override(config: Config, arguments: list[str]) -> Config:
     if "--help" in arguments or "-h" in arguments:
         import tyro
 
-        tyro.cli(Config, default=config, args=["--help"], prog="etude improve CONFIG RUN")
+        class Help(Config):  # a list of environments cannot be overridden key by key
+            env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0]}), args=["--help"], prog="etude improve CONFIG RUN")
     known, content = dict(_keys(Config)), config.model_dump()
     for name, words in _options(arguments):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
         section, *path = content, *name.split(".")
+        if path[0] == "env" and not isinstance(content["env"], dict):
+            raise ValueError(f"'--{name}' cannot say which of the {len(content['env'])} environments is meant; change it in the file.")
         for part in path[:-1]:
             section = section[part]
         values = [yaml.safe_load(word) for word in words]
@@ -258,5 +294,6 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        yield from _keys(field.annotation, f"{prefix}{name}.") if nested else [(prefix + name, field)]
+        inner = EnvConfig if name == "env" else field.annotation
+        nested = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield from _keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]

@@ -13,8 +13,9 @@ from agent.bearings import bearings
 from agent.collect import Job, collect, demonstrate, ponder
 from agent.config import TuneConfig
 from agent.curate import curate, decisions
+from agent.curriculum import attention, by_task, exam_jobs, parts, share
 from agent.evaluate import Comparison, beats, compare, score
-from agent.expert import resolve
+from agent.expert import everyone
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
@@ -61,12 +62,15 @@ def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few oracle takes."""
     bearings(run, track)
     folder, config = run.folder / "start", run.config.demonstrate
-    jobs = [Job(SEEDS["demonstrations"] + 100_000 * run.config.seed + i, 0, (run.config.seed, 0, i)) for i in range(config.episodes)]
+    counts = share(config.episodes, [env.weight for env in run.config.envs])
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    base = SEEDS["demonstrations"] + 100_000 * run.config.seed
+    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
 
     def show() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
             done = dataset.count(folder / "episodes")
-            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
+            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
             _store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
         shown = run.episodes(folder)
         return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}
@@ -100,7 +104,11 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's new seeds."""
     config = run.config.collect
     base = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
-    jobs = [Job(base + i, take, (run.config.seed, cycle.number, base + i, take)) for i in range(config.seeds) for take in range(config.takes)]
+    counts = share(config.seeds, attention(run.config.envs, _lately(run, cycle.number), config.attention))
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    jobs = [
+        Job(base + i, take, (run.config.seed, cycle.number, base + i, take), kind) for i, kind in enumerate(kinds) for take in range(config.takes)
+    ]
 
     def go() -> dict[str, Any]:
         done = dataset.count(cycle.folder / "episodes")
@@ -114,11 +122,21 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "decisions": int(sum(map(len, episodes))),
             "faults": len(faults),
         }
+        figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
         return {"figures": figures, "policy": champion.name, "faults": faults[:20]}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
     run.finished("collect")
+
+
+def _lately(run: Run, number: int) -> list[float | None]:
+    """Return the success of each environment's last practice before cycle `number`; None where it has had none."""
+    rates: dict[str, float] = {}
+    for earlier in range(1, number):
+        figures = load(run.cycle(earlier).folder / "collect.json")["figures"]
+        rates |= {name.removeprefix("success/"): rate for name, rate in figures.items() if name.startswith("success/")}
+    return [rates.get(env.title) for env in run.config.envs]
 
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
@@ -147,7 +165,7 @@ def study(run: Run, episodes: Sequence[Episode], labels: Sequence[Label], cycle:
     lessons = curate(episodes, labels, library, run.config.curate, np.random.default_rng([run.config.seed, cycle.number, 1]))
     counts = {"demonstrations": len(lessons.demonstrations), "pairs": len(lessons.pairs), "trials": len(lessons.trials)}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
-        track.films(film.extremes(run.workers.first, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
+        track.films(film.extremes(run.workers, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1:
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
@@ -175,7 +193,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
 def exam(run: Run, player: Player, kind: str, track: Track) -> Scorecard:
     """Return the player's scorecard on the `gate` or `final` seeds, greedy; sat once, then read."""
     count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    jobs = [Job(SEEDS[kind] + i) for i in range(count)]
+    jobs = exam_jobs(run.config.envs, count, SEEDS[kind])
 
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam", count) as step:
@@ -195,6 +213,7 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
     if result is not None:
         comparison, after, promoted = result
         figures = {"promoted": promoted, "gate_rate": after.success.rate, "gate_low": after.success.low, "gate_high": after.success.high}
+        figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
         figures |= {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures})
@@ -209,7 +228,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     before, after = exam(run, first, "final", track), exam(run, last, "final", track)
     comparison, results = compare(after, before), run.results()
     summary = {
-        "task": run.config.env.id,
+        "task": run.config.task,
         "environment": json.loads((run.folder / "environment.json").read_text()),
         "seed": run.config.seed,
         "cycles": len(results),
@@ -223,10 +242,12 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
         "policy": last.name,
         "seconds": {"total": round(run.seconds(), 1), **run.seconds_by_stage()},
     }
+    if tasks := parts(run.config.envs, before, after):
+        summary["tasks"] = tasks
     write_text(run.folder / "summary.json", _dump(summary))
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:
-        track.films(film.contrast(run.workers.first, run, first, last, before, after))
+        track.films(film.contrast(run, first, last, before, after))
 
 
 def _store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
@@ -244,7 +265,7 @@ def _store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
 
 def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
     rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
-    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.env.frame_names)
+    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
 
 
 def _train(run: Run, champion: Player | None, folder: Path, train: Any, track: Track, title: str) -> dict[str, Any]:

@@ -8,56 +8,78 @@ from envs.host import Host, Remote
 
 
 class Workers:
-    """A fixed set of environments, made when first needed and kept for the whole run.
+    """A fixed number of environments, made when first needed and kept for the whole run.
 
     Args:
-        config: which environment; its `timeout` says where they live.
-        count: how many of them.
+        configs: which environment, or several; the `timeout` of each says where it lives.
+        count: how many at a time, of all kinds together.
 
     Raises:
-        ValueError: the environment cannot be made.
+        ValueError: an environment cannot be made.
     """
 
-    def __init__(self, config: EnvConfig, count: int) -> None:
-        self.config, self._count, self._made = config, count, 0
-        self._host = Host(config, config.timeout) if config.timeout else None
-        if self._host is not None:
-            try:
-                self._host.call(0, "make")  # where it may hang or crash: `first` is made in this process
-            except (TimeoutError, ChildProcessError) as error:
-                raise ValueError(f"{config.id} cannot be made: {error}.") from error
-            self._host.call(0, "close")
-        self.first = Adapter(config)
-        """One environment in this process, to read spaces from, to demonstrate in and to make films with."""
-        self._idle: list[Adapter | Remote] = [] if self._host else [self.first]
-        self._made = len(self._idle)
+    def __init__(self, configs: EnvConfig | tuple[EnvConfig, ...], count: int) -> None:
+        self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
+        self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
+        for config, host in zip(self.configs, self._hosts, strict=True):
+            self._try(config, host)
+        self.firsts = [Adapter(config) for config in self.configs]
+        """One environment of each kind in this process, to read spaces from, to demonstrate in and to make films with."""
+        self._idle: list[list[Adapter | Remote]] = [[] if host else [first] for host, first in zip(self._hosts, self.firsts, strict=True)]
+        self._made = sum(map(len, self._idle))
 
-    def take(self) -> Adapter | Remote | None:
-        """Return an idle environment, or None if all are busy."""
-        if not self._idle and self._made < self._count:
-            self._made += 1
-            return self._make()
-        return self._idle.pop() if self._idle else None
+    @property
+    def first(self) -> Adapter:
+        """Return the first environment."""
+        return self.firsts[0]
+
+    def of(self, task: str) -> int:
+        """Return which environment has this title."""
+        return [config.title for config in self.configs].index(task)
+
+    def take(self, kind: int = 0) -> Adapter | Remote | None:
+        """Return an idle environment of a kind, or None if all places are taken."""
+        if self._idle[kind]:
+            return self._idle[kind].pop()
+        spare = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
+        if self._made >= self._count and spare is not None:  # one of another kind makes room
+            spare.pop(next(i for i, each in enumerate(spare) if each not in self.firsts)).close()
+            self._made -= 1
+        if self._made >= max(self._count, len(self.configs)):
+            return None
+        self._made += 1
+        return self._make(kind)
 
     def give_back(self, adapter: Adapter | Remote, broken: bool = False) -> None:
         """Return an environment; a broken one is closed and made anew."""
-        if not broken:
-            self._idle.append(adapter)
-            return
-        with contextlib.suppress(Exception, SystemExit):  # it is broken already
-            adapter.close()
-        made = self._make()
-        if adapter is self.first:
-            assert isinstance(made, Adapter)
-            self.first = made
-        self._idle.append(made)
+        kind = self.of(adapter.config.title)
+        if broken:
+            with contextlib.suppress(Exception, SystemExit):  # it is broken already
+                adapter.close()
+            made = self._make(kind)
+            if adapter is self.firsts[kind]:
+                assert isinstance(made, Adapter)
+                self.firsts[kind] = made
+            adapter = made
+        self._idle[kind].append(adapter)
 
     def close(self) -> None:
         """Free them all."""
-        for adapter in {id(each): each for each in (*self._idle, self.first)}.values():
+        for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
             adapter.close()
-        if self._host is not None:
-            self._host.close()
+        for host in filter(None, self._hosts):
+            host.close()
 
-    def _make(self) -> Adapter | Remote:
-        return Adapter(self.config) if self._host is None else Remote(self._host, self.first)
+    def _make(self, kind: int) -> Adapter | Remote:
+        host = self._hosts[kind]
+        return Adapter(self.configs[kind]) if host is None else Remote(host, self.firsts[kind])
+
+    def _try(self, config: EnvConfig, host: Host | None) -> None:
+        """Make one where it may hang or crash, before one is made in this process."""
+        if host is None:
+            return
+        try:
+            host.call(0, "make")
+            host.call(0, "close")
+        except (TimeoutError, ChildProcessError) as error:
+            raise ValueError(f"{config.title} cannot be made: {error}.") from error

@@ -59,10 +59,10 @@ def main(folder: Path) -> None:
     jobs = [Job(SEEDS["final"] + i) for i in range(run.config.evaluate.final_episodes)]
     after = score("demonstrations_only", collect(run.policy, run.workers, jobs))
     comparison = compare(after, before)
-    task = run.config.env.id.split("/")[-1].split("-")[0].lower()
+    task = run.config.task.split("/")[-1].split("-")[0].lower()
     content = {
         "method": "demonstrations_only",
-        "task": run.config.env.id,
+        "task": run.config.task,
         "seed": run.config.seed,
         "before": asdict(before.success),
         "after": asdict(after.success),

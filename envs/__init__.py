@@ -19,6 +19,12 @@ class EnvConfig(BaseModel):
 
     id: str = "etude/Reach-v0"
     """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, or a name from the entry-point group `etude.envs`."""
+    name: str = ""
+    """What it is called in records, exams and reports; empty: its id. Needed where a run has two environments of one id."""
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of demonstrations, practice and exams, where a run has several environments."""
+    expert: str = ""
+    """Who demonstrates here, where that is not `demonstrate.expert`."""
     kwargs: dict[str, Any] = {}
     """Passed to the environment's constructor."""
     attributes: dict[str, Any] = {}
@@ -48,6 +54,11 @@ class EnvConfig(BaseModel):
     """End an episode at its first success, also where the environment goes on."""
     state: str = ""
     """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
+
+    @property
+    def title(self) -> str:
+        """Return what it is called."""
+        return self.name or self.id
 
     @property
     def sources(self) -> tuple[str, ...]:
