@@ -10,7 +10,7 @@ from agent import ground
 from agent.expert import resolve
 from agent.run import SEEDS, Run
 from agent.track import Track
-from envs import TASKS
+from envs import PRETRAINED
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
 
@@ -19,7 +19,7 @@ def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder, first = run.config.ground, run.folder / "ground", run.workers.first
     can = first.model is not None and first.sees_by_name
-    steps = config.steps if config.steps is not None else 600 if can and run.config.env.id not in TASKS else 0
+    steps = config.steps if config.steps is not None else 600 if can and run.config.env.id not in PRETRAINED else 0
     if not steps:
         return
     if not can:
