@@ -12,7 +12,7 @@ from agent.expert import resolve
 from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
-from envs import TASKS
+from envs import PRETRAINED
 from envs.adapt import Adapter
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
@@ -22,7 +22,7 @@ def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
     seeing = [each for each in run.workers.firsts if each.model is not None and each.sees_by_name]
-    new = any(each.config.id not in TASKS for each in seeing)
+    new = any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
     if not steps:
         return

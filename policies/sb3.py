@@ -17,14 +17,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-VERBS, NAMES = ("touch", "push", "press", "the", "onto"), ("ball", "block", "pad", "button")
-WORDS = (*VERBS, *NAMES, "red", "green", "blue", "yellow", "purple")
+VERBS, NAMES = ("touch", "push", "press", "lift", "put", "open", "turn", "stack"), ("ball", "block", "pad", "button", "drawer", "lever")
+WORDS = (*VERBS, *NAMES, "the", "onto", "on", "to", "left", "right", "red", "green", "blue", "yellow", "purple")
 SLOTS = 8  # words of the longest instruction, "push the red block onto the blue pad"
 CAMERAS = ("front", "wrist")
 REPEAT = 4  # environment steps that an action is held for, as in `envs.EnvConfig`
 
 PPO_SETTINGS: dict[str, Any] = {
-    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 15
+    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 16
     "batch_size": 256,
     "n_epochs": 4,  # SB3's 10 would spend most of the wall-clock time on old samples
     "learning_rate": 3e-4,

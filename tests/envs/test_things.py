@@ -17,7 +17,7 @@ def test_a_thing_is_where_its_colour_is(task: str) -> None:
         frames = adapter.reset(49_500_000 + seed).frames
         for thing in find(adapter.model, adapter.data, ("front", "wrist")):
             for frame, pixel in zip(frames, thing.pixels, strict=True):
-                if thing.colour and pixel is not None:
+                if thing.colour in COLOURS and pixel is not None:
                     x, y = np.minimum((pixel * 128).astype(int), 127)
                     shown = frame[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3) / 255.0
                     nearest = [min(COLOURS, key=lambda c: float(np.abs(rgb / rgb.max() - np.array(COLOURS[c][:3])).sum())) for rgb in shown]
