@@ -28,7 +28,8 @@ def bearings(run: Run, track: Track) -> None:
     def learn_to_see() -> dict[str, Any]:
         from agent import teach
 
-        show = resolve(run.config.demonstrate.expert, run.config.env) if run.config.demonstrate.episodes else None
+        shown = run.config.demonstrate
+        show = resolve(shown.expert, run.config.env) if shown.episodes and (shown.expert or not shown.dataset) else None
         seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
         drawn = ground.scenes(first, seeds, np.random.default_rng([run.config.seed, 7]), show, config.tool)
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:

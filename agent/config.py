@@ -19,10 +19,14 @@ class Strict(BaseModel):
 
 
 class DemonstrateConfig(Strict):
-    """The warm start: imitation of a few scripted takes, before the first cycle."""
+    """The warm start: imitation of a few takes of an expert or of a stored dataset, before the first cycle."""
 
     episodes: int = Field(default=40, ge=0)
-    """Oracle episodes; 0 starts from the base model as it is."""
+    """Oracle episodes, or at most so many of the dataset; 0 starts from the base model as it is."""
+    dataset: str = ""
+    """Folder of a LeRobotDataset v3.0, or `minari:ID` of a local Minari dataset; empty: an expert demonstrates."""
+    cameras: tuple[str, ...] = ()
+    """The dataset's cameras that stand for those of `env.cameras`, in that order; empty: they have the same names."""
     expert: str = ""
     """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` (f(env, observation) -> action), `module:Class` with
     `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""

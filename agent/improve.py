@@ -1,6 +1,8 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
+import itertools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset, film
+from agent import dataset, demonstrations, film
 from agent.bearings import bearings
 from agent.collect import Job, collect, demonstrate, ponder
 from agent.config import TuneConfig
@@ -58,18 +60,25 @@ def improve(run: Run, track: Track) -> None:
 
 
 def warm_start(run: Run, track: Track) -> Player:
-    """Return the first champion: the base model, after imitation of a few oracle takes."""
+    """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
     bearings(run, track)
     folder, config = run.folder / "start", run.config.demonstrate
     jobs = [Job(SEEDS["demonstrations"] + 100_000 * run.config.seed + i, 0, (run.config.seed, 0, i)) for i in range(config.episodes)]
+    left_out: list[str] = []
 
     def show() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
-            done = dataset.count(folder / "episodes")
-            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
+            done, codec, space = dataset.count(folder / "episodes"), run.policy.codec, run.workers.first.actions
+            if config.dataset:
+                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
+            else:
+                made = demonstrate(run.workers, codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
             _store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
         shown = run.episodes(folder)
-        return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}
+        for why, count in Counter(left_out).items():
+            track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
+        return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", show)
     track.log(run.metrics())
