@@ -56,6 +56,7 @@ def bearings(run: Run, track: Track) -> None:
 def _scenes(run: Run, adapter: Adapter) -> Iterator[Scene]:
     """Yield scenes of one of the run's environments without end."""
     config = run.config.demonstrate
-    show = resolve(adapter.config.expert or config.expert, adapter.config) if config.episodes else None
+    expert = adapter.config.expert or config.expert
+    show = resolve(expert, adapter.config) if config.episodes and (expert or not config.dataset) else None
     seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
     return ground.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), show, run.config.ground.tool)

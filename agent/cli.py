@@ -47,12 +47,12 @@ def main() -> None:
 
 
 def _improve(arguments: list[str], stop_after: str) -> None:
-    import agent.config as config
+    import agent.configure as configure
 
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
         raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
-    chosen = config.override(config.read(Path(paths[0])), arguments[2:])
+    chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
     from agent.improve import improve
     from agent.run import Halt, Run
     from agent.track import Track
@@ -77,7 +77,7 @@ def _tasks(_: list[str]) -> None:
 
 
 def _check(arguments: list[str]) -> None:
-    import agent.config as config
+    import agent.configure as configure
     from agent.check import check
 
     if not arguments or (arguments[0].startswith("--") and arguments[0] != "--config"):
@@ -85,7 +85,7 @@ def _check(arguments: list[str]) -> None:
     named = [] if arguments[0] == "--config" else [f"--env.id={arguments[0]}"]
     rest = arguments[len(named) :]
     file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
-    chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
+    chosen = configure.override(configure.read(file) if file else configure.Config(), [*named, *(rest[2:] if file else rest)])
     ready = [check(env) for env in chosen.envs]
     if not all(ready):
         sys.exit(1)
@@ -94,12 +94,12 @@ def _check(arguments: list[str]) -> None:
 def _expert(arguments: list[str]) -> None:
     import tyro
 
-    import agent.config as config
+    import agent.configure as configure
     from agent.expert import train
 
     if len(arguments) < 2:
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/fetch-reach.yaml experts/fetch-reach --steps 50000")
-    env, *others = config.read(Path(arguments[0])).envs
+    env, *others = configure.read(Path(arguments[0])).envs
     if others:
         raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
 

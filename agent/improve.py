@@ -2,34 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from agent import dataset, film
-from agent.bearings import bearings
-from agent.collect import Job, collect, demonstrate, ponder
-from agent.config import TuneConfig
-from agent.curate import curate, decisions
+from agent.collect import Job, collect
+from agent.curate import curate
 from agent.curriculum import attention, by_task, exam_jobs, parts, share
 from agent.evaluate import Comparison, beats, compare, score
-from agent.expert import everyone
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
 from agent.track import Track
-
-SHARD = 128  # episodes written at a time; a kill costs at most this many
-
-
-@dataclass(frozen=True)
-class Player:
-    """A policy on disk."""
-
-    weights: Path
-    name: str
+from agent.warm_start import Player, store, train, warm_start
 
 
 def improve(run: Run, track: Track) -> None:
@@ -58,40 +45,6 @@ def improve(run: Run, track: Track) -> None:
     conclude(run, first, champion, track)
 
 
-def warm_start(run: Run, track: Track) -> Player:
-    """Return the first champion: the base model, after imitation of a few oracle takes."""
-    bearings(run, track)
-    folder, config = run.folder / "start", run.config.demonstrate
-    counts = share(config.episodes, [env.weight for env in run.config.envs])
-    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
-    base = SEEDS["demonstrations"] + 100_000 * run.config.seed
-    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
-
-    def show() -> dict[str, Any]:
-        with track.bar("demonstrate", len(jobs)) as step:
-            done = dataset.count(folder / "episodes")
-            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
-            _store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
-        shown = run.episodes(folder)
-        return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}
-
-    run.keep(folder / "demonstrate.json", show)
-    track.log(run.metrics())
-
-    def imitate() -> dict[str, Any]:
-        from agent.tune import tune
-
-        lessons = Lessons(tuple(d for episode in run.episodes(folder) if episode.success for d in decisions(episode)))
-        recipe = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
-        return _train(run, None, folder, lambda policy, watch: tune(
-            policy, lessons, recipe, seed=(run.config.seed, 0), steps=config.steps if lessons else 0, checkpoint=folder / "checkpoint.pt", watch=watch
-        ), track, "warm start")  # fmt: skip
-
-    made = run.keep(folder / "tune.json", imitate)
-    track.log(run.metrics())
-    return Player(folder / "policy.safetensors", made["policy"])
-
-
 def latest(run: Run, champion: Player) -> Player:
     """Return the champion after the finished cycles."""
     for number, result in enumerate(run.results(), 1):
@@ -114,7 +67,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
         done = dataset.count(cycle.folder / "episodes")
         with track.bar(f"cycle {cycle.number}: collect", len(jobs), done) as step:
             takes = collect(run.play(champion.weights), run.workers, jobs[done:], max_fault_share=config.max_fault_share)
-            _store(run, cycle.folder, takes, lambda episode: step(1))
+            store(run, cycle.folder, takes, lambda episode: step(1))
         episodes = run.episodes(cycle.folder)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
         figures = {
@@ -180,7 +133,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     def go() -> dict[str, Any]:
         from agent.tune import tune
 
-        return _train(run, champion, cycle.folder, lambda policy, watch: tune(
+        return train(run, champion, cycle.folder, lambda policy, watch: tune(
             policy, lessons, run.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip
 
@@ -248,41 +201,6 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:
         track.films(film.contrast(run, first, last, before, after))
-
-
-def _store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
-    """Write episodes as they come, a shard at a time."""
-    shard: list[Episode] = []
-    for episode in episodes:
-        shard.append(episode)
-        watch(episode)
-        if len(shard) == SHARD:
-            _append(run, folder, shard)
-            shard = []
-    if shard:
-        _append(run, folder, shard)
-
-
-def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
-    rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
-    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
-
-
-def _train(run: Run, champion: Player | None, folder: Path, train: Any, track: Track, title: str) -> dict[str, Any]:
-    """Train from the champion (None: from the base model), save the weights, and return the stage file's content."""
-    policy = run.play(champion.weights) if champion else run.policy
-    run.dirty()
-    with track.bar(title) as step:
-        rows = train(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
-    partial, weights = folder / "policy.partial", folder / "policy.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    policy.save(partial)
-    partial.replace(weights)
-    policy.load(weights)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
-    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in (rows[-1] if rows else {})}
-    return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}
 
 
 def _dump(content: Any) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent import config
+from agent.config import Config
+from agent.configure import read
 from agent.records import Rate, Scorecard
 from agent.run import STAGES, load, write_text
 
@@ -43,7 +44,7 @@ video { border-radius: 6px; }</style></head><body>$body</body></html>
 class Story:
     """What lies in a run's folder so far."""
 
-    config: config.Config
+    config: Config
     start: Content  # stage -> content
     cycles: dict[int, Content]  # number -> stage -> content
     exams: Content  # 'gate-POLICY' or 'final-POLICY' -> content
@@ -52,7 +53,7 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> "Story":
         """Return the story of a run; raises ValueError where there is none, or a damaged one."""
-        settings, file = config.read(folder / "config.yaml"), folder / "summary.json"
+        settings, file = read(folder / "config.yaml"), folder / "summary.json"
         cycles = {int(each.name[6:]): _stages(each) for each in folder.glob("cycle-*") if each.name[6:].isdigit()}
         summary = json.loads(file.read_text()) if file.exists() else {}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles

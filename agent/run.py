@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from agent.config import Config, read
+from agent.config import Config
+from agent.configure import read
 from agent.records import Episode
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import report as module
-from agent.config import parse
+from agent.configure import parse
 from agent.evaluate import compare
 from agent.records import Scorecard
 from agent.report import Story, report, watch

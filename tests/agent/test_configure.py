@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Config, override, read
+from agent.config import Config
+from agent.configure import override, read
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)
