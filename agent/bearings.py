@@ -1,6 +1,7 @@
 """Before the first cycle: the base model learns to see a new environment, from its simulator (stage `ground` of a run)."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,29 +9,30 @@ import numpy as np
 
 from agent import ground
 from agent.expert import resolve
+from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
-from envs import TASKS
+from envs import PRETRAINED
+from envs.adapt import Adapter
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
 
 
 def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
-    config, folder, first = run.config.ground, run.folder / "ground", run.workers.first
-    can = first.model is not None and first.sees_by_name
-    steps = config.steps if config.steps is not None else 600 if can and run.config.env.id not in TASKS else 0
+    config, folder = run.config.ground, run.folder / "ground"
+    seeing = [each for each in run.workers.firsts if each.model is not None and each.sees_by_name]
+    new = any(each.config.id not in PRETRAINED for each in seeing)
+    steps = config.steps if config.steps is not None else 600 if new else 0
     if not steps:
         return
-    if not can:
+    if not seeing:
         raise ValueError("ground.steps needs a MuJoCo environment and named cameras in env.cameras; set ground.steps to 0 for this one.")
 
     def learn_to_see() -> dict[str, Any]:
         from agent import teach
 
-        show = resolve(run.config.demonstrate.expert, run.config.env) if run.config.demonstrate.episodes else None
-        seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
-        drawn = ground.scenes(first, seeds, np.random.default_rng([run.config.seed, 7]), show, config.tool)
+        drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, in turn
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, config.scenes + HELD_OUT) if step(1) is None]
         if config.kinds:
@@ -49,3 +51,12 @@ def bearings(run: Run, track: Track) -> None:
 
     run.keep(folder / "ground.json", learn_to_see)
     track.log(run.metrics())
+
+
+def _scenes(run: Run, adapter: Adapter) -> Iterator[Scene]:
+    """Yield scenes of one of the run's environments without end."""
+    config = run.config.demonstrate
+    expert = adapter.config.expert or config.expert
+    show = resolve(expert, adapter.config) if config.episodes and (expert or not config.dataset) else None
+    seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
+    return ground.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), show, run.config.ground.tool)

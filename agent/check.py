@@ -1,15 +1,20 @@
-"""`etude check`: the doctor's findings as a table, and a contact sheet of what the policy would see."""
+"""Environments in a terminal: `etude check`, the doctor's findings and a contact sheet of what the policy would see; `etude tasks`, our own."""
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from agent.expert import resolve
-from envs import EnvConfig
-from envs.doctor import examine
+from envs import TASKS, EnvConfig
+from envs.host import examine_apart
+
+LIMIT = 120.0  # seconds after which an examination that does not go on is called hanging
 
 
 def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
@@ -22,8 +27,8 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
     """
     console = Console(highlight=False)
     with console.status("") as status:
-        script = resolve(expert, config) if expert else None
-        found = examine(config, progress=lambda stage: status.update(f"{config.id}: {stage}"), expert=script)
+        script = partial(resolve, expert, config) if expert else None
+        found = examine_apart(config, LIMIT, lambda stage: status.update(f"{config.id}: {stage}"), script)
     table = Table(title=config.id, show_header=False, title_justify="left")
     for name, line in found.lines.items():
         table.add_row(name, line)
@@ -41,3 +46,14 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
         console.print(f"[red]fault[/]  {fault}")
     console.print("[red]A run should not start before this is mended.[/]" if found.faults else "[green]Ready.[/]")
     return not found.faults
+
+
+def tasks() -> None:
+    """Show our own environments."""
+    table = Table("id", "what it is", "an instruction", "horizon")
+    for name in TASKS:
+        env: Any = gymnasium.make(name, cameras=())
+        _, info = env.reset(seed=0)
+        table.add_row(name, (type(env.unwrapped).__doc__ or "-").splitlines()[0], info["instruction"], str(env.spec.max_episode_steps))
+        env.close()
+    Console().print(table)

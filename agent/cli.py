@@ -47,12 +47,12 @@ def main() -> None:
 
 
 def _improve(arguments: list[str], stop_after: str) -> None:
-    import agent.config as config
+    import agent.configure as configure
 
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
         raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
-    chosen = config.override(config.read(Path(paths[0])), arguments[2:])
+    chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
     from agent.improve import improve
     from agent.run import Halt, Run
     from agent.track import Track
@@ -71,13 +71,13 @@ def _improve(arguments: list[str], stop_after: str) -> None:
 
 
 def _tasks(_: list[str]) -> None:
-    from agent.report import tasks
+    from agent.check import tasks
 
     tasks()
 
 
 def _check(arguments: list[str]) -> None:
-    import agent.config as config
+    import agent.configure as configure
     from agent.check import check
 
     if not arguments or (arguments[0].startswith("--") and arguments[0] != "--config"):
@@ -85,20 +85,23 @@ def _check(arguments: list[str]) -> None:
     named = [] if arguments[0] == "--config" else [f"--env.id={arguments[0]}"]
     rest = arguments[len(named) :]
     file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
-    chosen = config.override(config.read(file) if file else config.Config(), [*named, *(rest[2:] if file else rest)])
-    if not check(chosen.env, expert=chosen.demonstrate.expert):
+    chosen = configure.override(configure.read(file) if file else configure.Config(), [*named, *(rest[2:] if file else rest)])
+    ready = [check(env, expert=env.expert or chosen.demonstrate.expert) for env in chosen.envs]
+    if not all(ready):
         sys.exit(1)
 
 
 def _expert(arguments: list[str]) -> None:
     import tyro
 
-    import agent.config as config
+    import agent.configure as configure
     from agent.expert import train
 
     if len(arguments) < 2:
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/fetch-reach.yaml experts/fetch-reach --steps 50000")
-    env = config.read(Path(arguments[0])).env
+    env, *others = configure.read(Path(arguments[0])).envs
+    if others:
+        raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
 
     def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
         """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""

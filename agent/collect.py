@@ -4,8 +4,9 @@ Episodes stream through a fixed number of environments; only live ones step, dra
 to its place in the batch, so the episodes are the same for any number of environments.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
+from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
 
 
@@ -24,6 +26,8 @@ class Job:
     take: int = 0
     noise: tuple[int, ...] | None = None
     """Seed of the sampling noise; None decides greedily."""
+    kind: int = 0
+    """Which of the run's environments."""
 
 
 @dataclass
@@ -31,7 +35,7 @@ class _Live:
     """An episode in the making."""
 
     job: Job
-    adapter: Adapter
+    adapter: Adapter | Remote
     rng: np.random.Generator
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -82,7 +86,7 @@ class _Live:
         blank = np.zeros((1, len(self.adapter.config.frame_names), self.adapter.config.size, self.adapter.config.size, 3), np.uint8)
         states = [o.state for o in self.observations]
         return Episode(
-            task=self.adapter.config.id,
+            task=self.adapter.config.title,
             seed=self.job.seed,
             take=self.job.take,
             policy=policy.name,
@@ -125,7 +129,7 @@ def collect(
     """
     waiting, live, done, num_faults, sent = list(enumerate(jobs))[::-1], {}, {}, 0, 0
     while sent < len(jobs):
-        while waiting and (adapter := workers.take()) is not None:
+        while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
             live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
             live[index].begin()
@@ -160,8 +164,8 @@ def demonstrate(
         noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
         expert: the present moment of an environment -> float32[A].
     """
-    adapter = workers.first
     for job in jobs:
+        adapter = workers.firsts[job.kind]
         rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
         observations, actions, rewards = [adapter.reset(job.seed)], [], []
         while not over:
@@ -180,7 +184,7 @@ def demonstrate(
         tokens = np.stack([codec.encode(each) for each in actions])
         assert outcome is not None, "an episode lasts at least one step"
         yield Episode(
-            task=adapter.config.id,
+            task=adapter.config.title,
             seed=job.seed,
             take=job.take,
             policy="oracle",
@@ -198,6 +202,16 @@ def demonstrate(
             achieved=outcome.achieved,
             states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
         )
+
+
+def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Iterator[Episode]:
+    """Yield demonstrations with the policy's own greedy thought before each action: an expert shows what to do, not what to think."""
+    waiting = iter(episodes)
+    while some := list(itertools.islice(waiting, at_a_time)):
+        thoughts = iter(policy.think([episode.situation(t) for episode in some for t in range(len(episode))]))
+        for episode in some:
+            tokens = np.stack([np.concatenate([next(thoughts), action]) for action in episode.tokens])
+            yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))
 
 
 def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:

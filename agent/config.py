@@ -1,12 +1,8 @@
-"""Config = the stages' configs together. A YAML file, then overrides from the command line; nothing unknown gets through."""
+"""Config = the stages' configs together; nothing unknown gets through. `configure` reads it."""
 
-import difflib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from envs import EnvConfig
 from policies import PolicyConfig
@@ -19,10 +15,14 @@ class Strict(BaseModel):
 
 
 class DemonstrateConfig(Strict):
-    """The warm start: imitation of a few scripted takes, before the first cycle."""
+    """The warm start: imitation of a few takes of an expert or of a stored dataset, before the first cycle."""
 
     episodes: int = Field(default=40, ge=0)
-    """Oracle episodes; 0 starts from the base model as it is."""
+    """Oracle episodes, or at most so many of the dataset; 0 starts from the base model as it is."""
+    dataset: str = ""
+    """Folder of a LeRobotDataset v3.0, or `minari:ID` of a local Minari dataset; empty: an expert demonstrates."""
+    cameras: tuple[str, ...] = ()
+    """The dataset's cameras that stand for those of `env.cameras`, in that order; empty: they have the same names."""
     expert: str = ""
     """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` (f(env, observation) -> action), `module:Class` with
     `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
@@ -40,7 +40,7 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 0 for our own tasks, which the embedded model was made with, and 600 for other MuJoCo environments with
+    """Gradient steps on questions; null: 0 for Reach, Push and Press, which the embedded model was made with, 600 for other MuJoCo environments with
     named cameras."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
@@ -48,7 +48,7 @@ class GroundConfig(Strict):
     """Scenes a step."""
     questions: int = Field(default=6, ge=1)
     """Asked about each scene of a batch."""
-    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "relation", "colour", "count", "done"], ...] = ()
+    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done"], ...] = ()
     """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: those that the policy's prompt needs."""
     train: Literal["all", "text"] = "all"
     """`all` for an environment that looks new; `text` keeps the vision as it is, at a third of the time."""
@@ -67,6 +67,8 @@ class CollectConfig(Strict):
     """K, attempts at each of them."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
+    attention: float = Field(default=0.3, gt=0)
+    """Where a run has several environments: practice is in proportion to weight times exp((0.5 - success) / this); large spreads it evenly."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
     """The run stops with a sentence when more of a cycle's episodes than this were spoilt by the environment."""
 
@@ -93,6 +95,8 @@ class CurateConfig(Strict):
     """Per decision, of the progress that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)
     """Added to the progress of the decision that succeeds."""
+    trials: int = Field(default=0, ge=0)
+    """Decisions that feed the policy gradient at most, those with the largest advantages of either sign (as PODS does, arXiv 2504.13818); 0: all."""
     groups: Literal["all", "mixed"] = "all"
     """Which seeds feed the policy gradient: all, or only those whose takes ended differently."""
 
@@ -155,6 +159,13 @@ class TrackConfig(Strict):
         return "off" if value is False else value  # YAML reads a bare off as false
 
 
+ONE, SEVERAL = "one environment", "several environments"
+Envs = Annotated[
+    Annotated[EnvConfig, Tag(ONE)] | Annotated[tuple[EnvConfig, ...], Tag(SEVERAL), Field(min_length=1)],
+    Discriminator(lambda given: SEVERAL if isinstance(given, list | tuple) else ONE),
+]
+
+
 class Config(Strict):
     """One run."""
 
@@ -166,7 +177,8 @@ class Config(Strict):
     """No new cycle begins after this many minutes of work; 0: no limit."""
     threads: int = Field(default=2, ge=1)
     """Of torch; two processes with two threads each are slower than one on two cores."""
-    env: EnvConfig = EnvConfig()
+    env: Envs = EnvConfig()
+    """One environment, or a list of several: one policy then learns them all, and instructions tell it which is which."""
     policy: PolicyConfig = PolicyConfig()
     ground: GroundConfig = GroundConfig()
     demonstrate: DemonstrateConfig = DemonstrateConfig()
@@ -177,86 +189,22 @@ class Config(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
 
+    @property
+    def envs(self) -> tuple[EnvConfig, ...]:
+        """Return all environments."""
+        return (self.env,) if isinstance(self.env, EnvConfig) else self.env
 
-def read(file: Path) -> Config:
-    """Return the config in a YAML file.
+    @property
+    def task(self) -> str:
+        """Return what the run is about, in words."""
+        return " + ".join(env.title for env in self.envs)
 
-    Raises:
-        ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
-    """
-    try:
-        content = yaml.safe_load(file.read_text())
-    except OSError as error:
-        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")))
-        raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"Config {file} is not YAML: {str(error).splitlines()[0]}; mend that line.") from error
-    if not isinstance(content, dict | None):
-        raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
-    return parse(content or {}, str(file))
-
-
-def parse(content: dict[str, Any], source: str) -> Config:
-    """Return the config that `content` holds; errors are one sentence each, and name `source`."""
-    try:
-        return Config(**content)
-    except ValidationError as error:
-        raise ValueError(" ".join(_sentence(each, source) for each in error.errors())) from None
-
-
-def _sentence(error: Any, source: str) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{source}: {where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
-    model: Any = Config
-    for part in error["loc"][:-1]:
-        model = model.model_fields[part].annotation
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-    return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
-
-
-def override(config: Config, arguments: list[str]) -> Config:
-    """Return the config with overrides from the command line: `--collect.takes 16`, `--env.cameras front wrist`, `--track.films false`.
-
-    `--help` prints every key with its meaning (by tyro) and exits.
-
-    Raises:
-        ValueError: an unknown key, or a value of a wrong type or range.
-    """
-    if "--help" in arguments or "-h" in arguments:
-        import tyro
-
-        tyro.cli(Config, default=config, args=["--help"], prog="etude improve CONFIG RUN")
-    known, content = dict(_keys(Config)), config.model_dump()
-    for name, words in _options(arguments):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
-        section, *path = content, *name.split(".")
-        for part in path[:-1]:
-            section = section[part]
-        values = [yaml.safe_load(word) for word in words]
-        section[path[-1]] = values if isinstance(section[path[-1]], tuple) or len(values) != 1 else values[0]
-    return parse(content, "command line")
-
-
-def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield names and values of `--name value ...` and `--name=value`."""
-    at = 0
-    while at < len(arguments):
-        name, equals, value = arguments[at].partition("=")
-        if not name.startswith("--"):
-            raise ValueError(f"{arguments[at]!r} is not an override; they look like --seed 3.")
-        words = [value] if equals else []
-        at += 1
-        while at < len(arguments) and not arguments[at].startswith("--"):
-            words.append(arguments[at])
-            at += 1
-        yield name[2:].replace("-", "_"), words
-
-
-def _keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, field in model.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        yield from _keys(field.annotation, f"{prefix}{name}.") if nested else [(prefix + name, field)]
+    @field_validator("env")
+    @classmethod
+    def _fit(cls, env: Envs) -> Envs:
+        several = () if isinstance(env, EnvConfig) else env
+        if len({each.title for each in several}) < len(several):
+            raise ValueError("two environments have one name; give each an env.name of its own")
+        if len({(each.sources, each.history, each.size) for each in several}) > 1:
+            raise ValueError("environments of one run must have the same cameras, history and size")
+        return env

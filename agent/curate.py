@@ -32,9 +32,12 @@ def curate(
     demonstrations = (*best, *replay(library, config.replay, rng))
     pairs = tuple(pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng))
     chosen = mixed if config.groups == "mixed" else groups
-    trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
+    trials = advantages([take for takes in chosen.values() for take in takes], config)
+    if config.trials and len(trials) > config.trials:
+        telling = np.argsort([-abs(trial.advantage) for trial in trials], kind="stable")[: config.trials]
+        trials = [trials[i] for i in sorted(telling)]
     notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
-    return Lessons(demonstrations, pairs, trials, notes)
+    return Lessons(demonstrations, pairs, tuple(trials), notes)
 
 
 def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:
@@ -76,9 +79,9 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
 
 
 def fork_of(one: Episode, other: Episode) -> int | None:
-    """Return the first decision at which two takes of one seed differ, or None if one is the other's beginning."""
+    """Return the first decision at which two takes of one seed act differently, or None if one is the other's beginning."""
     for t in range(min(len(one), len(other))):
-        if not np.array_equal(one.tokens[t], other.tokens[t]):
+        if not np.array_equal(one.actions[t], other.actions[t]):
             return t
     return None
 

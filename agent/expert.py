@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +143,9 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         script: Any = found()
         return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
     return lambda adapter: adapter.actions.from_env(found(adapter.env, adapter.raw))
+
+
+def everyone(envs: Sequence[EnvConfig], name: str) -> Callable[[Adapter], np.ndarray]:
+    """Return who demonstrates in each of several environments: its own expert, or else the one that `name` says."""
+    of = {env.title: resolve(env.expert or name, env) for env in envs}
+    return lambda adapter: of[adapter.config.title](adapter)

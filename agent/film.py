@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from agent.records import Episode, Lessons, Scorecard
+from agent.workers import Workers
 from envs.adapt import Adapter
 
 if TYPE_CHECKING:
@@ -53,19 +54,19 @@ def titled(frame: np.ndarray, title: str) -> np.ndarray:
     return np.asarray(picture)
 
 
-def extremes(adapter: Adapter, episodes: Sequence[Episode], folder: Path, prefix: str) -> dict[str, Path]:
+def extremes(workers: Workers, episodes: Sequence[Episode], folder: Path, prefix: str) -> dict[str, Path]:
     """Write a best take (fastest success) and a worst one (failure that ended farthest from the goal)."""
     won = sorted((e for e in episodes if e.success), key=lambda e: e.first_success or 0)
     lost = sorted((e for e in episodes if not e.success and len(e)), key=lambda e: float(e.closing[-1]))
     chosen = {"best": won[:1], "worst": lost[:1]}
     return {
-        name: write(replayed(adapter, episode), folder / f"{prefix}-{name}.mp4", f"{episode.instruction} ({'done' if episode.success else 'failed'})")
+        name: write(replayed(workers.firsts[workers.of(episode.task)], episode), folder / f"{prefix}-{name}.mp4", _outcome(episode))
         for name, some in chosen.items()
         for episode in some
     }
 
 
-def contrast(adapter: Adapter, run: "Run", first: Any, last: Any, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
+def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
     """Write films, side by side, of final exam seeds that the first champion failed and the last one passed."""
     from agent.collect import Job, collect
 
@@ -73,13 +74,18 @@ def contrast(adapter: Adapter, run: "Run", first: Any, last: Any, before: Scorec
     films = {}
     for key in learnt:
         file = run.folder / "films" / f"contrast-{len(films)}.mp4"
-        job = Job(int(key.rsplit("/", 1)[1]))
+        task, seed = key.rsplit("/", 1)
+        job = Job(int(seed), kind=run.workers.of(task))
         takes = [next(iter(collect(run.play(player.weights), run.workers, [job]))) for player in (first, last)]
-        left, right = (replayed(adapter, take, pretty=True) for take in takes)
+        left, right = (replayed(run.workers.firsts[job.kind], take, pretty=True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
         films[f"contrast-{len(films)}"] = write(pairs, file, f"{takes[0].instruction}: before | after")
     return films
+
+
+def _outcome(episode: Episode) -> str:
+    return f"{episode.instruction} ({'done' if episode.success else 'failed'})"
 
 
 def strip(frames: Sequence[np.ndarray], count: int = 6) -> np.ndarray:

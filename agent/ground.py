@@ -7,43 +7,16 @@ and seeds come from a range of their own. Coordinates and offsets are answered i
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from agent.records import Question, Scene
 from envs.adapt import Adapter
-from envs.render import mujoco
+from envs.things import Thing, find
 
 NUMBERS = 65  # number tokens
 REACH = 0.4  # metres: an offset of this length fills half of the number range
 SIDE = 0.05  # metres from a thing's centre to its "far side"
-COLOURS = {  # what a colour is called, RGB
-    "red": (0.86, 0.10, 0.10),
-    "green": (0.10, 0.65, 0.15),
-    "blue": (0.12, 0.25, 0.88),
-    "yellow": (0.95, 0.80, 0.05),
-    "purple": (0.60, 0.15, 0.70),
-    "orange": (0.95, 0.50, 0.05),
-    "white": (0.95, 0.95, 0.95),
-    "grey": (0.55, 0.55, 0.55),
-    "black": (0.15, 0.15, 0.15),
-}
-
-
-@dataclass(frozen=True)
-class Thing:
-    """Something in the scene that words can single out."""
-
-    name: str
-    """Colour and noun, 'red ball', or the name of a site, 'tool'."""
-    colour: str
-    """Colour word; empty for a site."""
-    position: np.ndarray
-    """float64[3], world, metres."""
-    pixels: tuple[np.ndarray | None, ...]
-    """One a camera: float64[2], x and y from the top left as shares of the frame; None where it is hidden or outside."""
 
 
 def scenes(
@@ -146,7 +119,12 @@ def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
             yield Question("pair", f"{text} : how far from the first to the second ?", _offset(first, second))
             if tool is not None:
                 side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
-                yield Question("pair", f"{text} : how far to the far side of the first ?", _offset(tool.position, side))
+                far = _offset(tool.position, side)
+                yield Question("pair", f"{text} : how far to the far side of the first ?", far)
+                # In small steps: each follows from those before it, and only the first two must be seen.
+                plan = f"{_offset(tool.position, first)} how far to the second ? {_offset(tool.position, second)}"
+                plan += f" how far from the first to the second ? {_offset(first, second)} how far to the far side of the first ? {far}"
+                yield Question("plan", f"{text} : how far to the first ?", plan)
 
 
 def _named(things: list[Thing], instruction: str) -> list[tuple[str, Thing]]:
@@ -206,94 +184,3 @@ def _counts(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]
         yield Question("count", "how many things are left of the tool ?", str(left))
     colour = str(rng.choice(["red", "green", "blue", "yellow", "purple"]))
     yield Question("count", f"how many {colour} things are there ?", str(sum(thing.colour == colour for thing in things)))
-
-
-def find(model: Any, data: Any, cameras: tuple[str, ...], tool: str = "") -> list[Thing]:
-    """Return what words can single out: coloured bodies that are not the robot, named sites that are not on it, and the tool.
-
-    Args:
-        model: of MuJoCo.
-        data: of MuJoCo.
-        cameras: names of cameras that look.
-        tool: site or body that is called 'tool'. Empty: a site of that name, else the end of the robot's longest chain of bodies.
-    """
-    found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if not _robotic(model, body)]
-    names = [phrase for phrase, _, _ in found]
-    things = [
-        Thing(phrase, phrase.split(" ")[0], position.copy(), tuple(_seen(model, data, camera, position, body) for camera in cameras))
-        for phrase, body, position in found
-        if phrase and names.count(phrase) == 1
-    ]
-    for site in range(model.nsite):
-        name, position, body = _words(model.site(site).name), data.site_xpos[site], int(model.site_bodyid[site])
-        if name and name != "tool" and not _robotic(model, body) and not _phrase(model, body):
-            pixels = tuple(_seen(model, data, camera, position, body) for camera in cameras)
-            things.append(Thing(name, "", position.copy(), pixels))
-    position, body = _tool(model, data, tool)
-    if body:
-        things.append(Thing("tool", "", position.copy(), tuple(_seen(model, data, camera, position, body) for camera in cameras)))
-    return things
-
-
-def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
-    """Return the tool's position and body; body 0 where there is no robot.
-
-    Raises:
-        ValueError: there is no site or body of that name.
-    """
-    site, body = (mujoco.mj_name2id(model, kind, name or "tool") for kind in (mujoco.mjtObj.mjOBJ_SITE, mujoco.mjtObj.mjOBJ_BODY))
-    if site >= 0:
-        return data.site_xpos[site], int(model.site_bodyid[site])
-    if body >= 0:
-        return data.xpos[body], body
-    if name:
-        raise ValueError(f"ground.tool is {name!r}, and the environment has no site or body of that name.")
-    robot = [body for body in range(1, model.nbody) if _robotic(model, body)]
-    body = max(robot, key=lambda body: _depth(model, body), default=0)
-    return data.xpos[body], body
-
-
-def _depth(model: Any, body: int) -> int:
-    depth = 0
-    while body:
-        body, depth = int(model.body_parentid[body]), depth + 1
-    return depth
-
-
-def _phrase(model: Any, body: int) -> str:
-    """Return 'red ball' for the body `ball_3` whose first visible geom is red; empty for a body without name or visible geom."""
-    name, first = _words(model.body(body).name), int(model.body_geomadr[body])
-    for geom in range(first, first + int(model.body_geomnum[body])) if name else ():
-        material = model.geom_matid[geom]
-        rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
-        if rgba[3] > 0.1:
-            return min(COLOURS, key=lambda colour: float(np.abs(rgba[:3] - COLOURS[colour]).sum())) + " " + name
-    return ""
-
-
-def _words(name: str) -> str:
-    """Return 'drawer handle' for `drawerHandle_2`."""
-    return re.sub(r"[_\W\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
-
-
-def _robotic(model: Any, body: int) -> bool:
-    """Return whether the body belongs to a tree that has an actuated joint."""
-    joints = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
-    return model.body_rootid[body] in model.body_rootid[model.jnt_bodyid[joints]]
-
-
-def _seen(model: Any, data: Any, camera: str, point: np.ndarray, body: int) -> np.ndarray | None:
-    """Return where the camera sees `point`, as shares of a square frame; None where it is outside or behind something."""
-    index = model.camera(camera).id
-    origin, axes = data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3)
-    x, y, z = axes.T @ (point - origin)
-    if z >= 0:  # cameras look along -z
-        return None
-    half = -z * np.tan(np.radians(model.cam_fovy[index]) / 2)
-    pixel = np.array([0.5 + 0.5 * x / half, 0.5 - 0.5 * y / half])
-    if (pixel < 0).any() or (pixel > 1).any():
-        return None
-    ray, hit = point - origin, np.zeros(1, np.int32)
-    distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), None, 1, -1, hit)
-    own = hit[0] >= 0 and model.geom_bodyid[hit[0]] == body
-    return pixel if own or distance < 0 or distance > np.linalg.norm(ray) - 0.03 else None

@@ -2,33 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from agent import dataset, film
-from agent.bearings import bearings
-from agent.collect import Job, collect, demonstrate
-from agent.config import TuneConfig
-from agent.curate import curate, decisions
+from agent.collect import Job, collect
+from agent.curate import curate
+from agent.curriculum import attention, by_task, exam_jobs, parts, share
 from agent.evaluate import Comparison, beats, compare, score
-from agent.expert import resolve
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
 from agent.track import Track
-
-SHARD = 128  # episodes written at a time; a kill costs at most this many
-
-
-@dataclass(frozen=True)
-class Player:
-    """A policy on disk."""
-
-    weights: Path
-    name: str
+from agent.warm_start import Player, store, train, warm_start
 
 
 def improve(run: Run, track: Track) -> None:
@@ -57,37 +45,6 @@ def improve(run: Run, track: Track) -> None:
     conclude(run, first, champion, track)
 
 
-def warm_start(run: Run, track: Track) -> Player:
-    """Return the first champion: the base model, after imitation of a few oracle takes."""
-    bearings(run, track)
-    folder, config = run.folder / "start", run.config.demonstrate
-    jobs = [Job(SEEDS["demonstrations"] + 100_000 * run.config.seed + i, 0, (run.config.seed, 0, i)) for i in range(config.episodes)]
-
-    def show() -> dict[str, Any]:
-        with track.bar("demonstrate", len(jobs)) as step:
-            done = dataset.count(folder / "episodes")
-            made = demonstrate(run.workers, run.policy.codec, jobs[done:], config.noise, resolve(config.expert, run.config.env))
-            _store(run, folder, made, lambda episode: step(1))
-        shown = run.episodes(folder)
-        return {"figures": {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}}
-
-    run.keep(folder / "demonstrate.json", show)
-    track.log(run.metrics())
-
-    def imitate() -> dict[str, Any]:
-        from agent.tune import tune
-
-        lessons = Lessons(tuple(d for episode in run.episodes(folder) if episode.success for d in decisions(episode)))
-        recipe = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
-        return _train(run, None, folder, lambda policy, watch: tune(
-            policy, lessons, recipe, seed=(run.config.seed, 0), steps=config.steps if lessons else 0, checkpoint=folder / "checkpoint.pt", watch=watch
-        ), track, "warm start")  # fmt: skip
-
-    made = run.keep(folder / "tune.json", imitate)
-    track.log(run.metrics())
-    return Player(folder / "policy.safetensors", made["policy"])
-
-
 def latest(run: Run, champion: Player) -> Player:
     """Return the champion after the finished cycles."""
     for number, result in enumerate(run.results(), 1):
@@ -100,13 +57,17 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's new seeds."""
     config = run.config.collect
     base = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
-    jobs = [Job(base + i, take, (run.config.seed, cycle.number, base + i, take)) for i in range(config.seeds) for take in range(config.takes)]
+    counts = share(config.seeds, attention(run.config.envs, _lately(run, cycle.number), config.attention))
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    jobs = [
+        Job(base + i, take, (run.config.seed, cycle.number, base + i, take), kind) for i, kind in enumerate(kinds) for take in range(config.takes)
+    ]
 
     def go() -> dict[str, Any]:
         done = dataset.count(cycle.folder / "episodes")
         with track.bar(f"cycle {cycle.number}: collect", len(jobs), done) as step:
             takes = collect(run.play(champion.weights), run.workers, jobs[done:], max_fault_share=config.max_fault_share)
-            _store(run, cycle.folder, takes, lambda episode: step(1))
+            store(run, cycle.folder, takes, lambda episode: step(1))
         episodes = run.episodes(cycle.folder)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
         figures = {
@@ -114,11 +75,21 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "decisions": int(sum(map(len, episodes))),
             "faults": len(faults),
         }
+        figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
         return {"figures": figures, "policy": champion.name, "faults": faults[:20]}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
     run.finished("collect")
+
+
+def _lately(run: Run, number: int) -> list[float | None]:
+    """Return the success of each environment's last practice before cycle `number`; None where it has had none."""
+    rates: dict[str, float] = {}
+    for earlier in range(1, number):
+        figures = load(run.cycle(earlier).folder / "collect.json")["figures"]
+        rates |= {name.removeprefix("success/"): rate for name, rate in figures.items() if name.startswith("success/")}
+    return [rates.get(env.title) for env in run.config.envs]
 
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
@@ -147,7 +118,7 @@ def study(run: Run, episodes: Sequence[Episode], labels: Sequence[Label], cycle:
     lessons = curate(episodes, labels, library, run.config.curate, np.random.default_rng([run.config.seed, cycle.number, 1]))
     counts = {"demonstrations": len(lessons.demonstrations), "pairs": len(lessons.pairs), "trials": len(lessons.trials)}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
-        track.films(film.extremes(run.workers.first, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
+        track.films(film.extremes(run.workers, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1:
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
@@ -162,7 +133,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     def go() -> dict[str, Any]:
         from agent.tune import tune
 
-        return _train(run, champion, cycle.folder, lambda policy, watch: tune(
+        return train(run, champion, cycle.folder, lambda policy, watch: tune(
             policy, lessons, run.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip
 
@@ -175,7 +146,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
 def exam(run: Run, player: Player, kind: str, track: Track) -> Scorecard:
     """Return the player's scorecard on the `gate` or `final` seeds, greedy; sat once, then read."""
     count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    jobs = [Job(SEEDS[kind] + i) for i in range(count)]
+    jobs = exam_jobs(run.config.envs, count, SEEDS[kind])
 
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam", count) as step:
@@ -195,6 +166,7 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
     if result is not None:
         comparison, after, promoted = result
         figures = {"promoted": promoted, "gate_rate": after.success.rate, "gate_low": after.success.low, "gate_high": after.success.high}
+        figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
         figures |= {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures})
@@ -209,7 +181,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     before, after = exam(run, first, "final", track), exam(run, last, "final", track)
     comparison, results = compare(after, before), run.results()
     summary = {
-        "task": run.config.env.id,
+        "task": run.config.task,
         "environment": json.loads((run.folder / "environment.json").read_text()),
         "seed": run.config.seed,
         "cycles": len(results),
@@ -223,45 +195,12 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
         "policy": last.name,
         "seconds": {"total": round(run.seconds(), 1), **run.seconds_by_stage()},
     }
+    if tasks := parts(run.config.envs, before, after):
+        summary["tasks"] = tasks
     write_text(run.folder / "summary.json", _dump(summary))
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:
-        track.films(film.contrast(run.workers.first, run, first, last, before, after))
-
-
-def _store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
-    """Write episodes as they come, a shard at a time."""
-    shard: list[Episode] = []
-    for episode in episodes:
-        shard.append(episode)
-        watch(episode)
-        if len(shard) == SHARD:
-            _append(run, folder, shard)
-            shard = []
-    if shard:
-        _append(run, folder, shard)
-
-
-def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
-    rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
-    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.env.frame_names)
-
-
-def _train(run: Run, champion: Player | None, folder: Path, train: Any, track: Track, title: str) -> dict[str, Any]:
-    """Train from the champion (None: from the base model), save the weights, and return the stage file's content."""
-    policy = run.play(champion.weights) if champion else run.policy
-    run.dirty()
-    with track.bar(title) as step:
-        rows = train(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
-    partial, weights = folder / "policy.partial", folder / "policy.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    policy.save(partial)
-    partial.replace(weights)
-    policy.load(weights)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
-    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in (rows[-1] if rows else {})}
-    return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}
+        track.films(film.contrast(run, first, last, before, after))
 
 
 def _dump(content: Any) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent import ground, teach
 from agent.records import Scene
-from envs import TASKS
+from envs import PRETRAINED
 from envs.adapt import Adapter, EnvConfig
 from policies.nano.build import build
 from policies.vlm import PolicyConfig, Vlm
@@ -28,7 +28,7 @@ def pretrain(out: Path, *, see: int = 4000, read: int = 6000, num_scenes: int = 
         out: folder of the result; holds checkpoints meanwhile, from which the same command goes on after a kill.
         see: steps of the first part, which trains everything (`teach.see`).
         read: steps of the second part, which trains the text model alone (`teach.read`).
-        num_scenes: drawn from all tasks in equal shares.
+        num_scenes: drawn from the tasks `envs.PRETRAINED` in equal shares.
         threads: of torch.
 
     Returns:
@@ -73,12 +73,12 @@ def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, 
 
 
 def draw(count: int, seed: int, watch: Callable[[], None] = lambda: None) -> list[Scene]:
-    """Return `count` scenes with questions, in equal shares from all tasks, from seeds beginning at `seed`."""
+    """Return `count` scenes with questions, in equal shares from the tasks `envs.PRETRAINED`, from seeds beginning at `seed`."""
     drawn: list[Scene] = []
-    for index, task in enumerate(TASKS):
+    for index, task in enumerate(PRETRAINED):
         adapter = Adapter(EnvConfig(id=task))
         stream = ground.scenes(adapter, itertools.count(seed), np.random.default_rng([seed, index]))
-        for scene in itertools.islice(stream, count // len(TASKS)):
+        for scene in itertools.islice(stream, count // len(PRETRAINED)):
             drawn.append(scene)
             watch()
         adapter.close()

@@ -46,7 +46,7 @@ class Episode:
     task: str
     """Environment id."""
     seed: int
-    """Of the environment's reset."""
+    """Of the environment's reset; -1 where a stored dataset does not say it."""
     take: int
     """0, 1, ...: which attempt at this seed; a greedy or scripted attempt is take 0."""
     policy: str

@@ -13,14 +13,15 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent import config
+from agent.config import Config
+from agent.configure import read
 from agent.records import Rate, Scorecard
 from agent.run import STAGES, load, write_text
-from envs import TASKS
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"
 NONE = "-"
+EVERY = ("ground", "demonstrate", *STAGES)
 PANELS = (("loss",), ("loss",), ("kl",), ("entropy",), ("chosen_logprob", "rejected_logprob"), ("margin",))  # the first: warm start
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>$title</title><style>
@@ -43,7 +44,7 @@ video { border-radius: 6px; }</style></head><body>$body</body></html>
 class Story:
     """What lies in a run's folder so far."""
 
-    config: config.Config
+    config: Config
     start: Content  # stage -> content
     cycles: dict[int, Content]  # number -> stage -> content
     exams: Content  # 'gate-POLICY' or 'final-POLICY' -> content
@@ -52,12 +53,12 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> "Story":
         """Return the story of a run; raises ValueError where there is none, or a damaged one."""
-        settings, file = config.read(folder / "config.yaml"), folder / "summary.json"
+        settings, file = read(folder / "config.yaml"), folder / "summary.json"
         cycles = {int(each.name[6:]): _stages(each) for each in folder.glob("cycle-*") if each.name[6:].isdigit()}
         summary = json.loads(file.read_text()) if file.exists() else {}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles
             summary = {}
-        return cls(settings, _stages(folder / "start"), dict(sorted(cycles.items())), _stages(folder / "exams"), summary)
+        return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), dict(sorted(cycles.items())), _stages(folder / "exams"), summary)
 
     def now(self) -> str:
         """Return the stage that the run is at."""
@@ -90,7 +91,7 @@ class Story:
             exam = left.pop(f"gate-{stages.get('tune', {}).get('policy')}", 0.0)
             table[name] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
         table["final exam"] = {"evaluate": sum(left.values())}
-        return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in ("demonstrate", *STAGES)}}
+        return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in EVERY}}
 
 
 def report(folder: Path) -> Path:
@@ -100,7 +101,7 @@ def report(folder: Path) -> Path:
     """
     story = Story.read(folder)
     parts = [f"<h2>{title}</h2><div class=wide>{body}</div><p class=soft>{note}</p>" for title, body, note in _parts(story, folder) if body]
-    page = PAGE.substitute(title=escape(f"{story.config.env.id} - etude"), body="".join([_headline(story), *parts]))
+    page = PAGE.substitute(title=escape(f"{story.config.task} - etude"), body="".join([_headline(story), *parts]))
     write_text(folder / "report.html", page.encode("ascii", "xmlcharrefreplace").decode())  # the same bytes whatever the locale
     return folder / "report.html"
 
@@ -115,23 +116,8 @@ def watch(folder: Path, once: bool = False) -> None:
             live.update(_board(folder), refresh=True)
 
 
-def tasks() -> None:
-    """Show our own environments."""
-    import gymnasium
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("id", "what it is", "an instruction", "horizon")
-    for name in TASKS:
-        env: Any = gymnasium.make(name, cameras=())
-        _, info = env.reset(seed=0)
-        table.add_row(name, (type(env.unwrapped).__doc__ or NONE).splitlines()[0], info["instruction"], str(env.spec.max_episode_steps))
-        env.close()
-    Console().print(table)
-
-
 def _headline(story: Story) -> str:
-    task, summary = escape(story.config.env.id), story.summary
+    task, summary = escape(story.config.task), story.summary
     if not summary:
         rates, minutes = list(story.champions().values()), sum(story.seconds()["all"].values()) / 60
         so_far = f"Gate exam so far: first {rates[0]}; champion now {rates[-1]}." if rates else "No exam has been finished yet."
@@ -158,12 +144,14 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     examined = story.summary or story.champions()
     note = "The gate exam decides promotions; the final exam's seeds are used only in the end. Band and bars: 95 % Wilson intervals."
     yield "Success over the cycles", _picture(_draw_curve, story, 5.2, "success by cycle") if examined else "", note
+    parts = story.summary.get("tasks", {}).items()
+    note = "The final exam, environment by environment."
+    yield "Tasks", _table(("task", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
     head = ("cycle", "practised", "success", "mixed seeds", "demonstrations", "pairs", "trials", "challenger at the gate", "gain", "and so")
     note = "Practised: new takes + earlier ones of the same champion. Mixed: some takes succeed, some fail. Won, lost: only one passed."
     yield "Cycles", _table(head, [_row(story, number) for number in story.cycles]) if story.cycles else "", note
-    stages = ("demonstrate", *STAGES)
-    rows = [(name, *(row.get(stage, 0) for stage in stages), sum(row.values())) for name, row in story.seconds().items()]
-    yield "Seconds", _table(("", *stages, "all"), [(name, *(f"{x:.1f}" if x else NONE for x in cells)) for name, *cells in rows]), ""
+    rows = [(name, *(row.get(stage, 0) for stage in EVERY), sum(row.values())) for name, row in story.seconds().items()]
+    yield "Seconds", _table(("", *EVERY, "all"), [(name, *(f"{x:.1f}" if x else NONE for x in cells)) for name, *cells in rows]), ""
     films = sorted((folder / "films").glob("*.mp4"))
     yield "Before and after", "".join(_film(f, "left: before, right: after", 360) for f in films if f.stem.startswith("contrast-")), ""
     takes = [(int(file.stem.split("-")[1]), file) for file in films if file.stem.startswith("cycle-")]
@@ -178,6 +166,11 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     yield "Faults of the environment", faults, "These episodes were spoilt; nothing was learnt from them."
     text = escape((folder / "config.yaml").read_text())
     yield "Config", f"<details><summary>config.yaml</summary><pre>{text}</pre></details>", ""
+
+
+def _task_row(task: str, part: Content) -> list[object]:
+    gain = f"{100 * part['gain']:+.1f} [{100 * part['low']:+.1f}, {100 * part['high']:+.1f}], p = {part['p_value']:.2g}"
+    return [task, Rate(**part["before"]), Rate(**part["after"]), gain]
 
 
 def _row(story: Story, number: int) -> list[object]:
@@ -284,7 +277,7 @@ def _board(folder: Path) -> Any:
     story = Story.read(folder)
     seconds = {name: sum(row.values()) for name, row in story.seconds().items()}
     since = time.time() - max((file.stat().st_mtime for file in folder.glob("*/*.json")), default=time.time())
-    table = Table("cycle", "practice", "gate exam", "and so", "seconds", title=markup.escape(f"{story.config.env.id}, {folder}"))
+    table = Table("cycle", "practice", "gate exam", "and so", "seconds", title=markup.escape(f"{story.config.task}, {folder}"))
     for number in story.cycles:
         row = [str(cell) for cell in _row(story, number)]
         table.add_row(*(markup.escape(row[i]) for i in (0, 2, 7, 9)), f"{seconds[f'cycle {number}']:.0f}")

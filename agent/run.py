@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
-from agent.config import Config, read
+from agent.config import Config
+from agent.configure import read
 from agent.records import Episode
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Run:
         if self._workers is None:
             from agent.workers import Workers
 
-            self._workers = Workers(self.config.env, self.config.collect.num_envs)
+            self._workers = Workers(self.config.envs, self.config.collect.num_envs)
         return self._workers
 
     @property
@@ -102,12 +104,13 @@ class Run:
 
         file = self.folder / "environment.json"
         try:
-            now = fingerprint(self.workers.first)
+            now = {adapter.config.title: fingerprint(adapter) for adapter in self.workers.firsts}
         except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
-            now = {"id": self.config.env.id, "fault": f"{type(error).__name__}: {error}"}
+            now = {self.config.task: {"id": self.config.task, "fault": f"{type(error).__name__}: {error}"}}
         if not file.exists():
             write_text(file, json.dumps(now, indent=1) + "\n")
-        changed = differences(json.loads(file.read_text()), now)
+        then = json.loads(file.read_text())
+        changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
         return changed and f"This run began where frames look different, so its exams cannot be compared: {changed}."
 
     def student(self, train: str) -> "Vlm":
@@ -127,6 +130,11 @@ class Run:
 
         torch.set_num_threads(self.config.threads)
         actions = self.workers.first.actions
+        for other in self.workers.firsts[1:]:
+            if any(not np.array_equal(getattr(other.actions, name), getattr(actions, name)) for name in ("low", "high", "counts")):
+                raise ValueError(
+                    f"{other.config.title} takes other actions than {self.config.envs[0].title}; environments of one run must share them."
+                )
         return policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
 
     def play(self, weights: Path) -> "Vlm":
@@ -194,7 +202,12 @@ class Run:
     def seconds_by_stage(self) -> dict[str, float]:
         """Return the seconds of work by stage."""
         total: dict[str, float] = {}
-        for file in [*self.folder.glob("start/*.json"), *self.folder.glob("cycle-*/*.json"), *self.folder.glob("exams/*.json")]:
+        for file in [
+            *self.folder.glob("ground/*.json"),
+            *self.folder.glob("start/*.json"),
+            *self.folder.glob("cycle-*/*.json"),
+            *self.folder.glob("exams/*.json"),
+        ]:
             stage = "evaluate" if file.parent.name == "exams" else file.stem
             if stage != "cycle":
                 total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))

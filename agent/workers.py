@@ -1,47 +1,85 @@
-"""Where environments live: in this process, one after the other. The same seeds give the same episodes for any number of them."""
+"""Where environments live: here or in a process of their own. The same seeds give the same episodes for any number of them."""
 
 import contextlib
 
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.host import Host, Remote
 
 
 class Workers:
-    """A fixed set of environments, made when first needed and kept for the whole run.
+    """A fixed number of environments, made when first needed and kept for the whole run.
 
     Args:
-        config: which environment.
-        count: how many of them.
+        configs: which environment, or several; the `timeout` of each says where it lives.
+        count: how many at a time, of all kinds together.
+
+    Raises:
+        ValueError: an environment cannot be made.
     """
 
-    def __init__(self, config: EnvConfig, count: int) -> None:
-        self.config, self._count = config, count
-        self._idle = [Adapter(config)]
-        self._made = 1
+    def __init__(self, configs: EnvConfig | tuple[EnvConfig, ...], count: int) -> None:
+        self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
+        self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
+        for config, host in zip(self.configs, self._hosts, strict=True):
+            self._try(config, host)
+        self.firsts = [Adapter(config) for config in self.configs]
+        """One environment of each kind in this process, to read spaces from, to demonstrate in and to make films with."""
+        self._idle: list[list[Adapter | Remote]] = [[] if host else [first] for host, first in zip(self._hosts, self.firsts, strict=True)]
+        self._made = sum(map(len, self._idle))
 
     @property
     def first(self) -> Adapter:
-        """Return one environment, to read spaces from or to make films with."""
-        return self._idle[0]
+        """Return the first environment."""
+        return self.firsts[0]
 
-    def take(self) -> Adapter | None:
-        """Return an idle environment, or None if all are busy."""
-        if not self._idle and self._made < self._count:
-            self._made += 1
-            return Adapter(self.config)
-        return self._idle.pop() if self._idle else None
+    def of(self, task: str) -> int:
+        """Return which environment has this title."""
+        return [config.title for config in self.configs].index(task)
 
-    def give_back(self, adapter: Adapter, broken: bool = False) -> None:
-        """Return an environment; a broken one is closed and will be made anew."""
-        if broken:
+    def take(self, kind: int = 0) -> Adapter | Remote | None:
+        """Return an idle environment of a kind, or None if all places are taken."""
+        if self._idle[kind]:
+            return self._idle[kind].pop()
+        spare = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
+        if self._made >= self._count and spare is not None:  # one of another kind makes room
+            spare.pop(next(i for i, each in enumerate(spare) if each not in self.firsts)).close()
             self._made -= 1
+        if self._made >= max(self._count, len(self.configs)):
+            return None
+        self._made += 1
+        return self._make(kind)
+
+    def give_back(self, adapter: Adapter | Remote, broken: bool = False) -> None:
+        """Return an environment; a broken one is closed and made anew."""
+        kind = self.of(adapter.config.title)
+        if broken:
             with contextlib.suppress(Exception, SystemExit):  # it is broken already
                 adapter.close()
-        if not broken or not self._made:
-            self._idle.append(Adapter(self.config) if broken else adapter)
-            self._made += broken
+            made = self._make(kind)
+            if adapter is self.firsts[kind]:
+                assert isinstance(made, Adapter)
+                self.firsts[kind] = made
+            adapter = made
+        self._idle[kind].append(adapter)
 
     def close(self) -> None:
         """Free them all."""
-        for adapter in self._idle:
+        for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
             adapter.close()
+        for host in filter(None, self._hosts):
+            host.close()
+
+    def _make(self, kind: int) -> Adapter | Remote:
+        host = self._hosts[kind]
+        return Adapter(self.configs[kind]) if host is None else Remote(host, self.firsts[kind])
+
+    def _try(self, config: EnvConfig, host: Host | None) -> None:
+        """Make one where it may hang or crash, before one is made in this process."""
+        if host is None:
+            return
+        try:
+            host.call(0, "make")
+            host.call(0, "close")
+        except (TimeoutError, ChildProcessError) as error:
+            raise ValueError(f"{config.title} cannot be made: {error}.") from error

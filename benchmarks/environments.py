@@ -17,7 +17,7 @@ from typing import Any
 
 from rollout import RESULTS, machine
 
-import agent.config as config
+import agent.configure as configure
 from agent.expert import resolve
 from agent.run import write_text
 from envs.doctor import examine
@@ -56,9 +56,9 @@ def check(files: list[Path], again: bool = False) -> None:
 
 def one(file: Path, target: Path) -> None:
     """Examine one environment in this process."""
-    chosen = config.read(file)
-    expert = resolve(chosen.demonstrate.expert, chosen.env) if chosen.demonstrate.expert else None
-    found = examine(chosen.env, expert=expert, openings=OPENINGS)
+    chosen = configure.read(file)
+    expert = resolve(chosen.demonstrate.expert, chosen.envs[0]) if chosen.demonstrate.expert else None
+    found = examine(chosen.envs[0], expert=expert, openings=OPENINGS)
     _write(target, file, found.lines, found.faults, found.warnings)
 
 
@@ -90,8 +90,8 @@ def _section(title: str, names: list[str], files: list[Path]) -> str:
 def _row(name: str, content: dict[str, Any]) -> list[str]:
     """Return the cells, in the doctor's own words."""
     lines = defaultdict(str, content["lines"])
-    chosen = config.read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml")
-    frames = f"{', '.join(chosen.env.sources)}; {chosen.env.size} x {chosen.env.size}"
+    chosen = configure.read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml")
+    frames = f"{', '.join(chosen.envs[0].sources)}; {chosen.envs[0].size} x {chosen.envs[0].size}"
     verdict = " ".join([f"**{' '.join(content['faults'])}**" if content["faults"] else "Ready.", *content["warnings"]])
     seeding = lines["seeding"].removeprefix("same seed, same frames: ")
     expert = "none" if lines["expert"].startswith("none") else lines["expert"].removeprefix("the expert ")

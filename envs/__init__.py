@@ -5,8 +5,9 @@ from typing import Any
 import gymnasium
 from pydantic import BaseModel, ConfigDict, Field
 
-HORIZONS = {"Reach": 24, "Push": 60, "Press": 32}  # control steps of 0.05 s
+HORIZONS = {"Reach": 24, "Push": 60, "Press": 32, "Lift": 40, "Place": 64, "Slide": 40, "Turn": 40, "Stack": 64}  # control steps of 0.05 s
 TASKS = tuple(f"etude/{name}-v0" for name in HORIZONS)
+PRETRAINED = TASKS[:3]  # the tasks that the embedded model learned to see when it was made; the others it grounds itself in first
 
 for _name, _horizon in HORIZONS.items():
     gymnasium.register(f"etude/{_name}-v0", entry_point=f"envs.{_name.lower()}:{_name}", max_episode_steps=_horizon)
@@ -19,6 +20,12 @@ class EnvConfig(BaseModel):
 
     id: str = "etude/Reach-v0"
     """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, or a name from the entry-point group `etude.envs`."""
+    name: str = ""
+    """What it is called in records, exams and reports; empty: its id. Needed where a run has two environments of one id."""
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of demonstrations, practice and exams, where a run has several environments."""
+    expert: str = ""
+    """Who demonstrates here, where that is not `demonstrate.expert`."""
     kwargs: dict[str, Any] = {}
     """Passed to the environment's constructor."""
     attributes: dict[str, Any] = {}
@@ -41,10 +48,18 @@ class EnvConfig(BaseModel):
     seed. Empty: the environment says it (`instruction`, `mission` or `task_description`)."""
     success: str = ""
     """Key of `info`, or expression over info, observation, reward and total_reward (`info["distance"] < 0.05`). Empty: is_success, success, won."""
+    timeout: float = Field(default=0, ge=0)
+    """Seconds that a reset or a decision's steps may take. With a limit, environments live in a process of their own: one that hangs or crashes in
+    practice or in an exam costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
     until_success: bool = True
     """End an episode at its first success, also where the environment goes on."""
     state: str = ""
     """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
+
+    @property
+    def title(self) -> str:
+        """Return what it is called."""
+        return self.name or self.id
 
     @property
     def sources(self) -> tuple[str, ...]:

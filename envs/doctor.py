@@ -76,14 +76,19 @@ def examine(
         space = adapter.env.action_space
         found.lines["actions"] = f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers"
         found.lines["physics"] = "MuJoCo" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
-        progress("random episodes")
-        adapter = _with_success(adapter, found)
-        takes = [play(adapter, SEEDS + i, lambda: adapter.actions.sample(rng)) for i in range(episodes)]
-        progress("checks")
+        progress("first step")
+        adapter, takes = _with_success(adapter, found), []
+        for i in range(episodes):
+            progress(f"random episode {i + 1}")
+            takes.append(play(adapter, SEEDS + i, lambda: adapter.actions.sample(rng)))
         for check in (_words, _pictures, _ends, _rewards, _seeding):
+            progress(f"check of {check.__name__[1:].replace('_', ' ')}")
             check(adapter, takes, found)
+        progress("check of going back")
         _going_back(adapter, openings, found)
+        progress("check of speed")
         _speed(adapter, found)
+        progress("check of the expert")
         _expert(adapter, expert, found)
         found.sheet = sheet(takes)
     except Exception as error:  # the environment may raise anything; that is what the doctor is for

@@ -1,4 +1,4 @@
-"""The one shaping primitive of the stage. Reward in [0, 1], as in the DeepMind Control Suite (arXiv 1801.00690, section 2)."""
+"""The one shaping primitive of the stage, and its sum. Reward in [0, 1], as in the DeepMind Control Suite (arXiv 1801.00690, section 2)."""
 
 import numpy as np
 
@@ -13,3 +13,13 @@ def tolerance(x: float, bounds: tuple[float, float], margin: float) -> float:
     low, high = bounds
     outside = max(low - x, x - high, 0.0) / margin
     return float(np.exp(-2.302585 * outside**2))
+
+
+def nearness(way: np.ndarray) -> float:
+    """Return 1 where `way`, float64[3] in metres, is shorter than 3 mm, and less where it is longer.
+
+    Half of it falls over decimetres and half over centimetres: a Gaussian for the way from afar is so flat at its top that
+    the last centimetres, where the tool goes down to its work, would hardly count.
+    """
+    distance = float(np.linalg.norm(way))
+    return 0.5 * tolerance(distance, (0, 0.003), margin=0.25) + 0.5 * tolerance(distance, (0, 0.003), margin=0.06)

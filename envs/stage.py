@@ -2,7 +2,8 @@
 
 Actions are Cartesian tool commands in [-1, 1]: (x forward, y to the arm's left, z up), 1 = `STEP` metres in one control
 step of 0.05 s. Damped least squares turns them into joint targets (differential inverse kinematics; Nakamura and Hanafusa 1986);
-the hand always points down and keeps its heading.
+the hand always points down and keeps its heading, so the fingers open along y. A task that `grips` has a fourth number in its
+actions, the opening of the fingers, -1 closed to +1 wide open; in the others the fingers stay closed.
 
 Observation (a dict):
 
@@ -24,10 +25,11 @@ from envs import render
 from envs.render import mujoco  # imported there, after the GL backend is chosen
 
 STEP = 0.04  # metres a unit command moves the tool in one control step
-SUBSTEPS = 10  # physics steps of 0.005 s in one control step
+CONTROL = 0.05  # seconds of one control step
 DAMPING = 1e-4  # of the least squares; keeps the arm calm where it is stretched out
 LOW, HIGH = np.array([0.15, -0.22, 0.015]), np.array([0.47, 0.22, 0.26])  # where the tool may be sent, metres
 ARM = ("yaw", "shoulder", "elbow", "pitch", "roll")
+FINGERS = ("left", "right")
 COLOURS = {
     "red": (0.86, 0.10, 0.10, 1),
     "green": (0.10, 0.65, 0.15, 1),
@@ -49,6 +51,7 @@ class Stage(gymnasium.Env):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # pyright: ignore[reportIncompatibleVariableOverride]
     source = ""  # XML file beside this one
+    grips: ClassVar[bool] = False  # whether actions move the fingers
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Stage(gymnasium.Env):
         self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).parent / self.source))
         self.data = mujoco.MjData(self.model)
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in ARM])
+        self._fingers = np.array([self.model.joint(name).qposadr[0] for name in FINGERS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in ARM[:3]])
         self._wrist, self._tool = self.model.body("wrist").id, self.model.site("tool").id
         self._jacobian = np.zeros((3, self.model.nv))
@@ -76,7 +80,7 @@ class Stage(gymnasium.Env):
         frame = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (9,), np.float32)
         self.observation_space = gymnasium.spaces.Dict({**dict.fromkeys(self.cameras, frame), "state": state})
-        self.action_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (4 if self.grips else 3,), np.float32)
 
     # --- what a task says ------------------------------------------------------------------------------------------
 
@@ -97,7 +101,7 @@ class Stage(gymnasium.Env):
         return False
 
     def oracle(self, steps: int = 1) -> np.ndarray:
-        """Return the scripted expert's command for the present state, float32[3] in [-1, 1], to be held for `steps` steps."""
+        """Return the scripted expert's command for the present state, float32[A] in [-1, 1], to be held for `steps` steps."""
         raise NotImplementedError
 
     # --- Gymnasium -------------------------------------------------------------------------------------------------
@@ -108,6 +112,9 @@ class Stage(gymnasium.Env):
         mujoco.mj_resetData(self.model, self.data)
         self.colours = {}
         self.arrange(self.np_random)
+        if self.grips:
+            self._open(1.0)
+            self.data.qpos[self._fingers] = self.data.ctrl[len(ARM) :]
         self._pose(self.np_random.uniform([0.22, -0.12, 0.12], [0.40, 0.12, 0.22]))
         mujoco.mj_forward(self.model, self.data)
         return self.observe(), self._info()
@@ -115,7 +122,7 @@ class Stage(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
         """Move for 0.05 s of simulated time. Success and failure terminate; the time limit is Gymnasium's wrapper's."""
         self._drive(np.clip(np.asarray(action, np.float64), -1, 1))
-        mujoco.mj_step(self.model, self.data, SUBSTEPS)
+        mujoco.mj_step(self.model, self.data, round(CONTROL / self.model.opt.timestep))
         mujoco.mj_kinematics(self.model, self.data)  # positions as of now, not of the last physics step's beginning
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
@@ -139,10 +146,14 @@ class Stage(gymnasium.Env):
         """Return a body's position, metres."""
         return self.data.body(body).xpos.copy()
 
-    def towards(self, point: np.ndarray, steps: int = 1) -> np.ndarray:
-        """Return the command that sends the tool straight to `point` when it is held for `steps` steps, scaled down where it is too far."""
+    def towards(self, point: np.ndarray, steps: int = 1, opening: float | None = None) -> np.ndarray:
+        """Return the command that sends the tool straight to `point` when it is held for `steps` steps, scaled down where it is too far.
+
+        A task that grips says which `opening` of the fingers goes with it, in [-1, 1].
+        """
         command = (point - self._target) / (STEP * steps)
-        return (command / max(1.0, float(np.abs(command).max()))).astype(np.float32)
+        command /= max(1.0, float(np.abs(command).max()))
+        return np.append(command, [] if opening is None else opening).astype(np.float32)
 
     # --- arranging -------------------------------------------------------------------------------------------------
 
@@ -174,9 +185,16 @@ class Stage(gymnasium.Env):
     def _drive(self, command: np.ndarray) -> None:
         # The target runs ahead of the tool by at most two steps, so pushing against a wall does not wind it up.
         tool = self.tool()
-        target = np.clip(self._target + STEP * command, tool - 2 * STEP, tool + 2 * STEP)
+        target = np.clip(self._target + STEP * command[:3], tool - 2 * STEP, tool + 2 * STEP)
         self._target = np.clip(target, LOW, HIGH)
         self.data.ctrl[: len(ARM)] = self._joint_targets()
+        if self.grips:
+            self._open(command[3])
+
+    def _open(self, opening: float) -> None:
+        """Send the fingers to an opening, -1 closed to +1 wide open."""
+        low, high = self.model.actuator_ctrlrange[len(ARM) :].T
+        self.data.ctrl[len(ARM) :] = low + (high - low) * (opening + 1) / 2
 
     def _joint_targets(self) -> np.ndarray:
         """Return the joint angles, radians, that bring the tool one damped least-squares step nearer to its target."""

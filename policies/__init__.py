@@ -22,6 +22,9 @@ class PolicyConfig(BaseModel):
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
     """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
+    thought: str = ""
+    """What the policy says before its actions and builds them on (a chain of thought): words as they stand here, and a number of its own choice for
+    each #, a coordinate or an offset. Empty: it acts at once."""
     chunk: int = Field(default=1, ge=1)
     """H, actions per decision; more is faster and blinder."""
     temperature: float = Field(default=1.0, gt=0)

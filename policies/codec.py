@@ -9,38 +9,51 @@ from typing import Any
 import numpy as np
 
 DIGITS = 2  # width of a number in plain text: 100 bins
+NUMBER = "#"  # stands for a number in the template of a thought
 
 
 class Codec:
-    """Translates between float32[H, A] actions and int64[L] tokens, L = H x A x K, K = tokens of one number.
+    """Translates between float32[H, A] actions and int64[L] tokens, L = (T + H x A) x K, T = numbers of a thought, K = tokens of one number.
 
     Args:
         numerals_NK: int64[N, K], the tokens of each of the N bins; all of one length.
         low, high: float[A], finite bounds of an action.
         chunk: H, actions in a reply.
         counts: int[A], how many values a discrete dimension has (low, low + 1, ...); 0 or None where it is continuous.
+        thought: T, numbers that stand before the actions.
+        thoughts_MK: int64[M, K], the tokens of each number that a thought may hold; None: the same as the bins.
 
     Raises:
         ValueError: a discrete dimension has more values than there are bins.
     """
 
-    def __init__(self, numerals_NK: np.ndarray, low: np.ndarray, high: np.ndarray, chunk: int, counts: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        numerals_NK: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        chunk: int,
+        counts: np.ndarray | None = None,
+        thought: int = 0,
+        thoughts_MK: np.ndarray | None = None,
+    ) -> None:
         assert len(np.unique(numerals_NK, axis=0)) == len(numerals_NK), "two bins share their tokens"
         self.numerals_NK = numerals_NK.astype(np.int64)
         self.low, self.high = np.asarray(low, np.float64), np.asarray(high, np.float64)
         self.chunk, self.num_bins, self.width = chunk, *numerals_NK.shape
-        self.length = chunk * len(self.low) * self.width
-        self.vocabulary_U = np.unique(self.numerals_NK)
+        self.thought, self._thoughts_MK = thought, self.numerals_NK if thoughts_MK is None or not thought else thoughts_MK.astype(np.int64)
+        self.thought_length = thought * self.width
+        self.length = self.thought_length + chunk * len(self.low) * self.width
+        self.vocabulary_U = np.union1d(self.numerals_NK, self._thoughts_MK)
         """int64[U], ascending: the only token ids that a reply may hold."""
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
             raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
         self._sizes_A = np.where(counts > 0, counts, self.num_bins)  # bins in use
-        self._columns_NK = np.searchsorted(self.vocabulary_U, self.numerals_NK)
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
-        """Return the int64[L] tokens whose bins lie nearest to the actions; actions outside the box are clipped."""
+        """Return the tokens whose bins lie nearest to the actions, without a thought; actions outside the box are clipped."""
         share = (np.asarray(actions_HA, np.float64) - self.low) / np.maximum(self.high - self.low, 1e-12)
         bins = np.rint(np.clip(share, 0, 1) * (self._sizes_A - 1)).astype(np.int64)
         return self.numerals_NK[bins.reshape(-1)].reshape(-1)
@@ -52,7 +65,7 @@ class Codec:
             ValueError: the tokens are not a reply of this codec.
         """
         try:
-            bins = [self._bins[tuple(row)] for row in np.asarray(tokens_L).reshape(-1, self.width).tolist()]
+            bins = [self._bins[tuple(row)] for row in np.asarray(tokens_L)[self.thought_length :].reshape(-1, self.width).tolist()]
         except (KeyError, ValueError) as error:
             raise ValueError(f"These {len(tokens_L)} tokens are no action reply of {self.length} tokens.") from error
         bins_HA = np.asarray(bins).reshape(self.chunk, len(self.low))
@@ -69,22 +82,23 @@ class Codec:
         """Return bool[B, U]: which tokens may follow the first J tokens of each reply."""
         number, begun = divmod(written_BJ.shape[1], self.width)
         number_B1J = written_BJ[:, None, written_BJ.shape[1] - begun :]
-        in_use_N = np.arange(self.num_bins) < self._sizes_A[number % len(self.low)]
-        possible_BN = (self.numerals_NK[None, :, :begun] == number_B1J).all(-1) & in_use_N
+        action = number - self.thought
+        usable_NK = self._thoughts_MK if action < 0 else self.numerals_NK[: self._sizes_A[action % len(self.low)]]
+        possible_BN = (usable_NK[None, :, :begun] == number_B1J).all(-1)
         allowed_BU = np.zeros((len(written_BJ), len(self.vocabulary_U)), bool)
         rows, bins = np.nonzero(possible_BN)
-        allowed_BU[rows, self._columns_NK[bins, begun]] = True
+        allowed_BU[rows, self.columns(usable_NK[bins, begun])] = True
         return allowed_BU
 
     def masks(self, tokens_BL: np.ndarray) -> np.ndarray | None:
         """Return bool[B, L, U]: what was allowed at each token of whole replies; None where that is always everything."""
-        if self.width == 1 and (self._sizes_A == self.num_bins).all():
+        if self.width == 1 and (self._sizes_A == self.num_bins).all() and len(self.vocabulary_U) == self.num_bins:
             return None
         return np.stack([self.allowed(tokens_BL[:, :j]) for j in range(tokens_BL.shape[1])], axis=1)
 
 
-def bins(tokenizer: Any, num_bins: int) -> np.ndarray:
-    """Return int64[num_bins, 1]: number tokens `<n0>` .. of the tokenizer, spread evenly over those it has.
+def bins(tokenizer: Any, num_bins: int = 0) -> np.ndarray:
+    """Return int64[num_bins, 1]: number tokens `<n0>` .. of the tokenizer, spread evenly over those it has; 0: all of them.
 
     Raises:
         ValueError: the tokenizer has too few number tokens.
@@ -94,7 +108,7 @@ def bins(tokenizer: Any, num_bins: int) -> np.ndarray:
         have += 1
     if have < num_bins:
         raise ValueError(f"policy.codec 'bins' needs {num_bins} number tokens and the tokenizer has {have}; use 'digits' for this model.")
-    chosen = np.rint(np.linspace(0, have - 1, num_bins)).astype(int)
+    chosen = np.rint(np.linspace(0, have - 1, num_bins or have)).astype(int)
     return np.array([[tokenizer.convert_tokens_to_ids(f"<n{i}>")] for i in chosen])
 
 
@@ -114,3 +128,11 @@ def digits(tokenizer: Any) -> np.ndarray:
     if joined[len(lead) :] != [token for row in rows[1:] for token in row]:
         raise ValueError("policy.codec 'digits' needs numbers that keep their tokens when written in a row; this tokenizer merges them.")
     return np.array(rows)
+
+
+def words(tokenizer: Any, thought: str, codec: Codec) -> list[list[int]]:
+    """Return, for each of a reply's L tokens, the fixed tokens that stand before it: the words of the thought's template between its numbers."""
+    *before, last = thought.split(NUMBER)
+    said = [tokenizer.encode(piece, add_special_tokens=False) if piece else [] for piece in (*before, last)]
+    starts = dict(zip(range(0, codec.length, codec.width), said, strict=False))
+    return [starts.get(j, []) for j in range(codec.length)]

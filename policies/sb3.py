@@ -17,14 +17,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-VERBS, NAMES = ("touch", "push", "press", "the", "onto"), ("ball", "block", "pad", "button")
-WORDS = (*VERBS, *NAMES, "red", "green", "blue", "yellow", "purple")
+VERBS, NAMES = ("touch", "push", "press", "lift", "put", "open", "turn", "stack"), ("ball", "block", "pad", "button", "drawer", "lever")
+WORDS = (*VERBS, *NAMES, "the", "onto", "on", "to", "left", "right", "red", "green", "blue", "yellow", "purple")
 SLOTS = 8  # words of the longest instruction, "push the red block onto the blue pad"
 CAMERAS = ("front", "wrist")
 REPEAT = 4  # environment steps that an action is held for, as in `envs.EnvConfig`
 
 PPO_SETTINGS: dict[str, Any] = {
-    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 15
+    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 16
     "batch_size": 256,
     "n_epochs": 4,  # SB3's 10 would spend most of the wall-clock time on old samples
     "learning_rate": 3e-4,
@@ -159,27 +159,29 @@ def train_pixels(
     cameras: Sequence[str] = CAMERAS,
     state: bool = False,
     max_steps: int = 10**9,
+    clock: Callable[[], float] = time.monotonic,
     watch: Callable[[int, dict[str, float]], None] = lambda steps, figures: None,
     **settings: Any,
 ) -> PPO:
-    """Return a PPO that has been trained from nothing for a wall-clock time.
+    """Return a PPO that has been trained from nothing for a time.
 
     Args:
         task: Gymnasium id of a task of our stage.
         seed: of weights, sampling and scenes; scenes are drawn in the range of the practice seeds, never of an exam.
-        seconds: of wall-clock time, making environments and network included; the update that is under way is finished.
+        seconds: by the clock, making environments and network included; the update that is under way is finished.
         num_envs: environments at a time, all in this process: they share one GL context, and drawing uses every core as it is.
         cameras: whose frames the policy sees.
         state: whether it sees the proprioceptive state too.
         max_steps: environment steps after which it stops if there is time left; rounded up to whole updates.
+        clock: seconds since some moment; of wall-clock time, or of processor time where others work beside.
         watch: called after each rollout with the environment steps so far and `seconds`, `success` (of the last 100 episodes).
         settings: of `PPO`, over `PPO_SETTINGS`.
     """
-    began = time.monotonic()
+    stopwatch = _Stopwatch(clock, seconds, watch)
     stages = DummyVecEnv([lambda: make(task, cameras, state)] * num_envs)
     model = PPO("MultiInputPolicy", stages, seed=seed, device="cpu", **(PPO_SETTINGS | settings))
     stages.seed(100_000 * seed)  # as practice does; PPO itself would give two neighbouring seeds nearly the same first scenes
-    model.learn(max_steps, callback=_Stopwatch(began, seconds, watch))
+    model.learn(max_steps, callback=stopwatch)
     stages.close()
     return model
 
@@ -187,16 +189,16 @@ def train_pixels(
 class _Stopwatch(BaseCallback):
     """Stops training when the time is up."""
 
-    def __init__(self, began: float, seconds: float, watch: Callable[[int, dict[str, float]], None]) -> None:
+    def __init__(self, clock: Callable[[], float], seconds: float, watch: Callable[[int, dict[str, float]], None]) -> None:
         super().__init__()
-        self._began, self._seconds, self._watch = began, seconds, watch
+        self._clock, self._began, self._seconds, self._watch = clock, clock(), seconds, watch
 
     def _on_step(self) -> bool:
-        return time.monotonic() - self._began < self._seconds
+        return self._clock() - self._began < self._seconds
 
     def _on_rollout_end(self) -> None:
         latest = self.model.ep_success_buffer or [float("nan")]
-        self._watch(self.num_timesteps, {"seconds": time.monotonic() - self._began, "success": float(np.mean(latest))})
+        self._watch(self.num_timesteps, {"seconds": self._clock() - self._began, "success": float(np.mean(latest))})
 
 
 def greedy(model: PPO) -> Act:

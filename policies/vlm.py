@@ -47,7 +47,9 @@ class Vlm:
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
         tokenizer = self.processor.tokenizer
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
-        self.codec = codec.Codec(numerals, low, high, config.chunk, counts)
+        thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals
+        self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts)
+        self._between = codec.words(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
@@ -60,32 +62,42 @@ class Vlm:
     @torch.inference_mode()
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
         """Decide for each situation; see `policies.policy.Policy`."""
-        decisions: list[Decision | None] = [None] * len(situations)
+        replies = self._in_batches(situations, noise, self.reply_length)
+        return [Decision(self.codec.decode(tokens_L), tokens_L, logprobs_L) for tokens_L, logprobs_L in replies]
+
+    @torch.inference_mode()
+    def think(self, situations: Sequence[Situation]) -> list[np.ndarray]:
+        """Return the greedy thought of each situation, the tokens that stand before the actions of a reply."""
+        return [tokens for tokens, _ in self._in_batches(situations, None, self.codec.thought_length)]
+
+    def _in_batches(self, situations: Sequence[Situation], noise: np.ndarray | None, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the first `length` tokens of a reply to each situation, and their log-probabilities."""
+        replies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for group in self._groups(situations):
             for start in range(0, len(group), self.config.rows):
                 index = group[start : start + self.config.rows]
                 filled = index + [index[-1]] * (self.config.rows - len(index))
                 draws = None if noise is None else noise[filled]
-                tokens_BL, logprobs_BL = self._reply([situations[i] for i in filled], draws)
-                for row, i in enumerate(index):
-                    decisions[i] = Decision(self.codec.decode(tokens_BL[row]), tokens_BL[row], logprobs_BL[row])
-        return [decision for decision in decisions if decision is not None]
+                replies.update(zip(index, zip(*self._reply([situations[i] for i in filled], draws, length), strict=True), strict=False))
+        return [replies[i] for i in range(len(situations))]
 
-    def _reply(self, situations: list[Situation], noise_BL: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return int64[B, L] tokens and their float32[B, L] log-probabilities, decoded with a KV cache."""
+    def _reply(self, situations: list[Situation], noise_BL: np.ndarray | None, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return int64[B, length] tokens and their float32[B, length] log-probabilities, decoded with a KV cache."""
         features = self.features([s.frames for s in situations])
-        inputs = self._inputs([self._prompt(s) for s in situations], features)
-        tokens_BL = np.empty((len(situations), self.reply_length), np.int64)
+        tokens_BL = np.empty((len(situations), length), np.int64)
+        words = [self._columns.new_tensor(each).expand(len(situations), -1) for each in self._between[:length]]
+        inputs = self._inputs([self._prompt(s) for s in situations], features, words[0])
         logprobs_BL = np.empty(tokens_BL.shape, np.float32)
         out = self.model(**inputs, use_cache=True, logits_to_keep=1)
-        for j in range(self.reply_length):
+        for j in range(length):
             logprobs_BU = self._normalise(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
             column_B = _pick(logprobs_BU, None if noise_BL is None else noise_BL[:, j])
             logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
             token_B = self._columns[column_B]
             tokens_BL[:, j] = token_B.cpu()
-            if j + 1 < self.reply_length:
-                out = self.model(input_ids=token_B[:, None], past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+            if j + 1 < length:
+                said_BJ = torch.cat([token_B[:, None], words[j + 1]], dim=1)
+                out = self.model(input_ids=said_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
         return tokens_BL, logprobs_BL
 
     def _normalise(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
@@ -116,15 +128,23 @@ class Vlm:
         groups = list(self._groups(situations))
         parts = []
         for group in groups:
-            tokens = torch.as_tensor(tokens_BL[group], device=self.config.device)
-            inputs = self._inputs([self._prompt(situations[i]) for i in group], features[group], tokens[:, :-1])
-            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=self.reply_length).logits
+            said_BJ, chosen_L = self._said(torch.as_tensor(tokens_BL[group], device=self.config.device))
+            inputs = self._inputs([self._prompt(situations[i]) for i in group], features[group], said_BJ[:, :-1])
+            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=said_BJ.shape[1]).logits[:, chosen_L]
             logprobs_BLU = self._normalise(logits_BLV, self.codec.masks(tokens_BL[group]))
             columns = torch.as_tensor(self.codec.columns(tokens_BL[group]), device=self.config.device)
             entropy_BL = -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1)
             parts.append((logprobs_BLU.gather(-1, columns[..., None])[..., 0], entropy_BL))
         back = np.argsort(np.concatenate(groups))
         return torch.cat([p[0] for p in parts])[back], torch.cat([p[1] for p in parts])[back]
+
+    def _said(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """Return int64[B, J], the whole reply with the fixed words of a thought, and the places of its L chosen tokens."""
+        parts, places = [], []
+        for j, words in enumerate(self._between):
+            parts += [tokens_BL.new_tensor(words).expand(len(tokens_BL), -1), tokens_BL[:, j : j + 1]]
+            places.append(sum(part.shape[1] for part in parts) - 1)
+        return torch.cat(parts, dim=1), places
 
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them."""

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect, demonstrate
+from agent.collect import Job, collect, demonstrate, ponder
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -112,3 +112,16 @@ def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
     clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
     np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])
+
+
+def test_demonstrations_get_the_policys_own_thoughts() -> None:
+    workers = Workers(EnvConfig(action_repeat=4), 1)
+    policy = load(PolicyConfig(thought="##far#"), workers.first.actions.low, workers.first.actions.high)
+    shown = list(demonstrate(workers, policy.codec, [Job(10_000_000 + i) for i in range(3)]))
+    thoughtful = list(ponder(policy, shown, at_a_time=2))
+    assert [e.id for e in thoughtful] == [e.id for e in shown]
+    for plain, episode in zip(shown, thoughtful, strict=True):
+        situations = [episode.situation(t) for t in range(len(episode))]
+        np.testing.assert_array_equal(episode.tokens[:, :3], policy.think(situations))
+        np.testing.assert_array_equal(episode.tokens[:, 3:], plain.tokens)
+        assert episode.logprobs.shape == episode.tokens.shape

@@ -1,5 +1,7 @@
 """Curation: what becomes a lesson, and which way its credit points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ RNG = np.random.default_rng
 def episode(seed: int, take: int, closing: list[float], success: bool, tokens: list[int] | None = None, policy: str = "p") -> Episode:
     """An episode of chunks of two actions; `closing` is the reward after each chunk."""
     count = len(closing)
+    written = np.array([[each, 7] for each in tokens or range(take * 100, take * 100 + count)], np.int64)
     rewards = np.array([[c / 2, c] for c in closing], np.float32)
     return Episode(
         task="t",
@@ -22,8 +25,8 @@ def episode(seed: int, take: int, closing: list[float], success: bool, tokens: l
         policy=policy,
         instruction="touch the red ball",
         frames=np.zeros((count + 1, 1, 2, 2, 3), np.uint8),
-        actions=np.zeros((count, 2, 1), np.float32),
-        tokens=np.array([[each, 7] for each in tokens or range(take * 100, take * 100 + count)], np.int64),
+        actions=written[:, :, None].astype(np.float32),
+        tokens=written,
         logprobs=np.zeros((count, 2), np.float32),
         rewards=rewards,
         success=success,
@@ -61,6 +64,8 @@ def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -
     (pair,) = fork_pairs([(each, label([each])[0]) for each in (bad, good)], 5, RNG(0))
     assert (pair.chosen[0], pair.rejected[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
     assert pair.gap > 0
+    other_thought = replace(good, tokens=good.tokens + np.array([[0, 1]]))
+    assert fork_of(good, other_thought) is None
 
 
 def test_progress_counts_what_follows_and_success_counts_extra() -> None:
@@ -115,3 +120,11 @@ def test_label_finds_what_was_fulfilled_unasked() -> None:
     take = replace(episode(1, 0, [0.1], False), achieved=("touch the blue ball",))
     assert label([take])[0].hindsight == "touch the blue ball"
     assert label([episode(1, 0, [1.0], True)])[0].hindsight is None
+
+
+def test_few_trials_are_those_that_tell_most() -> None:
+    episodes = [episode(seed, take, [0.2, 0.3 + 0.1 * take], take == 3) for seed in range(3) for take in range(4)]
+    every, few = teach(episodes).trials, teach(episodes, trials=5).trials
+    assert len(every) == 24 and len(few) == 5
+    assert min(abs(t.advantage) for t in few) >= sorted(abs(t.advantage) for t in every)[-5]
+    assert len(teach(episodes, trials=100).trials) == 24

@@ -195,3 +195,29 @@ def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], says: 
     done = etude(*[str(tmp_path / "run") if each == "RUN" else each for each in arguments])
     assert done.returncode != 0 and says in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_policy_learns_several_tasks(tmp_path: Path) -> None:
+    """Demonstrations, practice, exams and the report know each task; practice goes where success is rare."""
+    envs = [{"id": "etude/Reach-v0"}, {"id": "etude/Press-v0", "weight": 2, "name": "buttons"}]
+    file = config(tmp_path, env=envs, track={"mode": "off", "films": True}, cycles=2)
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["task"] == "etude/Reach-v0 + buttons"
+    assert {name: part["before"]["n"] for name, part in summary["tasks"].items()} == {"etude/Reach-v0": 2, "buttons": 4}
+    for name in ("before", "after"):
+        passed = sum(round(part[name]["rate"] * part[name]["n"]) for part in summary["tasks"].values())
+        assert passed == round(summary[name]["rate"] * 6), "the parts make up the whole"
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    collected = [row for row in rows if row["stage"] == "collect"]
+    assert all({"success/etude/Reach-v0", "success/buttons"} <= row.keys() for row in collected)
+    assert "gate_rate/buttons" in next(row for row in rows if row["stage"] == "evaluate")
+    assert "The final exam, environment by environment." in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_tasks_of_one_run_must_take_the_same_actions(tmp_path: Path) -> None:
+    frames = {"cameras": ["render"], "success": "reward > 0", "instruction": "go"}
+    envs = [{"id": "Reacher-v5", **frames}, {"id": "Pusher-v5", **frames}]
+    done = etude("improve", config(tmp_path, env=envs), tmp_path / "run")
+    assert done.returncode == 1 and "Pusher-v5 takes other actions than Reacher-v5" in done.stderr and "Traceback" not in done.stderr

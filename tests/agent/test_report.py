@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from agent import report as module
-from agent.config import parse
+from agent.configure import parse
 from agent.evaluate import compare
 from agent.records import Scorecard
-from agent.report import Story, report, tasks, watch
+from agent.report import Story, report, watch
 from agent.run import Run, load, write_text
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script>'
@@ -290,14 +290,6 @@ def test_watch_stops_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module.time, "sleep", interrupt)
     watch(tmp_path)
-
-
-def test_tasks_shows_all_our_environments(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    tasks()
-    shown = capsys.readouterr().out
-    for each in ("etude/Reach-v0", "etude/Push-v0", "etude/Press-v0", "within 3.5 cm of the named", "touch the", "onto the", "24"):
-        assert each in shown, each
 
 
 def test_report_needs_no_torch() -> None:

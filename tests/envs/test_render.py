@@ -47,12 +47,12 @@ def test_interleaved_environments_draw_as_if_they_were_alone(task: str):
     """Every copy of a task shares one GL context, and tasks share a process: none may see the other's scene."""
     other = envs.TASKS[(envs.TASKS.index(task) + 1) % len(envs.TASKS)]
     configs = [EnvConfig(id=task), EnvConfig(id=task), EnvConfig(id=other, size=96)]
-    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 3)).astype(np.float32)
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 4)).astype(np.float32)
 
     def play(adapter: Adapter, seed: int):
         yield adapter.reset(seed).frames
         for action in actions:
-            yield adapter.step(action).observation.frames
+            yield adapter.step(action[:, : len(adapter.actions)]).observation.frames
 
     alone = [list(play(Adapter(config), seed)) for seed, config in enumerate(configs)]
     together = zip(*(play(Adapter(config), seed) for seed, config in enumerate(configs)), strict=True)

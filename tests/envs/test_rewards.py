@@ -1,10 +1,11 @@
 """tolerance(): 1 inside, 0.1 at the margin, and a smooth way down."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.rewards import tolerance
+from envs.rewards import nearness, tolerance
 
 numbers = st.floats(-1e3, 1e3)
 margins = st.floats(1e-3, 1e3)
@@ -43,3 +44,8 @@ def test_leaves_the_bound_without_a_step(bounds: tuple[float, float], margin: fl
 def test_refuses_a_margin_that_is_not_positive(margin: float):
     with pytest.raises(AssertionError, match="margin"):
         tolerance(0, (0, 1), margin)
+
+
+def test_nearness_counts_decimetres_and_centimetres():
+    at = [nearness(np.array([0, 0, distance])) for distance in (0.30, 0.15, 0.05, 0.02, 0.003)]
+    assert all(np.diff(at) > 0.05) and at[-1] == 1.0 and at[0] > 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import agent.config as config
+import agent.configure as configure
 from agent.expert import resolve
 from envs.doctor import examine
 
@@ -20,15 +20,15 @@ here = pytest.mark.skipif(find_spec("metaworld") is None, reason="environments o
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_config_can_be_read(file: Path) -> None:
-    assert config.read(file).env.id
+    assert configure.read(file).envs[0].id
 
 
 @here
 @pytest.mark.parametrize("name", NAMES)
 def test_the_doctor_finds_no_fault_and_going_back_is_exact(name: str) -> None:
-    chosen = config.read(FOLDER / f"{name}.yaml")
-    expert = resolve(chosen.demonstrate.expert, chosen.env) if chosen.demonstrate.expert else None
-    found = examine(chosen.env, episodes=3, expert=expert)
+    chosen = configure.read(FOLDER / f"{name}.yaml")
+    expert = resolve(chosen.demonstrate.expert, chosen.envs[0]) if chosen.demonstrate.expert else None
+    found = examine(chosen.envs[0], episodes=3, expert=expert)
     assert not found.faults
     assert found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
     assert "same frames: yes; other seeds differ: yes" in found.lines["seeding"]

@@ -83,3 +83,20 @@ def test_impossible_discrete_values_are_refused() -> None:
         each.decode(np.array([14]))
     with pytest.raises(ValueError, match=r"40 values and policy\.num_bins is 33"):
         Codec(BINS, np.zeros(1), np.array([39.0]), chunk=1, counts=np.array([40]))
+
+
+@pytest.mark.parametrize(("numerals", "thoughts"), [(BINS, np.arange(5, 70)[:, None]), (DIGITS, None)])
+@given(seed=st.integers(0, 10**6))
+def test_a_thought_stands_before_the_actions_and_does_not_change_them(numerals: np.ndarray, thoughts: np.ndarray | None, seed: int) -> None:
+    plain, rng = codec(numerals), np.random.default_rng(seed)
+    each = Codec(numerals, plain.low, plain.high, 3, thought=4, thoughts_MK=thoughts)
+    written = np.zeros((1, 0), np.int64)
+    for _ in range(each.length):
+        written = np.append(written, [[each.vocabulary_U[rng.choice(np.flatnonzero(each.allowed(written)[0]))]]], axis=1)
+    thought, action = written[0, : each.thought_length], written[0, each.thought_length :]
+    assert {tuple(row) for row in thought.reshape(4, -1).tolist()} <= {tuple(row) for row in (numerals if thoughts is None else thoughts).tolist()}
+    np.testing.assert_array_equal(each.decode(written[0]), plain.decode(action))
+    np.testing.assert_array_equal(each.encode(plain.decode(action)), action)
+    masks = each.masks(written)
+    assert masks is None or masks[0, np.arange(each.length), each.columns(written[0])].all()
+    assert (masks is None) == (thoughts is None and numerals is BINS)

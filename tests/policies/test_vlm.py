@@ -21,9 +21,9 @@ def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("temperature", [1.0, 1.6])
-def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: float, request: Any, situations: list[Situation]) -> None:
-    policy = make(family, request, temperature=temperature)
+@pytest.mark.parametrize(("temperature", "thought"), [(1.0, ""), (1.6, ""), (1.0, "it is # and # far ? #")])
+def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: float, thought: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request, temperature=temperature, thought=thought)
     noise = np.random.default_rng(1).random((len(situations), policy.reply_length))
     decisions = policy.act(situations, noise)
     again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
@@ -107,3 +107,19 @@ def test_an_unknown_model_is_one_sentence() -> None:
 def test_bins_need_number_tokens(request: Any) -> None:
     with pytest.raises(ValueError, match="use 'digits'"):
         make("llava", request, codec="bins")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_thought_is_the_beginning_of_the_greedy_reply(family: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request, thought="it is # and # far ? #")
+    for thought, decision in zip(policy.think(situations), policy.act(situations, None), strict=True):
+        assert len(thought) == policy.codec.thought_length == 3 * policy.codec.width
+        np.testing.assert_array_equal(decision.tokens[: len(thought)], thought)
+        assert decision.actions.shape == (2, 3)
+
+
+def test_a_thought_of_the_embedded_model_is_its_answer(situations: list[Situation]) -> None:
+    question = "touch the red ball : how far to the first ?"
+    policy = load(PolicyConfig(prompt=question, thought="###"), LOW, HIGH)
+    for situation, thought in zip(situations, policy.think(situations), strict=True):
+        assert policy.processor.tokenizer.decode(thought) == policy.answer(question, situation.frames)

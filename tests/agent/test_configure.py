@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Config, override, read
+from agent.config import Config
+from agent.configure import override, read
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)
@@ -23,6 +24,11 @@ def test_every_config_reads(file: Path) -> None:
         ("seed: [", "is not YAML"),
         ("- 1", "holds a list"),
         ("zzz: 1", "allowed are seed"),
+        ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
+        ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
+        ("env: [{id: A}, {id: A}]", "two environments have one name"),
+        ("env: [{id: A}, {id: B, size: 32}]", "the same cameras, history and size"),
+        ("env: []", "env is"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:
@@ -51,3 +57,13 @@ def test_overrides() -> None:
 def test_wrong_overrides(given: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         override(Config(), given)
+
+
+def test_several_environments(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("env: [{id: A, weight: 2}, {id: A, name: other}]")
+    config = read(tmp_path / "c.yaml")
+    assert [env.title for env in config.envs] == ["A", "other"] and config.task == "A + other"
+    assert override(config, ["--seed", "1"]).envs == config.envs
+    with pytest.raises(ValueError, match="which of the 2 environments"):
+        override(config, ["--env.size", "32"])
+    assert Config().envs == (Config().env,)

@@ -1,0 +1,103 @@
+"""A YAML file, then overrides from the command line -> Config; errors are one sentence each."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from agent.config import ONE, SEVERAL, Config
+from envs import EnvConfig
+
+
+def read(file: Path) -> Config:
+    """Return the config in a YAML file.
+
+    Raises:
+        ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
+    """
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")))
+        raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"Config {file} is not YAML: {str(error).splitlines()[0]}; mend that line.") from error
+    if not isinstance(content, dict | None):
+        raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
+    return parse(content or {}, str(file))
+
+
+def parse(content: dict[str, Any], source: str) -> Config:
+    """Return the config that `content` holds; errors are one sentence each, and name `source`."""
+    try:
+        return Config(**content)
+    except ValidationError as error:
+        raise ValueError(" ".join(_sentence(each, source) for each in error.errors())) from None
+
+
+def _sentence(error: Any, source: str) -> str:
+    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
+    where = ".".join(str(part) for part in path)
+    if error["type"] != "extra_forbidden":
+        return f"{source}: {where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
+    model: Any = Config
+    for part in path[:-1]:
+        model = EnvConfig if part == "env" or isinstance(part, int) else model.model_fields[part].annotation
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(path[-1]), known, 1)
+    return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
+
+
+def override(config: Config, arguments: list[str]) -> Config:
+    """Return the config with overrides from the command line: `--collect.takes 16`, `--env.cameras front wrist`, `--track.films false`.
+
+    `--help` prints every key with its meaning (by tyro) and exits.
+
+    Raises:
+        ValueError: an unknown key, or a value of a wrong type or range.
+    """
+    if "--help" in arguments or "-h" in arguments:
+        import tyro
+
+        class Help(Config):  # a list of environments cannot be overridden key by key
+            env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0]}), args=["--help"], prog="etude improve CONFIG RUN")
+    known, content = dict(_keys(Config)), config.model_dump()
+    for name, words in _options(arguments):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
+        section, *path = content, *name.split(".")
+        if path[0] == "env" and not isinstance(content["env"], dict):
+            raise ValueError(f"'--{name}' cannot say which of the {len(content['env'])} environments is meant; change it in the file.")
+        for part in path[:-1]:
+            section = section[part]
+        values = [yaml.safe_load(word) for word in words]
+        section[path[-1]] = values if isinstance(section[path[-1]], tuple) or len(values) != 1 else values[0]
+    return parse(content, "command line")
+
+
+def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield names and values of `--name value ...` and `--name=value`."""
+    at = 0
+    while at < len(arguments):
+        name, equals, value = arguments[at].partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"{arguments[at]!r} is not an override; they look like --seed 3.")
+        words = [value] if equals else []
+        at += 1
+        while at < len(arguments) and not arguments[at].startswith("--"):
+            words.append(arguments[at])
+            at += 1
+        yield name[2:].replace("-", "_"), words
+
+
+def _keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        inner = EnvConfig if name == "env" else field.annotation
+        nested = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield from _keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]

@@ -1,0 +1,59 @@
+"""Several environments in one run: how demonstrations, exams and practice are shared among them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from agent.collect import Job
+from agent.evaluate import compare
+from agent.records import Scorecard
+from envs import EnvConfig
+
+
+def share(count: int, weights: Sequence[float]) -> list[int]:
+    """Return whole numbers that add up to `count`, in proportion to the weights as nearly as can be; at least 1 each where `count` allows it."""
+    exact = np.array(weights, np.float64) / sum(weights) * count
+    least = min(1, count // len(exact))
+    whole = np.maximum(np.floor(exact).astype(int), least)
+    while whole.sum() < count:
+        whole[np.argmax(exact - whole)] += 1
+    while whole.sum() > count:
+        whole[np.argmax(np.where(whole > least, whole - exact, -np.inf))] -= 1
+    return whole.tolist()
+
+
+def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temperature: float) -> list[float]:
+    """Return how much practice each environment deserves: its weight times exp((0.5 - success) / temperature).
+
+    What succeeds seldom gets more practice than what succeeds often.
+
+    Args:
+        envs: all of the run.
+        success: of each in its last practice, in [0, 1]; None where it has had none yet, which counts as one half.
+        temperature: tau; large spreads practice evenly.
+    """
+    rates = [0.5 if rate is None else rate for rate in success]
+    return [env.weight * float(np.exp((0.5 - rate) / temperature)) for env, rate in zip(envs, rates, strict=True)]
+
+
+def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
+    """Return greedy attempts at `count` seeds, from `first` on in each environment, shared by weight."""
+    counts = share(count, [env.weight for env in envs])
+    return [Job(first + i, kind=kind) for kind, own in enumerate(counts) for i in range(own)]
+
+
+def by_task(envs: Sequence[EnvConfig], outcomes: dict[str, bool]) -> dict[str, float]:
+    """Return the success rate of each of several environments, from outcomes under 'task/...'; nothing where there is but one."""
+    own = {env.title: [passed for key, passed in outcomes.items() if key.startswith(f"{env.title}/")] for env in envs}
+    return {task: float(np.mean(passed)) for task, passed in own.items() if passed} if len(envs) > 1 else {}
+
+
+def parts(envs: Sequence[EnvConfig], before: Scorecard, after: Scorecard) -> dict[str, dict[str, Any]]:
+    """Return two scorecards and their comparison for each of several environments; nothing where there is but one."""
+    found = {}
+    for env in envs if len(envs) > 1 else ():
+        old, new = (Scorecard(c.policy, {k: won for k, won in c.outcomes.items() if k.startswith(f"{env.title}/")}) for c in (before, after))
+        found[env.title] = {"before": asdict(old.success), "after": asdict(new.success), **asdict(compare(new, old))}
+    return found

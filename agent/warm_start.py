@@ -1,0 +1,106 @@
+"""The first champion: the base model, after imitation of a few takes; and what every later stage of training and storing shares with it."""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent import dataset, demonstrations
+from agent.bearings import bearings
+from agent.collect import Job, demonstrate, ponder
+from agent.config import TuneConfig
+from agent.curate import decisions
+from agent.curriculum import share
+from agent.expert import everyone
+from agent.records import Episode, Lessons
+from agent.run import SEEDS, Run
+from agent.track import Track
+
+SHARD = 128  # episodes written at a time; a kill costs at most this many
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy on disk."""
+
+    weights: Path
+    name: str
+
+
+def warm_start(run: Run, track: Track) -> Player:
+    """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
+    bearings(run, track)
+    folder, config = run.folder / "start", run.config.demonstrate
+    counts = share(config.episodes, [env.weight for env in run.config.envs])
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    base = SEEDS["demonstrations"] + 100_000 * run.config.seed
+    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
+    left_out: list[str] = []
+
+    def show() -> dict[str, Any]:
+        with track.bar("demonstrate", len(jobs)) as step:
+            done, codec, space = dataset.count(folder / "episodes"), run.policy.codec, run.workers.first.actions
+            if config.dataset:
+                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
+            else:
+                made = demonstrate(run.workers, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
+            store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
+        shown = run.episodes(folder)
+        for why, count in Counter(left_out).items():
+            track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
+        return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}
+
+    run.keep(folder / "demonstrate.json", show)
+    track.log(run.metrics())
+
+    def imitate() -> dict[str, Any]:
+        from agent.tune import tune
+
+        lessons = Lessons(tuple(d for episode in run.episodes(folder) if episode.success for d in decisions(episode)))
+        recipe = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
+        return train(run, None, folder, lambda policy, watch: tune(
+            policy, lessons, recipe, seed=(run.config.seed, 0), steps=config.steps if lessons else 0, checkpoint=folder / "checkpoint.pt", watch=watch
+        ), track, "warm start")  # fmt: skip
+
+    made = run.keep(folder / "tune.json", imitate)
+    track.log(run.metrics())
+    return Player(folder / "policy.safetensors", made["policy"])
+
+
+def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
+    """Write episodes as they come, a shard at a time."""
+    shard: list[Episode] = []
+    for episode in episodes:
+        shard.append(episode)
+        watch(episode)
+        if len(shard) == SHARD:
+            _append(run, folder, shard)
+            shard = []
+    if shard:
+        _append(run, folder, shard)
+
+
+def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
+    rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
+    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
+
+
+def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Track, title: str) -> dict[str, Any]:
+    """Train from the champion (None: from the base model), save the weights, and return the stage file's content."""
+    policy = run.play(champion.weights) if champion else run.policy
+    run.dirty()
+    with track.bar(title) as step:
+        rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
+    partial, weights = folder / "policy.partial", folder / "policy.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.save(partial)
+    partial.replace(weights)
+    policy.load(weights)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
+    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in (rows[-1] if rows else {})}
+    return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}

@@ -1,0 +1,205 @@
+"""A process of its own for environments: one that hangs or dies costs its episode, not the run.
+
+All environments of a run share that process. When it is lost, the others are made anew in the next one, and what they had done is repeated,
+so their episodes come out as if nothing had happened.
+"""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+import numpy as np
+
+from envs import EnvConfig
+from envs.adapt import Adapter, Observation, Outcome
+from envs.doctor import Diagnosis, examine
+
+STARTING = 120.0  # seconds that the process and each environment may take to begin
+
+
+class Host:
+    """A process that adapters live in; started when it is first needed, and again after it was lost.
+
+    Args:
+        config: of the environments.
+        limit: seconds that one call may take.
+    """
+
+    def __init__(self, config: EnvConfig, limit: float) -> None:
+        self.config, self.limit = config, limit
+        self.life = 1  # goes up whenever the process is lost
+        self._process: subprocess.Popen | None = None
+        self._line: Connection
+
+    def call(self, number: int, name: str, *arguments: Any, said: Callable[[str], None] = lambda stage: None) -> Any:
+        """Return what method `name` of environment `number` returns; raise what it raises.
+
+        Args:
+            number: which environment; 'make' makes it.
+            name: of the method.
+            arguments: of the method.
+            said: called with what the method reports meanwhile; a report begins the time anew.
+
+        Raises:
+            TimeoutError: no answer within the limit; the process was ended.
+            ChildProcessError: the process died.
+        """
+        if self._process is None:
+            self._start()
+        try:
+            self._line.send((number, name, arguments))
+        except ConnectionError as error:
+            raise ChildProcessError(f"its process died ({self._end()})") from error
+        return self._answer(STARTING if name == "make" else self.limit, said)  # what is made may have to be imported
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._end()
+
+    def _start(self) -> None:
+        self._line, theirs = Pipe()
+        # Not by multiprocessing: that would run the main module of whoever uses this a second time.
+        command = [sys.executable, "-c", f"from envs.host import serve; serve({theirs.fileno()})"]
+        paths = os.pathsep.join(filter(None, sys.path))
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
+        theirs.close()
+        self._line.send(self.config)
+        self._answer(STARTING)
+
+    def _answer(self, limit: float, said: Callable[[str], None] = lambda stage: None) -> Any:
+        try:
+            while self._line.poll(limit):
+                kind, answer = self._line.recv()
+                if kind == "done":
+                    return answer
+                if kind == "failed":
+                    raise answer
+                said(answer)
+        except (EOFError, ConnectionError) as error:
+            raise ChildProcessError(f"its process died ({self._end()})") from error
+        self._end()
+        raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
+
+    def _end(self) -> str:
+        """Make sure that the process has ended; return how it did."""
+        process, self._process, self.life = self._process, None, self.life + 1
+        assert process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that died by itself says how
+            process.wait(0.2)
+        process.kill()
+        code = process.wait()
+        self._line.close()
+        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+class Remote:
+    """An environment that lives in a `Host`; what a policy needs of an `Adapter`.
+
+    Args:
+        host: where it lives.
+        like: an adapter of the same environment, for its actions.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, host: Host, like: Adapter) -> None:
+        self.config, self.actions = like.config, like.actions
+        self._host, self._number, self._life = host, next(self._numbers), 0
+        self._done: list[tuple[str, Any]] = []  # since the last reset
+
+    def reset(self, seed: int) -> Observation:
+        """Begin the episode of `seed`; see `Adapter.reset`."""
+        self._done.clear()
+        return self._do("reset", seed)
+
+    def step(self, actions: np.ndarray) -> Outcome:
+        """Execute float32[H, A] actions; see `Adapter.step`."""
+        return self._do("step", actions)
+
+    def close(self) -> None:
+        """Free the environment."""
+        if self._life == self._host.life:
+            self._host.call(self._number, "close")
+
+    def _do(self, name: str, argument: Any) -> Any:
+        if self._life != self._host.life:  # it was never made, or its process is a new one
+            self._host.call(self._number, "make")
+            self._life = self._host.life
+            for each in self._done:
+                self._host.call(self._number, *each)
+        answer = self._host.call(self._number, name, argument)
+        self._done.append((name, argument))
+        return answer
+
+
+def examine_apart(
+    config: EnvConfig, limit: float, progress: Callable[[str], None], expert: Callable[[], Callable[[Adapter], np.ndarray]] | None = None
+) -> Diagnosis:
+    """Return `doctor.examine`'s findings, from a process of its own; hanging for `limit` seconds in one stage and dying are faults too.
+
+    Args:
+        config: the environment.
+        limit: seconds that a stage may take.
+        progress: is told the stages.
+        expert: makes, in that process, who demonstrates.
+    """
+    host, stage = Host(config, limit), "at the start"
+
+    def said(now: str) -> None:
+        nonlocal stage
+        stage = now
+        progress(now)
+
+    try:
+        return host.call(0, "examine", expert, said=said)
+    except (TimeoutError, ChildProcessError) as error:
+        return Diagnosis(faults=[f"{config.id}, {stage}: {error}."])
+    finally:
+        host.close()
+
+
+def serve(line_number: int) -> None:
+    """Answer calls until nobody is there any more; what a host's process does.
+
+    Args:
+        line_number: file descriptor of the connection.
+    """
+    line, adapters = Connection(line_number), {}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
+    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the run, also while an environment hangs
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    config = line.recv()
+    line.send(("done", None))
+    while True:
+        try:
+            number, name, arguments = line.recv()
+        except EOFError:
+            os._exit(0)  # at once: the environments may refuse to be closed
+        try:
+            if name == "make":
+                adapters[number], answer = Adapter(config), None
+            elif name == "examine":
+                expert = arguments[0]() if arguments[0] is not None else None
+                answer = examine(config, progress=lambda stage: line.send(("said", stage)), expert=expert)
+            else:
+                answer = getattr(adapters[number], name)(*arguments)
+            if name == "close":
+                del adapters[number]
+            line.send(("done", answer))
+        except (Exception, SystemExit) as error:
+            line.send(("failed", _portable(error)))
+
+
+def _portable(error: BaseException) -> Exception:
+    """Return an error that another process can read: a built-in one keeps its kind, others become words."""
+    if type(error).__module__ == "builtins" and isinstance(error, Exception):
+        return type(error)(str(error))
+    return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,43 @@
+"""Sharing among tasks: nothing is lost, and practice goes where success is rare."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.curriculum import attention, by_task, exam_jobs, parts, share
+from agent.records import Scorecard
+from envs import EnvConfig
+
+ONE, OTHER = EnvConfig(name="one"), EnvConfig(name="other", weight=3)
+
+
+@given(count=st.integers(0, 500), weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=9))
+def test_shares_add_up_and_are_as_near_as_whole_numbers_can_be(count: int, weights: list[float]) -> None:
+    got, exact = share(count, weights), np.array(weights) / sum(weights) * count
+    assert sum(got) == count and min(got) >= min(1, count // len(weights))
+    for mine, due in zip(got, exact, strict=True):
+        assert abs(mine - due) < 1 or due < 1 or any(other < 1 for other in exact), "off by one at most, where nobody needed a least share"
+
+
+def test_what_fails_is_practised_most() -> None:
+    weak, strong = attention((ONE, ONE), (0.1, 0.9), 0.3)
+    assert weak / strong == pytest.approx(np.exp(0.8 / 0.3))
+    assert attention((ONE, OTHER), (None, 0.5), 0.3) == pytest.approx([1, 3])
+    even = attention((ONE, ONE), (0.0, 1.0), 1e6)
+    assert even[0] == pytest.approx(even[1], rel=1e-5)
+
+
+def test_exams_have_the_same_seeds_whoever_sits_them() -> None:
+    jobs = exam_jobs((ONE, OTHER), 8, 100)
+    assert [(job.kind, job.seed) for job in jobs] == [(0, 100), (0, 101), *((1, 100 + i) for i in range(6))]
+    assert all(job.noise is None for job in jobs)
+
+
+def test_parts_of_a_scorecard() -> None:
+    before = Scorecard("a", {"one/1": False, "one/2": True, "other/1": False})
+    after = Scorecard("b", {"one/1": True, "one/2": True, "other/1": False})
+    found = parts((ONE, OTHER), before, after)
+    assert found["one"]["gain"] == 0.5 and found["one"]["before"]["n"] == 2 and found["other"]["gain"] == 0
+    assert parts((ONE,), before, after) == {} and by_task((ONE,), after.outcomes) == {}
+    assert by_task((ONE, OTHER), before.outcomes) == {"one": 0.5, "other": 0.0}

@@ -1,0 +1,96 @@
+"""Environments in a process of their own: hanging and dying cost an episode, and neighbours notice nothing."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.check import check
+from agent.collect import Job, collect
+from agent.records import Episode
+from agent.workers import Workers
+from envs import EnvConfig
+from envs.adapt import Adapter
+from envs.host import Host, Remote, examine_apart
+from policies.scripted import Random
+
+
+def config(way: str, **kwargs: Any) -> EnvConfig:
+    return EnvConfig(
+        id=f"{Path(__file__).parent / 'fatal.py'}:Fatal", kwargs={"way": way, **kwargs}, cameras=("eye",), size=16, action_repeat=1, timeout=1.5
+    )
+
+
+WAYS = {"hang": "no answer within 1.5 s", "segfault": r"its process died \(SIGSEGV\)", "exit": r"its process died \(exit 3\)"}
+
+
+def practise(of: EnvConfig, seeds: tuple[int, ...], count: int = 3) -> list[Episode]:
+    workers = Workers(of, count)
+    try:
+        return list(collect(Random(workers.first.actions.low, workers.first.actions.high, 1), workers, [Job(s, 0, (s,)) for s in seeds]))
+    finally:
+        workers.close()
+
+
+@pytest.mark.parametrize("place", ["step", "reset"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_end_of_one_is_named_and_its_neighbours_are_as_ever(way: str, place: str) -> None:
+    episodes = practise(config(way, place=place), (1, 7, 2, 3, 4))
+    sound = practise(config(way).model_copy(update={"timeout": 0}), (1, 2, 3, 4))
+    (fault,) = episodes[1].faults
+    assert fault.startswith("decision 2: " if place == "step" else "reset: ")
+    assert re.search(WAYS[way], fault)
+    for here, there in zip(sound, [e for e in episodes if not e.faults], strict=True):
+        for name in ("frames", "actions", "rewards"):
+            np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+
+
+def test_too_many_ends_stop_the_run_with_a_sentence() -> None:
+    workers = Workers(config("exit", seeds=(1, 2, 7)), 2)
+    with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*its process died"):
+        policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
+        list(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in (7, 1, 2, 3)], max_fault_share=0.25))
+    workers.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_environment_that_cannot_be_made_is_named(way: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("envs.host.STARTING", 5.0)
+    with pytest.raises(ValueError, match=f"cannot be made: {WAYS[way].replace('1.5', '5')}"):
+        Workers(config(way, place="init"), 2)
+
+
+def test_errors_pass_as_they_are_and_cost_no_process() -> None:
+    host = Host(config("hang"), 10)
+    with pytest.raises(KeyError):
+        host.call(5, "step", np.zeros((1, 2)))
+    assert host.life == 1
+    host.close()
+
+
+def test_own_tasks_are_the_same_here_and_there() -> None:
+    here = Adapter(EnvConfig())
+    host = Host(here.config, 60)
+    there = Remote(host, here)
+    for seed in (0, 1):
+        np.testing.assert_array_equal(here.reset(seed).frames, there.reset(seed).frames)
+        for action in np.random.default_rng(seed).uniform(-1, 1, (3, 1, 3)).astype(np.float32):
+            one, other = here.step(action), there.step(action)
+            np.testing.assert_array_equal(one.observation.frames, other.observation.frames)
+            np.testing.assert_array_equal(one.rewards, other.rewards)
+    host.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_doctor_names_what_hangs_and_what_dies(way: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agent.check.LIMIT", 5.0)
+    assert not check(config(way, seeds=tuple(range(70_000_003, 70_000_009))), tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "random episode 4" in said and re.search(WAYS[way].replace("1.5", "5"), said)
+
+
+def test_the_doctor_finds_the_same_apart() -> None:
+    found = examine_apart(EnvConfig(), 120, lambda stage: None)
+    assert not found.faults and "scripted oracle succeeds in 20 of 20" in found.lines["expert"] and found.sheet is not None
