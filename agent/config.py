@@ -1,6 +1,6 @@
 """Config = the stages' configs together; nothing unknown gets through. `configure` reads it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
@@ -139,6 +139,9 @@ class EvaluateConfig(Strict):
     """Gate seeds, the same for champion and challenger."""
     final_episodes: int = Field(default=400, ge=1)
     """Final exam seeds, for the first and the last champion."""
+    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Any]] = {}
+    """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
+    taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
     alpha: float = Field(default=0.3, gt=0, le=1)
     """A challenger is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this."""
 

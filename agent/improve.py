@@ -143,20 +143,22 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     return Player(cycle.folder / "policy.safetensors", made["policy"])
 
 
-def exam(run: Run, player: Player, kind: str, track: Track) -> Scorecard:
-    """Return the player's scorecard on the `gate` or `final` seeds, greedy; sat once, then read."""
+def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "") -> Scorecard:
+    """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; sat once, then read."""
     count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
     jobs = exam_jobs(run.config.envs, count, SEEDS[kind])
 
     def sit() -> dict[str, Any]:
-        with track.bar(f"{kind} exam", count) as step:
+        workers = run.varied(variation) if variation else run.workers
+        with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
             episodes = []
-            for episode in collect(run.play(player.weights), run.workers, jobs):
+            for episode in collect(run.play(player.weights), workers, jobs):
                 episodes.append(episode)
                 step(1)
         return asdict(score(player.name, episodes))
 
-    content = run.keep(run.folder / "exams" / f"{kind}-{player.name}.json", sit)
+    file = f"{kind}-{player.name}{f'-{variation}' if variation else ''}.json"
+    content = run.keep(run.folder / "exams" / file, sit)
     return Scorecard(content["policy"], content["outcomes"])
 
 
@@ -197,10 +199,18 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     }
     if tasks := parts(run.config.envs, before, after):
         summary["tasks"] = tasks
+    if run.config.evaluate.variations:
+        summary["variations"] = {name: _generalises(run, first, last, name, track) for name in run.config.evaluate.variations}
     write_text(run.folder / "summary.json", _dump(summary))
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:
         track.films(film.contrast(run, first, last, before, after))
+
+
+def _generalises(run: Run, first: Player, last: Player, name: str, track: Track) -> dict[str, Any]:
+    before, after = exam(run, first, "final", track, name), exam(run, last, "final", track, name)
+    track.note(f"{name}: {before.success} -> {after.success}, {compare(after, before)}")
+    return {"before": asdict(before.success), "after": asdict(after.success), **asdict(compare(after, before))}
 
 
 def _dump(content: Any) -> str:

@@ -147,6 +147,9 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     parts = story.summary.get("tasks", {}).items()
     note = "The final exam, environment by environment."
     yield "Tasks", _table(("task", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
+    parts = story.summary.get("variations", {}).items()
+    note = "The final seeds in scenes that differ from those of practice; nothing was decided by them."
+    yield "Variations", _table(("variation", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
     head = ("cycle", "practised", "success", "mixed seeds", "demonstrations", "pairs", "trials", "challenger at the gate", "gain", "and so")
     note = "Practised: new takes + earlier ones of the same champion. Mixed: some takes succeed, some fail. Won, lost: only one passed."
     yield "Cycles", _table(head, [_row(story, number) for number in story.cycles]) if story.cycles else "", note

@@ -90,6 +90,14 @@ class Run:
             self._workers = Workers(self.config.envs, self.config.collect.num_envs)
         return self._workers
 
+    def varied(self, name: str) -> "Workers":
+        """Return environments of a variation that `evaluate.variations` names."""
+        from agent.workers import Workers
+
+        changes = self.config.evaluate.variations[name]
+        configs = tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs)
+        return Workers(configs, self.config.collect.num_envs)
+
     @property
     def policy(self) -> "Vlm":
         """Return the one model in memory; `play` says whose weights it holds."""

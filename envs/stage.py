@@ -23,6 +23,7 @@ import numpy as np
 
 from envs import render
 from envs.render import mujoco  # imported there, after the GL backend is chosen
+from envs.variation import variation as of
 
 STEP = 0.04  # metres a unit command moves the tool in one control step
 CONTROL = 0.05  # seconds of one control step
@@ -47,6 +48,7 @@ class Stage(gymnasium.Env):
         size: height and width of the observed frames, pixels.
         render_mode: None or "rgb_array"; `render()` draws the front camera at `render_size`.
         pretty: shadows and multisampling in `render()`, for films.
+        variation: keys of `envs.variation.Variation`: how scenes differ from the usual ones, for exams of generalisation.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -61,13 +63,18 @@ class Stage(gymnasium.Env):
         render_mode: str | None = None,
         render_size: int = 256,
         pretty: bool = False,
+        variation: dict[str, Any] | None = None,
     ) -> None:
         unknown = set(cameras) - {"front", "wrist"}
         if unknown:
             raise ValueError(f"Unknown camera {sorted(unknown)[0]!r}; this stage has 'front' and 'wrist'.")
         self.cameras, self.size, self.render_mode = tuple(cameras), size, render_mode
         self.render_size, self.pretty = render_size, pretty
-        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).parent / self.source))
+        self._vary = of(variation or {})
+        self.model = self._vary.build(str(Path(__file__).parent / self.source))
+        self.source = f"{self.source} {self._vary.distractors}"  # what a camera is made for
+        self._camera, self._light = self.model.camera("front").pos.copy(), self.model.light_diffuse.copy()
+        self._headlight = {name: getattr(self.model.vis.headlight, name).copy() for name in ("ambient", "diffuse")}
         self.data = mujoco.MjData(self.model)
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in ARM])
         self._fingers = np.array([self.model.joint(name).qposadr[0] for name in FINGERS])
@@ -112,6 +119,10 @@ class Stage(gymnasium.Env):
         mujoco.mj_resetData(self.model, self.data)
         self.colours = {}
         self.arrange(self.np_random)
+        while not self._vary.admits(self.instruction, tuple(COLOURS)):
+            mujoco.mj_resetData(self.model, self.data)
+            self.arrange(self.np_random)
+        self._alter()
         if self.grips:
             self._open(1.0)
             self.data.qpos[self._fingers] = self.data.ctrl[len(ARM) :]
@@ -154,6 +165,25 @@ class Stage(gymnasium.Env):
         command = (point - self._target) / (STEP * steps)
         command /= max(1.0, float(np.abs(command).max()))
         return np.append(command, [] if opening is None else opening).astype(np.float32)
+
+    def _alter(self) -> None:
+        """Move the camera, change the light, set up distractors: by the seed, but with draws of their own."""
+        vary, rng = self._vary, np.random.default_rng([self._seed(), 1])
+        self.model.camera("front").pos[:] = self._camera + vary.camera * rng.uniform(-1, 1, 3)
+        bright = 1 + vary.light * rng.uniform(-1, 1)
+        self.model.light_diffuse[:] = bright * self._light
+        for name, usual in self._headlight.items():
+            getattr(self.model.vis.headlight, name)[:] = bright * usual
+        mujoco.mj_kinematics(self.model, self.data)
+        roots = self.model.body_rootid[self.model.geom_bodyid]
+        posts = [self.model.body(f"post_{i}").id for i in range(vary.distractors)]
+        standing = ~np.isin(roots, [0, self.model.body("base").id, *posts])  # not the table, not the arm
+        for i, xy in enumerate(vary.posts(rng, self.data.geom_xpos[standing, :2])):
+            self.place(f"post_{i}", xy)
+            self.paint(f"post_{i}", str(rng.choice(list(COLOURS))))
+
+    def _seed(self) -> int:
+        return abs(int(self.np_random_seed or 0))
 
     # --- arranging -------------------------------------------------------------------------------------------------
 
@@ -215,7 +245,8 @@ class Stage(gymnasium.Env):
 
     def _info(self) -> dict[str, Any]:
         achieved = self.achieved()
-        return {"is_success": self.instruction in achieved, "instruction": self.instruction, "achieved": achieved}
+        said = [self._vary.say(each, self._seed()) for each in (self.instruction, *achieved)]
+        return {"is_success": self.instruction in achieved, "instruction": said[0], "achieved": said[1:]}
 
 
 def scatter(rng: np.random.Generator, count: int, gap: float, low: tuple[float, float], high: tuple[float, float]) -> np.ndarray:

@@ -221,3 +221,13 @@ def test_tasks_of_one_run_must_take_the_same_actions(tmp_path: Path) -> None:
     envs = [{"id": "Reacher-v5", **frames}, {"id": "Pusher-v5", **frames}]
     done = etude("improve", config(tmp_path, env=envs), tmp_path / "run")
     assert done.returncode == 1 and "Pusher-v5 takes other actions than Reacher-v5" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_exams_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
+    variations = {"camera moved": {"variation": {"camera": 0.05}}, "other words": {"variation": {"wording": "other"}}}
+    file = config(tmp_path, cycles=1, evaluate={**TINY["evaluate"], "variations": variations})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())["variations"]
+    assert found.keys() == variations.keys() and all(part["after"]["n"] == 6 for part in found.values())
+    assert "camera moved" in (tmp_path / "run" / "report.html").read_text()
