@@ -3,7 +3,7 @@
 import numpy as np
 
 from envs.carry import HALF, Carry
-from envs.stage import COLOURS, scatter
+from envs.stage import scatter
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
 RADIUS = 0.04  # a block is on a pad when their centres are this near, seen from above, metres
@@ -17,12 +17,7 @@ class Place(Carry):
 
     def arrange(self, rng: np.random.Generator) -> None:
         points = scatter(rng, 4, 0.115, (0.20, -0.17), (0.41, 0.17))
-        block, pad = rng.permutation(2), rng.permutation(2)
-        for bodies, order, places in ((BLOCKS, block, points[:2]), (PADS, pad, points[2:])):
-            for body, xy, colour in zip(np.array(bodies)[order], places, rng.permutation(list(COLOURS)), strict=False):
-                self.place(body, xy)
-                self.paint(body, str(colour))
-        self._block, self._pad = BLOCKS[block[0]], PADS[pad[0]]
+        self._block, self._pad = self.lay_out(rng, (BLOCKS, points[:2]), (PADS, points[2:]))
         self.instruction = self._sentence(self._block, self._pad)
 
     def _sentence(self, block: str, pad: str) -> str:

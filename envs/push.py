@@ -3,7 +3,7 @@
 import numpy as np
 
 from envs.rewards import tolerance
-from envs.stage import COLOURS, STEP, Stage, scatter
+from envs.stage import STEP, Stage, scatter
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
 RADIUS = 0.04  # a block is on a pad when their centres are this near, metres; so its centre lies over the pad
@@ -21,12 +21,7 @@ class Push(Stage):
             points = scatter(rng, 4, 0.09, (0.22, -0.15), (0.40, 0.15))
             if 0.09 <= np.linalg.norm(points[0] - points[2]) <= 0.18:
                 break
-        block, pad = rng.permutation(2), rng.permutation(2)
-        for bodies, order, places in ((BLOCKS, block, points[:2]), (PADS, pad, points[2:])):
-            for body, xy, colour in zip(np.array(bodies)[order], places, rng.permutation(list(COLOURS)), strict=False):
-                self.place(body, xy)
-                self.paint(body, str(colour))
-        self._block, self._pad = BLOCKS[block[0]], PADS[pad[0]]
+        self._block, self._pad = self.lay_out(rng, (BLOCKS, points[:2]), (PADS, points[2:]))
         self.instruction = self._sentence(self._block, self._pad)
 
     def _sentence(self, block: str, pad: str) -> str:

@@ -196,6 +196,19 @@ class Stage(gymnasium.Env):
         else:
             self.model.body(body).pos[:2] = xy
 
+    def lay_out(self, rng: np.random.Generator, *kinds: tuple[tuple[str, ...], np.ndarray]) -> list[str]:
+        """Put the bodies of each kind, in an order of chance, at its float[n, 2] places, metres, in colours that differ within a kind.
+
+        Returns:
+            Of each kind, the body at the first place.
+        """
+        orders = [rng.permutation(len(bodies)) for bodies, _ in kinds]
+        for (bodies, places), order in zip(kinds, orders, strict=True):
+            for body, xy, colour in zip(np.array(bodies)[order], places, rng.permutation(list(COLOURS)), strict=False):
+                self.place(body, xy)
+                self.paint(body, str(colour))
+        return [bodies[order[0]] for (bodies, _), order in zip(kinds, orders, strict=True)]
+
     def paint(self, body: str, colour: str) -> None:
         """Give a body's geoms one of `COLOURS`."""
         self.colours[body] = colour
