@@ -88,7 +88,9 @@ class CurateConfig(Strict):
     best_takes: int = Field(default=1, ge=0)
     """Successful takes of each mixed seed (some takes succeed, some fail) that become demonstrations: the fastest ones."""
     replay: int = Field(default=512, ge=0)
-    """Decisions from earlier successes that are shown again each cycle; all oracle demonstrations are shown anyway."""
+    """Decisions from earlier successes that are shown again each cycle."""
+    shown: int = Field(default=0, ge=0)
+    """Decisions of the warm start's demonstrations that are shown again each cycle; 0: all of them."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
     discount: float = Field(default=0.7, ge=0, le=1)

@@ -29,7 +29,7 @@ def curate(
             groups[episode.task, episode.seed].append((episode, label))
     mixed = {key: takes for key, takes in groups.items() if len({label.success for _, label in takes}) == 2}
     best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
-    demonstrations = (*best, *replay(library, config.replay, rng))
+    demonstrations = (*best, *replay(library, config.replay, rng, config.shown))
     pairs = tuple(pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng))
     chosen = mixed if config.groups == "mixed" else groups
     trials = advantages([take for takes in chosen.values() for take in takes], config)
@@ -52,12 +52,14 @@ def decisions(episode: Episode) -> list[Demonstration]:
     return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(end)]
 
 
-def replay(library: Sequence[Episode], count: int, rng: np.random.Generator) -> list[Demonstration]:
-    """Return all oracle decisions and `count` others, drawn without replacement from earlier successes."""
-    shown = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
+def replay(library: Sequence[Episode], count: int, rng: np.random.Generator, shown: int = 0) -> list[Demonstration]:
+    """Return `shown` oracle decisions (0: all) and `count` others, drawn without replacement from earlier successes."""
+    oracle = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
+    if 0 < shown < len(oracle):
+        oracle = [oracle[i] for i in sorted(rng.permutation(len(oracle))[:shown])]
     places = [(episode, t) for episode in library if episode.policy != "oracle" for t in range((episode.first_success or 0) + 1)]
     drawn = rng.permutation(len(places))[:count]
-    return shown + [Demonstration(places[i][0].situation(places[i][1]), places[i][0].tokens[places[i][1]]) for i in sorted(drawn)]
+    return oracle + [Demonstration(places[i][0].situation(places[i][1]), places[i][0].tokens[places[i][1]]) for i in sorted(drawn)]
 
 
 def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:

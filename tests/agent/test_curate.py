@@ -112,6 +112,7 @@ def test_replay_shows_all_oracle_decisions_and_draws_the_rest_without_repeats() 
     shown = replay(library, 5, RNG(0))
     assert len(shown) == 7 and len({int(d.tokens[0]) for d in shown[2:]}) == 5
     assert len(replay(library, 0, RNG(0))) == 2
+    assert len(replay(library, 5, RNG(0), shown=1)) == 6 and len(replay(library, 0, RNG(0), shown=9)) == 2
 
 
 def test_label_finds_what_was_fulfilled_unasked() -> None:
