@@ -14,6 +14,7 @@ import numpy as np
 from rollout import RESULTS, machine
 
 ROOT = Path(__file__).resolve().parent.parent
+TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
 BEGIN, END = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
 
@@ -78,10 +79,23 @@ def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
 
 
 def table() -> None:
-    """Rewrite the table in README.md."""
+    """Rewrite the tables in README.md."""
     readme = (ROOT / "README.md").read_text()
-    start, end = readme.index(BEGIN) + len(BEGIN), readme.index(END)
-    (ROOT / "README.md").write_text(readme[:start] + "\n" + "\n".join(rows()) + "\n" + readme[end:])
+    for (begin, finish), lines in (((BEGIN, END), rows()), (TASKS, task_rows())):
+        start, end = readme.index(begin) + len(begin), readme.index(finish)
+        readme = readme[:start] + "\n" + "\n".join(lines) + "\n" + readme[end:]
+    (ROOT / "README.md").write_text(readme)
+
+
+def task_rows() -> list[str]:
+    """Return the lines of the table of our own tasks."""
+    lines = ["| task | an instruction | numbers an action | oracle, held 1 and 4 steps | its decisions | random | steps/s with frames |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for task, found in json.loads((RESULTS / "tasks.json").read_text())["tasks"].items():
+        oracle = f"{100 * found['oracle_every_step']:.1f}, {100 * found['oracle']:.1f} %"
+        cells = (task, found["instruction"], found["actions"], oracle, f"{found['decisions']:.1f}", f"{100 * found['random']:.1f} %")
+        lines.append(f"| {' | '.join(map(str, cells))} | {found['steps_per_second']:.0f} |")
+    return lines
 
 
 if __name__ == "__main__":
