@@ -38,6 +38,9 @@ def bearings(run: Run, track: Track) -> None:
         if config.kinds:
             kept = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
             scenes = [scene for scene in kept if scene.questions]
+        if len(scenes) < HELD_OUT + config.batch:
+            kinds = ", ".join(config.kinds)
+            raise ValueError(f"Only {len(scenes)} scenes here have questions of the kinds {kinds}; name others in ground.kinds, or none for all.")
         policy, teaching = run.student(config.train), teach.see if config.train == "all" else teach.read
         with track.bar("ground: see", steps) as step:
             teaching(

@@ -28,14 +28,14 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
     console = Console(highlight=False)
     with console.status("") as status:
         script = partial(resolve, expert, config) if expert else None
-        found = examine_apart(config, LIMIT, lambda stage: status.update(f"{config.id}: {stage}"), script)
-    table = Table(title=config.id, show_header=False, title_justify="left")
+        found = examine_apart(config, LIMIT, lambda stage: status.update(f"{config.title}: {stage}"), script)
+    table = Table(title=config.title, show_header=False, title_justify="left")
     for name, line in found.lines.items():
         table.add_row(name, line)
     if found.lines:
         console.print(table)
     if found.sheet is not None:
-        file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', config.id).strip('-')}.png"
+        file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', config.title).strip('-')}.png"
         picture = Image.fromarray(found.sheet)
         scale = max(1, 768 // picture.width)
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(file)

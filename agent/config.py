@@ -166,7 +166,7 @@ class TrackConfig(Strict):
 
 ONE, SEVERAL = "one environment", "several environments"
 Envs = Annotated[
-    Annotated[EnvConfig, Tag(ONE)] | Annotated[tuple[EnvConfig, ...], Tag(SEVERAL), Field(min_length=1)],
+    Annotated[EnvConfig, Tag(ONE)] | Annotated[tuple[EnvConfig, ...], Tag(SEVERAL)],
     Discriminator(lambda given: SEVERAL if isinstance(given, list | tuple) else ONE),
 ]
 
@@ -210,6 +210,8 @@ class Config(Strict):
         several = () if isinstance(env, EnvConfig) else env
         if len({each.title for each in several}) < len(several):
             raise ValueError("two environments have one name; give each an env.name of its own")
-        if len({(each.sources, each.history, each.size) for each in several}) > 1:
-            raise ValueError("environments of one run must have the same cameras, history and size")
+        if len({(each.sources, each.history, each.size, each.action_repeat) for each in several}) > 1:
+            raise ValueError("environments of one run must have the same cameras, history, size and action_repeat")
+        if isinstance(env, tuple) and not env:
+            raise ValueError("the list is empty; name an environment")
         return env

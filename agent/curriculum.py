@@ -1,5 +1,6 @@
 """Several environments in one run: how demonstrations, exams and practice are shared among them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -34,8 +35,8 @@ def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temper
         success: of each in its last practice, in [0, 1]; None where it has had none yet, which counts as one half.
         temperature: tau; large spreads practice evenly.
     """
-    rates = [0.5 if rate is None else rate for rate in success]
-    return [env.weight * float(np.exp((0.5 - rate) / temperature)) for env, rate in zip(envs, rates, strict=True)]
+    need = np.array([0.0 if rate is None else 0.5 - rate for rate in success]) / temperature
+    return [env.weight * float(part) for env, part in zip(envs, np.exp(need - need.max()), strict=True)]  # in proportion: the largest may be 1
 
 
 def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
@@ -46,7 +47,7 @@ def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
 
 def by_task(envs: Sequence[EnvConfig], outcomes: dict[str, bool]) -> dict[str, float]:
     """Return the success rate of each of several environments, from outcomes under 'task/...'; nothing where there is but one."""
-    own = {env.title: [passed for key, passed in outcomes.items() if key.startswith(f"{env.title}/")] for env in envs}
+    own = {env.title: list(_of(env, outcomes).values()) for env in envs}
     return {task: float(np.mean(passed)) for task, passed in own.items() if passed} if len(envs) > 1 else {}
 
 
@@ -54,6 +55,12 @@ def parts(envs: Sequence[EnvConfig], before: Scorecard, after: Scorecard) -> dic
     """Return two scorecards and their comparison for each of several environments; nothing where there is but one."""
     found = {}
     for env in envs if len(envs) > 1 else ():
-        old, new = (Scorecard(c.policy, {k: won for k, won in c.outcomes.items() if k.startswith(f"{env.title}/")}) for c in (before, after))
-        found[env.title] = {"before": asdict(old.success), "after": asdict(new.success), **asdict(compare(new, old))}
+        old, new = (Scorecard(card.policy, _of(env, card.outcomes)) for card in (before, after))
+        if old.outcomes:
+            found[env.title] = {"before": asdict(old.success), "after": asdict(new.success), **asdict(compare(new, old))}
     return found
+
+
+def _of(env: EnvConfig, outcomes: dict[str, bool]) -> dict[str, bool]:
+    """Return the outcomes of one environment: its title stands before the seed (and the take)."""
+    return {key: passed for key, passed in outcomes.items() if re.fullmatch(rf"{re.escape(env.title)}/\d+(/\d+)?", key)}

@@ -164,7 +164,7 @@ def _episode(recording: recordings.Recording, frames: np.ndarray, env: EnvConfig
     rewards = np.full(len(held) * span, np.nan, np.float32)
     rewards[: len(hits)] = recording.rewards
     return Episode(
-        task=env.id,
+        task=env.title,
         seed=NO_SEED if seed is None or seed >= 2**63 else seed,  # Minari draws seeds of 64 bits; the dataset on disk holds 63
         take=recording.number,
         policy="oracle",  # as of any expert: the loop shows all its decisions again

@@ -26,6 +26,7 @@ def improve(run: Run, track: Track) -> None:
     """
     if changed := run.recognise():
         track.note(changed)
+    run.try_variations()
     first = champion = warm_start(run, track)
     champion = latest(run, champion)
     for cycle in run.cycles():
@@ -155,6 +156,8 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "")
             for episode in collect(run.play(player.weights), workers, jobs):
                 episodes.append(episode)
                 step(1)
+        if variation:
+            workers.close()
         return asdict(score(player.name, episodes))
 
     file = f"{kind}-{player.name}{f'-{variation}' if variation else ''}.json"

@@ -25,6 +25,7 @@ import yaml
 from agent.config import Config
 from agent.configure import read
 from agent.records import Episode
+from envs.adapt import Adapter
 
 if TYPE_CHECKING:
     from agent.workers import Workers
@@ -98,6 +99,19 @@ class Run:
         configs = tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs)
         return Workers(configs, self.config.collect.num_envs)
 
+    def try_variations(self) -> None:
+        """Make each variation once before anything is learnt, so that a mistake in one does not wait until the last exam.
+
+        Raises:
+            ValueError: one cannot be made.
+        """
+        for name, changes in self.config.evaluate.variations.items():
+            try:
+                for env in self.config.envs:
+                    Adapter(env.model_copy(update={"kwargs": {**env.kwargs, **changes}})).close()
+            except ValueError as error:
+                raise ValueError(f"evaluate.variations {name!r}: {error}") from error
+
     @property
     def policy(self) -> "Vlm":
         """Return the one model in memory; `play` says whose weights it holds."""
@@ -118,6 +132,7 @@ class Run:
         if not file.exists():
             write_text(file, json.dumps(now, indent=1) + "\n")
         then = json.loads(file.read_text())
+        then = {self.config.task: then} if "frames" in then else then  # as it was before runs had several environments
         changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
         return changed and f"This run began where frames look different, so its exams cannot be compared: {changed}."
 

@@ -47,7 +47,7 @@ def warm_start(run: Run, track: Track) -> Player:
                 made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
             else:
                 made = demonstrate(run.workers, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
-            store(run, folder, ponder(run.policy, made) if run.config.policy.thought else made, lambda episode: step(1))
+            store(run, folder, ponder(run.policy, made) if codec.thought_length else made, lambda episode: step(1))
         shown = run.episodes(folder)
         for why, count in Counter(left_out).items():
             track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")

@@ -43,7 +43,7 @@ class Workers:
             return self._idle[kind].pop()
         spare = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
         if self._made >= self._count and spare is not None:  # one of another kind makes room
-            spare.pop(next(i for i, each in enumerate(spare) if each not in self.firsts)).close()
+            _close(spare.pop(next(i for i, each in enumerate(spare) if each not in self.firsts)))
             self._made -= 1
         if self._made >= max(self._count, len(self.configs)):
             return None
@@ -54,8 +54,7 @@ class Workers:
         """Return an environment; a broken one is closed and made anew."""
         kind = self.of(adapter.config.title)
         if broken:
-            with contextlib.suppress(Exception, SystemExit):  # it is broken already
-                adapter.close()
+            _close(adapter)
             made = self._make(kind)
             if adapter is self.firsts[kind]:
                 assert isinstance(made, Adapter)
@@ -66,7 +65,7 @@ class Workers:
     def close(self) -> None:
         """Free them all."""
         for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
-            adapter.close()
+            _close(adapter)
         for host in filter(None, self._hosts):
             host.close()
 
@@ -83,3 +82,8 @@ class Workers:
             host.call(0, "close")
         except (TimeoutError, ChildProcessError) as error:
             raise ValueError(f"{config.title} cannot be made: {error}.") from error
+
+
+def _close(adapter: Adapter | Remote) -> None:
+    with contextlib.suppress(Exception, SystemExit):  # one that cannot even be closed costs nothing more
+        adapter.close()

@@ -85,11 +85,10 @@ def examine(
             progress(f"check of {check.__name__[1:].replace('_', ' ')}")
             check(adapter, takes, found)
         progress("check of going back")
-        _going_back(adapter, openings, found)
+        _going_back(adapter, openings, found, progress)
         progress("check of speed")
         _speed(adapter, found)
-        progress("check of the expert")
-        _expert(adapter, expert, found)
+        _expert(adapter, expert, found, progress)
         found.sheet = sheet(takes)
     except Exception as error:  # the environment may raise anything; that is what the doctor is for
         kind = "" if isinstance(error, ValueError) and str(error).startswith(config.id) else f"{config.id} failed with {type(error).__name__}: "
@@ -205,8 +204,15 @@ def _seeding(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
         found.warnings.append("All seeds begin alike: success on exam seeds says nothing about new situations.")
 
 
-def _going_back(adapter: Adapter, openings: int, found: Diagnosis) -> None:
-    proofs = prove(adapter, range(SEEDS + 100, SEEDS + 100 + 3 * openings), np.random.default_rng(1), length=3, enough=openings)
+def _going_back(adapter: Adapter, openings: int, found: Diagnosis, progress: Callable[[str], None]) -> None:
+    proofs = prove(
+        adapter,
+        range(SEEDS + 100, SEEDS + 100 + 3 * openings),
+        np.random.default_rng(1),
+        length=3,
+        enough=openings,
+        watch=lambda seed: progress(f"going back in the episode of seed {seed}"),
+    )
     for way, proof in proofs.items():
         verdict = "exact" if proof.exact else f"not exact: {proof.difference or 'every episode ended before it could be tried'}"
         found.lines[way] = f"{verdict}, {proof.count} openings, {1e3 * proof.seconds:.1f} ms"
@@ -240,14 +246,17 @@ def _rate(draw: Callable[[], Any], times: int) -> float:
     return times / (time.perf_counter() - began)
 
 
-def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, found: Diagnosis) -> None:
+def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, found: Diagnosis, progress: Callable[[str], None]) -> None:
     name = "the expert"
     if expert is None:
         if not hasattr(adapter.env.unwrapped, "oracle"):
             found.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
             return
         name, expert = "the scripted oracle", Adapter.oracle
-    played = [play(adapter, SEEDS + i, partial(expert, adapter), look=False) for i in range(20)]
+    played = []
+    for i in range(20):
+        progress(f"the expert's episode {i + 1}")
+        played.append(play(adapter, SEEDS + i, partial(expert, adapter), look=False))
     wins = sum(take.success for take in played)
     found.lines["expert"] = f"{name} succeeds in {wins} of {len(played)}"
     if wins == 0:

@@ -51,9 +51,9 @@ class Host:
             TimeoutError: no answer within the limit; the process was ended.
             ChildProcessError: the process died.
         """
-        if self._process is None:
-            self._start()
         try:
+            if self._process is None:
+                self._start()
             self._line.send((number, name, arguments))
         except ConnectionError as error:
             raise ChildProcessError(f"its process died ({self._end()})") from error
@@ -67,7 +67,7 @@ class Host:
     def _start(self) -> None:
         self._line, theirs = Pipe()
         # Not by multiprocessing: that would run the main module of whoever uses this a second time.
-        command = [sys.executable, "-c", f"from envs.host import serve; serve({theirs.fileno()})"]
+        command = [sys.executable, "-P", "-c", f"from envs.host import serve; serve({theirs.fileno()})"]
         paths = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
         theirs.close()
@@ -161,7 +161,9 @@ def examine_apart(
     try:
         return host.call(0, "examine", expert, said=said)
     except (TimeoutError, ChildProcessError) as error:
-        return Diagnosis(faults=[f"{config.id}, {stage}: {error}."])
+        return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
+    except Exception as error:  # whoever demonstrates may raise anything when it is made
+        return Diagnosis(faults=[f"{config.title}, {stage}: {type(error).__name__}: {error}."])
     finally:
         host.close()
 
@@ -201,5 +203,6 @@ def serve(line_number: int) -> None:
 def _portable(error: BaseException) -> Exception:
     """Return an error that another process can read: a built-in one keeps its kind, others become words."""
     if type(error).__module__ == "builtins" and isinstance(error, Exception):
-        return type(error)(str(error))
+        with contextlib.suppress(Exception):  # some take more than words
+            return type(error)(str(error))
     return RuntimeError(f"{type(error).__name__}: {error}")

@@ -7,7 +7,7 @@ environment, so both are proved on the environment itself (`prove`) before they 
 import copy
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,13 @@ class Proof:
 
 
 def prove(
-    adapter: Adapter, seeds: Sequence[int], rng: np.random.Generator, opening: int = 6, length: int = 6, enough: int = 1000
+    adapter: Adapter,
+    seeds: Sequence[int],
+    rng: np.random.Generator,
+    opening: int = 6,
+    length: int = 6,
+    enough: int = 1000,
+    watch: Callable[[int], None] = lambda seed: None,
 ) -> dict[str, Proof]:
     """Return a proof for 'snapshot' and for 'replay': frames and rewards of a future, bit by bit, against the same future after going back.
 
@@ -118,12 +124,14 @@ def prove(
         opening: decisions before the moment to come back to, at most.
         length: decisions after it.
         enough: moments after which no further seeds are tried.
+        watch: called with each seed before it is tried.
     """
     times: dict[str, list[float]] = {"snapshot": [], "replay": []}
     found = {"snapshot": "", "replay": ""}
     for seed in seeds:
         if len(times["replay"]) >= enough:
             break
+        watch(seed)
         actions = [adapter.actions.sample(rng)[None] for _ in range(opening + length)]
         taken, future = actions[: int(rng.integers(1, opening + 1))], actions[opening:]
         adapter.reset(seed)

@@ -27,7 +27,7 @@ def test_every_config_reads(file: Path) -> None:
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
-        ("env: [{id: A}, {id: B, size: 32}]", "the same cameras, history and size"),
+        ("env: [{id: A}, {id: B, size: 32}]", "the same cameras, history, size and action_repeat"),
         ("env: []", "env is"),
     ],
 )

@@ -24,6 +24,7 @@ def test_what_fails_is_practised_most() -> None:
     weak, strong = attention((ONE, ONE), (0.1, 0.9), 0.3)
     assert weak / strong == pytest.approx(np.exp(0.8 / 0.3))
     assert attention((ONE, OTHER), (None, 0.5), 0.3) == pytest.approx([1, 3])
+    assert np.isfinite(attention((ONE, ONE), (0.0, 1.0), 1e-5)).all()
     even = attention((ONE, ONE), (0.0, 1.0), 1e6)
     assert even[0] == pytest.approx(even[1], rel=1e-5)
 
@@ -39,5 +40,8 @@ def test_parts_of_a_scorecard() -> None:
     after = Scorecard("b", {"one/1": True, "one/2": True, "other/1": False})
     found = parts((ONE, OTHER), before, after)
     assert found["one"]["gain"] == 0.5 and found["one"]["before"]["n"] == 2 and found["other"]["gain"] == 0
+    assert parts((ONE, OTHER, EnvConfig(name="third")), before, after).keys() == {"one", "other"}, "no exam seed, no row"
+    within = Scorecard("c", {"one/1": True, "one/two/1": False})
+    assert by_task((ONE, EnvConfig(name="one/two")), within.outcomes) == {"one": 1.0, "one/two": 0.0}
     assert parts((ONE,), before, after) == {} and by_task((ONE,), after.outcomes) == {}
     assert by_task((ONE, OTHER), before.outcomes) == {"one": 0.5, "other": 0.0}

@@ -2,12 +2,16 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
+import torch
 
+from agent.configure import read
 from agent.ground import look, scenes
 from envs import EnvConfig
 from envs.adapt import Adapter
+from policies import load
 
 
 def test_questions_are_answered_consistently_with_the_state() -> None:
@@ -50,3 +54,16 @@ def test_offsets_of_a_pair_add_up() -> None:
 
 def _metres(answer: str) -> np.ndarray:
     return np.array([(int(number) / 32 - 1) * 0.4 for number in re.findall(r"<n(\d+)>", answer)])
+
+
+def test_the_thought_of_push_is_written_as_a_plan_is() -> None:
+    """Token by token: where the action stands, the model has learnt to write the answer to the last question."""
+    run = read(Path("configs/push.yaml"))
+    adapter = Adapter(run.envs[0])
+    policy = load(run.policy, adapter.actions.low, adapter.actions.high)
+    stream = scenes(adapter, itertools.count(49_660_000), np.random.default_rng(0))
+    plan = next(q for scene in stream for q in scene.questions if q.kind == "plan")
+    taught = policy.processor.tokenizer.encode(plan.answer, add_special_tokens=False)
+    chosen = policy.processor.tokenizer.convert_tokens_to_ids(re.findall(r"<n\d+>", plan.answer))
+    said, _ = policy._said(torch.tensor([chosen]))
+    assert said[0].tolist() == taught

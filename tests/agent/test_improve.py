@@ -231,3 +231,10 @@ def test_exams_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "run" / "summary.json").read_text())["variations"]
     assert found.keys() == variations.keys() and all(part["after"]["n"] == 6 for part in found.values())
     assert "camera moved" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_mistake_in_a_variation_is_found_before_anything_is_learnt(tmp_path: Path) -> None:
+    file = config(tmp_path, evaluate={**TINY["evaluate"], "variations": {"odd": {"variation": {"camra": 1}}}})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 1 and "evaluate.variations 'odd'" in done.stderr and "Unknown variation 'camra'" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "run" / "start").exists()

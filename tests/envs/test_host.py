@@ -13,7 +13,7 @@ from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote, examine_apart
+from envs.host import Host, Remote, _portable, examine_apart
 from policies.scripted import Random
 
 
@@ -94,3 +94,17 @@ def test_the_doctor_names_what_hangs_and_what_dies(way: str, tmp_path: Path, cap
 def test_the_doctor_finds_the_same_apart() -> None:
     found = examine_apart(EnvConfig(), 120, lambda stage: None)
     assert not found.faults and "scripted oracle succeeds in 20 of 20" in found.lines["expert"] and found.sheet is not None
+
+
+def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    host = Host(EnvConfig(), 60)
+    host.call(0, "make")
+    host.close()
+
+
+def test_an_error_that_takes_more_than_words_keeps_its_name() -> None:
+    assert str(_portable(UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"))).startswith("UnicodeDecodeError")
+    assert isinstance(_portable(KeyError("x")), KeyError)

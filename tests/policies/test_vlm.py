@@ -123,3 +123,10 @@ def test_a_thought_of_the_embedded_model_is_its_answer(situations: list[Situatio
     policy = load(PolicyConfig(prompt=question, thought="###"), LOW, HIGH)
     for situation, thought in zip(situations, policy.think(situations), strict=True):
         assert policy.processor.tokenizer.decode(thought) == policy.answer(question, situation.frames)
+
+
+def test_a_thought_of_words_alone_needs_no_choice(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(thought="now move"), LOW, HIGH)
+    assert policy.codec.thought_length == 0 and policy.reply_length == 3
+    tokens = np.stack([d.tokens for d in policy.act(situations, None)])
+    np.testing.assert_allclose(policy.logprobs(situations, tokens).detach(), np.stack([d.logprobs for d in policy.act(situations, None)]), atol=1e-5)
