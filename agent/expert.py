@@ -133,15 +133,15 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         act = expert.load(Path(name), env)
         return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)
     place, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(f"demonstrate.expert is {name!r}; give module:function, or the folder of an expert made by `etude expert`.")
     try:
-        found: Any = getattr(importlib.import_module(place), attribute) if colon else None
-        script = found() if inspect.isclass(found) else None
+        found = getattr(importlib.import_module(place), attribute)
+        if inspect.isclass(found):
+            script: Any = found()
+            return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
     except Exception as error:  # somebody's script may raise anything
         raise ValueError(f"demonstrate.expert {name!r} cannot be used ({type(error).__name__}: {error}).") from error
-    if found is None:
-        raise ValueError(f"demonstrate.expert is {name!r}; give module:function, or the folder of an expert made by `etude expert`.")
-    if script is not None:
-        return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
     return lambda adapter: adapter.actions.from_env(found(adapter.env, adapter.raw))
 
 
