@@ -52,7 +52,8 @@ def main(folder: Path) -> None:
     """Train, sit the exam, write the result."""
     run = Run(folder)
     summary = json.loads((folder / "summary.json").read_text())
-    spent = summary["seconds"]["total"] - sum(load(folder / "start" / f"{stage}.json")["seconds"] for stage in ("demonstrate", "tune"))
+    before = [file for file in ("ground/ground.json", "start/demonstrate.json", "start/tune.json") if (folder / file).exists()]
+    spent = summary["seconds"]["total"] - sum(load(folder / file)["seconds"] for file in before)
     rates, best = go_on_imitating(run, spent)
     first = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(first, load(folder / "exams" / f"final-{first}.json")["outcomes"])

@@ -25,7 +25,7 @@ def add(run: Path) -> Path:
 
     summary = json.loads((run / "summary.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
-    task = summary["task"].split("/")[-1].split("-")[0].lower()
+    task = "-".join(each.split("/")[-1].split("-")[0].lower() for each in summary["task"].split(" + "))
     file = RESULTS / f"etude-{task}-{summary['seed']}.json"
     file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
@@ -61,6 +61,9 @@ def rows() -> list[str]:
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):
             lines.append(_row(key, content))
+            for task, part in content.get("tasks", {}).items():
+                part = {**part, "seed": content["seed"], "gain_low": part["low"], "gain_high": part["high"], "seconds": content["seconds"]}
+                lines.append(_row((f"of which {task}", key[1]), part))
         if len(groups[key]) > 1:
             gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in groups[key]]
             after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
