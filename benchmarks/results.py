@@ -1,6 +1,7 @@
 """Results as JSON, and the README's table rebuilt from these alone.
 
 python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
+python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
 python benchmarks/results.py table                # rewrite the table between the markers in README.md
 """
 
@@ -31,8 +32,8 @@ def add(run: Path) -> Path:
     return file
 
 
-def film(run: Path) -> Path:
-    """Write up to three of a run's before/after films as strips, one below the other; above before, below after."""
+def film(run: Path, name: str = "film") -> Path:
+    """Write up to two of a run's before/after films as strips to docs/NAME.png, one below the other; above before, below after."""
     import av
     from PIL import Image
 
@@ -45,8 +46,8 @@ def film(run: Path) -> Path:
         width = frames[0].shape[1] // 2
         rows += [strip([frame[:, :width] for frame in frames[:-20]]), strip([frame[:, width:] for frame in frames[:-20]])]
     picture = Image.fromarray(np.concatenate(rows[:4]))
-    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(ROOT / "docs" / "film.png")
-    return ROOT / "docs" / "film.png"
+    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(ROOT / "docs" / f"{name}.png")
+    return ROOT / "docs" / f"{name}.png"
 
 
 def rows() -> list[str]:
@@ -104,8 +105,8 @@ def task_rows() -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["add"] and len(sys.argv) == 3:
         print(add(Path(sys.argv[2])))
-    elif sys.argv[1:2] == ["film"] and len(sys.argv) == 3:
-        print(film(Path(sys.argv[2])))
+    elif sys.argv[1:2] == ["film"] and len(sys.argv) in (3, 4):
+        print(film(Path(sys.argv[2]), *sys.argv[3:]))
     elif sys.argv[1:] == ["table"]:
         table()
     else:
