@@ -97,8 +97,6 @@ class CurateConfig(Strict):
     """Per decision, of the progress that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)
     """Added to the progress of the decision that succeeds."""
-    trials: int = Field(default=0, ge=0)
-    """Decisions that feed the policy gradient at most, those with the largest advantages of either sign (as PODS does, arXiv 2504.13818); 0: all."""
     groups: Literal["all", "mixed"] = "all"
     """Which seeds feed the policy gradient: all, or only those whose takes ended differently."""
 

@@ -32,12 +32,9 @@ def curate(
     demonstrations = (*best, *replay(library, config.replay, rng, config.shown))
     pairs = tuple(pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng))
     chosen = mixed if config.groups == "mixed" else groups
-    trials = advantages([take for takes in chosen.values() for take in takes], config)
-    if config.trials and len(trials) > config.trials:
-        telling = np.argsort([-abs(trial.advantage) for trial in trials], kind="stable")[: config.trials]
-        trials = [trials[i] for i in sorted(telling)]
+    trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
     notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
-    return Lessons(demonstrations, pairs, tuple(trials), notes)
+    return Lessons(demonstrations, pairs, trials, notes)
 
 
 def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from agent.collect import Job
-from agent.evaluate import compare
+from agent.evaluate import before_and_after
 from agent.records import Scorecard
 from envs import EnvConfig
 
@@ -23,6 +22,11 @@ def share(count: int, weights: Sequence[float]) -> list[int]:
     while whole.sum() > count:
         whole[np.argmax(np.where(whole > least, whole - exact, -np.inf))] -= 1
     return whole.tolist()
+
+
+def spread(count: int, weights: Sequence[float]) -> list[int]:
+    """Return, for each of `count` attempts, which environment it goes to: shares by weight, one environment after the other."""
+    return [kind for kind, own in enumerate(share(count, weights)) for _ in range(own)]
 
 
 def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temperature: float) -> list[float]:
@@ -57,7 +61,7 @@ def parts(envs: Sequence[EnvConfig], before: Scorecard, after: Scorecard) -> dic
     for env in envs if len(envs) > 1 else ():
         old, new = (Scorecard(card.policy, _of(env, card.outcomes)) for card in (before, after))
         if old.outcomes:
-            found[env.title] = {"before": asdict(old.success), "after": asdict(new.success), **asdict(compare(new, old))}
+            found[env.title] = before_and_after(old, new)
     return found
 
 

@@ -1,7 +1,8 @@
 """The exam: greedy episodes on held-out seeds -> scorecard, and the paired test that decides promotions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest, norm
@@ -48,6 +49,11 @@ def compare(challenger: Scorecard, champion: Scorecard) -> Comparison:
     p_value = float(binomtest(won, won + lost, 0.5).pvalue) if won + lost else 1.0
     low, high = _interval(won, lost, n)
     return Comparison((won - lost) / n, low, high, p_value, won, lost)
+
+
+def before_and_after(before: Scorecard, after: Scorecard) -> dict[str, Any]:
+    """Return both success rates and their comparison, as `summary.json` holds them for a part of the final exam."""
+    return {"before": asdict(before.success), "after": asdict(after.success), **asdict(compare(after, before))}
 
 
 def beats(challenger: Scorecard, champion: Scorecard, alpha: float) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from agent import dataset, film
 from agent.collect import Job, collect
 from agent.curate import curate
-from agent.curriculum import attention, by_task, exam_jobs, parts, share
-from agent.evaluate import Comparison, beats, compare, score
+from agent.curriculum import attention, by_task, exam_jobs, parts, spread
+from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run, load, write_text
@@ -58,8 +58,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's new seeds."""
     config = run.config.collect
     base = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
-    counts = share(config.seeds, attention(run.config.envs, _lately(run, cycle.number), config.attention))
-    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    kinds = spread(config.seeds, attention(run.config.envs, _lately(run, cycle.number), config.attention))
     jobs = [
         Job(base + i, take, (run.config.seed, cycle.number, base + i, take), kind) for i, kind in enumerate(kinds) for take in range(config.takes)
     ]
@@ -213,7 +212,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
 def _generalises(run: Run, first: Player, last: Player, name: str, track: Track) -> dict[str, Any]:
     before, after = exam(run, first, "final", track, name), exam(run, last, "final", track, name)
     track.note(f"{name}: {before.success} -> {after.success}, {compare(after, before)}")
-    return {"before": asdict(before.success), "after": asdict(after.success), **asdict(compare(after, before))}
+    return before_and_after(before, after)
 
 
 def _dump(content: Any) -> str:

@@ -25,7 +25,6 @@ import yaml
 from agent.config import Config
 from agent.configure import read
 from agent.records import Episode
-from envs.adapt import Adapter
 
 if TYPE_CHECKING:
     from agent.workers import Workers
@@ -105,10 +104,9 @@ class Run:
         Raises:
             ValueError: one cannot be made.
         """
-        for name, changes in self.config.evaluate.variations.items():
+        for name in self.config.evaluate.variations:
             try:
-                for env in self.config.envs:
-                    Adapter(env.model_copy(update={"kwargs": {**env.kwargs, **changes}})).close()
+                self.varied(name).close()
             except ValueError as error:
                 raise ValueError(f"evaluate.variations {name!r}: {error}") from error
 
@@ -225,12 +223,7 @@ class Run:
     def seconds_by_stage(self) -> dict[str, float]:
         """Return the seconds of work by stage."""
         total: dict[str, float] = {}
-        for file in [
-            *self.folder.glob("ground/*.json"),
-            *self.folder.glob("start/*.json"),
-            *self.folder.glob("cycle-*/*.json"),
-            *self.folder.glob("exams/*.json"),
-        ]:
+        for file in (file for part in ("ground", "start", "cycle-*", "exams") for file in self.folder.glob(f"{part}/*.json")):
             stage = "evaluate" if file.parent.name == "exams" else file.stem
             if stage != "cycle":
                 total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))

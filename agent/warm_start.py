@@ -13,7 +13,7 @@ from agent.bearings import bearings
 from agent.collect import Job, demonstrate, ponder
 from agent.config import TuneConfig
 from agent.curate import decisions
-from agent.curriculum import share
+from agent.curriculum import spread
 from agent.expert import everyone
 from agent.records import Episode, Lessons
 from agent.run import SEEDS, Run
@@ -34,8 +34,7 @@ def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
     bearings(run, track)
     folder, config = run.folder / "start", run.config.demonstrate
-    counts = share(config.episodes, [env.weight for env in run.config.envs])
-    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed
     jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
     left_out: list[str] = []

@@ -138,6 +138,7 @@ class Adapter:
 
     def film(self, size: int, pretty: bool = False) -> np.ndarray:
         """Return uint8[size, size, 3] of the first camera, for people."""
+        self._mark()  # films step the environment themselves
         return self._frame(self.config.sources[0], size, pretty)
 
     @property
@@ -201,7 +202,6 @@ class Adapter:
         size = size or self.config.size
         camera = self._view if name == "render" else name if name in self._drawn else None
         if camera is not None:
-            self._mark()
             return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, camera)
         try:
             seen: Any = self._observation

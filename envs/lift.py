@@ -4,7 +4,7 @@ import numpy as np
 
 from envs.carry import CLOSED, HALF, HOVER, Carry
 from envs.rewards import tolerance
-from envs.stage import COLOURS, scatter
+from envs.stage import scatter
 
 BLOCKS = tuple(f"block_{i}" for i in range(3))
 RISE = 0.06  # a block counts as lifted when its centre is this far above where it rests, metres
@@ -17,9 +17,7 @@ class Lift(Carry):
 
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BLOCKS), 0.10, (0.21, -0.17), (0.42, 0.17))
-        for block, xy, colour in zip(BLOCKS, places, rng.permutation(list(COLOURS)), strict=False):
-            self.place(block, xy)
-            self.paint(block, str(colour))
+        self.set_out(rng, BLOCKS, places)
         self._named = BLOCKS[rng.integers(len(BLOCKS))]
         self.instruction = f"lift the {self.colours[self._named]} block"
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from envs.rewards import tolerance
-from envs.stage import COLOURS, Stage, scatter
+from envs.stage import Stage, scatter
 
 BALLS = tuple(f"ball_{i}" for i in range(4))
 RADIUS = 0.035  # a ball counts as touched when the tool is this near to its centre, metres
@@ -15,10 +15,7 @@ class Reach(Stage):
     source = "reach.xml"
 
     def arrange(self, rng: np.random.Generator) -> None:
-        for ball, xy in zip(BALLS, scatter(rng, len(BALLS), 0.09, (0.18, -0.20), (0.44, 0.20)), strict=True):
-            self.place(ball, xy)
-        for ball, colour in zip(BALLS, rng.permutation(list(COLOURS)), strict=False):
-            self.paint(ball, str(colour))
+        self.set_out(rng, BALLS, scatter(rng, len(BALLS), 0.09, (0.18, -0.20), (0.44, 0.20)))
         self._named = BALLS[rng.integers(len(BALLS))]
         self.instruction = f"touch the {self.colours[self._named]} ball"
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from envs.carry import HALF, Carry
-from envs.stage import COLOURS, scatter
+from envs.stage import scatter
 
 BLOCKS = tuple(f"block_{i}" for i in range(3))
 RADIUS = 0.02  # a block stands on another when their centres are this near, seen from above, metres
@@ -18,9 +18,7 @@ class Stack(Carry):
 
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BLOCKS), 0.10, (0.21, -0.16), (0.41, 0.16))
-        for block, xy, colour in zip(BLOCKS, places, rng.permutation(list(COLOURS)), strict=False):
-            self.place(block, xy)
-            self.paint(block, str(colour))
+        self.set_out(rng, BLOCKS, places)
         self._upper, self._lower = (BLOCKS[i] for i in rng.permutation(len(BLOCKS))[:2])
         self.instruction = self._sentence(self._upper, self._lower)
 

@@ -196,6 +196,12 @@ class Stage(gymnasium.Env):
         else:
             self.model.body(body).pos[:2] = xy
 
+    def set_out(self, rng: np.random.Generator, bodies: tuple[str, ...], places: np.ndarray) -> None:
+        """Put bodies at float[n, 2] places, metres, each in another colour."""
+        for body, xy, colour in zip(bodies, places, rng.permutation(list(COLOURS)), strict=False):
+            self.place(body, xy)
+            self.paint(body, str(colour))
+
     def lay_out(self, rng: np.random.Generator, *kinds: tuple[tuple[str, ...], np.ndarray]) -> list[str]:
         """Put the bodies of each kind, in an order of chance, at its float[n, 2] places, metres, in colours that differ within a kind.
 
@@ -204,9 +210,7 @@ class Stage(gymnasium.Env):
         """
         orders = [rng.permutation(len(bodies)) for bodies, _ in kinds]
         for (bodies, places), order in zip(kinds, orders, strict=True):
-            for body, xy, colour in zip(np.array(bodies)[order], places, rng.permutation(list(COLOURS)), strict=False):
-                self.place(body, xy)
-                self.paint(body, str(colour))
+            self.set_out(rng, tuple(bodies[i] for i in order), places)
         return [bodies[order[0]] for (bodies, _), order in zip(kinds, orders, strict=True)]
 
     def paint(self, body: str, colour: str) -> None:

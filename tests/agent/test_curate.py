@@ -121,11 +121,3 @@ def test_label_finds_what_was_fulfilled_unasked() -> None:
     take = replace(episode(1, 0, [0.1], False), achieved=("touch the blue ball",))
     assert label([take])[0].hindsight == "touch the blue ball"
     assert label([episode(1, 0, [1.0], True)])[0].hindsight is None
-
-
-def test_few_trials_are_those_that_tell_most() -> None:
-    episodes = [episode(seed, take, [0.2, 0.3 + 0.1 * take], take == 3) for seed in range(3) for take in range(4)]
-    every, few = teach(episodes).trials, teach(episodes, trials=5).trials
-    assert len(every) == 24 and len(few) == 5
-    assert min(abs(t.advantage) for t in few) >= sorted(abs(t.advantage) for t in every)[-5]
-    assert len(teach(episodes, trials=100).trials) == 24

@@ -282,7 +282,7 @@ def test_watch_shows_a_run_and_ends_with_it(tmp_path: Path, capsys: pytest.Captu
     assert "finished" in shown and "after 78.5 %" in shown and "rolled back: 0 seeds won, 2 lost; not better" in shown
 
 
-def test_watch_stops_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_stops_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     start(tmp_path)
 
     def interrupt(_: float) -> None:
@@ -290,6 +290,7 @@ def test_watch_stops_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module.time, "sleep", interrupt)
     watch(tmp_path)
+    assert "and so" in capsys.readouterr().out, "the table that was shown last stays"
 
 
 def test_report_needs_no_torch() -> None:

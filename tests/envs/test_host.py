@@ -102,6 +102,7 @@ def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     host = Host(EnvConfig(), 60)
     host.call(0, "make")
+    assert host.call(0, "reset", 0).instruction and host.life == 1
     host.close()
 
 
