@@ -21,13 +21,15 @@ HELD_OUT = 200  # scenes that only the accuracy is measured on
 def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
-    seeing = [each for each in run.workers.firsts if each.model is not None and each.sees_by_name]
+    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes]
     new = any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
     if not steps:
         return
     if not seeing:
-        raise ValueError("ground.steps needs a MuJoCo environment and named cameras in env.cameras; set ground.steps to 0 for this one.")
+        raise ValueError(
+            "ground.steps needs a MuJoCo environment and frames that etude draws (of its cameras, or render); set ground.steps to 0 here."
+        )
 
     def learn_to_see() -> dict[str, Any]:
         from agent import teach
@@ -36,11 +38,15 @@ def bearings(run: Run, track: Track) -> None:
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, config.scenes + HELD_OUT) if step(1) is None]
         if config.kinds:
-            kept = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
-            scenes = [scene for scene in kept if scene.questions]
+            scenes = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
+        scenes = [scene for scene in scenes if scene.questions and scene.places]
         if len(scenes) < HELD_OUT + config.batch:
-            kinds = ", ".join(config.kinds)
-            raise ValueError(f"Only {len(scenes)} scenes here have questions of the kinds {kinds}; name others in ground.kinds, or none for all.")
+            few = f"{len(scenes)} of {config.scenes + HELD_OUT} scenes show anything to ask about"
+            if config.steps is None:
+                track.note(f"ground: {few}, so the base model is left as it is")
+                return {"figures": {"scenes": len(scenes), "steps": 0}}
+            kinds = f" in the kinds {', '.join(config.kinds)}" if config.kinds else ""
+            raise ValueError(f"Only {few}{kinds}; name other ground.kinds or env.cameras, or set ground.steps to 0.")
         policy, teaching = run.student(config.train), teach.see if config.train == "all" else teach.read
         with track.bar("ground: see", steps) as step:
             teaching(

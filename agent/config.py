@@ -40,8 +40,8 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 0 for Reach, Push and Press, which the embedded model was made with, 600 for other MuJoCo environments with
-    named cameras."""
+    """Gradient steps on questions; null: 0 for Reach, Push and Press, which the embedded model was made with, 600 for other MuJoCo environments
+    whose frames etude draws."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
     batch: int = Field(default=24, ge=1)

@@ -25,7 +25,7 @@ def scenes(
     """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end.
 
     Args:
-        adapter: of an environment with named MuJoCo cameras.
+        adapter: of a MuJoCo environment whose frames are drawn by etude.
         seeds: of episodes.
         rng: draws motion and questions.
         expert: who moves the robot to where it matters; None: random motion only.
@@ -53,7 +53,7 @@ def scenes(
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:
     """Return the present frames and questions about them with their answers; `tool` as in `find`."""
     observation = adapter.observe()
-    things = find(adapter.model, adapter.data, adapter.config.sources, tool)
+    things = find(adapter.model, adapter.data, adapter.eyes, tool)
     questions = ask(things, adapter.achieved, observation.instruction, rng)
     seen = [(thing.name, view, pixel) for thing in things for view, pixel in enumerate(thing.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in seen)

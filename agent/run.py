@@ -115,7 +115,7 @@ class Run:
         """Return the one model in memory; `play` says whose weights it holds."""
         if self._policy is None:
             base = self.folder / "ground" / "model"
-            self._policy = self._load({"model": str(base)} if (self.folder / "ground" / "ground.json").exists() else {})
+            self._policy = self._load({"model": str(base)} if base.exists() and (self.folder / "ground" / "ground.json").exists() else {})
         return self._policy
 
     def recognise(self) -> str:

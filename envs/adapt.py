@@ -122,14 +122,9 @@ class Adapter:
         return self._seen
 
     @property
-    def sees_by_name(self) -> bool:
-        """Return whether every frame is a named MuJoCo camera's, so that it is known where things appear in it."""
-        return set(self.config.sources) <= self._drawn
-
-    @property
-    def draws(self) -> bool:
-        """Return whether the first camera's frames are drawn by our own camera, not by the environment."""
-        return self._view is not None if self.config.sources[0] == "render" else self.config.sources[0] in self._drawn
+    def eyes(self) -> tuple[Any, ...]:
+        """Return the MuJoCo camera of each source, a name or an MjvCamera; None where the environment draws that frame itself."""
+        return tuple(self._view if name == "render" else name if name in self._drawn else None for name in self.config.sources)
 
     @property
     def raw(self) -> Any:
@@ -200,7 +195,7 @@ class Adapter:
 
     def _frame(self, name: str, size: int = 0, pretty: bool = False) -> np.ndarray:
         size = size or self.config.size
-        camera = self._view if name == "render" else name if name in self._drawn else None
+        camera = self.eyes[self.config.sources.index(name)]
         if camera is not None:
             return render.camera(self._source, self.model, (size, size), pretty).draw(self.model, self.data, camera)
         try:

@@ -232,7 +232,7 @@ def _speed(adapter: Adapter, found: Diagnosis) -> None:
     physics = steps / (time.perf_counter() - began)
     drawing = _rate(lambda: adapter.film(adapter.config.size), 32)
     found.lines["speed"] = f"{physics:,.0f} steps/s without frames (resets included), {drawing:,.0f} frames/s"
-    if adapter.draws:
+    if adapter.eyes[0] is not None:
         plain = _rate(lambda: adapter.film(adapter.config.size, pretty=True), 4)
         found.lines["speed"] += f" ({plain:,.0f} with the model's own shadows and multisampling)"
 

@@ -35,30 +35,31 @@ class Thing:
     """One a camera: float64[2], x and y from the top left as shares of the frame; None where it is hidden or outside."""
 
 
-def find(model: Any, data: Any, cameras: tuple[str, ...], tool: str = "") -> list[Thing]:
-    """Return what words can single out: coloured bodies that are not the robot, named sites that are not on it, and the tool.
+def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> list[Thing]:
+    """Return what words can single out: coloured bodies that are not the robot's, named sites that are on neither, and the tool.
 
     Args:
         model: of MuJoCo.
         data: of MuJoCo.
-        cameras: names of cameras that look.
+        cameras: that look: names, or MjvCameras.
         tool: site or body that is called 'tool'. Empty: a site of that name, else the end of the robot's longest chain of bodies.
     """
-    found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if not _robotic(model, body)]
+    robots, eyes = _robots(model), tuple(_eye(model, data, camera) for camera in cameras)
+    found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if model.body_rootid[body] not in robots]
     names = [phrase for phrase, _, _ in found]
     things = [
-        Thing(phrase, phrase.split(" ")[0], position.copy(), tuple(_seen(model, data, camera, position, body) for camera in cameras))
+        Thing(phrase, phrase.split(" ")[0], position.copy(), tuple(_seen(model, data, eye, position, body) for eye in eyes))
         for phrase, body, position in found
         if phrase and names.count(phrase) == 1
     ]
     for site in range(model.nsite):
         name, position, body = _words(model.site(site).name), data.site_xpos[site], int(model.site_bodyid[site])
-        if name and name != "tool" and not _robotic(model, body) and not _phrase(model, body):
-            pixels = tuple(_seen(model, data, camera, position, body) for camera in cameras)
+        if name and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
+            pixels = tuple(_seen(model, data, eye, position, body) for eye in eyes)
             things.append(Thing(name, "", position.copy(), pixels))
     position, body = _tool(model, data, tool)
     if body:
-        things.append(Thing("tool", "", position.copy(), tuple(_seen(model, data, camera, position, body) for camera in cameras)))
+        things.append(Thing("tool", "", position.copy(), tuple(_seen(model, data, eye, position, body) for eye in eyes)))
     return things
 
 
@@ -75,7 +76,8 @@ def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
         return data.xpos[body], body
     if name:
         raise ValueError(f"ground.tool is {name!r}, and the environment has no site or body of that name.")
-    robot = [body for body in range(1, model.nbody) if _robotic(model, body)]
+    robots = _robots(model)
+    robot = [body for body in range(1, model.nbody) if model.body_rootid[body] in robots]
     body = max(robot, key=lambda body: _depth(model, body), default=0)
     return data.xpos[body], body
 
@@ -103,20 +105,39 @@ def _words(name: str) -> str:
     return re.sub(r"[_\W\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
 
 
-def _robotic(model: Any, body: int) -> bool:
-    """Return whether the body belongs to a tree that has an actuated joint."""
+def _robots(model: Any) -> set[int]:
+    """Return the roots of the trees that are driven: by an actuated joint, or by a weld to a mocap body (Fetch, Meta-World), which is one too."""
     joints = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
-    return model.body_rootid[body] in model.body_rootid[model.jnt_bodyid[joints]]
+    welds = (model.eq_type == mujoco.mjtEq.mjEQ_WELD) & (model.eq_objtype == mujoco.mjtObj.mjOBJ_BODY)
+    pairs = np.stack([model.eq_obj1id[welds], model.eq_obj2id[welds]], 1)
+    led = pairs[(model.body_mocapid[pairs] >= 0).any(1)]
+    return {int(root) for root in model.body_rootid[np.concatenate([model.jnt_bodyid[joints], led.ravel()])]}
 
 
-def _seen(model: Any, data: Any, camera: str, point: np.ndarray, body: int) -> np.ndarray | None:
+def _eye(model: Any, data: Any, camera: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return a camera's float64[3] place, float64[3, 3] axes (columns: right, up, back) and vertical field of view in degrees.
+
+    Args:
+        model: of MuJoCo.
+        data: of MuJoCo.
+        camera: its name, or an MjvCamera that is fixed or free.
+    """
+    if isinstance(camera, str) or camera.type == mujoco.mjtCamera.mjCAMERA_FIXED:
+        index = model.camera(camera).id if isinstance(camera, str) else camera.fixedcamid
+        return data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3), float(model.cam_fovy[index])
+    turn, tilt = np.radians([camera.azimuth, camera.elevation])
+    ahead = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
+    right = np.array([np.sin(turn), -np.cos(turn), 0.0])
+    return camera.lookat - camera.distance * ahead, np.stack([right, np.cross(right, ahead), -ahead], 1), float(model.vis.global_.fovy)
+
+
+def _seen(model: Any, data: Any, eye: tuple[np.ndarray, np.ndarray, float], point: np.ndarray, body: int) -> np.ndarray | None:
     """Return where the camera sees `point`, as shares of a square frame; None where it is outside or behind something."""
-    index = model.camera(camera).id
-    origin, axes = data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3)
+    origin, axes, field = eye
     x, y, z = axes.T @ (point - origin)
     if z >= 0:  # cameras look along -z
         return None
-    half = -z * np.tan(np.radians(model.cam_fovy[index]) / 2)
+    half = -z * np.tan(np.radians(field) / 2)
     pixel = np.array([0.5 + 0.5 * x / half, 0.5 - 0.5 * y / half])
     if (pixel < 0).any() or (pixel > 1).any():
         return None

@@ -89,10 +89,20 @@ def test_a_run_takes_its_bearings_first_and_goes_on_with_that_model(tmp_path: Pa
     assert distance["ground"] < distance["shipped"], "imitation began from the model that had taken its bearings"
 
 
-def test_bearings_need_named_cameras(tmp_path: Path) -> None:
+def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path: Path) -> None:
+    """A pendulum on a rail: all of it is robot, and its end swings out of every name's reach."""
+    env = {"id": "InvertedPendulum-v5", "cameras": ["render"], "instruction": "balance the pole", "success": "total_reward > 20", "horizon": 24}
+    policy = {"prompt": "{instruction}"}
+    file = config(tmp_path, env=env, policy=policy, cycles=0, ground={"scenes": 40, "batch": 4}, demonstrate={"episodes": 0})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "ground: 0 of" in done.stdout and not (tmp_path / "run" / "ground" / "model").exists()
+
+
+def test_bearings_need_frames_that_we_draw(tmp_path: Path) -> None:
     file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
     done = etude("improve", file, tmp_path / "run")
-    assert done.returncode == 1 and "named cameras" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "frames that etude draws" in done.stderr and "Traceback" not in done.stderr
 
 
 def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
