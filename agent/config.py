@@ -24,8 +24,8 @@ class DemonstrateConfig(Strict):
     cameras: tuple[str, ...] = ()
     """The dataset's cameras that stand for those of `env.cameras`, in that order; empty: they have the same names."""
     expert: str = ""
-    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` (f(env, observation) -> action), `module:Class` with
-    `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
+    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` or `file.py:function` (f(env, observation) -> action), `module:Class`
+    with `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the Gaussian that disturbs the executed oracle actions; the recorded ones stay clean (DART, arXiv 1703.09327)."""
     steps: int = Field(default=60, ge=1)
@@ -59,12 +59,16 @@ class GroundConfig(Strict):
 
 
 class CollectConfig(Strict):
-    """Practice: hot takes on new seeds every cycle."""
+    """Practice: hot takes on seeds that are new every cycle, but for those that come again."""
 
     seeds: int = Field(default=64, ge=1)
-    """New practice seeds a cycle."""
+    """Practice seeds a cycle."""
     takes: int = Field(default=8, ge=1)
     """K, attempts at each of them."""
+    again: float = Field(default=0.0, ge=0, le=1)
+    """Largest share of them that earlier cycles practised already, and that are not solved yet: those whose takes differed most come first."""
+    recheck: float = Field(default=0.0, ge=0, le=1)
+    """Largest share of them that were solved, all takes successful, when they were last practised: set aside since then, the oldest come first."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)

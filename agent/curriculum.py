@@ -1,4 +1,4 @@
-"""Several environments in one run: how demonstrations, exams and practice are shared among them."""
+"""What is practised: which seeds come again, and how demonstrations, exams and practice are shared among several environments."""
 
 import re
 from collections.abc import Sequence
@@ -41,6 +41,26 @@ def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temper
     """
     need = np.array([0.0 if rate is None else 0.5 - rate for rate in success]) / temperature
     return [env.weight * float(part) for env, part in zip(envs, np.exp(need - need.max()), strict=True)]  # in proportion: the largest may be 1
+
+
+def pick(count: int, fresh: Sequence[int], history: Sequence[dict[int, float]], again: float, recheck: float) -> list[int]:
+    """Return the seeds that a cycle practises in one environment: some that are not yet settled, a few that were solved, and new ones.
+
+    A seed whose takes all succeeded when it was last practised is solved: it is set aside, and rechecked after the others that are, the
+    oldest first; once a take of it fails it is no longer solved. Of the others those come first whose takes differed most, which teach most.
+
+    Args:
+        count: of seeds.
+        fresh: at least `count` seeds that were never practised.
+        history: of each earlier cycle, the share of successful takes of each of its seeds.
+        again: largest share of unsettled seeds.
+        recheck: largest share of solved ones.
+    """
+    last = {seed: (cycle, rate) for cycle, rates in enumerate(history) for seed, rate in rates.items()}
+    solved = sorted((cycle, seed) for seed, (cycle, rate) in last.items() if rate == 1)
+    unsettled = sorted((abs(rate - 0.5), -cycle, seed) for seed, (cycle, rate) in last.items() if rate < 1)
+    known = [seed for *_, seed in unsettled[: round(again * count)]] + [seed for _, seed in solved[: round(recheck * count)]]
+    return [*known, *fresh][:count]
 
 
 def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:

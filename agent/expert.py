@@ -1,6 +1,5 @@
 """Who demonstrates: the environment's oracle, a script, Stable-Baselines3, and `etude expert`, which trains one."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.records import Rate
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.make import module_of
 
 Expert = Callable[[Adapter], np.ndarray]
 """The present moment of an environment -> float32[A]."""
@@ -117,8 +117,8 @@ def resolve(name: str, config: EnvConfig) -> Expert:
     """Return the expert of that name.
 
     Args:
-        name: '' for the environment's own `oracle(steps)`; `module:function` with f(env, observation) -> action, or the name of a class with
-            `get_action(observation)` such as Meta-World's policies; or the folder of `etude expert`.
+        name: '' for the environment's own `oracle(steps)`; `module:function` or `file.py:function` with f(env, observation) -> action, or the name
+            of a class with `get_action(observation)` such as Meta-World's policies; or the folder of `etude expert`.
         config: the environment.
 
     Raises:
@@ -132,11 +132,13 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         env = Blind(config)
         act = expert.load(Path(name), env)
         return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)
-    place, colon, attribute = name.partition(":")
+    place, colon, attribute = name.rpartition(":")
     if not colon:
-        raise ValueError(f"demonstrate.expert is {name!r}; give module:function, or the folder of an expert made by `etude expert`.")
+        raise ValueError(
+            f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`."
+        )
     try:
-        found = getattr(importlib.import_module(place), attribute)
+        found = getattr(module_of(place), attribute)
         if inspect.isclass(found):
             script: Any = found()
             return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))

@@ -1,5 +1,6 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import numpy as np
 from agent import dataset, film
 from agent.collect import Job, collect
 from agent.curate import curate
-from agent.curriculum import attention, by_task, exam_jobs, parts, spread
+from agent.curriculum import attention, by_task, exam_jobs, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
@@ -55,13 +56,8 @@ def latest(run: Run, champion: Player) -> Player:
 
 
 def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
-    """Stage `collect`: K hot takes on each of the cycle's new seeds."""
-    config = run.config.collect
-    base = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
-    kinds = spread(config.seeds, attention(run.config.envs, _lately(run, cycle.number), config.attention))
-    jobs = [
-        Job(base + i, take, (run.config.seed, cycle.number, base + i, take), kind) for i, kind in enumerate(kinds) for take in range(config.takes)
-    ]
+    """Stage `collect`: K hot takes on each of the cycle's seeds."""
+    config, jobs = run.config.collect, practice_jobs(run, cycle)
 
     def go() -> dict[str, Any]:
         done = dataset.count(cycle.folder / "episodes")
@@ -76,20 +72,29 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "faults": len(faults),
         }
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
-        return {"figures": figures, "policy": champion.name, "faults": faults[:20]}
+        seeds: dict[str, dict[str, float]] = {}
+        for (task, seed), takes in itertools.groupby(episodes, lambda episode: (episode.task, episode.seed)):
+            seeds.setdefault(task, {})[str(seed)] = float(np.mean([episode.success for episode in takes]))
+        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": seeds}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
     run.finished("collect")
 
 
-def _lately(run: Run, number: int) -> list[float | None]:
-    """Return the success of each environment's last practice before cycle `number`; None where it has had none."""
-    rates: dict[str, float] = {}
-    for earlier in range(1, number):
-        figures = load(run.cycle(earlier).folder / "collect.json")["figures"]
-        rates |= {name.removeprefix("success/"): rate for name, rate in figures.items() if name.startswith("success/")}
-    return [rates.get(env.title) for env in run.config.envs]
+def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
+    """Return the takes of a cycle: on seeds that are new, and on those of earlier cycles that come again."""
+    config, jobs = run.config.collect, []
+    earlier = [load(run.cycle(number).folder / "collect.json")["seeds"] for number in range(1, cycle.number)]
+    history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
+    lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]
+    fresh = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
+    for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
+        for seed in pick(count, range(fresh, fresh + count), history[kind], config.again, config.recheck):
+            first = config.takes * (cycle.number - 1) * (seed < fresh)  # no take of a seed has another's number
+            jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for take in range(first, first + config.takes)]
+        fresh += count
+    return jobs
 
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:

@@ -6,6 +6,7 @@ python benchmarks/results.py table                # rewrite the table between th
 """
 
 import json
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -26,8 +27,9 @@ def add(run: Path) -> Path:
 
     summary = json.loads((run / "summary.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
-    task = "-".join(each.split("/")[-1].split("-")[0].lower() for each in summary["task"].split(" + "))
-    file = RESULTS / f"etude-{task}-{summary['seed']}.json"
+    ids = {each["id"].partition(":")[0] for each in (config["env"] if isinstance(config["env"], list) else [config["env"]]) if ":" in each["id"]}
+    titles = [re.sub(r"-v\d+$", "", title.split(":")[-1].removeprefix("etude/")) for title in summary["task"].split(" + ")]
+    file = RESULTS / f"etude-{'-'.join([*sorted(ids), *titles]).lower()}-{summary['seed']}.json"
     file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
 
@@ -57,7 +59,7 @@ def rows() -> list[str]:
         content = json.loads(file.read_text())
         if content.get("method") in METHODS:
             groups[content["task"], content["method"]].append(content)
-    order = sorted(groups, key=lambda key: (key[0], list(METHODS).index(key[1])))
+    order = sorted(groups, key=lambda key: (not key[0].startswith("etude/"), key[0], list(METHODS).index(key[1])))
     lines = ["| task | method | seed | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|"]
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):

@@ -64,16 +64,19 @@ def _factory(name: str) -> Callable[..., Any] | None:
     place, _, attribute = name.rpartition(":")
     if not place:
         return None
-    if place.endswith(".py"):
-        return getattr(_module_of(Path(place)), attribute)
-    module = importlib.import_module(place)
-    return None if attribute in gymnasium.registry else getattr(module, attribute, None)
+    module = module_of(place)
+    return getattr(module, attribute) if place.endswith(".py") else None if attribute in gymnasium.registry else getattr(module, attribute, None)
 
 
-def _module_of(file: Path) -> Any:
+def module_of(place: str) -> Any:
+    """Return the module of that name, or what a .py file holds."""
+    return _load(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+
+
+def _load(file: Path) -> Any:
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    name = f"etude_env_{file.resolve().stem}_{abs(hash(file.resolve()))}"
+    name = f"etude_file_{file.resolve().stem}_{abs(hash(file.resolve()))}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"

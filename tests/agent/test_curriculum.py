@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.curriculum import attention, by_task, exam_jobs, parts, share
+from agent.curriculum import attention, by_task, exam_jobs, parts, pick, share
 from agent.records import Scorecard
 from envs import EnvConfig
 
@@ -27,6 +27,29 @@ def test_what_fails_is_practised_most() -> None:
     assert np.isfinite(attention((ONE, ONE), (0.0, 1.0), 1e-5)).all()
     even = attention((ONE, ONE), (0.0, 1.0), 1e6)
     assert even[0] == pytest.approx(even[1], rel=1e-5)
+
+
+RATES = st.dictionaries(st.integers(0, 30), st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12)
+
+
+@given(count=st.integers(1, 20), history=st.lists(RATES, max_size=4), again=st.floats(0, 1), recheck=st.floats(0, 1))
+def test_a_cycle_has_all_its_seeds_once_and_no_more_old_ones_than_it_was_told(count: int, history: list, again: float, recheck: float) -> None:
+    picked = pick(count, range(100, 100 + count), history, again, recheck)
+    last = {seed: rate for rates in history for seed, rate in rates.items()}
+    assert len(picked) == len(set(picked)) == count
+    solved = [seed for seed in picked if last.get(seed) == 1]
+    unsettled = [seed for seed in picked if last.get(seed, 1) < 1]
+    assert len(solved) <= round(recheck * count) and len(unsettled) <= round(again * count)
+    if left := [seed for seed, rate in last.items() if rate < 1 and seed not in picked]:
+        assert len(unsettled) == min(round(again * count), count)
+        assert all(abs(last[mine] - 0.5) <= abs(last[other] - 0.5) for mine in unsettled for other in left), "those that teach most"
+
+
+def test_a_solved_seed_is_set_aside_and_comes_back_when_it_fails() -> None:
+    history: list[dict[int, float]] = [{1: 1.0, 2: 0.5, 3: 1.0}]
+    assert pick(3, range(10, 13), history, 1.0, 0.0) == [2, 10, 11], "solved ones rest"
+    history.append({1: 0.75, 2: 1.0})  # 1 was rechecked
+    assert pick(3, range(10, 13), history, 1.0, 0.34) == [1, 3, 10], "the failed one again, and the one that rested longest"
 
 
 def test_exams_have_the_same_seeds_whoever_sits_them() -> None:

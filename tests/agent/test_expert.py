@@ -11,6 +11,7 @@ from agent.collect import Job, demonstrate
 from agent.expert import Blind, examine, resolve, train
 from agent.workers import Workers
 from envs import EnvConfig
+from envs.adapt import Adapter
 from policies import PolicyConfig, load
 
 REACHER = EnvConfig(
@@ -49,6 +50,15 @@ def test_a_script_demonstrates_in_the_policys_tokens() -> None:
     (episode,) = demonstrate(workers, codec, [Job(3, 0, (0,))], expert=resolve(f"{__name__}:Scripted", REACHER))
     assert (episode.policy == "oracle" and episode.instruction == "touch the red ball" and len(episode) == 25) or episode.success
     np.testing.assert_array_equal(codec.decode(episode.tokens[0]), episode.actions[0])
+
+
+def test_a_script_may_live_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def act(env, observation):\n    return env.action_space.high * 0.5\n")
+    adapter = Adapter(REACHER)
+    adapter.reset(0)
+    np.testing.assert_allclose(resolve(f"{tmp_path}/mine.py:act", REACHER)(adapter), adapter.actions.high * 0.5)
+    with pytest.raises(ValueError, match="there is no file"):
+        resolve(f"{tmp_path}/yours.py:act", REACHER)
 
 
 def test_an_expert_is_trained_kept_and_goes_on(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from agent.run import Run
 from policies.vlm import NANO
 
 TINY = {
@@ -23,7 +24,7 @@ TINY = {
     "threads": 1,
     "policy": {"rows": 8},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
-    "collect": {"seeds": 3, "takes": 3, "num_envs": 4},
+    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34},
     "tune": {"batch": 16, "epochs": 1},
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},
@@ -68,6 +69,18 @@ def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     assert (whole / "report.html").stat().st_size > 1000
     stages = {json.loads(line)["stage"] for line in (whole / "metrics.jsonl").read_text().splitlines()}
     assert stages >= {"demonstrate", "collect", "label", "curate", "tune", "evaluate"}
+
+
+def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -> None:
+    first, second = (json.loads((whole / f"cycle-{number:03d}" / "collect.json").read_text())["content"]["seeds"] for number in (1, 2))
+    (task,) = first
+    solved = {seed for seed, rate in first[task].items() if rate == 1}
+    assert len(first[task]) == len(second[task]) == 3
+    back = first[task].keys() & second[task].keys()
+    assert len(back & solved) == min(len(solved), 1) and len(back - solved) == min(3 - len(solved), 1)
+    run = Run(whole)
+    names = [episode.id for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
+    assert len(names) == len(set(names)) == 18
 
 
 @pytest.mark.slow
