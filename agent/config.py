@@ -24,8 +24,8 @@ class DemonstrateConfig(Strict):
     cameras: tuple[str, ...] = ()
     """The dataset's cameras that stand for those of `env.cameras`, in that order; empty: they have the same names."""
     expert: str = ""
-    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` or `file.py:function` (f(env, observation) -> action), `module:Class`
-    with `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
+    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` or `file.py:function` (f(env, observation) -> action),
+    `module:Class` with `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the Gaussian that disturbs the executed oracle actions; the recorded ones stay clean (DART, arXiv 1703.09327)."""
     steps: int = Field(default=60, ge=1)

@@ -3,18 +3,20 @@
 An action of 1 moves the gripper by about 5 cm; these hold it for two steps. The fourth number opens the fingers.
 """
 
+from typing import Any
+
 import numpy as np
 
 GAIN = 10.0  # of the distance that is left, per held action
 
 
-def reach(env, observation):
+def reach(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
     """Move the gripper straight to the goal."""
     way = observation["desired_goal"] - observation["achieved_goal"]
     return np.clip([*GAIN * way, 0], -1, 1)
 
 
-def push(env, observation):
+def push(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
     """Go behind the block, low, and push it to the goal."""
     block, goal, hand = observation["achieved_goal"], observation["desired_goal"], observation["observation"][:3]
     way = goal - block
