@@ -39,7 +39,7 @@ bench: gl  ## the published throughput figures
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
 	@$(BIN)/python $(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev,baselines]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev,baselines,minari]'
 	@touch $@
 
 .venv-envs/.installed: pyproject.toml constraints-envs.txt | .venv/.installed
