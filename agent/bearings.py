@@ -34,6 +34,7 @@ def bearings(run: Run, track: Track) -> None:
     def learn_to_see() -> dict[str, Any]:
         from agent import teach
 
+        policy = run.student(config.train)
         drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, in turn
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, config.scenes + HELD_OUT) if step(1) is None]
@@ -47,7 +48,7 @@ def bearings(run: Run, track: Track) -> None:
                 return {"figures": {"scenes": len(scenes), "steps": 0}}
             kinds = f" in the kinds {', '.join(config.kinds)}" if config.kinds else ""
             raise ValueError(f"Only {few}{kinds}; name other ground.kinds or env.cameras, or set ground.steps to 0.")
-        policy, teaching = run.student(config.train), teach.see if config.train == "all" else teach.read
+        teaching = teach.see if config.train == "all" else teach.read
         with track.bar("ground: see", steps) as step:
             teaching(
                 policy, scenes[:-HELD_OUT], steps=steps, batch=config.batch, questions=config.questions, lr=config.lr, seed=run.config.seed,

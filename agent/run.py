@@ -150,12 +150,14 @@ class Run:
         import policies
 
         torch.set_num_threads(self.config.threads)
-        actions = self.workers.first.actions
-        for other in self.workers.firsts[1:]:
+        first, *others = self.workers.firsts
+        actions = first.actions
+        for other in others:
             if any(not np.array_equal(getattr(other.actions, name), getattr(actions, name)) for name in ("low", "high", "counts")):
-                raise ValueError(
-                    f"{other.config.title} takes other actions than {self.config.envs[0].title}; environments of one run must share them."
-                )
+                raise ValueError(f"{other.config.title} takes other actions than {first.config.title}; environments of one run must share them.")
+            if other.state_size != first.state_size:
+                sizes = f"{first.state_size} numbers in {first.config.title} and {other.state_size} in {other.config.title}"
+                raise ValueError(f"The recorded state has {sizes}; name keys of one size in env.state of each.")
         return policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
 
     def play(self, weights: Path) -> "Vlm":

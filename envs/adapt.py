@@ -71,7 +71,7 @@ class Adapter:
             raise ValueError(f"{config.id}: {error}") from error
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
         self._seen: Observation | None = None
-        self._state_size = _promised(self.env.observation_space, config.state)
+        self.state_size = _promised(self.env.observation_space, config.state)  # 0: unknown, or there is none
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""
@@ -238,8 +238,8 @@ class Adapter:
 
     def _state(self) -> np.ndarray | None:
         state = self._read_state()
-        if state is not None and self._state_size and len(state) != self._state_size:
-            raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self._state_size}.")
+        if state is not None and self.state_size and len(state) != self.state_size:
+            raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self.state_size}.")
         return state
 
     def _read_state(self) -> np.ndarray | None:

@@ -31,6 +31,27 @@ TINY = {
 }
 
 
+SIZED = """
+import gymnasium
+import numpy as np
+
+
+class Sized(gymnasium.Env):
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, size):
+        eye, state = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8), gymnasium.spaces.Box(-1, 1, (size,))
+        self.observation_space = gymnasium.spaces.Dict({"eye": eye, "state": state})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, True, {}
+"""
+
+
 def etude(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "agent.cli", *map(str, arguments)], capture_output=True, text=True, **more)
 
@@ -244,6 +265,17 @@ def test_tasks_of_one_run_must_take_the_same_actions(tmp_path: Path) -> None:
     envs = [{"id": "Reacher-v5", **frames}, {"id": "Pusher-v5", **frames}]
     done = etude("improve", config(tmp_path, env=envs), tmp_path / "run")
     assert done.returncode == 1 and "Pusher-v5 takes other actions than Reacher-v5" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_tasks_of_one_run_must_have_states_of_one_size(tmp_path: Path) -> None:
+    """Before anything is recorded: both would stand in one column."""
+    (tmp_path / "sized.py").write_text(SIZED)
+    env = {"id": f"{tmp_path}/sized.py:Sized", "cameras": ["eye"], "instruction": "go", "success": "reward > 1"}
+    envs = [{**env, "name": f"with {size}", "kwargs": {"size": size}} for size in (2, 5)]
+    done = etude("improve", config(tmp_path, env=envs, demonstrate={"episodes": 0}), tmp_path / "run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "has 2 numbers in with 2 and 5 in with 5; name keys of one size in env.state" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run" / "cycle-001" / "episodes").exists()
 
 
 def test_exams_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
