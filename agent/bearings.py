@@ -22,10 +22,10 @@ def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
     seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes]
-    new = any(each.config.id not in PRETRAINED for each in seeing)
+    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
-    if not steps:
-        return
+    if not steps or ((run.folder / "start" / "demonstrate.json").exists() and not (folder / "ground.json").exists()):
+        return  # a run that began without goes on without
     if not seeing:
         raise ValueError(
             "ground.steps needs a MuJoCo environment and frames that etude draws (of its cameras, or render); set ground.steps to 0 here."
@@ -43,7 +43,7 @@ def bearings(run: Run, track: Track) -> None:
         scenes = [scene for scene in scenes if scene.questions and scene.places]
         if len(scenes) < HELD_OUT + config.batch:
             few = f"{len(scenes)} of {config.scenes + HELD_OUT} scenes show anything to ask about"
-            if config.steps is None:
+            if config.steps is None and not config.kinds:
                 track.note(f"ground: {few}, so the base model is left as it is")
                 return {"figures": {"scenes": len(scenes), "steps": 0}}
             kinds = f" in the kinds {', '.join(config.kinds)}" if config.kinds else ""
@@ -57,7 +57,7 @@ def bearings(run: Run, track: Track) -> None:
         run.settle_base(policy)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
         right = {f"{kind}_right": share for kind, (share, _) in teach.quiz(policy, scenes[-HELD_OUT:]).items()}
-        return {"figures": {"scenes": config.scenes, "steps": steps, **right}}
+        return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **right}}
 
     run.keep(folder / "ground.json", learn_to_see)
     track.log(run.metrics())

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from envs import EnvConfig
 from policies import PolicyConfig
@@ -40,8 +40,8 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 0 for Reach, Push and Press, which the embedded model was made with, 600 for other MuJoCo environments
-    whose frames etude draws."""
+    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for Reach, Push and Press,
+    which it was made with, and 0 for every other model."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
     batch: int = Field(default=24, ge=1)
@@ -75,6 +75,12 @@ class CollectConfig(Strict):
     """Where a run has several environments: practice is in proportion to weight times exp((0.5 - success) / this); large spreads it evenly."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
     """The run stops with a sentence when more of a cycle's episodes than this were spoilt by the environment."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> "CollectConfig":
+        if self.again + self.recheck > 1:
+            raise ValueError(f"again and recheck are shares of one whole, and {self.again:g} + {self.recheck:g} is more than 1")
+        return self
 
 
 class LabelConfig(Strict):

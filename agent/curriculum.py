@@ -1,14 +1,14 @@
 """What is practised: which seeds come again, and how demonstrations, exams and practice are shared among several environments."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from agent.collect import Job
 from agent.evaluate import before_and_after
-from agent.records import Scorecard
+from agent.records import Episode, Scorecard
 from envs import EnvConfig
 
 
@@ -59,8 +59,17 @@ def pick(count: int, fresh: Sequence[int], history: Sequence[dict[int, float]], 
     last = {seed: (cycle, rate) for cycle, rates in enumerate(history) for seed, rate in rates.items()}
     solved = sorted((cycle, seed) for seed, (cycle, rate) in last.items() if rate == 1)
     unsettled = sorted((abs(rate - 0.5), -cycle, seed) for seed, (cycle, rate) in last.items() if rate < 1)
-    known = [seed for *_, seed in unsettled[: round(again * count)]] + [seed for _, seed in solved[: round(recheck * count)]]
+    known = [seed for *_, seed in unsettled[: int(again * count)]] + [seed for _, seed in solved[: int(recheck * count)]]
     return [*known, *fresh][:count]
+
+
+def by_seed(episodes: Iterable[Episode]) -> dict[str, dict[str, float]]:
+    """Return for each task and seed (as text) the share of takes that succeeded; takes that the environment spoilt do not count."""
+    found: dict[str, dict[str, list[bool]]] = {}
+    for episode in episodes:
+        if not episode.faults:
+            found.setdefault(episode.task, {}).setdefault(str(episode.seed), []).append(episode.success)
+    return {task: {seed: float(np.mean(takes)) for seed, takes in seeds.items()} for task, seeds in found.items()}
 
 
 def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:

@@ -1,6 +1,5 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ import numpy as np
 from agent import dataset, film
 from agent.collect import Job, collect
 from agent.curate import curate
-from agent.curriculum import attention, by_task, exam_jobs, parts, pick, share
+from agent.curriculum import attention, by_seed, by_task, exam_jobs, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
@@ -72,10 +71,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "faults": len(faults),
         }
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
-        seeds: dict[str, dict[str, float]] = {}
-        for (task, seed), takes in itertools.groupby(episodes, lambda episode: (episode.task, episode.seed)):
-            seeds.setdefault(task, {})[str(seed)] = float(np.mean([episode.success for episode in takes]))
-        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": seeds}
+        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes)}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
@@ -85,7 +81,8 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
 def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     """Return the takes of a cycle: on seeds that are new, and on those of earlier cycles that come again."""
     config, jobs = run.config.collect, []
-    earlier = [load(run.cycle(number).folder / "collect.json")["seeds"] for number in range(1, cycle.number)]
+    folders = [run.cycle(number).folder for number in range(1, cycle.number)]
+    earlier = [load(folder / "collect.json").get("seeds") or by_seed(run.episodes(folder)) for folder in folders]  # older runs did not keep them
     history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
     lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]
     fresh = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)

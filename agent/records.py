@@ -48,7 +48,7 @@ class Episode:
     seed: int
     """Of the environment's reset; -1 where a stored dataset does not say it."""
     take: int
-    """0, 1, ...: which attempt at this seed; a greedy or scripted attempt is take 0."""
+    """Which attempt at this seed, counted from 0, on in later cycles; a greedy or scripted attempt is take 0."""
     policy: str
     """Who acted: 'oracle', or the hash of the weights."""
     instruction: str

@@ -114,8 +114,9 @@ class Run:
     def policy(self) -> "Vlm":
         """Return the one model in memory; `play` says whose weights it holds."""
         if self._policy is None:
-            base = self.folder / "ground" / "model"
-            self._policy = self._load({"model": str(base)} if base.exists() and (self.folder / "ground" / "ground.json").exists() else {})
+            file = self.folder / "ground" / "ground.json"
+            grounded = file.exists() and load(file)["figures"]["steps"]
+            self._policy = self._load({"model": str(file.parent / "model")} if grounded else {})
         return self._policy
 
     def recognise(self) -> str:

@@ -29,7 +29,8 @@ def add(run: Path) -> Path:
     config = yaml.safe_load((run / "config.yaml").read_text())
     ids = {each["id"].partition(":")[0] for each in (config["env"] if isinstance(config["env"], list) else [config["env"]]) if ":" in each["id"]}
     titles = [re.sub(r"-v\d+$", "", title.split(":")[-1].removeprefix("etude/")) for title in summary["task"].split(" + ")]
-    file = RESULTS / f"etude-{'-'.join([*sorted(ids), *titles]).lower()}-{summary['seed']}.json"
+    name = re.sub(r"[^a-z0-9]+", "-", "-".join([*sorted(ids), *titles]).lower())
+    file = RESULTS / f"etude-{name}-{summary['seed']}.json"
     file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
 

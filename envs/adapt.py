@@ -274,7 +274,9 @@ def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
 
 
 def _promised(space: gymnasium.Space, state: str) -> int:
-    """Return how many numbers the state has, by the observation space; 0 where that does not say."""
+    """Return how many numbers the state has, by the observation space; 0 where that does not say, or nothing is recorded."""
+    if not isinstance(space, gymnasium.spaces.Dict) and not state:
+        return 0
     path = (state or "state").split(".") if isinstance(space, gymnasium.spaces.Dict) else []
     for name in path:
         space = space[name] if isinstance(space, gymnasium.spaces.Dict) and name in space.spaces else gymnasium.spaces.Box(0, 1, (0,))

@@ -75,7 +75,8 @@ def examine(
     try:
         space = adapter.env.action_space
         found.lines["actions"] = f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers"
-        found.lines["physics"] = "MuJoCo" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
+        draws = "" if None not in adapter.eyes else "; no grounding, as frames come from the environment itself"
+        found.lines["physics"] = f"MuJoCo{draws}" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
         progress("first step")
         adapter, takes = _with_success(adapter, found), []
         for i in range(episodes):

@@ -52,9 +52,10 @@ def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> lis
         for phrase, body, position in found
         if phrase and names.count(phrase) == 1
     ]
-    for site in range(model.nsite):
-        name, position, body = _words(model.site(site).name), data.site_xpos[site], int(model.site_bodyid[site])
-        if name and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
+    sites = [_words(model.site(site).name) for site in range(model.nsite)]
+    for site, name in enumerate(sites):
+        position, body = data.site_xpos[site], int(model.site_bodyid[site])
+        if name and sites.count(name) == 1 and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
             pixels = tuple(_seen(model, data, eye, position, body) for eye in eyes)
             things.append(Thing(name, "", position.copy(), pixels))
     position, body = _tool(model, data, tool)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,11 +36,12 @@ AILMENTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ailment=AILMENTS, at=st.integers(0, 5), seed=st.integers(1, 9))
 def test_no_broken_environment_ends_a_run_and_each_is_named(ailment: tuple[str, Any], at: int, seed: int) -> None:
     kind, value = ailment
-    timeout = 1.0 if kind in ("hang", "death") else 0.0  # these two need a process to end
+    timeout = 2.0 if kind in ("hang", "death") else 0.0  # these two need a process to end
     kwargs = {"kind": kind, "value": value, "at": at}
     workers = Workers(EnvConfig(id=BROKEN, kwargs=kwargs, cameras=("eye",), size=16, action_repeat=1, timeout=timeout), 2)
     policy = Random(workers.first.actions.low, workers.first.actions.high, 1)

@@ -32,16 +32,16 @@ def test_what_fails_is_practised_most() -> None:
 RATES = st.dictionaries(st.integers(0, 30), st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12)
 
 
-@given(count=st.integers(1, 20), history=st.lists(RATES, max_size=4), again=st.floats(0, 1), recheck=st.floats(0, 1))
+@given(count=st.integers(1, 20), history=st.lists(RATES, max_size=4), again=st.floats(0, 0.6), recheck=st.floats(0, 0.4))
 def test_a_cycle_has_all_its_seeds_once_and_no_more_old_ones_than_it_was_told(count: int, history: list, again: float, recheck: float) -> None:
     picked = pick(count, range(100, 100 + count), history, again, recheck)
     last = {seed: rate for rates in history for seed, rate in rates.items()}
     assert len(picked) == len(set(picked)) == count
     solved = [seed for seed in picked if last.get(seed) == 1]
     unsettled = [seed for seed in picked if last.get(seed, 1) < 1]
-    assert len(solved) <= round(recheck * count) and len(unsettled) <= round(again * count)
+    assert len(solved) <= recheck * count and len(unsettled) <= again * count
     if left := [seed for seed, rate in last.items() if rate < 1 and seed not in picked]:
-        assert len(unsettled) == min(round(again * count), count)
+        assert len(unsettled) == int(again * count)
         assert all(abs(last[mine] - 0.5) <= abs(last[other] - 0.5) for mine in unsettled for other in left), "those that teach most"
 
 

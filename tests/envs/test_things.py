@@ -30,6 +30,7 @@ def test_a_free_camera_sees_where_its_picture_shows() -> None:
     """Reacher is drawn as its `render()` looks, by no camera of the model; its target is painted blue here, as nothing else is."""
     adapter = Adapter(EnvConfig(id="Reacher-v5", cameras=("render",), size=128, instruction="reach", success="reward > 1"))
     adapter.model.geom("target").rgba = 0, 0, 1, 1
+    adapter.eyes[0].azimuth, adapter.eyes[0].elevation = 130, -60  # from nowhere in particular
     for seed in range(10):
         frame = adapter.reset(seed).frames[0].astype(float)
         target = next(thing for thing in find(adapter.model, adapter.data, adapter.eyes) if thing.name == "blue target")
