@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs.rewards import tolerance
+from envs.rewards import nearness, tolerance
 from envs.stage import STEP, Stage, scatter
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
@@ -35,9 +35,15 @@ class Push(Stage):
         return [self._sentence(block, pad) for block in BLOCKS for pad in PADS if self.gap(block, pad) <= RADIUS]
 
     def reward(self) -> float:
-        on_pad = tolerance(self.gap(self._block, self._pad), (0, RADIUS), margin=0.2)
-        start = np.linalg.norm(self.tool() - np.array([*self._behind(), LOW]))
-        return 0.7 * on_pad + 0.3 * (1.0 if on_pad == 1.0 else tolerance(float(start), (0, 0.03), margin=0.2))
+        on_pad = tolerance(self.gap(self._block, self._pad), (0, RADIUS), margin=0.1)
+        return 1.0 if on_pad == 1.0 else 0.5 * on_pad + 0.5 * nearness(self._astray())
+
+    def _astray(self) -> np.ndarray:
+        """Return the way from where the tool should be, float64[3], metres: high while it is far from where a push begins, for blocks are between."""
+        tool, behind = self.tool(), self._behind()
+        aside = tool[:2] - behind
+        height = LOW + (HIGH - LOW) * np.clip((np.linalg.norm(aside) - 0.03) / 0.03, 0, 1)
+        return np.array([*aside, tool[2] - height])
 
     def _behind(self) -> np.ndarray:
         """Return the place, float64[2], from which a straight push brings the block to the pad."""
@@ -55,6 +61,6 @@ class Push(Stage):
             reach = min(0.9 * STEP * steps, left - along - 0.02)
             straight = np.linalg.norm(across) < 0.02
             return self.towards(np.array([*(tool[:2] - across + way * reach if straight else behind), LOW]), steps)
-        if np.linalg.norm(tool[:2] - behind) < 0.015:  # above the place behind the block: go down
+        if -0.1 < along < -0.035 and np.linalg.norm(across) < 0.04:  # above somewhere behind the block: go down
             return self.towards(np.array([*behind, LOW]), steps)
         return self.towards(np.array([*(behind if tool[2] > HIGH - 0.025 else tool[:2]), HIGH]), steps)  # rise before passing over
