@@ -17,7 +17,8 @@ from rollout import RESULTS, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
-BEGIN, END = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
+OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
+OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- others: end -->"
 METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
 
 
@@ -53,14 +54,18 @@ def film(run: Path, name: str = "film") -> Path:
     return ROOT / "docs" / f"{name}.png"
 
 
-def rows() -> list[str]:
-    """Return the lines of the table: one a task and method, mean over run seeds, each exam with n and interval."""
+def _results(own: bool) -> list[dict[str, Any]]:
+    """Return the results of runs in our own tasks, or in environments of others."""
+    found = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
+    return [content for content in found if content.get("method") in METHODS and content["task"].startswith("etude/") == own]
+
+
+def own_rows() -> list[str]:
+    """Return the lines of the table of our own tasks: one a task and method, mean over run seeds, each exam with n and interval."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for file in sorted(RESULTS.glob("*.json")):
-        content = json.loads(file.read_text())
-        if content.get("method") in METHODS:
-            groups[content["task"], content["method"]].append(content)
-    order = sorted(groups, key=lambda key: (not key[0].startswith("etude/"), key[0], list(METHODS).index(key[1])))
+    for content in _results(own=True):
+        groups[content["task"], content["method"]].append(content)
+    order = sorted(groups, key=lambda key: (key[0], list(METHODS).index(key[1])))
     lines = ["| task | method | seed | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|"]
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):
@@ -73,6 +78,20 @@ def rows() -> list[str]:
             after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
             lines.append(f"| {key[0]} | {METHODS[key[1]]} | **mean** | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
     return lines
+
+
+def other_rows() -> list[str]:
+    """Return the lines of the table of environments of others: one a run, and the mean gain."""
+    lines = [
+        "| environment | demonstrations | n | before | after | gain, points | p | cycles, promoted | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for content in (found := _results(own=False)):
+        cells = _row((content["task"], content["method"]), content).strip("| ").split(" | ")
+        shown, cycles = content["config"]["demonstrate"]["episodes"], f"{content['cycles']}, {content['promoted']}"
+        lines.append(f"| {' | '.join([cells[0], str(shown), str(content['after']['n']), *cells[3:7], cycles, cells[7]])} |")
+    gain = np.mean([100 * content["gain"] for content in found])
+    return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | |"]
 
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
@@ -88,7 +107,7 @@ def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
 def table() -> None:
     """Rewrite the tables in README.md."""
     readme = (ROOT / "README.md").read_text()
-    for (begin, finish), lines in (((BEGIN, END), rows()), (TASKS, task_rows())):
+    for (begin, finish), lines in ((OWN, own_rows()), (OTHERS, other_rows()), (TASKS, task_rows())):
         start, end = readme.index(begin) + len(begin), readme.index(finish)
         readme = readme[:start] + "\n" + "\n".join(lines) + "\n" + readme[end:]
     (ROOT / "README.md").write_text(readme)
