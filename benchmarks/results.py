@@ -50,7 +50,7 @@ def film(run: Path, name: str = "film") -> Path:
         width = frames[0].shape[1] // 2
         rows += [strip([frame[:, :width] for frame in frames[:-20]]), strip([frame[:, width:] for frame in frames[:-20]])]
     picture = Image.fromarray(np.concatenate(rows[:4]))
-    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(ROOT / "docs" / f"{name}.png")
+    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(128).save(ROOT / "docs" / f"{name}.png")
     return ROOT / "docs" / f"{name}.png"
 
 
