@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a second thread waits, at every product, for a core that something else may have
 
 
 def byte_tokenizer(special: list[str]) -> Any:
