@@ -87,21 +87,25 @@ def other_rows() -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for content in (found := _results(own=False)):
-        cells = _row((content["task"], content["method"]), content).strip("| ").split(" | ")
+        *exam, minutes = _cells(content)
         shown, cycles = content["config"]["demonstrate"]["episodes"], f"{content['cycles']}, {content['promoted']}"
-        lines.append(f"| {' | '.join([cells[0], str(shown), str(content['after']['n']), *cells[3:7], cycles, cells[7]])} |")
+        lines.append(f"| {' | '.join([content['task'], str(shown), str(content['after']['n']), *exam, cycles, minutes])} |")
     gain = np.mean([100 * content["gain"] for content in found])
     return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | |"]
 
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
+    return f"| {' | '.join([key[0], METHODS[key[1]], str(content['seed']), *_cells(content)])} |"
+
+
+def _cells(content: dict[str, Any]) -> list[str]:
+    """Return before, after, gain, p and minutes."""
     before, after = (f"{100 * c['rate']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in (content["before"], content["after"]))
     gain = f"{100 * (content['after']['rate'] - content['before']['rate']):+.1f}"
     if "gain_low" in content:
         gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
     p = f"{content['p_value']:.1g}" if "p_value" in content else ""
-    minutes = f"{content['seconds']['total'] / 60:.1f}"
-    return f"| {key[0]} | {METHODS[key[1]]} | {content['seed']} | {before} | {after} | {gain} | {p} | {minutes} |"
+    return [before, after, gain, p, f"{content['seconds']['total'] / 60:.1f}"]
 
 
 def table() -> None:
