@@ -126,6 +126,9 @@ class TuneConfig(Strict):
     """Trials a step; demonstrations and pairs ride along in proportion."""
     lr: float = Field(default=5e-4, gt=0)
     """Peak learning rate; constant weight decay 0, cosine decay to 2 %."""
+    warmup: float = Field(default=0.3, ge=0, le=1)
+    """Share of the steps over which the learning rate rises. Adam's first steps follow the signs of a few batches, whatever the gradient's size: a
+    cycle has so few steps that, without this, most of the way from the champion would be their noise."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""
     anchor: float = Field(default=0.2, ge=0)

@@ -140,8 +140,8 @@ def tune(
         ]
         return _loss(book, trials, demonstrations, pairs, rows, config)
 
-    decay = {"warmup": max(steps // 20, 1), "clip": config.max_grad_norm}
-    optimiser = Optimiser(policy.parameters(), lr=config.lr, steps=steps, **decay)
+    warmup = max(round(config.warmup * steps), 1)
+    optimiser = Optimiser(policy.parameters(), lr=config.lr, steps=steps, warmup=warmup, clip=config.max_grad_norm)
     return descend(policy, optimiser, steps, loss_of, checkpoint, lambda step, figures: watch(step, steps, figures))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from agent import dataset, demonstrations
 from agent.bearings import bearings
 from agent.collect import Job, demonstrate, ponder
-from agent.config import TuneConfig
+from agent.config import DemonstrateConfig, TuneConfig
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
@@ -60,14 +60,19 @@ def warm_start(run: Run, track: Track) -> Player:
         from agent.tune import tune
 
         lessons = Lessons(tuple(d for episode in run.episodes(folder) if episode.success for d in decisions(episode)))
-        recipe = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
         return train(run, None, folder, lambda policy, watch: tune(
-            policy, lessons, recipe, seed=(run.config.seed, 0), steps=config.steps if lessons else 0, checkpoint=folder / "checkpoint.pt", watch=watch
+            policy, lessons, recipe(config), seed=(run.config.seed, 0), steps=config.steps if lessons else 0,
+            checkpoint=folder / "checkpoint.pt", watch=watch,
         ), track, "warm start")  # fmt: skip
 
     made = run.keep(folder / "tune.json", imitate)
     track.log(run.metrics())
     return Player(folder / "policy.safetensors", made["policy"])
+
+
+def recipe(config: DemonstrateConfig) -> TuneConfig:
+    """Return how demonstrations are imitated: far from the base model, so the rate need not rise slowly."""
+    return TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr, warmup=0.05)
 
 
 def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:

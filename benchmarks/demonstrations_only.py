@@ -17,12 +17,12 @@ import numpy as np
 from results import RESULTS, machine
 
 from agent.collect import Job, collect
-from agent.config import TuneConfig
 from agent.curate import decisions
 from agent.evaluate import compare, score
 from agent.records import Lessons, Scorecard
 from agent.run import SEEDS, Run, load
 from agent.tune import tune
+from agent.warm_start import recipe
 
 
 def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
@@ -33,13 +33,12 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     """
     policy, config = run.play(run.folder / "start" / "policy.safetensors"), run.config.demonstrate
     lessons = Lessons(tuple(d for episode in run.episodes(run.folder / "start") if episode.success for d in decisions(episode)))
-    recipe = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
     jobs = [Job(SEEDS["gate"] + i) for i in range(run.config.evaluate.episodes)]
     rates, weights = [np.mean([episode.success for episode in collect(policy, run.workers, jobs)])], [policy.weights()]
     clock = lambda: time.process_time() / run.config.threads  # noqa: E731 - as the wall clock where nothing else runs
     began = clock()
     while clock() - began < seconds:
-        tune(policy, lessons, recipe, seed=(run.config.seed, len(rates)), steps=config.steps)
+        tune(policy, lessons, recipe(config), seed=(run.config.seed, len(rates)), steps=config.steps)
         rates.append(np.mean([episode.success for episode in collect(policy, run.workers, jobs)]))
         weights.append(policy.weights())
         print(f"round {len(rates) - 1}, gate {100 * rates[-1]:.1f} %, {clock() - began:.0f} of {seconds:.0f} s", flush=True)

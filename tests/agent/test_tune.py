@@ -62,6 +62,20 @@ def test_policy_gradient_follows_the_advantage(policy: Any, situations: list[Sit
     assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["clipped"] == 0  # on policy in the first step
 
 
+def test_a_rate_that_rises_slowly_keeps_the_first_batches_from_deciding(policy: Any, situations: list[Situation]) -> None:
+    tokens = [d.tokens for d in replies(policy, situations, 1)]
+    trials = Lessons(trials=tuple(Trial(s, t, np.zeros(len(t), np.float32), 1.0) for s, t in zip(situations, tokens, strict=True)))
+    start, moved = policy.weights(), {}
+    for warmup in (0.0, 0.5):
+        policy.load(start)
+        config = TuneConfig(**{**OFF, "policy_gradient": 1.0}, lr=1e-4, warmup=warmup, precision="float32")
+        at_once = {}
+        tune(policy, trials, config, steps=10, watch=lambda done, steps, figures, kept=at_once: kept.setdefault("first", policy.weights()))
+        moved[warmup] = max(float((at_once["first"][name] - start[name]).abs().max()) for name in start)
+    assert moved[0.0] == pytest.approx(1e-4, rel=0.05)  # Adam's first step has the length of the rate, whatever the gradient
+    assert moved[0.5] == pytest.approx(moved[0.0] / 5, rel=0.05)
+
+
 def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:
     shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, 1), strict=True))
     rows = tune(policy, Lessons(shown), TuneConfig(**{**OFF, "imitation": 1.0}), steps=1)
