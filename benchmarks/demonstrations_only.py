@@ -1,6 +1,6 @@
 """What the same time buys without self-improvement: the warm-started policy goes on imitating its demonstrations.
 
-    python benchmarks/demonstrations_only.py runs/reach-0
+    python benchmarks/demonstrations_only.py runs/reach-0 [--threads 1]
 
 Takes a finished run's first champion and its demonstrations and imitates them for as long as the run spent after its warm start. Sits the gate exam
 after every round of the warm start's recipe, and takes the best of all rounds to the final exam: an early stop, without which 40 demonstrations
@@ -8,12 +8,13 @@ are memorised. Writes docs/results/demonstrations-only-<task>-<seed>.json.
 """
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
+import tyro
 from results import RESULTS, machine
 
 from agent.collect import Job, collect
@@ -47,9 +48,16 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     return [float(rate) for rate in rates], best
 
 
-def main(folder: Path) -> None:
-    """Train, sit the exam, write the result."""
+def main(folder: tyro.conf.Positional[Path], threads: int = 0) -> None:
+    """Train, sit the exam, write the result.
+
+    Args:
+        folder: of the finished run.
+        threads: of torch; 0: as many as the run had. Time is processor time, so with fewer threads the same time takes longer.
+    """
     run = Run(folder)
+    policy = run.policy  # which sets the run's own number of threads
+    torch.set_num_threads(threads or run.config.threads)
     summary = json.loads((folder / "summary.json").read_text())
     before = [file for file in ("ground/ground.json", "start/demonstrate.json", "start/tune.json") if (folder / file).exists()]
     spent = summary["seconds"]["total"] - sum(load(folder / file)["seconds"] for file in before)
@@ -57,7 +65,7 @@ def main(folder: Path) -> None:
     first = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(first, load(folder / "exams" / f"final-{first}.json")["outcomes"])
     jobs = [Job(SEEDS["final"] + i) for i in range(run.config.evaluate.final_episodes)]
-    after = score("demonstrations_only", collect(run.policy, run.workers, jobs))
+    after = score("demonstrations_only", collect(policy, run.workers, jobs))
     comparison = compare(after, before)
     task = run.config.task.split("/")[-1].split("-")[0].lower()
     content = {
@@ -79,4 +87,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tyro.cli(main)

@@ -56,11 +56,8 @@ class Push(Stage):
         way = (pad - block)[:2] / max(left, 1e-6)
         along = (tool - block)[:2] @ way
         across = (tool - block)[:2] - along * way
-        behind = self._behind()
-        if tool[2] < 0.045 and along < -0.02 and np.linalg.norm(across) < 0.08:  # down, and somewhere behind the block
+        if tool[2] < 0.05 and along < -0.005 and np.linalg.norm(across) < 0.03:  # down, and behind the block: push
             reach = min(0.9 * STEP * steps, left - along - 0.02)
-            straight = np.linalg.norm(across) < 0.02
-            return self.towards(np.array([*(tool[:2] - across + way * reach if straight else behind), LOW]), steps)
-        if -0.1 < along < -0.035 and np.linalg.norm(across) < 0.04:  # above somewhere behind the block: go down
-            return self.towards(np.array([*behind, LOW]), steps)
-        return self.towards(np.array([*(behind if tool[2] > HIGH - 0.025 else tool[:2]), HIGH]), steps)  # rise before passing over
+            return self.towards(np.array([*(tool[:2] - across + way * reach), LOW]), steps)
+        behind = self._behind()  # there it goes from everywhere else, rising on the way: what is so simple to say is soon imitated
+        return self.towards(np.array([*behind, HIGH if np.linalg.norm(tool[:2] - behind) > 0.04 else LOW]), steps)
