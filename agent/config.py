@@ -120,6 +120,9 @@ class TuneConfig(Strict):
     """Weight of the log-likelihood of demonstrations and replayed successes."""
     preference: float = Field(default=0.05, ge=0)
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
+    hold: float = Field(default=0.0, ge=0)
+    """Weight of the KL divergence that holds the numbers of a thought (`policy.thought`) where the champion's are; the policy gradient then credits
+    the action alone. 0: thoughts are credited like actions, and drift where nothing tells good ones from bad."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)

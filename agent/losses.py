@@ -40,3 +40,14 @@ def policy_gradient(logprobs_BL: Tensor, sampled_BL: Tensor, advantage_B: Tensor
     advantage_B1 = advantage_B[:, None]
     clipped_BL = ratio_BL.clamp(1 - low, 1 + high)
     return -(ratio_BL * advantage_B1).minimum(clipped_BL * advantage_B1).mean()
+
+
+def divergence(reference_BLU: Tensor, logprobs_BLU: Tensor) -> Tensor:
+    """Return the mean of KL(p_ref || p) = sum_u p_ref (log p_ref - log p), nats a token; tokens that are not allowed (-inf in both) count nothing."""
+    reference_BLU, logprobs_BLU = reference_BLU.clamp(min=-1e4), logprobs_BLU.clamp(min=-1e4)
+    return (reference_BLU.exp() * (reference_BLU - logprobs_BLU)).sum(-1).mean()
+
+
+def entropy(logprobs_BLU: Tensor) -> Tensor:
+    """Return the mean entropy, nats a token."""
+    return -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1).mean()

@@ -132,7 +132,7 @@ def tune(
     most = len(trials) or len(demonstrations) or len(pairs)
     steps = steps or config.epochs * math.ceil(most / config.batch)
     shares = [(_share(len(part), most, config.batch)) for part in (trials, demonstrations, pairs)]
-    book = _Book(policy, [*trials, *demonstrations, *pairs], pairs)
+    book = _Book(policy, config, trials, demonstrations, pairs)
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rows = [
@@ -146,21 +146,39 @@ def tune(
 
 
 class _Book:
-    """The situations of all lessons with their image features, computed once where the vision tower is frozen."""
+    """The situations of all lessons, with what is computed once: image features (where the vision tower is frozen), and the champion's own opinion.
 
-    def __init__(self, policy: Any, lessons: Sequence[Any], pairs: Sequence[PreferencePair]) -> None:
-        self.policy, self.situations = policy, [lesson.situation for lesson in lessons]
+    Args:
+        policy: the champion, not trained yet.
+        config: of this `tune`.
+        trials, demonstrations, pairs: the lessons; their rows follow one another in this order.
+    """
+
+    def __init__(
+        self, policy: Any, config: TuneConfig, trials: Sequence[Trial], demonstrations: Sequence[Demonstration], pairs: Sequence[PreferencePair]
+    ) -> None:
+        self.policy, self.precision = policy, config.precision
+        self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)]
         self.frozen = policy.config.train != "all"
         size = 4 * policy.config.rows
         frames = [situation.frames for situation in self.situations]
         parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
         self.features = torch.cat(parts) if parts else None
         self.reference = self._reference(pairs) if pairs else torch.zeros(0, 2)
+        self.thought = policy.codec.thought_length if config.hold and trials else 0
+        self.thoughts = self._thoughts(trials) if self.thought else None
 
-    def logprobs(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float32[B, L] log-probabilities and entropies of replies to the situations of these rows."""
+    def distribution(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self.features is None else self.features[list(rows)]
-        return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
+        with torch.autocast(torch.device(self.policy.config.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
+
+    def _thoughts(self, trials: Sequence[Trial]) -> torch.Tensor:
+        """Return float32[T, thought, U]: what the champion might have thought at each place of these trials' thoughts."""
+        with torch.no_grad():
+            parts = [range(i, min(i + 256, len(trials))) for i in range(0, len(trials), 256)]
+            return torch.cat([self.distribution(rows, [trials[i].tokens for i in rows])[:, : self.thought] for rows in parts])
 
     def _reference(self, pairs: Sequence[PreferencePair]) -> torch.Tensor:
         """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected; computed once, before any step."""
@@ -168,7 +186,8 @@ class _Book:
         with torch.no_grad():
             for start in range(0, len(pairs), 128):
                 some, rows = pairs[start : start + 128], range(first + start, first + min(start + 128, len(pairs)))
-                both = [self.logprobs(rows, [getattr(pair, side) for pair in some])[0].sum(1) for side in ("chosen", "rejected")]
+                sides = [[getattr(pair, side) for pair in some] for side in ("chosen", "rejected")]
+                both = [self.policy.picked(self.distribution(rows, tokens), np.stack(tokens)).sum(1) for tokens in sides]
                 parts.append(torch.stack(both, 1))
         return torch.cat(parts)
 
@@ -185,18 +204,22 @@ def _loss(
     tried, shown, paired = ([part[i] for i in index] for part, index in zip((trials, demonstrations, pairs), rows, strict=True))
     place = np.concatenate([rows[0], rows[1] + len(trials), *[rows[2] + len(trials) + len(demonstrations)] * 2]).astype(int)
     tokens = [*(t.tokens for t in tried), *(d.tokens for d in shown), *(p.chosen for p in paired), *(p.rejected for p in paired)]
-    with torch.autocast(torch.device(book.policy.config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logprobs, entropy = book.logprobs(place.tolist(), tokens)
+    logprobs_BLU = book.distribution(place.tolist(), tokens)
+    logprobs, entropy = book.policy.picked(logprobs_BLU, np.stack(tokens)), losses.entropy(logprobs_BLU)
     tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), len(paired), len(paired)])
-    total, figures = -config.entropy * entropy.mean(), {"entropy": float(entropy.detach().mean())}
+    total, figures = -config.entropy * entropy, {"entropy": float(entropy.detach())}
     if tried:
         sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
         advantage_B = torch.tensor([t.advantage for t in tried], device=logprobs.device)
-        loss = losses.policy_gradient(tried_BL, sampled_BL, advantage_B, config.clip_low, config.clip_high)
+        credited = slice(book.thought, None)  # where thoughts are held, the action alone has the credit
+        loss = losses.policy_gradient(tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high)
         total = total + config.policy_gradient * loss
         ratio = (tried_BL.detach() - sampled_BL).exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
+    if book.thoughts is not None and tried:
+        held = losses.divergence(book.thoughts[rows[0]], logprobs_BLU[: len(tried), : book.thought])
+        total, figures["held"] = total + config.hold * held, float(held.detach())
     if shown:
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())

@@ -117,12 +117,14 @@ class Vlm:
             tokens_BL: int64[B, L], whole replies.
             features: what `features()` gave for their frames, if it is at hand.
         """
-        return self.distribution(situations, tokens_BL, features)[0]
+        return self.picked(self.distribution(situations, tokens_BL, features), tokens_BL)
 
-    def distribution(
-        self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float32[B, L] log-probabilities of the replies, and float32[B, L] entropies, both in nats."""
+    def picked(self, logprobs_BLU: torch.Tensor, tokens_BL: np.ndarray) -> torch.Tensor:
+        """Return float32[B, L]: of all log-probabilities those of the replies."""
+        return logprobs_BLU.gather(-1, torch.as_tensor(self.codec.columns(tokens_BL), device=logprobs_BLU.device)[..., None])[..., 0]
+
+    def distribution(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
+        """Return float32[B, L, U] log-probabilities, nats, of every action token in every place of a reply; -inf where it is not allowed."""
         if features is None:
             features = self.features([s.frames for s in situations])
         groups = list(self._groups(situations))
@@ -131,12 +133,8 @@ class Vlm:
             said_BJ, chosen_L = self._said(torch.as_tensor(tokens_BL[group], device=self.config.device))
             inputs = self._inputs([self._prompt(situations[i]) for i in group], features[group], said_BJ[:, :-1])
             logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=said_BJ.shape[1]).logits[:, chosen_L]
-            logprobs_BLU = self._normalise(logits_BLV, self.codec.masks(tokens_BL[group]))
-            columns = torch.as_tensor(self.codec.columns(tokens_BL[group]), device=self.config.device)
-            entropy_BL = -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1)
-            parts.append((logprobs_BLU.gather(-1, columns[..., None])[..., 0], entropy_BL))
-        back = np.argsort(np.concatenate(groups))
-        return torch.cat([p[0] for p in parts])[back], torch.cat([p[1] for p in parts])[back]
+            parts.append(self._normalise(logits_BLV, self.codec.masks(tokens_BL[group])))
+        return torch.cat(parts)[np.argsort(np.concatenate(groups))]
 
     def _said(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
         """Return int64[B, J], the whole reply with the fixed words of a thought, and the places of its L chosen tokens."""

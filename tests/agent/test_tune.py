@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent import losses
 from agent.config import TuneConfig
 from agent.records import Demonstration, Lessons, PreferencePair, Trial
 from agent.tune import Optimiser, _page, _share, descend, tune
@@ -74,6 +75,26 @@ def test_a_rate_that_rises_slowly_keeps_the_first_batches_from_deciding(policy: 
         moved[warmup] = max(float((at_once["first"][name] - start[name]).abs().max()) for name in start)
     assert moved[0.0] == pytest.approx(1e-4, rel=0.05)  # Adam's first step has the length of the rate, whatever the gradient
     assert moved[0.5] == pytest.approx(moved[0.0] / 5, rel=0.05)
+
+
+def test_a_held_thought_stays_while_the_action_learns(situations: list[Situation]) -> None:
+    moved = {}
+    for hold in (0.0, 3.0):
+        policy: Any = load(
+            PolicyConfig(rows=8, chunk=1, prompt="{instruction} : how far to the first ?", thought="### what then ? "), -np.ones(3), np.ones(3)
+        )
+        decisions = replies(policy, situations, 1)
+        # Good where the action's first number is high: the thought has nothing to do with it, but shares the weights.
+        trials = [Trial(s, d.tokens, d.logprobs, float(np.sign(d.actions[0, 0]))) for s, d in zip(situations, decisions, strict=True)]
+        config = TuneConfig(**{**OFF, "policy_gradient": 1.0}, lr=1e-3, batch=16, hold=hold, precision="float32", clip_low=0.9, clip_high=9.0)
+        before = policy.distribution(situations, np.stack([d.tokens for d in decisions])).detach()
+        rows = tune(policy, Lessons(trials=tuple(trials)), config, steps=10)
+        after = policy.distribution(situations, np.stack([d.tokens for d in decisions])).detach()
+        moved[hold] = [float(losses.divergence(before[:, part], after[:, part])) for part in (slice(3), slice(3, None))]
+        assert ("held" in rows[0]) == (hold > 0)
+    assert rows[0]["held"] == pytest.approx(0, abs=1e-6)  # the reference is the champion itself
+    assert moved[3.0][0] < 0.2 * moved[0.0][0]
+    assert moved[3.0][1] > 0.01
 
 
 def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:
