@@ -121,17 +121,17 @@ class TuneConfig(Strict):
     preference: float = Field(default=0.05, ge=0)
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
     hold: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence that holds the numbers of a thought (`policy.thought`) where the champion's are; the policy gradient then credits
-    the action alone. 0: thoughts are credited like actions, and drift where nothing tells good ones from bad."""
+    """Weight of the KL divergence, nats a token, that holds the thoughts of trials (`policy.thought`) where the champion's are. The policy gradient
+    is then a mean over the action's tokens alone: the other losses need more weight beside it. 0: thoughts are credited like actions, and drift."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)
     """Trials a step; demonstrations and pairs ride along in proportion."""
     lr: float = Field(default=5e-4, gt=0)
-    """Peak learning rate; constant weight decay 0, cosine decay to 2 %."""
+    """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
     warmup: float = Field(default=0.3, ge=0, le=1)
-    """Share of the steps over which the learning rate rises. Adam's first steps follow the signs of a few batches, whatever the gradient's size: a
-    cycle has so few steps that, without this, most of the way from the champion would be their noise."""
+    """Share of the steps over which the learning rate also rises, so that with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the
+    signs of a few batches, whatever the gradient's size: a cycle has so few steps that, without this, most of the way would be their noise."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""
     anchor: float = Field(default=0.2, ge=0)
@@ -217,6 +217,14 @@ class Config(Strict):
     def task(self) -> str:
         """Return what the run is about, in words."""
         return " + ".join(env.title for env in self.envs)
+
+    @model_validator(mode="after")
+    def _thinks(self) -> "Config":
+        if self.tune.hold and not ("#" in self.policy.thought and self.tune.policy_gradient):
+            raise ValueError(
+                "tune.hold holds a thought while trials teach the action: give policy.thought a number (#) and tune.policy_gradient a weight"
+            )
+        return self
 
     @field_validator("env")
     @classmethod

@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors, each with its equation.
 
-Shapes: B replies, L tokens of a reply. Log-probabilities in nats.
+Shapes: B replies, L tokens of a reply, U tokens that are allowed somewhere in it. Log-probabilities in nats.
 """
 
 from torch import Tensor
@@ -32,7 +32,7 @@ def policy_gradient(logprobs_BL: Tensor, sampled_BL: Tensor, advantage_B: Tensor
     Args:
         logprobs_BL: under the policy.
         sampled_BL: when the replies were sampled, without gradient.
-        advantage_B: of the decision that the reply made; every token of it shares the credit.
+        advantage_B: of the decision that the reply made; every token that is given shares the credit.
         low: the ratio is clipped from below to 1 - low.
         high: the ratio is clipped from above to 1 + high.
     """

@@ -80,6 +80,14 @@ class Learner(Protocol):
         """Return a tensor float32[B, L]: nats of the int64[B, L] replies, at the sampling temperature."""
         ...
 
+    def distribution(self, situations: Sequence[Situation], tokens: np.ndarray, features: Any = None) -> Any:
+        """Return a tensor float32[B, L, U]: nats of every action token in each place of the replies; -inf where it is not allowed."""
+        ...
+
+    def picked(self, logprobs_BLU: Any, tokens: np.ndarray) -> Any:
+        """Return float32[B, L]: of a `distribution` what belongs to the replies."""
+        ...
+
     def reference(self) -> AbstractContextManager[None]:
         """Within it the policy is as it was when training began."""
         ...

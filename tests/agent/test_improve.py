@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from agent.run import Run
+from agent.improve import practice_jobs
+from agent.run import Run, load
 from policies.vlm import NANO
 
 TINY = {
@@ -102,6 +104,18 @@ def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -
     run = Run(whole)
     names = [episode.id for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
     assert len(names) == len(set(names)) == 18
+
+
+def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(whole, older)
+    file = older / "cycle-001" / "collect.json"
+    content = {key: value for key, value in load(file).items() if key != "seeds"}
+    file.unlink()
+    run = Run(older)
+    run.keep(file, lambda: content)
+    jobs = practice_jobs(run, run.cycle(2))
+    assert jobs == practice_jobs(Run(whole), run.cycle(2)) and len({job.seed for job in jobs}) == 3
 
 
 @pytest.mark.slow

@@ -53,6 +53,10 @@ def test_divergence_leaves_out_what_is_not_allowed() -> None:
     held.backward()
     assert float(held.detach()) > 0 and torch.isfinite(other.grad).all()  # type: ignore[arg-type]
     assert float(losses.divergence(logits.log_softmax(-1), logits.log_softmax(-1))) == 0
+    other.grad = None
+    spread = losses.entropy(other.log_softmax(-1))
+    spread.backward()
+    assert 0 < float(spread.detach()) < np.log(2) and torch.isfinite(other.grad).all()  # type: ignore[arg-type]
 
 
 def test_preference_pushes_chosen_up_and_rejected_down() -> None:

@@ -63,7 +63,7 @@ def test_policy_gradient_follows_the_advantage(policy: Any, situations: list[Sit
     assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["clipped"] == 0  # on policy in the first step
 
 
-def test_a_rate_that_rises_slowly_keeps_the_first_batches_from_deciding(policy: Any, situations: list[Situation]) -> None:
+def test_the_first_step_is_as_long_as_the_rate_and_warm_up_shortens_it(policy: Any, situations: list[Situation]) -> None:
     tokens = [d.tokens for d in replies(policy, situations, 1)]
     trials = Lessons(trials=tuple(Trial(s, t, np.zeros(len(t), np.float32), 1.0) for s, t in zip(situations, tokens, strict=True)))
     start, moved = policy.weights(), {}
@@ -95,6 +95,26 @@ def test_a_held_thought_stays_while_the_action_learns(situations: list[Situation
     assert rows[0]["held"] == pytest.approx(0, abs=1e-6)  # the reference is the champion itself
     assert moved[3.0][0] < 0.2 * moved[0.0][0]
     assert moved[3.0][1] > 0.01
+
+
+def test_where_thoughts_are_held_the_action_alone_has_the_credit(situations: list[Situation]) -> None:
+    """With next to no weight on the hold, one step is the step of a policy gradient over the action's tokens."""
+    config = {**OFF, "policy_gradient": 1.0, "lr": 1e-3, "batch": 64, "precision": "float32", "max_grad_norm": 1e9}
+    policy: Any = load(PolicyConfig(rows=8, chunk=1, thought="### what then ? "), -np.ones(3), np.ones(3))
+    start, decisions = policy.weights(), replies(policy, situations, 1)
+    trials = [Trial(s, d.tokens, d.logprobs, float(np.sign(d.actions[0, 0]))) for s, d in zip(situations, decisions, strict=True)]
+    norms = {}
+    for hold in (0.0, 1e-9):
+        policy.load(start)
+        norms[hold] = tune(policy, Lessons(trials=tuple(trials)), TuneConfig(**config, hold=hold), steps=1)[0]["grad_norm"]
+    policy.load(start)
+    tokens, advantage = np.stack([d.tokens for d in decisions]), torch.tensor([trial.advantage for trial in trials])
+    sampled = torch.tensor(np.stack([d.logprobs for d in decisions]))
+    policy.model.zero_grad()
+    losses.policy_gradient(policy.logprobs(situations, tokens)[:, 3:], sampled[:, 3:], advantage, 0.2, 0.28).backward()
+    expected = float(torch.sqrt(sum((p.grad**2).sum() for p in policy.parameters() if p.grad is not None)))  # type: ignore[arg-type]
+    assert norms[1e-9] == pytest.approx(expected, rel=1e-3)
+    assert norms[0.0] != pytest.approx(expected, rel=1e-2)
 
 
 def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:
