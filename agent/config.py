@@ -129,9 +129,9 @@ class TuneConfig(Strict):
     """Trials a step; demonstrations and pairs ride along in proportion."""
     lr: float = Field(default=5e-4, gt=0)
     """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
-    warmup: float = Field(default=0.3, ge=0, le=1)
-    """Share of the steps over which the learning rate also rises, so that with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the
-    signs of a few batches, whatever the gradient's size: a cycle has so few steps that, without this, most of the way would be their noise."""
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the signs of a
+    few batches, whatever the gradient's size: where a cycle has few steps, and the task is hard, a longer warm-up keeps them from deciding."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""
     anchor: float = Field(default=0.2, ge=0)

@@ -71,8 +71,8 @@ def warm_start(run: Run, track: Track) -> Player:
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:
-    """Return how demonstrations are imitated: far from the base model, so the rate need not rise slowly."""
-    return TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr, warmup=0.05)
+    """Return how demonstrations are imitated."""
+    return TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
 
 
 def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
