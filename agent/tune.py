@@ -217,9 +217,9 @@ def _loss(
         ratio = (tried_BL.detach() - sampled_BL).exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
-    if book.thoughts_TJU is not None and tried:
-        held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.num_held])
-        total, figures["held"] = total + config.hold * held, float(held.detach())
+        if book.thoughts_TJU is not None:
+            held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.num_held])
+            total, figures["held"] = total + config.hold * held, float(held.detach())
     if shown:
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
