@@ -189,6 +189,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     summary = {
         "task": run.config.task,
         "environment": json.loads((run.folder / "environment.json").read_text()),
+        "base": json.loads((run.folder / "base.json").read_text())["weights"],
         "seed": run.config.seed,
         "cycles": len(results),
         "promoted": sum(result["promoted"] for result in results),

@@ -1,7 +1,7 @@
 """A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
 
 ```
-config.yaml  environment.json (what its frames depend on)  metrics.jsonl  summary.json  report.html  wandb/
+config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
@@ -159,7 +159,18 @@ class Run:
             if other.state_size != first.state_size:
                 sizes = f"{first.state_size} numbers in {first.config.title} and {other.state_size} in {other.config.title}"
                 raise ValueError(f"The recorded state has {sizes}; name keys of one size in env.state of each.")
-        return policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
+        policy = policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
+        if "model" not in changes:
+            self._begin_from(policy.base_name)
+        return policy
+
+    def _begin_from(self, base: str) -> None:
+        """Write down which base model this run begins from, or object to another one: its champions need the frozen part."""
+        file, model = self.folder / "base.json", self.config.policy.model
+        if not file.exists():
+            write_text(file, json.dumps({"model": model, "weights": base}) + "\n")
+        elif (then := json.loads(file.read_text())["weights"]) != base:
+            raise ValueError(f"{self.folder} began from {model!r} with weights {then}, and {model!r} now has {base}; name a new folder.")
 
     def play(self, weights: Path) -> "Vlm":
         """Return the model with these weights in it."""

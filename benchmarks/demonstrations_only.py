@@ -71,6 +71,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0) -> None:
     content = {
         "method": "demonstrations_only",
         "task": run.config.task,
+        "base": summary["base"],
         "seed": run.config.seed,
         "before": asdict(before.success),
         "after": asdict(after.success),

@@ -5,6 +5,7 @@ python benchmarks/results.py film runs/reach-0    # two of its before/after film
 python benchmarks/results.py table                # rewrite the table between the markers in README.md
 """
 
+import functools
 import json
 import re
 import sys
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 from rollout import RESULTS, machine
 
+import policies
+
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
 OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- others: end -->"
 METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
+FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
 
 def add(run: Path) -> Path:
@@ -69,7 +73,7 @@ def own_rows() -> list[str]:
     lines = ["| task | method | seed | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|"]
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):
-            lines.append(_row(key, content))
+            lines.append(_row((key[0] + _mark(content), key[1]), content))
             for task, part in content.get("tasks", {}).items():
                 part = {**part, "seed": content["seed"], "gain_low": part["low"], "gain_high": part["high"], "seconds": content["seconds"]}
                 lines.append(_row((f"of which {task}", key[1]), part))
@@ -89,9 +93,18 @@ def other_rows() -> list[str]:
     for content in (found := _results(own=False)):
         *exam, minutes = _cells(content)
         shown, cycles = content["config"]["demonstrate"]["episodes"], f"{content['cycles']}, {content['promoted']}"
-        lines.append(f"| {' | '.join([content['task'], str(shown), str(content['after']['n']), *exam, cycles, minutes])} |")
+        lines.append(f"| {' | '.join([content['task'] + _mark(content), str(shown), str(content['after']['n']), *exam, cycles, minutes])} |")
     gain = np.mean([100 * content["gain"] for content in found])
     return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | |"]
+
+
+@functools.cache
+def _shipped() -> str:
+    return policies.load(policies.PolicyConfig(), -np.ones(3), np.ones(3)).base_name
+
+
+def _mark(content: dict[str, Any]) -> str:
+    return FORMER if content["method"] != "ppo_pixels" and content.get("base") != _shipped() else ""
 
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:

@@ -51,6 +51,8 @@ class Vlm:
         self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts)
         self._between = codec.words(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
+        # Some numbers of every weight tell one base model from another, also where all of them would take long.
+        self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
         self._prompts: dict[tuple, dict[str, torch.Tensor]] = {}

@@ -4,13 +4,17 @@ import errno
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from agent.config import Config
 from agent.run import SEEDS, Run, load, write_text
+from policies import PolicyConfig
+from policies.vlm import NANO
 
 
 def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
@@ -54,6 +58,20 @@ def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -
     with pytest.raises(ValueError, match="another seed config"):
         Run(tmp_path, Config(seed=2))
     assert Run(tmp_path, Config(seed=1, cycles=99)).config.cycles == 99
+
+
+def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
+    """A champion holds what was trained alone; in front of another vision tower it would see nothing that it knows."""
+    shutil.copytree(NANO, tmp_path / "base")
+    run = Run(tmp_path / "run", Config(policy=PolicyConfig(model=str(tmp_path / "base"))))
+    name = run.policy.base_name
+    assert name == Run(tmp_path / "run").policy.base_name
+    weights = load_file(file := tmp_path / "base" / "model.safetensors")
+    first = next(key for key in weights if "vision" in key)
+    weights[first].view(-1)[0] += 1
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"began from .* with weights {name}, .* name a new folder"):
+        _ = Run(tmp_path / "run").policy
 
 
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
