@@ -112,7 +112,6 @@ def collect(
     workers: Workers,
     jobs: Sequence[Job],
     *,
-    max_fault_share: float = 1.0,
     watch: Callable[[int], None] = lambda decisions: None,
 ) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs.
@@ -121,13 +120,9 @@ def collect(
         policy: who acts.
         workers: where.
         jobs: what to attempt.
-        max_fault_share: of the jobs; more spoilt episodes than this stop the run.
         watch: called with the number of decisions just made.
-
-    Raises:
-        ValueError: too many episodes were spoilt by the environment; says which, at which seed and decision.
     """
-    waiting, live, done, num_faults, sent = list(enumerate(jobs))[::-1], {}, {}, 0, 0
+    waiting, live, done, sent = list(enumerate(jobs))[::-1], {}, {}, 0
     while sent < len(jobs):
         while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
@@ -141,15 +136,31 @@ def collect(
             each = live.pop(index)
             done[index] = each.episode(policy)
             workers.give_back(each.adapter, broken=bool(each.faults))
-            num_faults += bool(each.faults)
-            if num_faults > max_fault_share * len(jobs):
-                raise ValueError(
-                    f"{done[index].task} spoilt {num_faults} of {len(jobs)} episodes, more than collect.max_fault_share allows; "
-                    f"the last at seed {each.job.seed}, {each.faults[0]}."
-                )
         while sent in done:
             yield done.pop(sent)
             sent += 1
+
+
+def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float) -> Iterator[Episode]:
+    """Yield the episodes as long as not too many of them are spoilt.
+
+    Args:
+        episodes: as they come.
+        count: how many there will be.
+        max_fault_share: of them.
+
+    Raises:
+        ValueError: more were spoilt by the environment; says which, at which seed and decision.
+    """
+    num_faults = 0
+    for episode in episodes:
+        num_faults += bool(episode.faults)
+        if num_faults > max_fault_share * count:
+            raise ValueError(
+                f"{episode.task} spoilt {num_faults} of {count} episodes, more than collect.max_fault_share allows; "
+                f"the last at seed {episode.seed}, {episode.faults[0]}."
+            )
+        yield episode
 
 
 def demonstrate(

@@ -40,7 +40,7 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for Reach, Push and Press,
+    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for etude's own tasks,
     which it was made with, and 0 for every other model."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
@@ -196,6 +196,9 @@ class Config(Strict):
     """No new cycle begins after this many minutes of work; 0: no limit."""
     threads: int = Field(default=2, ge=1)
     """Of torch; two processes with two threads each are slower than one on two cores."""
+    processes: int = Field(default=1, ge=1)
+    """That practise and sit exams side by side, each with the model and `collect.num_envs` environments of its own, on one thread; training stays
+    one process. 1: practice in this process, on `threads`. The episodes are those of one process on one thread."""
     env: Envs = EnvConfig()
     """One environment, or a list of several: one policy then learns them all, and instructions tell it which is which."""
     policy: PolicyConfig = PolicyConfig()

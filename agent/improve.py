@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from agent import dataset, film
-from agent.collect import Job, collect
+from agent.collect import Job, tolerate
+from agent.crew import perform
 from agent.curate import curate
 from agent.curriculum import attention, by_seed, by_task, exam_jobs, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
+from agent.files import load, write_text
 from agent.label import label
 from agent.records import Episode, Label, Lessons, Scorecard
-from agent.run import SEEDS, Cycle, Run, load, write_text
+from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
 from agent.warm_start import Player, store, train, warm_start
 
@@ -61,8 +63,8 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     def go() -> dict[str, Any]:
         done = dataset.count(cycle.folder / "episodes")
         with track.bar(f"cycle {cycle.number}: collect", len(jobs), done) as step:
-            takes = collect(run.play(champion.weights), run.workers, jobs[done:], max_fault_share=config.max_fault_share)
-            store(run, cycle.folder, takes, lambda episode: step(1))
+            takes = perform(run, champion.weights, jobs[done:])
+            store(run, cycle.folder, tolerate(takes, len(jobs) - done, config.max_fault_share), lambda episode: step(1))
         episodes = run.episodes(cycle.folder)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
         figures = {
@@ -151,14 +153,11 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "")
     jobs = exam_jobs(run.config.envs, count, SEEDS[kind])
 
     def sit() -> dict[str, Any]:
-        workers = run.varied(variation) if variation else run.workers
         with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
             episodes = []
-            for episode in collect(run.play(player.weights), workers, jobs):
+            for episode in perform(run, player.weights, jobs, variation):
                 episodes.append(episode)
                 step(1)
-        if variation:
-            workers.close()
         return asdict(score(player.name, episodes))
 
     file = f"{kind}-{player.name}{f'-{variation}' if variation else ''}.json"

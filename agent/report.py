@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.config import Config
 from agent.configure import read
+from agent.files import load, write_text
 from agent.records import Rate, Scorecard
-from agent.run import STAGES, load, write_text
+from agent.run import STAGES
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"

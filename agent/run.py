@@ -10,9 +10,7 @@ films/       mp4
 ```
 """
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,14 +22,16 @@ import yaml
 
 from agent.config import Config
 from agent.configure import read
+from agent.files import load, save, write_text
 from agent.records import Episode
 
 if TYPE_CHECKING:
+    from agent.crew import Crew
     from agent.workers import Workers
     from policies.vlm import Vlm
 
 SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
-FREE = {"cycles", "minutes", "threads", "track"}  # config sections that may change when a run goes on
+FREE = {"cycles", "minutes", "threads", "processes", "track"}  # config sections that may change when a run goes on
 STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
 
@@ -73,11 +73,13 @@ class Run:
                 raise ValueError(
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
-        write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        if saved != self.config:
+            write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         self._mark = time.time()  # when the last stage ended
         self._policy: Any = None
         self._loaded: Path | None = None
         self._workers: Any = None
+        self._crew: Any = None
 
     # --- model and environments, made when first needed ----------------------------------------------------------------
 
@@ -89,6 +91,16 @@ class Run:
 
             self._workers = Workers(self.config.envs, self.config.collect.num_envs)
         return self._workers
+
+    @property
+    def crew(self) -> "Crew":
+        """Return the processes that practise and sit exams, where there are several."""
+        if self._crew is None:
+            from agent.crew import Crew
+
+            _ = self.policy  # what the first load of the model writes down is written here, once
+            self._crew = Crew(self.folder, self.config.processes)
+        return self._crew
 
     def varied(self, name: str) -> "Workers":
         """Return environments of a variation that `evaluate.variations` names."""
@@ -199,8 +211,7 @@ class Run:
         if isinstance(content, dict):
             content = {**content, "seconds": round(time.time() - self._mark, 2)}
             self._mark = time.time()
-        body = json.dumps(content, indent=1)
-        write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
+        save(file, content)
         return load(file)
 
     def finished(self, stage: str) -> None:
@@ -260,39 +271,3 @@ class Run:
                     rows += [{"cycle": number, "stage": stage, **row} for row in content.get("rows", [])]
                     rows.append({"cycle": number, "stage": stage, **content.get("figures", {}), "seconds": content.get("seconds", 0.0)})
         return rows
-
-
-def load(file: Path) -> Any:
-    """Return the content of a stage file.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    try:
-        saved = json.loads(file.read_text())
-        body = json.dumps(saved["content"], indent=1)
-        if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():
-            raise KeyError("sha256")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"Stage file {file} is damaged; delete it and run the same command again, and the stage is done anew.") from error
-    return saved["content"]
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part.
-
-    Raises:
-        ValueError: it cannot be written; names the file and the cause.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    except OSError as error:
-        raise ValueError(
-            f"{file} cannot be written ({error.strerror}); what is already in the run folder is safe: mend this and run the same command again."
-        ) from error

@@ -20,8 +20,9 @@ from results import RESULTS, machine
 from agent.collect import Job, collect
 from agent.curate import decisions
 from agent.evaluate import compare, score
+from agent.files import load
 from agent.records import Lessons, Scorecard
-from agent.run import SEEDS, Run, load
+from agent.run import SEEDS, Run
 from agent.tune import tune
 from agent.warm_start import recipe
 

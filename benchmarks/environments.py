@@ -19,7 +19,7 @@ from rollout import RESULTS, machine
 
 import agent.configure as configure
 from agent.expert import resolve
-from agent.run import write_text
+from agent.files import write_text
 from envs.doctor import examine
 
 FOLDER = RESULTS / "environments"

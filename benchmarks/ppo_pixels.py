@@ -19,8 +19,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rollout import RESULTS, machine
 
 import envs
+from agent.files import write_text
 from agent.records import Scorecard
-from agent.run import SEEDS, write_text
+from agent.run import SEEDS
 from policies import sb3
 
 

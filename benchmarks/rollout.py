@@ -31,7 +31,7 @@ from rich.table import Table
 
 import envs
 from agent.collect import Job, collect
-from agent.run import write_text
+from agent.files import write_text
 from agent.workers import Workers
 from envs import EnvConfig, render
 from envs.adapt import Adapter

@@ -65,12 +65,7 @@ class Host:
             self._end()
 
     def _start(self) -> None:
-        self._line, theirs = Pipe()
-        # Not by multiprocessing: that would run the main module of whoever uses this a second time.
-        command = [sys.executable, "-P", "-c", f"from envs.host import serve; serve({theirs.fileno()})"]
-        paths = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
-        theirs.close()
+        self._process, self._line = begin("envs.host")
         self._line.send(self.config)
         self._answer(STARTING)
 
@@ -92,12 +87,9 @@ class Host:
         """Make sure that the process has ended; return how it did."""
         process, self._process, self.life = self._process, None, self.life + 1
         assert process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):  # one that died by itself says how
-            process.wait(0.2)
-        process.kill()
-        code = process.wait()
+        how = end(process)
         self._line.close()
-        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+        return how
 
 
 class Remote:
@@ -168,16 +160,41 @@ def examine_apart(
         host.close()
 
 
+def begin(module: str) -> tuple[subprocess.Popen, Connection]:
+    """Start a process that runs `serve` of a module with the number of its end of a line; return the process and our end."""
+    ours, theirs = Pipe()
+    # Not by multiprocessing: that would run the main module of whoever uses this a second time.
+    command = [sys.executable, "-P", "-c", f"from {module} import serve; serve({theirs.fileno()})"]
+    paths = os.pathsep.join(filter(None, sys.path))
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
+    theirs.close()
+    return process, ours
+
+
+def end(process: subprocess.Popen) -> str:
+    """Make sure that a process has ended; return how it did."""
+    with contextlib.suppress(subprocess.TimeoutExpired):  # one that died by itself says how
+        process.wait(0.2)
+    process.kill()
+    code = process.wait()
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+def obey(line_number: int) -> Connection:
+    """Return the line to whoever began this process, which from now on ends with them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
+    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the run, also while an environment hangs
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    return Connection(line_number)
+
+
 def serve(line_number: int) -> None:
     """Answer calls until nobody is there any more; what a host's process does.
 
     Args:
         line_number: file descriptor of the connection.
     """
-    line, adapters = Connection(line_number), {}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
-    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the run, also while an environment hangs
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    line, adapters = obey(line_number), {}
     config = line.recv()
     line.send(("done", None))
     while True:
@@ -197,10 +214,10 @@ def serve(line_number: int) -> None:
                 del adapters[number]
             line.send(("done", answer))
         except (Exception, SystemExit) as error:
-            line.send(("failed", _portable(error)))
+            line.send(("failed", portable(error)))
 
 
-def _portable(error: BaseException) -> Exception:
+def portable(error: BaseException) -> Exception:
     """Return an error that another process can read: a built-in one keeps its kind, others become words."""
     if type(error).__module__ == "builtins" and isinstance(error, Exception):
         with contextlib.suppress(Exception):  # some take more than words

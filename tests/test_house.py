@@ -30,8 +30,9 @@ ABOVE = {
     "demonstrations",
     "warm_start",
     "curriculum",
+    "crew",
 }  # no stage knows them; `run` and `track` hold what stages are given
-BELOW = {"records", "losses", "config", "configure", "dataset", "recordings", "workers"}  # these know nobody above themselves
+BELOW = {"records", "losses", "config", "configure", "dataset", "recordings", "workers", "files"}  # these know nobody above themselves
 HEAVY = {"torch", "transformers"}
 MAY_BE_HEAVY = {"policies/vlm.py", "policies/processor.py", "policies/recite.py", "policies/nano/build.py", "policies/sb3.py"}
 MAY_BE_HEAVY |= {"agent/tune.py", "agent/losses.py", "agent/teach.py", "agent/pretrain.py"}

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect, demonstrate, ponder
+from agent.collect import Job, collect, demonstrate, ponder, tolerate
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -94,7 +94,7 @@ def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
 def test_too_many_faults_stop_with_a_sentence() -> None:
     workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
     with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):
-        list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)], max_fault_share=0.25))
+        list(tolerate(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)]), 4, 0.25))
 
 
 def test_demonstrations_are_written_in_the_policys_tokens() -> None:

@@ -17,8 +17,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from agent.files import load
 from agent.improve import practice_jobs
-from agent.run import Run, load
+from agent.run import Run
 from policies.vlm import NANO
 
 TINY = {
@@ -209,6 +210,17 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
 
         killed += kill_when(command, ready)
     assert killed >= 5
+    assert etude("improve", file, run).returncode == 0
+    assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
+def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
+    run, file, killed = tmp_path / "run", config(tmp_path, processes=2), 0
+    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
+    for name in ("cycle-001/episodes/meta/info.json", "cycle-002/tune.json"):
+        killed += kill_when(command, (run / name).exists)
+    assert killed == 2
     assert etude("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 

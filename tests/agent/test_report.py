@@ -13,9 +13,10 @@ import pytest
 from agent import report as module
 from agent.configure import parse
 from agent.evaluate import compare
+from agent.files import load, write_text
 from agent.records import Scorecard
 from agent.report import Story, report, watch
-from agent.run import Run, load, write_text
+from agent.run import Run
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script>'
 GATE, FINAL = 200, 400

@@ -12,7 +12,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from agent.config import Config
-from agent.run import SEEDS, Run, load, write_text
+from agent.files import load, write_text
+from agent.run import SEEDS, Run
 from policies import PolicyConfig
 from policies.vlm import NANO
 

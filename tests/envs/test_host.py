@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.check import check
-from agent.collect import Job, collect
+from agent.collect import Job, collect, tolerate
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -51,7 +51,7 @@ def test_too_many_ends_stop_the_run_with_a_sentence() -> None:
     workers = Workers(config("exit", seeds=(1, 2, 7)), 2)
     with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*its process died"):
         policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
-        list(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in (7, 1, 2, 3)], max_fault_share=0.25))
+        list(tolerate(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in (7, 1, 2, 3)]), 4, 0.25))
     workers.close()
 
 

@@ -1,0 +1,49 @@
+"""Files of a run that are there whole or not at all: text, and stage files under a checksum."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def save(file: Path, content: Any) -> None:
+    """Write JSON content under a checksum; raise ValueError if it cannot be written."""
+    body = json.dumps(content, indent=1)
+    write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
+
+
+def load(file: Path) -> Any:
+    """Return the content of a stage file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        saved = json.loads(file.read_text())
+        body = json.dumps(saved["content"], indent=1)
+        if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():
+            raise KeyError("sha256")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Stage file {file} is damaged; delete it and run the same command again, and the stage is done anew.") from error
+    return saved["content"]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        ValueError: it cannot be written; names the file and the cause.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(file.name + ".partial")
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except OSError as error:
+        raise ValueError(
+            f"{file} cannot be written ({error.strerror}); what is already in the run folder is safe: mend this and run the same command again."
+        ) from error

@@ -1,0 +1,97 @@
+"""Several processes: the same episodes, in the same order; one that dies is named, and nobody is left over."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.collect import Job, collect
+from agent.config import CollectConfig, Config, EvaluateConfig
+from agent.crew import perform
+from agent.run import Run
+from policies import PolicyConfig
+
+JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
+    config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
+    run = Run(tmp_path_factory.mktemp("crew"), config)
+    run.policy.save(run.folder / "policy.safetensors")
+    yield run
+    run.crew.close()
+
+
+def same(run: Run, jobs: list[Job], weights: Path, variation: str = "") -> None:
+    workers = run.varied(variation) if variation else run.workers
+    alone, together = list(collect(run.play(weights), workers, jobs)), list(perform(run, weights, jobs, variation))
+    for one, other in zip(alone, together, strict=True):
+        assert (one.id, one.policy, one.success, one.instruction) == (other.id, other.policy, other.success, other.instruction)
+        for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("variation", ["", "dark"])
+def test_the_episodes_of_several_processes_are_those_of_one(run: Run, variation: str) -> None:
+    same(run, JOBS[:5], run.folder / "policy.safetensors", variation)
+
+
+def test_a_process_that_dies_is_named_and_replaced(run: Run) -> None:
+    weights = run.folder / "policy.safetensors"
+    made = perform(run, weights, JOBS)
+    next(made)
+    run.crew._members[1]._process.kill()
+    with pytest.raises(ValueError, match=r"A process that practises died \(SIGKILL\); run the same command again"):
+        list(made)
+    same(run, JOBS[:4], weights)
+
+
+def test_whoever_stops_listening_gets_the_right_episodes_next_time(run: Run) -> None:
+    weights = run.folder / "policy.safetensors"
+    made = perform(run, weights, JOBS)
+    next(made)
+    before = [member._process for member in run.crew._members]
+    made.close()
+    assert all(process.poll() is not None for process in before), "their work is of no use any more"
+    same(run, JOBS[:4], weights)
+
+
+def test_what_goes_wrong_in_a_process_is_said_here(run: Run) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        list(perform(run, run.folder / "nowhere.safetensors", JOBS))
+
+
+ABANDONED = """
+import time
+from envs.host import begin
+
+for process, line in [begin("agent.crew") for _ in range(2)]:
+    print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_processes_end_with_a_run_that_is_killed() -> None:
+    run = subprocess.Popen([sys.executable, "-c", ABANDONED], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    members = [int(run.stdout.readline()) for _ in range(2)]
+    assert all(map(alive, members))
+    run.kill()
+    run.wait()
+    deadline = time.time() + 60
+    while any(map(alive, members)) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, members))
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
