@@ -160,13 +160,16 @@ class _Book:
         self.policy, self.precision = policy, config.precision
         self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)]
         self.frozen = policy.config.train != "all"
-        size = 4 * policy.config.rows
-        frames = [situation.frames for situation in self.situations]
+        size, frames = (
+            policy.config.rows,
+            [situation.frames for situation in self.situations],
+        )  # larger batches leave the cache of a CPU, and are slower
         parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
         self.features = torch.cat(parts) if parts else None
         self.reference = self._reference(pairs) if pairs else torch.zeros(0, 2)
-        self.num_held = policy.codec.thought_length if config.hold and trials else 0
-        self.thoughts_TJU = self._thoughts(trials, config.batch) if self.num_held else None
+        # Thoughts that are held, or that were not sampled, have no credit.
+        self.uncredited = policy.codec.thought_length if config.hold or policy.config.explore == "action" else 0
+        self.thoughts_TJU = self._thoughts(trials, config.batch) if config.hold and trials else None
 
     def distribution(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
@@ -178,7 +181,7 @@ class _Book:
         """Return float32[T, J, U]: the champion's log-probabilities of every token in each place of these trials' thoughts."""
         with torch.no_grad():
             parts = [range(i, min(i + batch, len(trials))) for i in range(0, len(trials), batch)]
-            return torch.cat([self.distribution(rows, [trials[i].tokens for i in rows])[:, : self.num_held] for rows in parts])
+            return torch.cat([self.distribution(rows, [trials[i].tokens for i in rows])[:, : self.uncredited] for rows in parts])
 
     def _reference(self, pairs: Sequence[PreferencePair]) -> torch.Tensor:
         """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected; computed once, before any step."""
@@ -211,14 +214,14 @@ def _loss(
     if tried:
         sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
         advantage_B = torch.tensor([t.advantage for t in tried], device=logprobs.device)
-        credited = slice(book.num_held, None)  # where thoughts are held, the action alone has the credit
+        credited = slice(book.uncredited, None)
         loss = losses.policy_gradient(tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high)
         total = total + config.policy_gradient * loss
         ratio = (tried_BL.detach() - sampled_BL).exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
         if book.thoughts_TJU is not None:
-            held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.num_held])
+            held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.uncredited])
             total, figures["held"] = total + config.hold * held, float(held.detach())
     if shown:
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))

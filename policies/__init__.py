@@ -25,6 +25,9 @@ class PolicyConfig(BaseModel):
     thought: str = ""
     """What the policy says before its actions and builds them on (a chain of thought): words as they stand here, and a number of its own choice for
     each #, a coordinate or an offset. Empty: it acts at once."""
+    explore: Literal["reply", "action"] = "reply"
+    """What is sampled in practice: the whole reply, or the action alone, after the thought that the policy holds most probable. Where a thought says
+    what is seen, other thoughts are errors that no practice is needed to know."""
     chunk: int = Field(default=1, ge=1)
     """H, actions per decision; more is faster and blinder."""
     temperature: float = Field(default=1.0, gt=0)

@@ -93,7 +93,8 @@ class Vlm:
         out = self.model(**inputs, use_cache=True, logits_to_keep=1)
         for j in range(length):
             logprobs_BU = self._normalise(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
-            column_B = _pick(logprobs_BU, None if noise_BL is None else noise_BL[:, j])
+            explored = j >= self.codec.thought_length or self.config.explore == "reply"
+            column_B = _pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and explored else None)
             logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
             token_B = self._columns[column_B]
             tokens_BL[:, j] = token_B.cpu()

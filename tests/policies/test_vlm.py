@@ -118,6 +118,16 @@ def test_a_thought_is_the_beginning_of_the_greedy_reply(family: str, request: An
         assert decision.actions.shape == (2, 3)
 
 
+@pytest.mark.parametrize("explore", ["reply", "action"])
+def test_what_is_explored_is_sampled(explore: str, situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(thought="###", explore=explore, temperature=2.0), LOW, HIGH)  # type: ignore[arg-type]
+    noise = np.random.default_rng(0).random((2, len(situations), policy.reply_length))
+    thoughts, (one, other) = policy.think(situations), [policy.act(situations, each) for each in noise]
+    sure = [np.array_equal(decision.tokens[:3], thought) for decision, thought in zip(one, thoughts, strict=True)]
+    assert all(sure) if explore == "action" else not all(sure)
+    assert any(not np.array_equal(a.actions, b.actions) for a, b in zip(one, other, strict=True))
+
+
 def test_a_thought_of_the_embedded_model_is_its_answer(situations: list[Situation]) -> None:
     question = "touch the red ball : how far to the first ?"
     policy = load(PolicyConfig(prompt=question, thought="###"), LOW, HIGH)
