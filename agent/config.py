@@ -132,6 +132,14 @@ class TuneConfig(Strict):
     warmup: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the signs of a
     few batches, whatever the gradient's size: where a cycle has few steps, and the task is hard, a longer warm-up keeps them from deciding."""
+    preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
+    """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share
+    `flipped` of the pairs is the wrong way round."""
+    flipped: float = Field(default=0.1, ge=0, lt=0.5)
+    """Of the pairs, with `robust`: share that is the wrong way round."""
+    displacement: float = Field(default=5.0, gt=0)
+    """Nats that chosen replies may have lost since the champion, on average over a batch of pairs. Beyond that the step leaves the preference out,
+    and keeps its anchor: a preference that is won by making both replies improbable teaches nothing (likelihood displacement, arXiv 2410.08847)."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""
     anchor: float = Field(default=0.2, ge=0)
@@ -140,6 +148,10 @@ class TuneConfig(Strict):
     """The policy ratio may fall to 1 - this before its gradient is cut."""
     clip_high: float = Field(default=0.28, gt=0)
     """The policy ratio may rise to 1 + this before its gradient is cut."""
+    ratio_guard: float = Field(default=5.0, gt=1)
+    """Tokens whose ratio is above this have no gradient: the upper clip lets a bad reply through, however far it is from what was sampled."""
+    kl: float = Field(default=0.0, ge=0)
+    """Weight of the KL divergence from the champion, nats a token, estimated on the trials' credited tokens."""
     entropy: float = Field(default=0.0, ge=0)
     """Weight of the policy's entropy, subtracted from the loss."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"

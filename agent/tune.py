@@ -215,8 +215,12 @@ def _loss(
         sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
         advantage_B = torch.tensor([t.advantage for t in tried], device=logprobs.device)
         credited = slice(book.uncredited, None)
-        loss = losses.policy_gradient(tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high)
+        loss = losses.policy_gradient(
+            tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high, config.ratio_guard
+        )
         total = total + config.policy_gradient * loss
+        if config.kl:
+            total = total + config.kl * losses.drift(tried_BL[:, credited], sampled_BL[:, credited])
         ratio = (tried_BL.detach() - sampled_BL).exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
@@ -227,13 +231,14 @@ def _loss(
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
     if paired:
-        reference = book.reference[rows[2]]
         chosen, rejected = chosen_BL.sum(1), rejected_BL.sum(1)
-        loss = losses.preference(chosen, rejected, reference[:, 0], reference[:, 1], config.beta)
-        total = total + config.preference * (loss - config.anchor * chosen_BL.mean())
-        margin = ((chosen - reference[:, 0]) - (rejected - reference[:, 1])).detach()
-        figures |= {"preference": float(loss.detach()), "margin": float(margin.mean()), "accuracy": float((margin > 0).float().mean())}
-        figures |= {"chosen_logprob": float(chosen.detach().mean()), "rejected_logprob": float(rejected.detach().mean())}
+        gained, lost = chosen - book.reference[rows[2], 0], rejected - book.reference[rows[2], 1]
+        margin, displaced = gained - lost, -float(gained.detach().mean())
+        loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)
+        contrast = 0.0 if displaced > config.displacement else 1.0  # the anchor alone then brings the chosen replies back
+        total = total + config.preference * (contrast * loss - config.anchor * chosen_BL.mean())
+        figures |= {"preference": float(loss.detach()), "margin": float(margin.detach().mean()), "accuracy": float((margin > 0).float().mean())}
+        figures |= {"chosen_logprob": float(chosen.detach().mean()), "rejected_logprob": float(rejected.detach().mean()), "displaced": displaced}
     return total, figures
 
 

@@ -53,6 +53,37 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
     assert (likelihood(policy, situations, chosen) > before).mean() >= 0.8
 
 
+def parted_pairs(policy: Any, situations: list[Situation]) -> Lessons:
+    drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
+    parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
+    return Lessons(pairs=tuple(PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in parted))
+
+
+@pytest.mark.parametrize("kind", ["ipo", "robust"])
+def test_every_preference_widens_the_margin(kind: str, policy: Any, situations: list[Situation]) -> None:
+    config = TuneConfig(**{**OFF, "preference": 1.0}, preference_by=kind, lr=3e-4, beta=0.3, precision="float32")  # type: ignore[arg-type]
+    rows = tune(policy, parted_pairs(policy, situations), config, steps=15)
+    assert rows[0]["margin"] == pytest.approx(0, abs=1e-4) and rows[-1]["margin"] > 0.3
+
+
+def test_where_chosen_replies_sink_the_preference_is_left_out(policy: Any, situations: list[Situation]) -> None:
+    config = {**OFF, "preference": 1.0, "lr": 1e-3, "beta": 0.3, "anchor": 0.0, "precision": "float32"}
+    rows = tune(policy, parted_pairs(policy, situations), TuneConfig(**config, displacement=0.01), steps=20)
+    sunk = [row for row in rows if row["displaced"] > 0.01]
+    assert sunk and all(row["grad_norm"] == 0 for row in sunk), "without an anchor nothing is left of such a step"
+    assert any(row["grad_norm"] > 0 for row in rows)
+
+
+def test_the_divergence_from_the_champion_can_be_charged(policy: Any, situations: list[Situation]) -> None:
+    decisions, start, far = replies(policy, situations, 1), policy.weights(), {}
+    trials = [Trial(s, d.tokens, d.logprobs, float(np.sign(d.actions[0, 0]))) for s, d in zip(situations, decisions, strict=True)]
+    for kl in (0.0, 10.0):
+        policy.load(start)
+        config = TuneConfig(**{**OFF, "policy_gradient": 1.0}, kl=kl, lr=1e-4, precision="float32")
+        far[kl] = tune(policy, Lessons(trials=tuple(trials)), config, steps=20)[-1]["kl"]
+    assert far[10.0] < 0.5 * far[0.0]
+
+
 def test_policy_gradient_follows_the_advantage(policy: Any, situations: list[Situation]) -> None:
     good, bad = (replies(policy, situations, seed) for seed in (1, 2))
     trials = [Trial(s, d.tokens, d.logprobs, sign) for sign, row in ((1.0, good), (-1.0, bad)) for s, d in zip(situations, row, strict=True)]
