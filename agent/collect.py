@@ -45,6 +45,7 @@ class _Live:
     terminated: bool = False
     truncated: bool = False
     achieved: tuple[str, ...] = ()
+    unasked: tuple[str, int] | None = None
     faults: tuple[str, ...] = ()
 
     @property
@@ -75,6 +76,9 @@ class _Live:
             self.first_success = len(self.decisions) - 1
         self.success_at_end, self.achieved = outcome.success_at_end, outcome.achieved
         self.terminated, self.truncated = outcome.terminated, outcome.truncated
+        other = next((each for each in outcome.achieved if each != outcome.observation.instruction), None)
+        if self.unasked is None and other is not None:
+            self.unasked = (other, len(self.decisions) - 1)
 
     def episode(self, policy: Policy) -> Episode:
         actions = len(self.adapter.actions)
@@ -102,6 +106,7 @@ class _Live:
             terminated=self.terminated,
             truncated=self.truncated,
             achieved=self.achieved,
+            unasked=self.unasked,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
         )

@@ -101,6 +101,9 @@ class CurateConfig(Strict):
     """Decisions from earlier successes that are shown again each cycle."""
     shown: int = Field(default=0, ge=0)
     """Decisions of the warm start's demonstrations that are shown again each cycle; 0: all of them."""
+    hindsight: float = Field(default=0.0, ge=0)
+    """Weight of demonstrations from failed takes that fulfilled another instruction than theirs ("touch the blue ball"), told as if that had been
+    asked; others have 1. The fastest of each seed also makes a preference pair. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
     discount: float = Field(default=0.7, ge=0, le=1)

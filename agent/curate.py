@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,13 @@ Take = tuple[Episode, Label]
 
 
 def curate(
-    episodes: Sequence[Episode], labels: Sequence[Label], library: Sequence[Episode], config: CurateConfig, rng: np.random.Generator
+    episodes: Sequence[Episode],
+    labels: Sequence[Label],
+    library: Sequence[Episode],
+    config: CurateConfig,
+    rng: np.random.Generator,
+    retold: Sequence[Episode] = (),
+    thought: int = 0,
 ) -> Lessons:
     """Return what a cycle teaches.
 
@@ -22,6 +29,8 @@ def curate(
         library: oracle demonstrations and earlier successes, to be shown again.
         config: what to make of them.
         rng: of the draws.
+        retold: takes as `relabel` returns them.
+        thought: tokens of a reply that stand before its actions.
     """
     groups: dict[tuple[str, int], list[Take]] = defaultdict(list)
     for episode, label in zip(episodes, labels, strict=True):
@@ -29,12 +38,57 @@ def curate(
             groups[episode.task, episode.seed].append((episode, label))
     mixed = {key: takes for key, takes in groups.items() if len({label.success for _, label in takes}) == 2}
     best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
-    demonstrations = (*best, *replay(library, config.replay, rng, config.shown))
-    pairs = tuple(pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng))
+    retold = fastest(retold) if config.hindsight else []
+    unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
+    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *unasked)
+    pairs = [pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng)]
+    pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[episode.task, episode.seed], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
     notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
-    return Lessons(demonstrations, pairs, trials, notes)
+    return Lessons(demonstrations, tuple(pairs), trials, {**notes, "hindsight": float(len(unasked))})
+
+
+def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episode]:
+    """Return failed takes that fulfilled another instruction as perfect takes of that one, up to the decision at which they did.
+
+    Hindsight: arXiv 1707.01495, with instructions for goals. Their replies are as they were: a thought in them is still about what was asked.
+    """
+    told = []
+    for episode, label in zip(episodes, labels, strict=True):
+        if label.success or label.hindsight is None or episode.unasked is None or episode.faults:
+            continue
+        words, hit = episode.unasked
+        cut = {name: getattr(episode, name)[: hit + 1] for name in ("actions", "tokens", "logprobs", "rewards")}
+        states = None if episode.states is None else episode.states[: hit + 2]
+        ends = {"success": True, "first_success": hit, "success_at_end": True, "terminated": False, "truncated": True, "achieved": (words,)}
+        told.append(replace(episode, instruction=words, frames=episode.frames[: hit + 2], states=states, unasked=None, **cut, **ends))
+    return told
+
+
+def fastest(retold: Sequence[Episode]) -> list[Episode]:
+    """Return the shortest of the takes that are told to have done the same on the same seed."""
+    kept: dict[tuple[str, int, str], Episode] = {}
+    for episode in retold:
+        key = episode.task, episode.seed, episode.instruction
+        kept[key] = min(kept.get(key, episode), episode, key=len)
+    return list(kept.values())
+
+
+def hindsight_pair(episode: Episode, takes: Sequence[Take], thought: int = 0) -> PreferencePair | None:
+    """Return what should be preferred where the instruction of a relabelled take is given: its reply, not that of one which did what was asked.
+
+    Args:
+        episode: relabelled.
+        takes: of the same seed, with the instruction that was given.
+        thought: tokens of a reply that stand before its actions; both replies get those of the relabelled one.
+    """
+    for other, label in takes:
+        fork = fork_of(episode, other) if label.success else None
+        if fork is not None:
+            rejected = np.concatenate([episode.tokens[fork][:thought], other.tokens[fork][thought:]])
+            return PreferencePair(episode.situation(fork), episode.tokens[fork], rejected, 1.0, "hindsight", (episode.id, other.id, fork))
+    return None
 
 
 def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:

@@ -37,7 +37,7 @@ PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG
 PLAIN |= {"success_at_end": FLAG, "terminated": FLAG, "truncated": FLAG, "achieved": WORDS, "faults": WORDS}
 OTHER = {"order": INT, "sha256": TEXT, "frame_shape": SHAPE, "chunk_shape": SHAPE, "reply_length": INT, "steps": INT}
 OTHER |= {"last_frames": pa.list_(pa.binary()), "last_state": pa.list_(pa.float32())}
-OTHER |= {"fork_of": pa.struct({"episode": TEXT, "decision": INT})}
+OTHER |= {"fork_of": pa.struct({"episode": TEXT, "decision": INT}), "unasked": pa.struct({"instruction": TEXT, "decision": INT})}
 FACTS = pa.schema({"tasks": WORDS, "length": INT, **{f"etude/{name}": kind for name, kind in (PLAIN | OTHER).items()}})
 INDEX = {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
 PANDAS = json.dumps({"index_columns": ["task"], "column_indexes": [], "columns": [INDEX], "pandas_version": "2.2.0"})  # of tasks.parquet
@@ -114,6 +114,7 @@ def _facts(episode: Episode, order: int) -> dict[str, Any]:
     last, fork = episode.frames[-1], episode.fork_of
     ours = {name: getattr(episode, name) for name in PLAIN} | {"order": order, "sha256": _fingerprint(episode)}
     ours |= {"fork_of": fork and {"episode": fork[0], "decision": fork[1]}, "reply_length": episode.tokens.shape[1]}
+    ours |= {"unasked": episode.unasked and {"instruction": episode.unasked[0], "decision": episode.unasked[1]}}
     ours |= {"steps": episode.rewards.shape[1]}
     ours |= {"last_state": None if episode.states is None else episode.states[-1], "chunk_shape": episode.actions.shape[1:]}
     ours |= {"last_frames": [_png(frame) for frame in last if frame.size], "frame_shape": last.shape}
@@ -124,6 +125,8 @@ def _fingerprint(episode: Episode) -> str:
     """Return the SHA-256 of all that the episode holds."""
     digest = hashlib.sha256()
     for name, value in vars(episode).items():
+        if name == "unasked" and value is None:  # datasets from before it was kept
+            continue
         is_array = isinstance(value, np.ndarray)
         assert not is_array or value.dtype == DTYPES[name], f"{name} should be {DTYPES[name]}, got {value.dtype}"
         words = f"{name}{value.shape}" if is_array else json.dumps({name: value}, default=np.generic.item)
@@ -208,6 +211,8 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     pictures = [io.BytesIO(png) for moment in [*zip(*cameras, strict=True), fact["etude/last_frames"]] for png in moment]
     frames = np.array([np.asarray(Image.open(png, formats=("PNG",))) for png in pictures], np.uint8)
     values["frames"] = frames.reshape(fact["length"] + 1, *fact["etude/frame_shape"])
+    other = fact.get("etude/unasked")
+    values["unasked"] = other and (other["instruction"], other["decision"])
     whole = Episode(**values, instruction=fact["tasks"][0], fork_of=fork and (fork["episode"], fork["decision"]))
     assert _fingerprint(whole) == fact["etude/sha256"], f"{whole.id} is not what was written"
     return whole
@@ -239,7 +244,7 @@ def _load(root: Path, file: str, columns: list[str] | None = None) -> pa.Table:
         if not (root / file).exists():
             return pa.table({})
         with pq.ParquetFile(pa.BufferReader((root / file).read_bytes()), page_checksum_verification=True) as parquet:
-            return parquet.read(columns)
+            return parquet.read(columns and [name for name in columns if name != "etude/unasked" or name in parquet.schema_arrow.names])
 
 
 @contextmanager

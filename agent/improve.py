@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from agent import dataset, film
-from agent.collect import Job, tolerate
+from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
-from agent.curate import curate
+from agent.curate import curate, relabel
 from agent.curriculum import attention, by_seed, by_task, exam_jobs, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
@@ -34,7 +34,7 @@ def improve(run: Run, track: Track) -> None:
     for cycle in run.cycles():
         practise(run, champion, cycle, track)
         episodes, labels = judge(run, champion, cycle, track)
-        lessons = study(run, episodes, labels, cycle, track)
+        lessons = study(run, champion, episodes, labels, cycle, track)
         if not lessons:
             track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
             settle(run, cycle, champion, None, track)
@@ -113,13 +113,17 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     return episodes, labels
 
 
-def study(run: Run, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
+def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
     """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
     mine = {episode.policy for episode in episodes}
     library = [episode for episode in run.episodes(run.folder / "start") if episode.success]
     for number in range(1, cycle.number):
         library += [episode for episode in run.episodes(run.cycle(number).folder) if episode.success and episode.policy not in mine]
-    lessons = curate(episodes, labels, library, run.config.curate, np.random.default_rng([run.config.seed, cycle.number, 1]))
+    retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], run.policy.codec.thought_length
+    if retold and thought:  # what was done stays, what is thought of it must be about the other instruction
+        retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
+    rng = np.random.default_rng([run.config.seed, cycle.number, 1])
+    lessons = curate(episodes, labels, library, run.config.curate, rng, retold, thought)
     counts = {"demonstrations": len(lessons.demonstrations), "pairs": len(lessons.pairs), "trials": len(lessons.trials)}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         track.films(film.extremes(run.workers, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))

@@ -7,8 +7,4 @@ from agent.records import Episode, Label
 
 def label(episodes: Sequence[Episode]) -> list[Label]:
     """Return one label an episode: its return, its success, and an instruction that it fulfilled unasked, if there is one."""
-    return [Label(episode.total_reward, episode.success, "env", None, _unasked(episode)) for episode in episodes]
-
-
-def _unasked(episode: Episode) -> str | None:
-    return next((each for each in episode.achieved if each != episode.instruction), None)
+    return [Label(episode.total_reward, episode.success, "env", None, episode.unasked and episode.unasked[0]) for episode in episodes]

@@ -72,6 +72,8 @@ class Episode:
     truncated: bool
     achieved: tuple[str, ...] = ()
     """Instructions that the last state fulfils, where the environment names them."""
+    unasked: tuple[str, int] | None = None
+    """The first instruction but its own that it fulfilled on the way, and the decision at which it did, where the environment names them."""
     states: np.ndarray | None = None
     """float32[T + 1, S], proprioception."""
     fork_of: tuple[str, int] | None = None

@@ -91,6 +91,30 @@ def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
         np.testing.assert_array_equal(a.frames, b.frames)
 
 
+class Fulfilling(gymnasium.Wrapper):
+    """Fulfils more than it was asked, from the sixth step on."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        self.steps = 0
+        return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        *outcome, info = self.env.step(action)
+        self.steps += 1
+        return *outcome, {**info, "achieved": [*info["achieved"], *(["touch the moon"] if self.steps >= 6 else [])]}
+
+
+gymnasium.register("Test/Fulfilling-v0", entry_point=lambda **kw: Fulfilling(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)
+
+
+def test_what_is_fulfilled_unasked_is_kept_with_its_decision() -> None:
+    workers = Workers(EnvConfig(id="Test/Fulfilling-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
+    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(3)]))
+    assert all(len(e) > 2 for e in episodes)
+    assert all(e.unasked is not None and (e.unasked == ("touch the moon", 1) or e.unasked[0].endswith("ball")) for e in episodes)
+    assert any(e.unasked == ("touch the moon", 1) for e in episodes), "the sixth step is in the second decision of four"
+
+
 def test_too_many_faults_stop_with_a_sentence() -> None:
     workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
     with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):

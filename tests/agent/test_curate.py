@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.config import CurateConfig
-from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, progress_to_go, replay
+from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, progress_to_go, relabel, replay
 from agent.label import label
 from agent.records import Episode
 
@@ -116,8 +116,35 @@ def test_replay_shows_all_oracle_decisions_and_draws_the_rest_without_repeats() 
 
 
 def test_label_finds_what_was_fulfilled_unasked() -> None:
-    from dataclasses import replace
-
-    take = replace(episode(1, 0, [0.1], False), achieved=("touch the blue ball",))
+    take = replace(episode(1, 0, [0.1], False), unasked=("touch the blue ball", 0))
     assert label([take])[0].hindsight == "touch the blue ball"
     assert label([episode(1, 0, [1.0], True)])[0].hindsight is None
+
+
+BLUE = ("touch the blue ball", 1)
+
+
+def test_a_take_is_told_as_what_it_did_up_to_there() -> None:
+    failed, won = replace(episode(1, 0, [0.1, 0.4, 0.2], False), unasked=BLUE), replace(episode(1, 1, [0.5, 1.0], True), unasked=BLUE)
+    spoilt = replace(failed, faults=("reset: OSError",))
+    takes = [failed, won, spoilt, episode(1, 2, [0.1], False)]
+    (told,) = relabel(takes, label(takes))
+    assert told.instruction == "touch the blue ball" and told.success and told.first_success == 1 and len(told) == 2
+    np.testing.assert_array_equal(told.tokens, failed.tokens[:2])
+    assert len(told.frames) == 3
+
+
+def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
+    fast, won = replace(episode(1, 0, [0.1, 0.2, 0.1], False), unasked=BLUE), episode(1, 2, [0.5, 1.0], True)
+    slow = replace(episode(1, 1, [0.1, 0.2, 0.1], False), unasked=("touch the blue ball", 2))
+    won = replace(won, tokens=np.array([[200, 9], [201, 9]]))  # a thought, then an action
+    takes, labels = [fast, slow, won], label([fast, slow, won])
+    without = curate(takes, labels, [], CurateConfig(pairs_per_seed=0), RNG(0), relabel(takes, labels))
+    assert {d.situation.instruction for d in without.demonstrations} == {"touch the red ball"} and not without.pairs
+    lessons = curate(takes, labels, [], CurateConfig(pairs_per_seed=0, hindsight=0.5), RNG(0), relabel(takes, labels), thought=1)
+    unasked = [d for d in lessons.demonstrations if d.situation.instruction == "touch the blue ball"]
+    assert [(int(d.tokens[0]), d.weight) for d in unasked] == [(0, 0.5), (1, 0.5)]
+    (pair,) = lessons.pairs
+    assert pair.kind == "hindsight" and pair.situation.instruction == "touch the blue ball"
+    assert pair.chosen.tolist() == fast.tokens[0].tolist()
+    assert pair.rejected.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"

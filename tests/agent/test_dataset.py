@@ -44,6 +44,7 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         truncated=bool(rng.integers(2)),
         achieved=("touch the red ball", "")[: rng.integers(3)],
         states=rng.normal(size=(length + 1, state)).astype(np.float32) if state is not None else None,
+        unasked=("touch the blue ball", 2) if rng.random() < 0.5 else None,
         fork_of=("etude/Reach-v0/7/0", 3) if rng.random() < 0.5 else None,
         faults=() if length else ("reset raised RuntimeError",),
     )
@@ -87,6 +88,14 @@ def test_what_is_read_is_what_was_appended(tmp_path: Path, shapes: dict) -> None
         assert dataset.count(tmp_path) == len(before)
         assert same(dataset.read(tmp_path), before)
     assert dataset.read(tmp_path)[1].frames.flags.writeable
+
+
+def test_a_dataset_from_before_a_field_was_kept_is_read(tmp_path: Path) -> None:
+    episodes = [replace(e, unasked=None) for e in batch(0)]
+    add(tmp_path, episodes)
+    for file in [*tmp_path.glob("meta/episodes/*/*.parquet"), *tmp_path.glob("meta/blank/*/*.parquet")]:
+        pq.write_table(pq.read_table(file).drop_columns(["etude/unasked"]), file, write_page_checksum=True)
+    assert same(dataset.read(tmp_path), episodes)
 
 
 def test_unusual_contents_survive(tmp_path: Path) -> None:
