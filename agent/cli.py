@@ -67,6 +67,7 @@ def _improve(arguments: list[str], stop_after: str) -> None:
     except Halt as halt:
         track.note(f"{halt}: finished in {run.folder}")
     finally:
+        run.close()
         track.close()
 
 

@@ -146,18 +146,19 @@ def collect(
             sent += 1
 
 
-def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float) -> Iterator[Episode]:
-    """Yield the episodes as long as not too many of them are spoilt.
+def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, spoilt: int = 0) -> Iterator[Episode]:
+    """Yield the episodes as long as not too many are spoilt.
 
     Args:
         episodes: as they come.
-        count: how many there will be.
-        max_fault_share: of them.
+        count: how many there will have been in the end, with those of before a stop.
+        max_fault_share: of `count`.
+        spoilt: of those of before a stop.
 
     Raises:
         ValueError: more were spoilt by the environment; says which, at which seed and decision.
     """
-    num_faults = 0
+    num_faults = spoilt
     for episode in episodes:
         num_faults += bool(episode.faults)
         if num_faults > max_fault_share * count:

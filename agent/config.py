@@ -86,8 +86,16 @@ class CollectConfig(Strict):
 class LabelConfig(Strict):
     """Who says whether a take was good."""
 
-    by: Literal["env"] = "env"
-    """`env`: the environment's reward and success."""
+    by: Literal["env", "critic"] = "env"
+    """`env`: the environment's reward and success. `critic`: the model itself, which looks at the frames after every decision; no reward or success
+    of the environment then reaches a lesson of any cycle, and practice goes on to the horizon. The exam alone asks the environment, to measure."""
+    critique: bool = False
+    """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
+    question: str = "is it done: {instruction} ?"
+    """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
+    lessons: int = Field(default=256, ge=2)
+    """Lessons for the critic a cycle (`tune.critic`), as many yes as no: moments of the demonstrations and, but with `critic`, of practice with the
+    environment's word."""
 
 
 class CurateConfig(Strict):
@@ -123,6 +131,8 @@ class TuneConfig(Strict):
     """Weight of the log-likelihood of demonstrations and replayed successes."""
     preference: float = Field(default=0.05, ge=0)
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
+    critic: float = Field(default=0.1, ge=0)
+    """Weight of the critic's own lessons, where there is a critic (`label.by`, `label.critique`): without them it forgets, as the actor learns."""
     hold: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence, nats a token, that holds the thoughts of trials (`policy.thought`) where the champion's are. The policy gradient
     is then a mean over the action's tokens alone: the other losses need more weight beside it. 0: thoughts are credited like actions, and drift."""

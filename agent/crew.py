@@ -6,6 +6,7 @@ Each takes every n-th job. Randomness belongs to the episode, so the episodes an
 import contextlib
 import os
 import queue
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -18,7 +19,7 @@ from agent.run import Run
 from envs.host import begin, end, obey, portable
 
 
-def perform(run: Run, weights: Path, jobs: Sequence[Job], variation: str = "") -> Iterator[Episode]:
+def perform(run: Run, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs, by the policy with these weights.
 
     Args:
@@ -26,14 +27,15 @@ def perform(run: Run, weights: Path, jobs: Sequence[Job], variation: str = "") -
         weights: of the policy.
         jobs: what to attempt.
         variation: of the environments, a name in `evaluate.variations`; empty: as they are.
+        practice: in the environments for practice.
 
     Raises:
         ValueError: one of several processes died.
     """
-    if run.config.processes > 1 and len(jobs) > 1:
-        yield from run.crew.perform(weights, jobs, variation)
+    if run.config.processes > 1:
+        yield from run.crew.perform(weights, jobs, variation, practice)
         return
-    workers = run.varied(variation) if variation else run.workers
+    workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
     yield from collect(run.play(weights), workers, jobs)
     if variation:
         workers.close()
@@ -50,13 +52,13 @@ class Crew:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._members = folder, [_Member(folder) for _ in range(size)]
 
-    def perform(self, weights: Path, jobs: Sequence[Job], variation: str = "") -> Iterator[Episode]:
+    def perform(self, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
         """Yield one episode a job, in order; see `perform`. Whoever stops listening ends the processes; the next work begins with new ones."""
         parts = [jobs[i :: len(self._members)] for i in range(len(self._members))]
         whole = False
         try:
             for member, part in zip(self._members, parts, strict=True):
-                member.send((weights, part, variation))
+                member.send((weights, part, variation, practice))
             for index in range(len(jobs)):
                 yield self._members[index % len(self._members)].receive()
             whole = True
@@ -80,10 +82,13 @@ class _Member:
         self._made: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def send(self, work: Any) -> None:
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:  # one that died idle cost nothing
             self._process, self._line = begin("agent.crew")
-            self._line.send(self._folder)
-            threading.Thread(target=self._listen, daemon=True).start()
+            self._made = queue.SimpleQueue()
+            threading.Thread(target=_listen, args=(self._process, self._line, self._made), daemon=True).start()
+            work = (self._folder, work)
+        else:
+            work = (None, work)
         with contextlib.suppress(ConnectionError):  # the listener says so
             self._line.send(work)
 
@@ -99,13 +104,16 @@ class _Member:
         if self._process is not None:
             end(self._process)
 
-    def _listen(self) -> None:
-        try:
-            while True:
-                self._made.put(self._line.recv())
-        except (EOFError, OSError):
-            assert self._process is not None
-            self._made.put(("died", end(self._process)))
+
+def _listen(process: subprocess.Popen, line: Connection, made: queue.SimpleQueue) -> None:
+    """Put what a member says aside, until it says no more."""
+    try:
+        while True:
+            made.put(line.recv())
+    except (EOFError, OSError):
+        made.put(("died", end(process)))
+    except Exception as error:  # what cannot be read must not be waited for
+        made.put(("failed", portable(error)))
 
 
 def serve(line_number: int) -> None:
@@ -114,17 +122,18 @@ def serve(line_number: int) -> None:
     Args:
         line_number: file descriptor of the connection.
     """
-    line = obey(line_number)
+    line, run = obey(line_number), None
     os.environ["TQDM_DISABLE"] = "1"  # the run's own bars are enough
-    run = Run(line.recv())
-    run.config = run.config.model_copy(update={"threads": 1, "processes": 1})
     while True:
         try:
-            weights, jobs, variation = line.recv()
+            folder, (weights, jobs, variation, practice) = line.recv()
         except EOFError:
             os._exit(0)  # at once: the environments may refuse to be closed
         try:
-            for episode in perform(run, weights, jobs, variation):
+            if run is None:
+                run = Run(folder)
+                run.config = run.config.model_copy(update={"threads": 1, "processes": 1})
+            for episode in perform(run, weights, jobs, variation, practice):
                 line.send(("episode", episode))
         except (Exception, SystemExit) as error:
             line.send(("failed", portable(error)))

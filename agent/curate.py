@@ -46,7 +46,7 @@ def curate(
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
     notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
-    return Lessons(demonstrations, tuple(pairs), trials, {**notes, "hindsight": float(len(unasked))})
+    return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
 
 
 def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episode]:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset, film
+from agent import film
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
 from agent.curriculum import attention, by_seed, by_task, exam_jobs, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
-from agent.label import label
+from agent.judge import critic_lessons, judge, takes
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
@@ -61,10 +61,11 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     config, jobs = run.config.collect, practice_jobs(run, cycle)
 
     def go() -> dict[str, Any]:
-        done = dataset.count(cycle.folder / "episodes")
-        with track.bar(f"cycle {cycle.number}: collect", len(jobs), done) as step:
-            takes = perform(run, champion.weights, jobs[done:])
-            store(run, cycle.folder, tolerate(takes, len(jobs) - done, config.max_fault_share), lambda episode: step(1))
+        kept = run.episodes(cycle.folder)
+        with track.bar(f"cycle {cycle.number}: collect", len(jobs), len(kept)) as step:
+            made = perform(run, champion.weights, jobs[len(kept) :], practice=True)
+            spoilt = sum(bool(episode.faults) for episode in kept)
+            store(run, cycle.folder, tolerate(made, len(jobs), config.max_fault_share, spoilt), lambda episode: step(1))
         episodes = run.episodes(cycle.folder)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
         figures = {
@@ -83,8 +84,9 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
 def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     """Return the takes of a cycle: on seeds that are new, and on those of earlier cycles that come again."""
     config, jobs = run.config.collect, []
-    folders = [run.cycle(number).folder for number in range(1, cycle.number)]
-    earlier = [load(folder / "collect.json").get("seeds") or by_seed(run.episodes(folder)) for folder in folders]  # older runs did not keep them
+    cycles = [run.cycle(number) for number in range(1, cycle.number)]
+    told = run.config.label.by == "env"  # the critic's word is in the takes alone, and older runs did not keep the environment's
+    earlier = [(told and load(each.folder / "collect.json").get("seeds")) or by_seed(takes(run, each)) for each in cycles]
     history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
     lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]
     fresh = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
@@ -96,35 +98,18 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     return jobs
 
 
-def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
-    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost."""
-    folders = [run.cycle(number).folder for number in range(1, cycle.number + 1)]
-    mine = [folder for folder in folders if load(folder / "collect.json")["policy"] == champion.name]
-    episodes = [episode for folder in mine[-run.config.curate.pool :] for episode in run.episodes(folder)]
-    labels = label(episodes)
-    successes = [each.success for each in labels]
-
-    def go() -> dict[str, Any]:
-        return {"figures": {"episodes": len(labels), "success": float(np.mean(successes))}, "success": successes}
-
-    run.keep(cycle.folder / "label.json", go)
-    track.log(run.metrics())
-    run.finished("label")
-    return episodes, labels
-
-
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
     """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
     mine = {episode.policy for episode in episodes}
-    library = [episode for episode in run.episodes(run.folder / "start") if episode.success]
-    for number in range(1, cycle.number):
-        library += [episode for episode in run.episodes(run.cycle(number).folder) if episode.success and episode.policy not in mine]
-    retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], run.policy.codec.thought_length
-    if retold and thought:  # what was done stays, what is thought of it must be about the other instruction
+    earlier = [take for number in range(1, cycle.number) for take in takes(run, run.cycle(number)) if take.success and take.policy not in mine]
+    library = [episode for episode in run.episodes(run.folder / "start") if episode.success] + earlier
+    retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], 0
+    if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
     lessons = curate(episodes, labels, library, run.config.curate, rng, retold, thought)
-    counts = {"demonstrations": len(lessons.demonstrations), "pairs": len(lessons.pairs), "trials": len(lessons.trials)}
+    lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())
+    counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         track.films(film.extremes(run.workers, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1:
@@ -192,7 +177,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     summary = {
         "task": run.config.task,
         "environment": json.loads((run.folder / "environment.json").read_text()),
-        "base": json.loads((run.folder / "base.json").read_text())["weights"],
+        "base": run.base,
         "seed": run.config.seed,
         "cycles": len(results),
         "promoted": sum(result["promoted"] for result in results),

@@ -184,12 +184,23 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What should be said of a moment: food of the critic."""
+
+    frames: np.ndarray
+    """uint8[F, h, w, 3], RGB."""
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Lessons:
     """All that a cycle has to teach."""
 
     demonstrations: tuple[Demonstration, ...] = ()
     pairs: tuple[PreferencePair, ...] = ()
     trials: tuple[Trial, ...] = ()
+    answers: tuple[Answer, ...] = ()
     notes: dict[str, float] = field(default_factory=dict)
     """Figures about how they were made, for the records."""
 
@@ -197,7 +208,8 @@ class Lessons:
         return bool(self.pairs or self.trials or any(d.weight for d in self.demonstrations))
 
     def __repr__(self) -> str:
-        return f"Lessons({len(self.demonstrations)} demonstrations, {len(self.pairs)} pairs, {len(self.trials)} trials)"
+        counts = f"{len(self.demonstrations)} demonstrations, {len(self.pairs)} pairs, {len(self.trials)} trials, {len(self.answers)} answers"
+        return f"Lessons({counts})"
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Run:
         self._policy: Any = None
         self._loaded: Path | None = None
         self._workers: Any = None
+        self._rehearsal: Any = None
         self._crew: Any = None
 
     # --- model and environments, made when first needed ----------------------------------------------------------------
@@ -101,6 +102,18 @@ class Run:
             _ = self.policy  # what the first load of the model writes down is written here, once
             self._crew = Crew(self.folder, self.config.processes)
         return self._crew
+
+    @property
+    def rehearsal(self) -> "Workers":
+        """Return the environments for practice: where the critic labels, they go on after a success, so that their end does not tell of it."""
+        if self.config.label.by == "env":
+            return self.workers
+        if self._rehearsal is None:
+            from agent.workers import Workers
+
+            blind = tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs)
+            self._rehearsal = Workers(blind, self.config.collect.num_envs)
+        return self._rehearsal
 
     def varied(self, name: str) -> "Workers":
         """Return environments of a variation that `evaluate.variations` names."""
@@ -177,12 +190,19 @@ class Run:
         return policy
 
     def _begin_from(self, base: str) -> None:
-        """Write down which base model this run begins from, or object to another one: its champions need the frozen part."""
+        """Write down which base model this run begins from, or object to another one: its champions hold only what was trained."""
         file, model = self.folder / "base.json", self.config.policy.model
-        if not file.exists():
-            write_text(file, json.dumps({"model": model, "weights": base}) + "\n")
-        elif (then := json.loads(file.read_text())["weights"]) != base:
+        if not file.exists():  # a run that trained before this was written down began from nobody knows which
+            began = (self.folder / "start" / "tune.json").exists()
+            write_text(file, json.dumps({"model": model, "weights": None if began else base}) + "\n")
+        elif (then := self.base) not in (None, base):
             raise ValueError(f"{self.folder} began from {model!r} with weights {then}, and {model!r} now has {base}; name a new folder.")
+
+    @property
+    def base(self) -> str | None:
+        """Return the fingerprint of the base model that this run began from; None where it was not written down."""
+        file = self.folder / "base.json"
+        return json.loads(file.read_text())["weights"] if file.exists() else None
 
     def play(self, weights: Path) -> "Vlm":
         """Return the model with these weights in it."""
@@ -190,6 +210,11 @@ class Run:
             self.policy.load(weights)
             self._loaded = weights
         return self.policy
+
+    def close(self) -> None:
+        """End the processes that this run has begun."""
+        if self._crew is not None:
+            self._crew.close()
 
     def dirty(self) -> None:
         """Say that the model's weights are being trained, so `play` must load anew."""
@@ -264,7 +289,7 @@ class Run:
         """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
         rows = []
         for folder in [self.folder / "ground", self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
-            for stage in ("ground", "demonstrate", *STAGES, "cycle"):
+            for stage in ("ground", "demonstrate", "collect", "critic", *STAGES[1:], "cycle"):
                 if (folder / f"{stage}.json").exists():
                     content = load(folder / f"{stage}.json")
                     number = int(folder.name[-3:]) if folder.name.startswith("cycle") else 0

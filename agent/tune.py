@@ -13,7 +13,9 @@ import torch
 
 from agent import losses
 from agent.config import TuneConfig
-from agent.records import Demonstration, Lessons, PreferencePair, Trial
+from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
+from policies.policy import Situation
+from policies.recite import recite
 
 
 class Optimiser:
@@ -125,20 +127,24 @@ def tune(
     Returns:
         The figures of every step; docs/metrics.md says what they are.
     """
-    use = {"policy_gradient": config.policy_gradient, "imitation": config.imitation, "preference": config.preference}
+    use = {"policy_gradient": config.policy_gradient, "imitation": config.imitation, "preference": config.preference, "critic": config.critic}
     trials = lessons.trials if use["policy_gradient"] else ()
     demonstrations = lessons.demonstrations if use["imitation"] else ()
     pairs = lessons.pairs if use["preference"] else ()
-    most = len(trials) or len(demonstrations) or len(pairs)
+    answers = lessons.answers if use["critic"] else ()
+    kinds = (trials, demonstrations, pairs, answers)
+    most = next(filter(None, map(len, kinds)), 0)
     steps = steps or config.epochs * math.ceil(most / config.batch)
-    shares = [(_share(len(part), most, config.batch)) for part in (trials, demonstrations, pairs)]
-    book = _Book(policy, config, trials, demonstrations, pairs)
+    shares = [_share(len(part), most, config.batch) for part in kinds]
+    book = _Book(policy, config, trials, demonstrations, pairs, answers)
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rows = [
-            _page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip((trials, demonstrations, pairs), shares, strict=True))
-        ]
-        return _loss(book, trials, demonstrations, pairs, rows, config)
+        rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
+        loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config)
+        if len(rows[3]):
+            answering = book.answering(rows[3])
+            loss, figures["critic"] = loss + config.critic * answering, float(answering.detach())
+        return loss, figures
 
     warmup = max(round(config.warmup * steps), 1)
     optimiser = Optimiser(policy.parameters(), lr=config.lr, steps=steps, warmup=warmup, clip=config.max_grad_norm)
@@ -151,22 +157,26 @@ class _Book:
     Args:
         policy: the champion, not trained yet.
         config: of this `tune`.
-        trials, demonstrations, pairs: the lessons; their rows follow one another in this order.
+        trials, demonstrations, pairs, answers: the lessons; their rows follow one another in this order.
     """
 
     def __init__(
-        self, policy: Any, config: TuneConfig, trials: Sequence[Trial], demonstrations: Sequence[Demonstration], pairs: Sequence[PreferencePair]
+        self,
+        policy: Any,
+        config: TuneConfig,
+        trials: Sequence[Trial],
+        demonstrations: Sequence[Demonstration],
+        pairs: Sequence[PreferencePair],
+        answers: Sequence[Answer],
     ) -> None:
-        self.policy, self.precision = policy, config.precision
-        self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)]
+        self.policy, self.precision, self.answers = policy, config.precision, answers
+        self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)] + [Situation(a.question, a.frames) for a in answers]
         self.frozen = policy.config.train != "all"
-        size, frames = (
-            policy.config.rows,
-            [situation.frames for situation in self.situations],
-        )  # larger batches leave the cache of a CPU, and are slower
+        size = policy.config.rows  # larger batches leave the cache of a CPU, and are slower
+        frames = [situation.frames for situation in self.situations]
         parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
         self.features = torch.cat(parts) if parts else None
-        self.reference = self._reference(pairs) if pairs else torch.zeros(0, 2)
+        self.reference = self._reference(pairs, len(self.situations) - len(answers) - len(pairs)) if pairs else torch.zeros(0, 2)
         # Thoughts that are held, or that were not sampled, have no credit.
         self.uncredited = policy.codec.thought_length if config.hold or policy.config.explore == "action" else 0
         self.thoughts_TJU = self._thoughts(trials, config.batch) if config.hold and trials else None
@@ -183,9 +193,17 @@ class _Book:
             parts = [range(i, min(i + batch, len(trials))) for i in range(0, len(trials), batch)]
             return torch.cat([self.distribution(rows, [trials[i].tokens for i in rows])[:, : self.uncredited] for rows in parts])
 
-    def _reference(self, pairs: Sequence[PreferencePair]) -> torch.Tensor:
-        """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected; computed once, before any step."""
-        first, parts = len(self.situations) - len(pairs), []
+    def answering(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the mean negative log-likelihood, nats a token, of these answers."""
+        chosen, first = [self.answers[i] for i in rows.tolist()], len(self.situations) - len(self.answers)
+        frames = [each.frames for each in chosen]
+        with torch.autocast(torch.device(self.policy.config.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            features = self.policy.features(frames) if self.features is None else self.features[first + rows]
+            return -recite(self.policy, features, frames, [[(each.question, each.answer)] for each in chosen]).logprobs.mean()
+
+    def _reference(self, pairs: Sequence[PreferencePair], first: int) -> torch.Tensor:
+        """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected, once, before any step; `first` is their place."""
+        parts = []
         with torch.no_grad():
             for start in range(0, len(pairs), 128):
                 some, rows = pairs[start : start + 128], range(first + start, first + min(start + 128, len(pairs)))
@@ -221,7 +239,7 @@ def _loss(
         total = total + config.policy_gradient * loss
         if config.kl:
             total = total + config.kl * losses.drift(tried_BL[:, credited], sampled_BL[:, credited])
-        ratio = (tried_BL.detach() - sampled_BL).exp()
+        ratio = (tried_BL.detach() - sampled_BL)[:, credited].exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
         if book.thoughts_TJU is not None:

@@ -72,7 +72,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0) -> None:
     content = {
         "method": "demonstrations_only",
         "task": run.config.task,
-        "base": summary["base"],
+        "base": summary.get("base"),
         "seed": run.config.seed,
         "before": asdict(before.success),
         "after": asdict(after.success),

@@ -6,6 +6,7 @@ Shape suffixes: B moments, Q questions of all moments, S tokens of the longest o
 of a moment, D width.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -45,21 +46,48 @@ def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]
     chat = policy.chat(MARK, 1)
     closing = chat[chat.index(MARK) + len(MARK) :]
     device, text = policy.config.device, policy.base.model
-    read = text(
+    cache = text(
         input_ids=torch.as_tensor(np.stack([_head(policy, moment) for moment in frames]), device=device),
         mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
         use_cache=True,
     ).past_key_values
-    tokens_QS, scored_QS = _lay_out([_tail(policy, closing, *pair) for pairs in asked for pair in pairs])
     owner_Q2 = np.array([(moment, index) for moment, pairs in enumerate(asked) for index in range(len(pairs))])
-    read.batch_select_indices(torch.as_tensor(owner_Q2[:, 0], device=device))
-    # Filler stands at the end, where no token of a question can see it, so the causal mask is all that is needed.
-    hidden_QSD = text(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=read, use_cache=True).last_hidden_state
-    q, s = np.nonzero(scored_QS)
-    logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()
-    target_K = torch.as_tensor(tokens_QS[q, s], device=device)
-    logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
-    return Recital(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[q])
+    tails = [_tail(policy, closing, *pair) for pairs in asked for pair in pairs]
+    parts = []
+    for rows in _alike(np.array([len(tokens) for tokens, _ in tails])):
+        tokens_QS, scored_QS = _lay_out([tails[row] for row in rows])
+        read = copy.copy(cache)
+        read.layers = [copy.copy(layer) for layer in cache.layers]
+        read.batch_select_indices(torch.as_tensor(owner_Q2[rows, 0], device=device))
+        # Filler stands at the end, where no token of a question can see it, so the causal mask is all that is needed.
+        hidden_QSD = text(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=read, use_cache=True).last_hidden_state
+        q, s = np.nonzero(scored_QS)
+        logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()
+        target_K = torch.as_tensor(tokens_QS[q, s], device=device)
+        logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
+        parts.append(Recital(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[rows][q]))
+    join = np.concatenate
+    return Recital(torch.cat([p.logprobs for p in parts]), *(join([getattr(p, name) for p in parts]) for name in ("guessed", "told", "owner")))
+
+
+def believe(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], yes: str = "yes", no: str = "no") -> np.ndarray:
+    """Return float64[B]: P(yes) / (P(yes) + P(no)) of the first token of the answer to each question, as `Vlm.probability`, many at a time.
+
+    Args:
+        policy: as for `recite`.
+        moments: B of them, uint8[F, h, w, 3].
+        questions: B, one a moment.
+        yes: the word that is asked for.
+        no: the other one.
+    """
+    found, size = [], policy.config.rows
+    with torch.inference_mode():
+        for start in range(0, len(moments), size):
+            frames, asked = moments[start : start + size], questions[start : start + size]
+            told = recite(policy, policy.features(frames), frames, [[(question, word) for word in (yes, no)] for question in asked])
+            first = {tuple(owner): i for i, owner in reversed(list(enumerate(told.owner.tolist())))}
+            found += [float(torch.sigmoid(told.logprobs[first[row, 0]] - told.logprobs[first[row, 1]])) for row in range(len(frames))]
+    return np.array(found)
 
 
 def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,6 +107,17 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
     phrase_KD = torch.stack([embed(each).mean(0) for each in ids])
     near_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
     return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
+
+
+def _alike(lengths_Q: np.ndarray) -> list[np.ndarray]:
+    """Return rows in groups of like length, none twice as long as another in its group: filler costs as much as words."""
+    order = np.argsort(lengths_Q, kind="stable")
+    groups: list[list[int]] = []
+    for row in order.tolist():
+        if not groups or lengths_Q[row] >= 2 * lengths_Q[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(row)
+    return [np.array(group) for group in groups]
 
 
 def _lay_out(tails: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:

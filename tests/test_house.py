@@ -31,6 +31,7 @@ ABOVE = {
     "warm_start",
     "curriculum",
     "crew",
+    "judge",
 }  # no stage knows them; `run` and `track` hold what stages are given
 BELOW = {"records", "losses", "config", "configure", "dataset", "recordings", "workers", "files"}  # these know nobody above themselves
 HEAVY = {"torch", "transformers"}

@@ -121,6 +121,14 @@ def test_too_many_faults_stop_with_a_sentence() -> None:
         list(tolerate(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)]), 4, 0.25))
 
 
+def test_faults_from_before_a_stop_count_towards_the_whole() -> None:
+    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
+    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(3)]))  # seed 1 is spoilt
+    assert list(tolerate(episodes, 8, 0.25, spoilt=1)) == episodes
+    with pytest.raises(ValueError, match="spoilt 3 of 8 episodes"):
+        list(tolerate(episodes, 8, 0.25, spoilt=2))
+
+
 def test_demonstrations_are_written_in_the_policys_tokens() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
     codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec

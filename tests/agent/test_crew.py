@@ -67,23 +67,37 @@ def test_what_goes_wrong_in_a_process_is_said_here(run: Run) -> None:
         list(perform(run, run.folder / "nowhere.safetensors", JOBS))
 
 
-ABANDONED = """
-import time
-from envs.host import begin
+def test_a_process_that_died_idle_is_replaced_and_nobody_minds(run: Run) -> None:
+    weights = run.folder / "policy.safetensors"
+    same(run, JOBS[:2], weights)
+    run.crew._members[0]._process.kill()
+    run.crew._members[0]._process.wait()
+    same(run, JOBS[2:5], weights)
 
-for process, line in [begin("agent.crew") for _ in range(2)]:
-    print(process.pid, flush=True)
-time.sleep(600)
+
+ABANDONED = """
+import sys
+from pathlib import Path
+
+from agent.collect import Job
+from agent.crew import Crew
+
+folder = Path(sys.argv[1])
+crew = Crew(folder, 2)
+made = crew.perform(folder / "policy.safetensors", [Job(seed, take, (seed, take)) for seed in range(100) for take in range(30)])
+next(made)
+print(*[member._process.pid for member in crew._members], flush=True)
+list(made)
 """
 
 
-def test_processes_end_with_a_run_that_is_killed() -> None:
-    run = subprocess.Popen([sys.executable, "-c", ABANDONED], stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    members = [int(run.stdout.readline()) for _ in range(2)]
-    assert all(map(alive, members))
-    run.kill()
-    run.wait()
+def test_processes_end_with_a_run_that_is_killed(run: Run) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ABANDONED, str(run.folder)], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    members = [int(word) for word in killed.stdout.readline().split()]
+    assert len(members) == 2 and all(map(alive, members))
+    killed.kill()
+    killed.wait()
     deadline = time.time() + 60
     while any(map(alive, members)) and time.time() < deadline:
         time.sleep(0.1)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from agent.files import load
 from agent.improve import practice_jobs
+from agent.judge import takes
 from agent.run import Run
 from policies.vlm import NANO
 
@@ -223,6 +224,25 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
     assert killed == 2
     assert etude("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", [{"by": "critic"}, {"critique": True}])
+def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
+    file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    critic = [row for row in rows if row["stage"] == "critic"]
+    assert len(critic) == 2 and all(0 <= row["brier"] <= 1 for row in critic if "brier" in row)
+    assert any("critic" in row for row in rows if row["stage"] == "tune" and row["cycle"] == 1)
+    run = Run(tmp_path / "run")
+    episodes, seen = run.episodes(run.cycle(1).folder), takes(run, run.cycle(1))
+    if label.get("by") == "critic":
+        assert {len(episode) for episode in episodes} == {3}, "their end does not tell of a success"
+        assert [each.success for each in seen] == load(run.cycle(1).folder / "label.json")["success"]
+    else:
+        assert [each.success for each in seen] == [each.success for each in episodes]
 
 
 @pytest.mark.slow

@@ -75,6 +75,13 @@ def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
         _ = Run(tmp_path / "run").policy
 
 
+def test_what_an_older_run_began_from_is_not_guessed(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    run.keep(tmp_path / "start" / "tune.json", dict)
+    assert run.policy.base_name and run.base is None
+    assert Run(tmp_path).policy.base_name and json.loads((tmp_path / "base.json").read_text())["weights"] is None
+
+
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
 def test_a_full_disk_or_a_locked_folder_is_one_sentence_and_keeps_the_old_file(code: int, says: str, tmp_path: Path, monkeypatch: Any) -> None:
     file = tmp_path / "summary.json"

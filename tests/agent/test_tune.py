@@ -9,10 +9,11 @@ import torch
 
 from agent import losses
 from agent.config import TuneConfig
-from agent.records import Demonstration, Lessons, PreferencePair, Trial
+from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
 from agent.tune import Optimiser, _page, _share, descend, tune
 from policies import PolicyConfig, load
 from policies.policy import Situation
+from policies.recite import believe
 
 OFF = {"policy_gradient": 0.0, "imitation": 0.0, "preference": 0.0}
 
@@ -146,6 +147,17 @@ def test_where_thoughts_are_held_the_action_alone_has_the_credit(situations: lis
     expected = float(torch.sqrt(sum((p.grad**2).sum() for p in policy.parameters() if p.grad is not None)))  # type: ignore[arg-type]
     assert norms[1e-9] == pytest.approx(expected, rel=1e-3)
     assert norms[0.0] != pytest.approx(expected, rel=1e-2)
+
+
+def test_the_critic_learns_beside_the_actor(policy: Any, situations: list[Situation]) -> None:
+    told = [Answer(s.frames, f"is it done: {s.instruction} ?", "yes" if i % 2 else "no") for i, s in enumerate(situations)]
+    shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, 1), strict=True))
+    config = TuneConfig(**{**OFF, "imitation": 1.0}, critic=1.0, lr=1e-3, batch=8)
+    rows = tune(policy, Lessons(shown, answers=tuple(told)), config, steps=15)
+    assert rows[-1]["critic"] < 0.5 * rows[0]["critic"] and rows[-1]["imitation"] < rows[0]["imitation"]
+    asked, frames = [each.question for each in told], [each.frames for each in told]
+    np.testing.assert_array_equal(believe(policy, frames, asked) > 0.5, [each.answer == "yes" for each in told])
+    assert "critic" not in tune(policy, Lessons(shown, answers=tuple(told)), config.model_copy(update={"critic": 0.0}), steps=1)[0]
 
 
 def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:

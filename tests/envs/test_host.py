@@ -13,7 +13,7 @@ from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote, _portable, examine_apart
+from envs.host import Host, Remote, examine_apart, portable
 from policies.scripted import Random
 
 
@@ -107,5 +107,5 @@ def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, m
 
 
 def test_an_error_that_takes_more_than_words_keeps_its_name() -> None:
-    assert str(_portable(UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"))).startswith("UnicodeDecodeError")
-    assert isinstance(_portable(KeyError("x")), KeyError)
+    assert str(portable(UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"))).startswith("UnicodeDecodeError")
+    assert isinstance(portable(KeyError("x")), KeyError)

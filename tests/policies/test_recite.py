@@ -14,10 +14,11 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
         ("where is the red ball in view 1 ?", "<n3><n9>"),
         ("is it done: touch the red ball ?", "no"),
         ("what colour is <n1><n2> in view 2 ?", "red"),
+        ("push the red block onto the blue pad : plan ?", "first<n1><n2><n3> second<n4><n5><n6> between<n7><n8><n9> behind<n10><n11><n12>"),
     ]
     frames = [situations[0].frames, situations[1].frames]
     together = recite(policy, policy.features(frames), frames, [asked, asked[:1]])
-    for moment, question in ((0, 0), (0, 1), (0, 2), (1, 0)):
+    for moment, question in ((0, 0), (0, 1), (0, 2), (0, 3), (1, 0)):
         alone = recite(policy, policy.features([frames[moment]]), [frames[moment]], [[asked[question]]])
         mine = (together.owner == [moment, question]).all(1)
         torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)

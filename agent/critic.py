@@ -1,0 +1,154 @@
+"""The model's own verdict on takes, and how far it can be trusted. It looks at frames and the instruction, never at reward or success.
+
+T = decisions in an episode.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logit
+from scipy.stats import rankdata
+
+from agent.records import Answer, Episode, Verdict
+
+SURE = 1e-6  # opinions nearer to 0 or 1 than this count as this
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What an opinion is worth: P(fulfilled) = sigmoid(slope x logit(opinion) + offset) (Platt, "Probabilistic outputs for SVMs", 1999)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, opinions: np.ndarray) -> np.ndarray:
+        """Return float64 probabilities of the same shape."""
+        return expit(self.slope * logit(np.clip(opinions, SURE, 1 - SURE)) + self.offset)
+
+
+def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: bool) -> list[np.ndarray]:
+    """Return how sure the policy is that each take fulfilled its instruction, before calibration.
+
+    Args:
+        policy: a `Vlm`.
+        episodes: takes.
+        question: with `{instruction}`; to be answered by yes or no.
+        all_moments: ask before the first decision and after every one, float64[T + 1] a take; otherwise at the end alone, float64[1].
+            A take without a decision is asked nothing.
+    """
+    from policies.recite import believe
+
+    moments = [episode.frames if all_moments else episode.frames[-1:] for episode in episodes if len(episode)]
+    asked = [question.replace("{instruction}", episode.instruction) for episode in episodes if len(episode)]
+    told = believe(policy, [frames for own in moments for frames in own], [q for q, own in zip(asked, moments, strict=True) for _ in own])
+    parts = iter(np.split(told, np.cumsum([len(own) for own in moments])[:-1]))
+    return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
+
+
+def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
+    """Return the most likely calibration, with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2), which keep it finite.
+
+    Args:
+        opinions: float64[N].
+        truth: bool[N]; where all are alike nothing can be learnt, and opinions are taken as they are.
+    """
+    if truth.all() or not truth.any():
+        return Calibration()
+    right, wrong = int(truth.sum()), int((~truth).sum())
+    target, x = np.where(truth, (right + 1) / (right + 2), 1 / (wrong + 2)), logit(np.clip(opinions, SURE, 1 - SURE))
+
+    def cost(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = weights[0] * x + weights[1]
+        error = expit(z) - target
+        return -float((target * log_expit(z) + (1 - target) * log_expit(-z)).mean()), np.array([(error * x).mean(), error.mean()])
+
+    slope, offset = minimize(cost, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    return Calibration(float(slope), float(offset))
+
+
+def quality(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return how good a critic is, on takes that it was not calibrated on.
+
+    Returns:
+        `balanced_accuracy` at 0.5; `auroc`, the chance that a fulfilled take is rated above one that is not (ties count half); `brier`, the mean
+        squared error; `calibration_error`, the mean gap between rate and probability over ten bins, weighted by their takes; and the confusion
+        matrix as counts. What a class is needed for and is not there is left out.
+    """
+    yes, right, wrong = probability >= 0.5, int(truth.sum()), int((~truth).sum())
+    counts = {"true_yes": yes & truth, "false_yes": yes & ~truth, "true_no": ~yes & ~truth, "false_no": ~yes & truth}
+    figures = {name: float(each.sum()) for name, each in counts.items()}
+    figures["brier"] = float(((probability - truth) ** 2).mean())
+    bins = np.minimum((probability * 10).astype(int), 9)
+    gaps = [abs(float((probability[bins == i] - truth[bins == i]).sum())) for i in range(10)]
+    figures["calibration_error"] = sum(gaps) / len(truth)
+    if right and wrong:
+        figures["balanced_accuracy"] = (figures["true_yes"] / right + figures["true_no"] / wrong) / 2
+        figures["auroc"] = float((rankdata(probability)[truth].sum() - right * (right + 1) / 2) / (right * wrong))
+    return figures
+
+
+def verdict(probability_T: np.ndarray) -> Verdict:
+    """Return what is to be said of a take, from the calibrated probability after each decision (or at the end alone)."""
+    best, count = int(probability_T.argmax()), len(probability_T)
+    chance = float(probability_T[best])
+    if count == 1:
+        return Verdict(chance, f"{'fulfilled' if chance >= 0.5 else 'not fulfilled'} at the end ({chance:.0%})")
+    if chance >= 0.5:
+        return Verdict(chance, f"fulfilled at decision {int((probability_T >= 0.5).argmax()) + 1} of {count} ({chance:.0%})")
+    lost = ", lost again after that" if best + 1 < count and probability_T[-1] < 0.5 * chance else ""
+    return Verdict(chance, f"not fulfilled; nearest to it at decision {best + 1} of {count} ({chance:.0%}){lost}")
+
+
+def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
+    """Return a take as the critic sees it: its rewards are the probabilities, it succeeded and ended where they reach one half.
+
+    Nothing of the environment's reward or success is left in it, so nothing of that can reach a lesson. The take on disk stays as it was.
+
+    Args:
+        episode: at least one decision.
+        probability_T1: float64[T + 1], calibrated, before the first decision and after each.
+    """
+    reached = np.flatnonzero(probability_T1[1:] >= 0.5)
+    hit = int(reached[0]) if len(reached) else None
+    end = len(episode) if hit is None else hit + 1
+    return replace(
+        episode,
+        frames=episode.frames[: end + 1],
+        states=None if episode.states is None else episode.states[: end + 1],
+        actions=episode.actions[:end],
+        tokens=episode.tokens[:end],
+        logprobs=episode.logprobs[:end],
+        rewards=np.stack([probability_T1[:-1], probability_T1[1:]], axis=1)[:end].astype(np.float32),
+        success=hit is not None,
+        first_success=hit,
+        success_at_end=hit is not None,
+        terminated=hit is not None,
+        truncated=hit is None,
+        achieved=(),
+        unasked=None,
+    )
+
+
+def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.random.Generator) -> list[Answer]:
+    """Return lessons for the critic itself, as many yes as no: the moment of success, and moments of the same and of other takes without it.
+
+    Args:
+        episodes: takes whose success is known.
+        question: with `{instruction}`.
+        count: of lessons at most.
+        rng: of the draws.
+    """
+    yes, no = [], []
+    for episode in (each for each in episodes if len(each) and not each.faults):
+        asked = question.replace("{instruction}", episode.instruction)
+        hit = episode.first_success
+        if hit is not None:
+            yes.append(Answer(episode.frames[hit + 1], asked, "yes"))
+        no += [
+            Answer(episode.frames[t], asked, "no") for t in range(len(episode) if hit is not None else len(episode) + 1) if hit is None or t <= hit
+        ]
+    few = min(len(yes), len(no), count // 2)
+    return [each[i] for each in (yes, no) for i in sorted(rng.permutation(len(each))[:few])]

@@ -1,0 +1,87 @@
+"""Stage `label` of a run, and `critic` before it: the environment's word on takes, or the model's own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
+from agent.files import load
+from agent.label import label
+from agent.records import Answer, Episode, Label, Verdict
+from agent.run import Cycle, Run
+from agent.track import Track
+from agent.warm_start import Player
+
+SHOWN = 100  # demonstrations that the critic is calibrated on, where it may not ask the environment
+
+
+def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
+    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost."""
+    config = run.config.label
+    if config.by == "critic" or config.critique:
+        run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
+    cycles = [run.cycle(number) for number in range(1, cycle.number + 1)]
+    mine = [each for each in cycles if load(each.folder / "collect.json")["policy"] == champion.name][-run.config.curate.pool :]
+    episodes = [episode for each in mine for episode in takes(run, each)]
+    labels = label(episodes, config.by, [verdict for each in mine for verdict in verdicts(run, each)])
+    successes = [each.success for each in labels]
+
+    def go() -> dict[str, Any]:
+        return {"figures": {"episodes": len(labels), "success": float(np.mean(successes))}, "success": successes}
+
+    run.keep(cycle.folder / "label.json", go)
+    track.log(run.metrics())
+    run.finished("label")
+    return episodes, labels
+
+
+def takes(run: Run, cycle: Cycle) -> list[Episode]:
+    """Return a cycle's takes; where the critic labels, as it sees them."""
+    episodes = run.episodes(cycle.folder)
+    if run.config.label.by == "env":
+        return episodes
+    return [as_judged(e, p) if len(p) else e for e, p in zip(episodes, _probabilities(cycle), strict=True)]
+
+
+def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
+    """Return the critic's verdict on each of a cycle's takes; None where it was not asked."""
+    if not (cycle.folder / "critic.json").exists():
+        return [None] * len(run.episodes(cycle.folder))
+    return [verdict(p[1:] if len(p) > 1 else p) if len(p) else None for p in _probabilities(cycle)]
+
+
+def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
+    """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
+    config = run.config.label
+    if not (config.by == "critic" or config.critique):
+        return []
+    shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
+    return answers(shown if config.by == "critic" else [*episodes, *shown], config.question, config.lessons, rng)
+
+
+def _probabilities(cycle: Cycle) -> list[np.ndarray]:
+    content = load(cycle.folder / "critic.json")
+    calibration = Calibration(*content["calibration"])
+    return [calibration(np.array(each)) for each in content["opinions"]]
+
+
+def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+    """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
+    config, policy, episodes = run.config.label, run.play(champion.weights), run.episodes(cycle.folder)
+    alone = config.by == "critic"
+    opinions = opine(policy, episodes, config.question, all_moments=alone)
+    asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
+    truth = np.array([episodes[i].success for i in asked])
+    if alone:
+        shown = [episode for episode in run.episodes(run.folder / "start") if episode.success][:SHOWN]
+        told = opine(policy, shown, config.question, all_moments=True)
+        ends = np.concatenate([np.arange(len(each)) == len(each) - 1 for each in told]) if told else np.zeros(0, bool)
+        calibration, measured = calibrate(np.concatenate(told) if told else np.zeros(0), ends), np.ones(len(asked), bool)
+    else:
+        measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
+        calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
+    sure = np.array([calibration(opinions[i][1:] if alone else opinions[i]).max() for i in asked])
+    figures = quality(sure[measured], truth[measured]) if measured.any() else {}
+    figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
+    return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}

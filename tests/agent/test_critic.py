@@ -1,0 +1,142 @@
+"""The critic: calibrated against the truth, measured on other takes, and blind to what the environment says."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import CurateConfig
+from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
+from agent.curate import curate
+from agent.label import label
+from agent.records import Episode
+from policies import PolicyConfig, load
+
+QUESTION = "is it done: {instruction} ?"
+
+
+def take(seed: int, count: int, hit: int | None = None, **changes: Any) -> Episode:
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, 1000, (count, 2))
+    rewards = rng.random((count, 4)).astype(np.float32)
+    plain = Episode(
+        task="t",
+        seed=seed,
+        take=int(rng.integers(10**6)),
+        policy="p",
+        instruction="touch the red ball",
+        frames=rng.integers(0, 255, (count + 1, 1, 2, 2, 3), dtype=np.uint8),
+        actions=tokens[:, :, None].astype(np.float32),
+        tokens=tokens,
+        logprobs=np.zeros((count, 2), np.float32),
+        rewards=rewards,
+        success=hit is not None,
+        first_success=hit,
+        success_at_end=hit is not None,
+        terminated=False,
+        truncated=True,
+    )
+    return replace(plain, **changes)
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 3), st.floats(-2, 2))
+def test_calibration_finds_what_an_opinion_is_worth(seed: int, slope: float, offset: float) -> None:
+    """Outcomes drawn with the chance that some calibration gives: the fitted one gives nearly the same chances."""
+    rng = np.random.default_rng(seed)
+    opinions = rng.uniform(0.02, 0.98, 4000)
+    chance = Calibration(slope, offset)(opinions)
+    found = calibrate(opinions, rng.random(4000) < chance)(opinions)
+    assert np.abs(found - chance).mean() < 0.04
+
+
+def test_without_both_outcomes_opinions_are_taken_as_they_are() -> None:
+    for truth in (np.ones(3, bool), np.zeros(3, bool)):
+        np.testing.assert_allclose(calibrate(np.array([0.1, 0.5, 0.9]), truth)(np.array([0.2, 0.7])), [0.2, 0.7])
+
+
+def test_a_perfect_critic_stays_finite() -> None:
+    sure = calibrate(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]))
+    assert np.isfinite([sure.slope, sure.offset]).all() and sure(np.array([0.0]))[0] < 0.5 < sure(np.array([1.0]))[0]
+
+
+@given(st.integers(0, 10**6))
+def test_quality_equals_its_definitions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probability, truth = np.round(rng.random(40), 1), rng.random(40) < 0.4
+    if truth.all() or not truth.any():
+        return
+    found = quality(probability, truth)
+    above = [float(a > b) + 0.5 * (a == b) for a in probability[truth] for b in probability[~truth]]
+    assert found["auroc"] == pytest.approx(np.mean(above))
+    assert found["balanced_accuracy"] == pytest.approx(((probability[truth] >= 0.5).mean() + (probability[~truth] < 0.5).mean()) / 2)
+    assert found["true_yes"] + found["false_yes"] + found["true_no"] + found["false_no"] == 40
+    assert found["brier"] == pytest.approx(np.mean((probability - truth) ** 2))
+
+
+def test_calibration_error_is_the_gap_between_rate_and_probability() -> None:
+    probability = np.array([0.25] * 8 + [0.75] * 4)
+    assert quality(probability, np.array([True] * 2 + [False] * 6 + [True] * 3 + [False]))["calibration_error"] == pytest.approx(0)
+    assert quality(probability, np.array([True] * 8 + [False] * 4))["calibration_error"] == pytest.approx((8 * 0.75 + 4 * 0.75) / 12)
+
+
+def test_the_verdict_says_when() -> None:
+    assert verdict(np.array([0.1, 0.7, 0.9])).critique == "fulfilled at decision 2 of 3 (90%)"
+    assert verdict(np.array([0.1, 0.4, 0.1])).critique == "not fulfilled; nearest to it at decision 2 of 3 (40%), lost again after that"
+    assert verdict(np.array([0.3])).probability == pytest.approx(0.3)
+
+
+def test_a_judged_take_ends_where_the_critic_says_and_keeps_what_was_done() -> None:
+    episode = take(1, 4)
+    judged = as_judged(episode, np.array([0.1, 0.2, 0.6, 0.3, 0.9]))
+    assert judged.success and judged.first_success == 1 and len(judged) == 2 and len(judged.frames) == 3
+    np.testing.assert_array_equal(judged.tokens, episode.tokens[:2])
+    np.testing.assert_allclose(judged.closing, [0.2, 0.6], rtol=1e-6)
+    never = as_judged(episode, np.full(5, 0.2))
+    assert not never.success and len(never) == 4
+
+
+def test_nothing_that_the_environment_said_reaches_a_lesson() -> None:
+    """The same takes with other rewards and successes of the environment: the lessons of the critic are the same to the bit."""
+    rng = np.random.default_rng(0)
+    takes = [replace(take(100 + i, 5), seed=seed, take=i) for i, seed in enumerate((1, 1, 1, 1, 2, 2, 2, 2, 3, 3))]
+    told = [np.clip(rng.normal(0.35, 0.3, 6), 0, 1) for _ in takes]
+    made = []
+    for lie in (False, True):
+        said = [replace(each, rewards=-each.rewards, success=True, first_success=3, success_at_end=True, terminated=True) for each in takes]
+        judged = [as_judged(each, p) for each, p in zip(said if lie else takes, told, strict=True)]
+        lessons = curate(judged, label(judged, "critic"), [], CurateConfig(hindsight=1.0), np.random.default_rng(1))
+        made.append(lessons)
+    one, other = made
+    assert one.trials and one.pairs and one.demonstrations
+    for kind in ("demonstrations", "trials"):
+        for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True):
+            np.testing.assert_array_equal(a.tokens, b.tokens)
+    assert [t.advantage for t in one.trials] == [t.advantage for t in other.trials]
+    assert [(p.chosen.tolist(), p.rejected.tolist(), p.gap) for p in one.pairs] == [
+        (p.chosen.tolist(), p.rejected.tolist(), p.gap) for p in other.pairs
+    ]
+
+
+def test_critic_lessons_are_half_yes_and_no_is_every_other_moment() -> None:
+    won, lost = take(1, 4, hit=2), take(2, 3)
+    lessons = answers([won, lost, take(3, 2, hit=1), replace(take(4, 1), faults=("step: OSError",))], QUESTION, 4, np.random.default_rng(0))
+    assert sorted(each.answer for each in lessons) == ["no", "no", "yes", "yes"]
+    ends = [won.frames[3].tobytes(), take(3, 2, hit=1).frames[2].tobytes()]
+    assert {each.frames.tobytes() for each in lessons if each.answer == "yes"} == set(ends)
+    assert all(each.frames.tobytes() not in ends for each in lessons if each.answer == "no")
+    assert {each.question for each in lessons} == {"is it done: touch the red ball ?"}
+
+
+def test_opinions_are_those_of_each_moment_alone(situations: Any) -> None:
+    policy = load(PolicyConfig(vision_precision="float32"), -np.ones(3), np.ones(3))
+    rng = np.random.default_rng(0)
+    takes = [replace(take(seed, 2), frames=rng.integers(0, 255, (3, 2, 64, 64, 3), dtype=np.uint8)) for seed in (1, 2)]
+    told = opine(policy, [takes[0], replace(takes[1], instruction="touch the purple ball, please")], QUESTION, all_moments=True)
+    assert [len(each) for each in told] == [3, 3]
+    alone = policy.probability("is it done: touch the purple ball, please ?", takes[1].frames[2])
+    assert told[1][2] == pytest.approx(alone, abs=1e-4)
+    (end,) = opine(policy, takes[:1], QUESTION, all_moments=False)
+    assert end[0] == pytest.approx(told[0][-1], abs=1e-4)
