@@ -28,6 +28,10 @@ class Job:
     """Seed of the sampling noise; None decides greedily."""
     kind: int = 0
     """Which of the run's environments."""
+    opening: np.ndarray | None = field(default=None, compare=False)
+    """float32[t, H, A], another take's first actions, which are done again before the attempt begins."""
+    fork_of: tuple[str, int] | None = None
+    """That take's id, and t."""
 
 
 @dataclass
@@ -59,7 +63,13 @@ class _Live:
 
     def begin(self) -> None:
         try:
-            self.observations.append(self.adapter.reset(self.job.seed))
+            self.observations = [self.adapter.reset(self.job.seed)]
+            for t, actions in enumerate([] if self.job.opening is None else self.job.opening):
+                last = t + 1 == len(self.job.opening)  # type: ignore[arg-type]
+                outcome = self.adapter.step(actions, last or self.adapter.config.history > 1)
+                self.observations = [outcome.observation]
+                if outcome.terminated or outcome.truncated:
+                    raise RuntimeError(f"the opening of {self.job.fork_of} ended at decision {t}")
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
@@ -107,6 +117,7 @@ class _Live:
             truncated=self.truncated,
             achieved=self.achieved,
             unasked=self.unasked,
+            fork_of=self.job.fork_of,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
         )

@@ -69,6 +69,9 @@ class CollectConfig(Strict):
     """Largest share of them that earlier cycles practised already, and that are not solved yet: those whose takes differed most come first."""
     recheck: float = Field(default=0.0, ge=0, le=1)
     """Largest share of them that were solved, all takes successful, when they were last practised: set aside since then, the oldest come first."""
+    forks: int = Field(default=0, ge=0)
+    """Moments of failed takes from which `takes` more attempts are made, a cycle: each just before the decision that lost most reward, the greatest
+    losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)
@@ -245,6 +248,12 @@ class Config(Strict):
     def task(self) -> str:
         """Return what the run is about, in words."""
         return " + ".join(env.title for env in self.envs)
+
+    @model_validator(mode="after")
+    def _asks_nobody(self) -> "Config":
+        if self.label.by == "critic" and self.collect.forks:
+            raise ValueError("collect.forks goes by the environment's reward, which label.by critic must not know; set one of them to its default")
+        return self
 
     @model_validator(mode="after")
     def _thinks(self) -> "Config":

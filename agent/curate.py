@@ -10,6 +10,7 @@ from agent.config import CurateConfig
 from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
 
 Take = tuple[Episode, Label]
+Start = tuple[str, int, tuple[str, int] | None]  # what takes of one group share: task, seed, and whose opening they replayed
 
 
 def curate(
@@ -32,21 +33,28 @@ def curate(
         retold: takes as `relabel` returns them.
         thought: tokens of a reply that stand before its actions.
     """
-    groups: dict[tuple[str, int], list[Take]] = defaultdict(list)
+    groups: dict[Start, list[Take]] = defaultdict(list)
     for episode, label in zip(episodes, labels, strict=True):
         if not episode.faults and len(episode):
-            groups[episode.task, episode.seed].append((episode, label))
+            groups[start_of(episode)].append((episode, label))
     mixed = {key: takes for key, takes in groups.items() if len({label.success for _, label in takes}) == 2}
     best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
     demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *unasked)
     pairs = [pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng)]
-    pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[episode.task, episode.seed], thought))]
+    pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
-    notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
+    seeds = {start: takes for start, takes in groups.items() if start[2] is None}
+    notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}
+    notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys()))}
     return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
+
+
+def start_of(episode: Episode) -> Start:
+    """Return what an episode has in common with all that began at the same state."""
+    return episode.task, episode.seed, episode.fork_of
 
 
 def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episode]:
@@ -68,9 +76,9 @@ def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episod
 
 def fastest(retold: Sequence[Episode]) -> list[Episode]:
     """Return the shortest of the takes that are told to have done the same on the same seed."""
-    kept: dict[tuple[str, int, str], Episode] = {}
+    kept: dict[tuple[Start, str], Episode] = {}
     for episode in retold:
-        key = episode.task, episode.seed, episode.instruction
+        key = start_of(episode), episode.instruction
         kept[key] = min(kept.get(key, episode), episode, key=len)
     return list(kept.values())
 
@@ -166,8 +174,8 @@ def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
 def _expected(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.ndarray:
     """Return float64[N]: what N episodes that reached decision `t` could expect to gain from there."""
     if t == 0:
-        seeds = np.array([f"{episode.task}/{episode.seed}" for episode in episodes])
-        return np.array([gained[seeds == seed].mean() for seed in seeds])
+        starts = np.array([str(start_of(episode)) for episode in episodes])
+        return np.array([gained[starts == start].mean() for start in starts])
     near = np.array([episode.closing[t - 1] for episode in episodes], np.float64)
     design = np.stack([np.ones_like(near), near, near**2], axis=1)
     return design @ np.linalg.lstsq(design, gained, rcond=None)[0]
@@ -189,10 +197,10 @@ def progress_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.n
     return progress
 
 
-def _rate(groups: dict[tuple[str, int], list[Take]]) -> float:
+def _rate(groups: dict[Start, list[Take]]) -> float:
     outcomes = [label.success for takes in groups.values() for _, label in takes]
     return float(np.mean(outcomes)) if outcomes else 0.0
 
 
-def _pass(groups: dict[tuple[str, int], list[Take]]) -> float:
+def _pass(groups: dict[Start, list[Take]]) -> float:
     return float(np.mean([any(label.success for _, label in takes) for takes in groups.values()])) if groups else 0.0

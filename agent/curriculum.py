@@ -63,11 +63,31 @@ def pick(count: int, fresh: Sequence[int], history: Sequence[dict[int, float]], 
     return [*known, *fresh][:count]
 
 
+def fork_points(episodes: Sequence[Episode], count: int) -> list[tuple[Episode, int]]:
+    """Return the moments that are worth trying again: of failed takes the decision that lost most reward, the greatest losses first.
+
+    What came before it is done again, so that the attempts begin just before the mistake. First decisions are left out: all takes of a seed share
+    them anyway.
+
+    Args:
+        episodes: takes, no forks among them.
+        count: of moments at most, one a take.
+    """
+    losses = []
+    for place, episode in enumerate(episodes):
+        if not episode.success and not episode.faults and len(episode) > 1:
+            fall = np.diff(episode.closing.astype(np.float64))
+            t = int(fall.argmin()) + 1
+            if fall[t - 1] < 0:
+                losses.append((float(fall[t - 1]), place, t))
+    return [(episodes[place], t) for _, place, t in sorted(losses)[:count]]
+
+
 def by_seed(episodes: Iterable[Episode]) -> dict[str, dict[str, float]]:
-    """Return for each task and seed (as text) the share of takes that succeeded; takes that the environment spoilt do not count."""
+    """Return for each task and seed (as text) the share of takes that succeeded; forks, and takes that the environment spoilt, do not count."""
     found: dict[str, dict[str, list[bool]]] = {}
     for episode in episodes:
-        if not episode.faults:
+        if not episode.faults and episode.fork_of is None:
             found.setdefault(episode.task, {}).setdefault(str(episode.seed), []).append(episode.success)
     return {task: {seed: float(np.mean(takes)) for seed, takes in seeds.items()} for task, seeds in found.items()}
 

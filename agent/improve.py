@@ -11,7 +11,7 @@ from agent import film
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
-from agent.curriculum import attention, by_seed, by_task, exam_jobs, parts, pick, share
+from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
 from agent.judge import critic_lessons, judge, takes
@@ -60,17 +60,23 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's seeds."""
     config, jobs = run.config.collect, practice_jobs(run, cycle)
 
-    def go() -> dict[str, Any]:
+    def play(title: str, todo: list[Job]) -> list[Episode]:
         kept = run.episodes(cycle.folder)
-        with track.bar(f"cycle {cycle.number}: collect", len(jobs), len(kept)) as step:
-            made = perform(run, champion.weights, jobs[len(kept) :], practice=True)
+        with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
+            made = perform(run, champion.weights, todo[len(kept) :], practice=True)
             spoilt = sum(bool(episode.faults) for episode in kept)
-            store(run, cycle.folder, tolerate(made, len(jobs), config.max_fault_share, spoilt), lambda episode: step(1))
-        episodes = run.episodes(cycle.folder)
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
+            store(run, cycle.folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
+        return run.episodes(cycle.folder)
+
+    def go() -> dict[str, Any]:
+        everything = play("collect", jobs)
+        episodes = everything[: len(jobs)]
+        if config.forks:
+            everything = play("collect, forks", [*jobs, *fork_jobs(run, cycle, episodes)])
+        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in everything if episode.faults]
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
-            "decisions": int(sum(map(len, episodes))),
+            "decisions": int(sum(map(len, everything))),
             "faults": len(faults),
         }
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
@@ -79,6 +85,17 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
     run.finished("collect")
+
+
+def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
+    """Return more attempts from where takes of this cycle went wrong."""
+    jobs, count = [], run.config.collect.takes
+    for i, (episode, t) in enumerate(fork_points(episodes, run.config.collect.forks)):
+        first = 1_000_000 * cycle.number + count * i  # no take has another's number
+        for take in range(first, first + count):
+            noise = (run.config.seed, cycle.number, episode.seed, take)
+            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t)))
+    return jobs
 
 
 def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:

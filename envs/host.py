@@ -105,30 +105,30 @@ class Remote:
     def __init__(self, host: Host, like: Adapter) -> None:
         self.config, self.actions = like.config, like.actions
         self._host, self._number, self._life = host, next(self._numbers), 0
-        self._done: list[tuple[str, Any]] = []  # since the last reset
+        self._done: list[tuple[Any, ...]] = []  # since the last reset
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of `seed`; see `Adapter.reset`."""
         self._done.clear()
         return self._do("reset", seed)
 
-    def step(self, actions: np.ndarray) -> Outcome:
+    def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
         """Execute float32[H, A] actions; see `Adapter.step`."""
-        return self._do("step", actions)
+        return self._do("step", actions, look)
 
     def close(self) -> None:
         """Free the environment."""
         if self._life == self._host.life:
             self._host.call(self._number, "close")
 
-    def _do(self, name: str, argument: Any) -> Any:
+    def _do(self, name: str, *arguments: Any) -> Any:
         if self._life != self._host.life:  # it was never made, or its process is a new one
             self._host.call(self._number, "make")
             self._life = self._host.life
             for each in self._done:
                 self._host.call(self._number, *each)
-        answer = self._host.call(self._number, name, argument)
-        self._done.append((name, argument))
+        answer = self._host.call(self._number, name, *arguments)
+        self._done.append((name, *arguments))
         return answer
 
 

@@ -1,6 +1,7 @@
 """Practice: the same episodes for any number of environments, and an environment that breaks costs only its episode."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -12,6 +13,7 @@ from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
 from policies import PolicyConfig, load
+from policies.policy import Decision
 from policies.scripted import Random
 
 JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
@@ -157,3 +159,37 @@ def test_demonstrations_get_the_policys_own_thoughts() -> None:
         np.testing.assert_array_equal(episode.tokens[:, :3], policy.think(situations))
         np.testing.assert_array_equal(episode.tokens[:, 3:], plain.tokens)
         assert episode.logprobs.shape == episode.tokens.shape
+
+
+@pytest.mark.parametrize("history", [1, 2])
+def test_a_fork_goes_on_from_exactly_where_its_opening_ends(history: int) -> None:
+    """With the noise of the take that it left, the fork decides as that take did: same frames, same actions, same rewards."""
+    workers = Workers(EnvConfig(action_repeat=1, history=history), 4)
+    policy = random_policy(workers)
+    (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
+    again = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2))
+    one, other = collect(policy, workers, [again, replace(again, take=2, noise=(3,))])
+    for fork in (one, other):
+        assert fork.fork_of == (whole.id, 2) and fork.truncated and len(fork) == len(whole) - 2
+        np.testing.assert_array_equal(fork.frames[0], whole.frames[2])
+    assert not np.array_equal(one.actions[0], other.actions[0])
+    (straight,) = collect(Repeating(whole.actions[2:], policy), workers, [again])
+    np.testing.assert_array_equal(straight.frames, whole.frames[2:])
+    np.testing.assert_array_equal(straight.rewards, whole.rewards[2:])
+
+
+class Repeating:
+    """Plays given actions, one after the other."""
+
+    def __init__(self, actions: np.ndarray, like: Random) -> None:
+        self.name, self.chunk, self.reply_length, self._actions = "repeating", like.chunk, like.reply_length, iter(actions)
+
+    def act(self, situations: Sequence[Any], noise: Any) -> list[Decision]:
+        return [Decision(next(self._actions), np.zeros(self.reply_length, np.int64), np.zeros(self.reply_length, np.float32)) for _ in situations]
+
+
+def test_an_opening_that_ends_the_episode_is_a_fault() -> None:
+    workers = Workers(EnvConfig(action_repeat=1, horizon=8), 2)
+    (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
+    (fork,) = collect(random_policy(workers), workers, [Job(5, 1, (2,), opening=whole.actions, fork_of=(whole.id, len(whole)))])
+    assert "the opening of ('etude/Reach-v0/5/0', 2) ended at decision 1" in fork.faults[0] and not len(fork)

@@ -148,3 +148,15 @@ def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
     assert pair.kind == "hindsight" and pair.situation.instruction == "touch the blue ball"
     assert pair.chosen.tolist() == fast.tokens[0].tolist()
     assert pair.rejected.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"
+
+
+def test_forks_are_groups_of_their_own() -> None:
+    """Attempts from one state are compared with one another, and not with takes that began elsewhere."""
+    whole = [episode(3, 0, [0.5, 0.2, 0.1], False), episode(3, 1, [0.2, 0.1], False)]
+    forks = [replace(episode(3, 10, [0.6, 1.0], True), fork_of=("t/3/0", 1)), replace(episode(3, 11, [0.6, 0.3], False), fork_of=("t/3/0", 1))]
+    lessons = teach([*whole, *forks])
+    assert lessons.notes | {"seeds": 1, "mixed_seeds": 0, "forks": 1, "mixed_forks": 1, "practice_success": 0} == lessons.notes
+    (pair,) = lessons.pairs
+    assert pair.provenance == ("t/3/10", "t/3/11", 0) and len(lessons.demonstrations) == 2
+    first = {int(trial.tokens[0]): trial.advantage for trial in lessons.trials}
+    assert first[1000] > 0 > first[1100] and first[1000] == pytest.approx(-first[1100]), "two attempts of one state share their expectation"

@@ -1,12 +1,15 @@
 """Sharing among tasks: nothing is lost, and practice goes where success is rare."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.curriculum import attention, by_task, exam_jobs, parts, pick, share
-from agent.records import Scorecard
+from agent.curriculum import attention, by_task, exam_jobs, fork_points, parts, pick, share
+from agent.records import Episode, Scorecard
 from envs import EnvConfig
 
 ONE, OTHER = EnvConfig(name="one"), EnvConfig(name="other", weight=3)
@@ -18,6 +21,23 @@ def test_shares_add_up_and_are_as_near_as_whole_numbers_can_be(count: int, weigh
     assert sum(got) == count and min(got) >= min(1, count // len(weights))
     for mine, due in zip(got, exact, strict=True):
         assert abs(mine - due) < 1 or due < 1 or any(other < 1 for other in exact), "off by one at most, where nobody needed a least share"
+
+
+def take(number: int, closing: list[float], success: bool = False, **changes: Any) -> Episode:
+    count = len(closing)
+    blank = np.zeros((count, 1), np.float32)
+    rewards = np.array(closing, np.float32)[:, None]
+    hit = count - 1 if success else None
+    frames, tokens = np.zeros((count + 1, 1, 1, 1, 3), np.uint8), blank.astype(int)
+    made = Episode("t", 1, number, "p", "go", frames, blank[..., None], tokens, blank, rewards, success, hit, success, False, True)
+    return replace(made, **changes)
+
+
+def test_forks_begin_before_the_worst_decision_of_failed_takes() -> None:
+    slipped, fell = take(0, [0.3, 0.5, 0.4]), take(1, [0.6, 0.1, 0.2])
+    others = [take(2, [0.9, 0.2, 1.0], success=True), take(3, [0.1, 0.2, 0.3]), take(4, [0.1]), take(5, [0.9, 0.0], faults=("step: OSError",))]
+    assert [(e.take, t) for e, t in fork_points([slipped, fell, *others], 9)] == [(1, 1), (0, 2)]
+    assert [(e.take, t) for e, t in fork_points([slipped, fell, *others], 1)] == [(1, 1)]
 
 
 def test_what_fails_is_practised_most() -> None:

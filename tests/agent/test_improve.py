@@ -26,9 +26,9 @@ from policies.vlm import NANO
 TINY = {
     "cycles": 2,
     "threads": 1,
-    "policy": {"rows": 8},
+    "policy": {"rows": 8, "temperature": 3.0},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
-    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34},
+    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "forks": 1},
     "tune": {"batch": 16, "epochs": 1},
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},
@@ -104,8 +104,8 @@ def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -
     back = first[task].keys() & second[task].keys()
     assert len(back & solved) == min(len(solved), 1) and len(back - solved) == min(3 - len(solved), 1)
     run = Run(whole)
-    names = [episode.id for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
-    assert len(names) == len(set(names)) == 18
+    takes = [episode for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
+    assert len(takes) == len({episode.id for episode in takes}) == 24 and sum(episode.fork_of is None for episode in takes) == 18
 
 
 def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole: Path, tmp_path: Path) -> None:
