@@ -117,6 +117,8 @@ class CurateConfig(Strict):
     asked; others have 1. The fastest of each seed also makes a preference pair. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
+    pairs_by: Literal["fork", "takes"] = "fork"
+    """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
     discount: float = Field(default=0.7, ge=0, le=1)
     """Per decision, of the progress that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)

@@ -42,7 +42,8 @@ def curate(
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
     demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *unasked)
-    pairs = [pair for takes in mixed.values() for pair in fork_pairs(takes, config.pairs_per_seed, rng)]
+    make = {"fork": fork_pairs, "takes": loose_pairs}[config.pairs_by]
+    pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
@@ -136,6 +137,22 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
         if fork is not None and gap > 0 and len(pairs) < count:
             ids = (good.id, bad.id, fork)
             pairs.append(PreferencePair(good.situation(fork), good.tokens[fork], bad.tokens[fork], gap, "fork", ids))
+    return pairs
+
+
+def loose_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    """Return up to `count` pairs of a success and a failure at a decision of the same number, drawn at random.
+
+    What most published loops do. The rejected reply was given to another picture, but for first decisions: `fork_pairs` compares like with like.
+    """
+    won = [episode for episode, label in takes if label.success]
+    lost = [episode for episode, label in takes if not label.success]
+    pairs: list[PreferencePair] = []
+    for place in rng.permutation(len(won) * len(lost)):
+        good, bad = won[place // len(lost)], lost[place % len(lost)]
+        t = int(rng.integers(min(len(good), len(bad))))
+        if len(pairs) < count and not np.array_equal(good.tokens[t], bad.tokens[t]):
+            pairs.append(PreferencePair(good.situation(t), good.tokens[t], bad.tokens[t], 1.0, "takes", (good.id, bad.id, t)))
     return pairs
 
 

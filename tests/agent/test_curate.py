@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.config import CurateConfig
-from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, progress_to_go, relabel, replay
+from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, loose_pairs, progress_to_go, relabel, replay
 from agent.label import label
 from agent.records import Episode
 
@@ -160,3 +160,12 @@ def test_forks_are_groups_of_their_own() -> None:
     assert pair.provenance == ("t/3/10", "t/3/11", 0) and len(lessons.demonstrations) == 2
     first = {int(trial.tokens[0]): trial.advantage for trial in lessons.trials}
     assert first[1000] > 0 > first[1100] and first[1000] == pytest.approx(-first[1100]), "two attempts of one state share their expectation"
+
+
+def test_loose_pairs_compare_replies_of_one_number_in_the_situation_of_the_success() -> None:
+    won, lost = episode(3, 0, [0.5, 0.7, 1.0], True), episode(3, 1, [0.2, 0.1], False)
+    for draw in range(5):
+        (pair,) = loose_pairs([(e, label([e])[0]) for e in (won, lost)], 2, RNG(draw))
+        t = pair.provenance[2]
+        assert t < 2 and pair.kind == "takes" and pair.chosen.tolist() == won.tokens[t].tolist() and pair.rejected.tolist() == lost.tokens[t].tolist()
+    assert {p.kind for p in teach([won, lost], pairs_by="takes").pairs} == {"takes"} and {p.kind for p in teach([won, lost]).pairs} == {"fork"}
