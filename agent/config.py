@@ -40,7 +40,7 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for etude's own tasks,
+    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for Reach, Push and Press,
     which it was made with, and 0 for every other model."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
