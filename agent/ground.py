@@ -121,9 +121,9 @@ def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
                 side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
                 far = _offset(tool.position, side)
                 yield Question("pair", f"{text} : how far to the far side of the first ?", far)
-                # In small steps: each follows from those before it, and only the first two must be seen.
-                plan = f"{_offset(tool.position, first)} how far to the second ? {_offset(tool.position, second)}"
-                plan += f" how far from the first to the second ? {_offset(first, second)} how far to the far side of the first ? {far}"
+                # In small steps: each follows from those before it, and only the first two must be seen. Few words, as a policy that thinks so
+                # reads and writes them with every decision; and such as the questions above are made of.
+                plan = f"{_offset(tool.position, first)} second{_offset(tool.position, second)} first to second{_offset(first, second)} far side{far}"
                 yield Question("plan", f"{text} : how far to the first ?", plan)
 
 

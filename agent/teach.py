@@ -16,6 +16,8 @@ from agent.records import Scene
 from agent.tune import Optimiser, descend
 from policies.recite import Recital, point, recite
 
+PLANS = 2  # of the questions that are asked about a scene: what policies think before they act
+
 
 def see(
     policy: Any,
@@ -93,9 +95,14 @@ def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:
 
 
 def _ask(policy: Any, features: torch.Tensor, scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> Recital:
-    """Ask `count` of each scene's questions, drawn by `seed`."""
+    """Ask `count` of each scene's questions, drawn by `seed`; among them two plans, the longest answers, where a scene has any."""
     rng = np.random.default_rng([*seed, 1])
-    asked = [[scene.questions[i] for i in rng.permutation(len(scene.questions))[:count]] for scene in scenes]
+    asked = []
+    for scene in scenes:
+        order = rng.permutation(len(scene.questions)).tolist()
+        plans = [i for i in order if scene.questions[i].kind == "plan"][:PLANS]
+        others = [i for i in order if i not in plans]
+        asked.append([scene.questions[i] for i in (plans + others)[:count]])
     return recite(policy, features, [s.frames for s in scenes], [[(q.question, q.answer) for q in row] for row in asked])
 
 
