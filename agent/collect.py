@@ -14,8 +14,13 @@ import numpy as np
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
+from envs.foresight import foresee
 from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
+
+NEARLY = 0.02  # of reward: a guided take keeps to the policy's own decision where the better one is better by no more
+FOCUS = 0.03  # of reward: candidates that are worth so much less weigh 1 / e
+WANDER = 0.2  # share of a guided take's decisions at which the policy's own is carried out all the same, to see what should be done then
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Job:
     """float32[t, H, A], another take's first actions, which are done again before the attempt begins."""
     fork_of: tuple[str, int] | None = None
     """That take's id, and t."""
+    foresight: int = 0
+    """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
 
 
 @dataclass
@@ -73,9 +80,13 @@ class _Live:
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
-    def go_on(self, decision: Decision) -> None:
+    def go_on(self, decision: Decision, policy: Policy) -> None:
+        done = decision.actions
         try:
-            outcome = self.adapter.step(decision.actions)
+            if self.job.foresight:
+                decision = _guided(self.adapter, decision, policy, self.rng, self.job.foresight)
+                done = done if self.rng.random() < WANDER else decision.actions
+            outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
             return
@@ -146,7 +157,7 @@ def collect(
             live[index].begin()
         playing = [each for each in live.values() if not each.over]
         for each, decision in zip(playing, _decide(policy, playing), strict=True):
-            each.go_on(decision)
+            each.go_on(decision, policy)
         watch(len(playing))
         for index in [index for index, each in live.items() if each.over]:
             each = live.pop(index)
@@ -155,6 +166,24 @@ def collect(
         while sent in done:
             yield done.pop(sent)
             sent += 1
+
+
+def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
+    """Return a better decision than the policy's, if there is one: the mean of `count` actions from anywhere in the box, each weighted by its worth.
+
+    The weights are exp(worth / `FOCUS`), as in model-predictive path integral control (arXiv 1509.01149), one decision deep. A mean changes smoothly
+    from state to state, and so can be learnt; the best of all candidates does not. What is written before the actions stays.
+    """
+    low, high, own = policy.codec.low, policy.codec.high, decision.actions
+    candidates = [own, *rng.uniform(low, high, (count - 1, *own.shape)).astype(np.float32)]
+    worth = foresee(adapter, candidates)
+    weights = np.exp((worth - worth.max()) / FOCUS)
+    told = policy.codec.encode(np.tensordot(weights / weights.sum(), np.stack(candidates), 1))
+    tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], told])
+    better = policy.codec.decode(tokens)
+    if foresee(adapter, [better])[0] < worth[0] + NEARLY:
+        return decision
+    return Decision(better, tokens, np.zeros(len(tokens), np.float32))
 
 
 def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, spoilt: int = 0) -> Iterator[Episode]:

@@ -72,6 +72,12 @@ class CollectConfig(Strict):
     forks: int = Field(default=0, ge=0)
     """Moments of failed takes from which `takes` more attempts are made, a cycle: each just before the decision that lost most reward, the greatest
     losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
+    guided: int = Field(default=0, ge=0)
+    """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
+    most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
+    a snapshot can put back, with a reward that shows the way."""
+    foresight: int = Field(default=32, ge=2)
+    """Candidates before each decision of a guided take: the policy's own, and others from anywhere in the action box."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)
@@ -253,8 +259,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _asks_nobody(self) -> "Config":
-        if self.label.by == "critic" and self.collect.forks:
-            raise ValueError("collect.forks goes by the environment's reward, which label.by critic must not know; set one of them to its default")
+        if self.label.by == "critic" and (self.collect.forks or self.collect.guided):
+            raise ValueError("collect.forks and collect.guided go by the environment's reward, which label.by critic must not know; set them to 0")
         return self
 
     @model_validator(mode="after")

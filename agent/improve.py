@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
 from agent.warm_start import Player, store, train, warm_start
+
+GUIDED = "guided"  # folder of a cycle's guided takes
 
 
 def improve(run: Run, track: Track) -> None:
@@ -60,25 +63,27 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's seeds."""
     config, jobs = run.config.collect, practice_jobs(run, cycle)
 
-    def play(title: str, todo: list[Job]) -> list[Episode]:
-        kept = run.episodes(cycle.folder)
+    def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
+        kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
             made = perform(run, champion.weights, todo[len(kept) :], practice=True)
             spoilt = sum(bool(episode.faults) for episode in kept)
-            store(run, cycle.folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
-        return run.episodes(cycle.folder)
+            store(run, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
+        return run.episodes(folder)
 
     def go() -> dict[str, Any]:
         everything = play("collect", jobs)
         episodes = everything[: len(jobs)]
         if config.forks:
             everything = play("collect, forks", [*jobs, *fork_jobs(run, cycle, episodes)])
+        guided = play("collect, guided", guided_jobs(run, cycle), cycle.folder / GUIDED) if config.guided else []
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in everything if episode.faults]
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
-            "decisions": int(sum(map(len, everything))),
+            "decisions": int(sum(map(len, everything))) + int(sum(map(len, guided))),
             "faults": len(faults),
         }
+        figures |= {"guided_success": float(np.mean([episode.success for episode in guided]))} if guided else {}
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
         return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes)}
 
@@ -95,6 +100,16 @@ def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
         for take in range(first, first + count):
             noise = (run.config.seed, cycle.number, episode.seed, take)
             jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t)))
+    return jobs
+
+
+def guided_jobs(run: Run, cycle: Cycle) -> list[Job]:
+    """Return the guided takes of a cycle: one a seed, half-way up the range of the run's practice seeds, shared among tasks by weight."""
+    config, jobs = run.config.collect, []
+    first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + config.guided * (cycle.number - 1)
+    for kind, count in enumerate(share(config.guided, [env.weight for env in run.config.envs])):
+        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, foresight=config.foresight) for seed in range(first, first + count)]
+        first += count
     return jobs
 
 
@@ -119,7 +134,8 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
     mine = {episode.policy for episode in episodes}
     earlier = [take for number in range(1, cycle.number) for take in takes(run, run.cycle(number)) if take.success and take.policy not in mine]
-    library = [episode for episode in run.episodes(run.folder / "start") if episode.success] + earlier
+    guided = [take for number in range(1, cycle.number + 1) for take in run.episodes(run.cycle(number).folder / GUIDED) if take.success]
+    library = [episode for episode in run.episodes(run.folder / "start") if episode.success] + earlier + guided
     retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))

@@ -193,3 +193,18 @@ def test_an_opening_that_ends_the_episode_is_a_fault() -> None:
     (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
     (fork,) = collect(random_policy(workers), workers, [Job(5, 1, (2,), opening=whole.actions, fork_of=(whole.id, len(whole)))])
     assert "the opening of ('etude/Reach-v0/5/0', 2) ended at decision 1" in fork.faults[0] and not len(fork)
+
+
+def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
+    """Their replies keep the policy's own thought, and decode to what is recorded."""
+    workers = Workers(EnvConfig(), 4)
+    space = workers.first.actions
+    policy = load(PolicyConfig(rows=8, temperature=5.0, thought="###"), space.low, space.high)
+    alone, guided = (list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=count) for seed in range(8)])) for count in (0, 24))
+    assert sum(e.success for e in alone) <= 4 and sum(e.success for e in guided) >= 7
+    for episode in guided:
+        for tokens, actions in zip(episode.tokens, episode.actions, strict=True):
+            np.testing.assert_array_equal(policy.codec.decode(tokens), actions)
+    changed = [t for e in guided for t in range(len(e)) if not e.logprobs[t].any()]
+    assert len(changed) >= 8, "some decisions were better than the policy's own"
+    assert policy.name == guided[0].policy

@@ -28,7 +28,7 @@ TINY = {
     "threads": 1,
     "policy": {"rows": 8, "temperature": 3.0},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
-    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "forks": 1},
+    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "forks": 1, "guided": 2, "foresight": 4},
     "tune": {"batch": 16, "epochs": 1},
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},

@@ -1,0 +1,37 @@
+"""Looking ahead tells what will be, and changes nothing."""
+
+import numpy as np
+import pytest
+
+from envs.adapt import Adapter, EnvConfig
+from envs.foresight import foresee
+
+
+@pytest.mark.parametrize("task", ["etude/Reach-v0", "etude/Push-v0", "etude/Lift-v0"])
+def test_foresight_is_what_happens_and_leaves_the_moment_as_it_was(task: str) -> None:
+    adapter, other, rng = Adapter(EnvConfig(id=task)), Adapter(EnvConfig(id=task)), np.random.default_rng(0)
+    candidates = list(rng.uniform(-1, 1, (4, 1, len(adapter.actions))).astype(np.float32))
+    for each in (adapter, other):
+        each.reset(48_000_000)
+        each.step(candidates[0])
+    worth = foresee(adapter, candidates)
+    assert len(set(worth.tolist())) > 1
+    for i in (3, 1):
+        happened, untouched = adapter.step(candidates[i]), other.step(candidates[i])
+        np.testing.assert_array_equal(happened.observation.frames, untouched.observation.frames)
+        np.testing.assert_array_equal(happened.rewards, untouched.rewards)
+        if i == 3:
+            assert worth[3] == pytest.approx(float(happened.rewards[-1]))
+
+
+def test_a_success_is_worth_one_more() -> None:
+    adapter = Adapter(EnvConfig())
+    adapter.reset(48_000_001)
+    while True:
+        action = adapter.oracle()[None]
+        worth = foresee(adapter, [action])[0]
+        outcome = adapter.step(action)
+        last = float(outcome.rewards[~np.isnan(outcome.rewards)][-1])
+        assert worth == pytest.approx(last + outcome.success)
+        if outcome.success:
+            return
