@@ -97,7 +97,8 @@ class LabelConfig(Strict):
 
     by: Literal["env", "critic"] = "env"
     """`env`: the environment's reward and success. `critic`: the model itself, which looks at the frames after every decision; no reward or success
-    of the environment then reaches a lesson of any cycle, and practice goes on to the horizon. The exam alone asks the environment, to measure."""
+    of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the environment itself ends there (our own
+    tasks do). The exam alone asks the environment, to measure."""
     critique: bool = False
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     question: str = "is it done: {instruction} ?"

@@ -105,7 +105,7 @@ class Run:
 
     @property
     def rehearsal(self) -> "Workers":
-        """Return the environments for practice: where the critic labels, they go on after a success, so that their end does not tell of it."""
+        """Return the environments for practice: where the critic labels, they go on after a success if they can, so as not to tell of it."""
         if self.config.label.by == "env":
             return self.workers
         if self._rehearsal is None:

@@ -239,7 +239,7 @@ def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> 
     run = Run(tmp_path / "run")
     episodes, seen = run.episodes(run.cycle(1).folder), takes(run, run.cycle(1))
     if label.get("by") == "critic":
-        assert {len(episode) for episode in episodes} == {3}, "their end does not tell of a success"
+        assert all(len(episode) == 3 or episode.success for episode in episodes), "nothing but the environment itself ends a take"
         assert [each.success for each in seen] == load(run.cycle(1).folder / "label.json")["success"]
     else:
         assert [each.success for each in seen] == [each.success for each in episodes]
