@@ -30,6 +30,7 @@ def test_every_config_reads(file: Path) -> None:
         ("env: [{id: A}, {id: B, size: 32}]", "the same cameras, history, size and action_repeat"),
         ("env: []", "env is"),
         ("tune: {hold: 1}", "tune.hold holds a thought"),
+        ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's reward"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:

@@ -229,7 +229,8 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("label", [{"by": "critic"}, {"critique": True}])
 def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
-    file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12})
+    collect = {**TINY["collect"], "forks": 0, "guided": 0}  # which go by the environment's reward
+    file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12}, collect=collect)
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
