@@ -37,6 +37,8 @@ class Job:
     """float32[t, H, A], another take's first actions, which are done again before the attempt begins."""
     fork_of: tuple[str, int] | None = None
     """That take's id, and t."""
+    sight: np.ndarray | None = field(default=None, compare=False)
+    """uint8[F, h, w, 3]: what was seen there, and must be seen again."""
     foresight: int = 0
     """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
 
@@ -56,6 +58,8 @@ class _Live:
     terminated: bool = False
     truncated: bool = False
     achieved: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    """Instructions that were fulfilled before the first decision."""
     unasked: tuple[str, int] | None = None
     faults: tuple[str, ...] = ()
 
@@ -74,9 +78,11 @@ class _Live:
             for t, actions in enumerate([] if self.job.opening is None else self.job.opening):
                 last = t + 1 == len(self.job.opening)  # type: ignore[arg-type]
                 outcome = self.adapter.step(actions, last or self.adapter.config.history > 1)
-                self.observations = [outcome.observation]
+                self.observations, self.held = [outcome.observation], outcome.achieved
                 if outcome.terminated or outcome.truncated:
                     raise RuntimeError(f"the opening of {self.job.fork_of} ended at decision {t}")
+            if self.job.sight is not None and not np.array_equal(self.observations[0].frames, self.job.sight):
+                raise RuntimeError(f"the opening of {self.job.fork_of} did not come back to the same frames")
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
@@ -97,7 +103,7 @@ class _Live:
             self.first_success = len(self.decisions) - 1
         self.success_at_end, self.achieved = outcome.success_at_end, outcome.achieved
         self.terminated, self.truncated = outcome.terminated, outcome.truncated
-        other = next((each for each in outcome.achieved if each != outcome.observation.instruction), None)
+        other = next((each for each in outcome.achieved if each not in (outcome.observation.instruction, *self.held)), None)
         if self.unasked is None and other is not None:
             self.unasked = (other, len(self.decisions) - 1)
 
@@ -177,6 +183,8 @@ def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Genera
     low, high, own = policy.codec.low, policy.codec.high, decision.actions
     candidates = [own, *rng.uniform(low, high, (count - 1, *own.shape)).astype(np.float32)]
     worth = foresee(adapter, candidates)
+    if not np.isfinite(worth).any():
+        return decision
     weights = np.exp((worth - worth.max()) / FOCUS)
     told = policy.codec.encode(np.tensordot(weights / weights.sum(), np.stack(candidates), 1))
     tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], told])

@@ -75,7 +75,7 @@ class CollectConfig(Strict):
     guided: int = Field(default=0, ge=0)
     """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
     most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
-    a snapshot can put back, with a reward that shows the way."""
+    a snapshot can put back, in this process (no `env.timeout`), with a reward in [0, 1] that shows the way."""
     foresight: int = Field(default=32, ge=2)
     """Candidates before each decision of a guided take: the policy's own, and others from anywhere in the action box."""
     num_envs: int = Field(default=64, ge=1)
@@ -98,7 +98,8 @@ class LabelConfig(Strict):
     by: Literal["env", "critic"] = "env"
     """`env`: the environment's reward and success. `critic`: the model itself, which looks at the frames after every decision; no reward or success
     of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the environment itself ends there (our own
-    tasks do). The exam alone asks the environment, to measure."""
+    tasks do). Exams ask the environment, to measure and to promote, and
+    demonstrations are taken at its word."""
     critique: bool = False
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     question: str = "is it done: {instruction} ?"
@@ -262,6 +263,13 @@ class Config(Strict):
     def _asks_nobody(self) -> "Config":
         if self.label.by == "critic" and (self.collect.forks or self.collect.guided):
             raise ValueError("collect.forks and collect.guided go by the environment's reward, which label.by critic must not know; set them to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _foresees(self) -> "Config":
+        far = next((env.title for env in self.envs if env.timeout), None)
+        if self.collect.guided and far:
+            raise ValueError(f"collect.guided tries actions in a copy of the moment, which {far} has in another process; set env.timeout to 0")
         return self
 
     @model_validator(mode="after")

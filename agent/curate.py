@@ -21,6 +21,7 @@ def curate(
     rng: np.random.Generator,
     retold: Sequence[Episode] = (),
     thought: int = 0,
+    guided: Sequence[Episode] = (),
 ) -> Lessons:
     """Return what a cycle teaches.
 
@@ -32,6 +33,7 @@ def curate(
         rng: of the draws.
         retold: takes as `relabel` returns them.
         thought: tokens of a reply that stand before its actions.
+        guided: this cycle's guided takes that succeeded; all of their decisions become demonstrations.
     """
     groups: dict[Start, list[Take]] = defaultdict(list)
     for episode, label in zip(episodes, labels, strict=True):
@@ -41,7 +43,8 @@ def curate(
     best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
-    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *unasked)
+    led = [demonstration for episode in guided for demonstration in decisions(episode)]
+    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked)
     make = {"fork": fork_pairs, "takes": loose_pairs}[config.pairs_by]
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
@@ -96,7 +99,7 @@ def hindsight_pair(episode: Episode, takes: Sequence[Take], thought: int = 0) ->
         fork = fork_of(episode, other) if label.success else None
         if fork is not None:
             rejected = np.concatenate([episode.tokens[fork][:thought], other.tokens[fork][thought:]])
-            return PreferencePair(episode.situation(fork), episode.tokens[fork], rejected, 1.0, "hindsight", (episode.id, other.id, fork))
+            return PreferencePair(episode.situation(fork), episode.tokens[fork], rejected, "hindsight", (episode.id, other.id, fork))
     return None
 
 
@@ -133,10 +136,8 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
     for place in rng.permutation(len(won) * len(lost)):
         good, bad = won[place // len(lost)], lost[place % len(lost)]
         fork = fork_of(good, bad)
-        gap = good.total_reward / max(len(good), 1) - bad.total_reward / max(len(bad), 1) + 1.0  # 1 for the success itself
-        if fork is not None and gap > 0 and len(pairs) < count:
-            ids = (good.id, bad.id, fork)
-            pairs.append(PreferencePair(good.situation(fork), good.tokens[fork], bad.tokens[fork], gap, "fork", ids))
+        if fork is not None and len(pairs) < count:
+            pairs.append(PreferencePair(good.situation(fork), good.tokens[fork], bad.tokens[fork], "fork", (good.id, bad.id, fork)))
     return pairs
 
 
@@ -152,7 +153,7 @@ def loose_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
         good, bad = won[place // len(lost)], lost[place % len(lost)]
         t = int(rng.integers(min(len(good), len(bad))))
         if len(pairs) < count and not np.array_equal(good.tokens[t], bad.tokens[t]):
-            pairs.append(PreferencePair(good.situation(t), good.tokens[t], bad.tokens[t], 1.0, "takes", (good.id, bad.id, t)))
+            pairs.append(PreferencePair(good.situation(t), good.tokens[t], bad.tokens[t], "takes", (good.id, bad.id, t)))
     return pairs
 
 

@@ -16,6 +16,7 @@ from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
 from agent.judge import critic_lessons, judge, takes
+from agent.ready import comes_back, nothing_lost
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
@@ -32,6 +33,8 @@ def improve(run: Run, track: Track) -> None:
     if changed := run.recognise():
         track.note(changed)
     run.try_variations()
+    nothing_lost(run)
+    comes_back(run)
     first = champion = warm_start(run, track)
     champion = latest(run, champion)
     for cycle in run.cycles():
@@ -77,7 +80,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
         if config.forks:
             everything = play("collect, forks", [*jobs, *fork_jobs(run, cycle, episodes)])
         guided = play("collect, guided", guided_jobs(run, cycle), cycle.folder / GUIDED) if config.guided else []
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in everything if episode.faults]
+        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*everything, *guided] if episode.faults]
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
             "decisions": int(sum(map(len, everything))) + int(sum(map(len, guided))),
@@ -85,7 +88,8 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
         }
         figures |= {"guided_success": float(np.mean([episode.success for episode in guided]))} if guided else {}
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
-        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes)}
+        recorded = {"episodes": len(everything)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
+        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
@@ -99,7 +103,7 @@ def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
         first = 1_000_000 * cycle.number + count * i  # no take has another's number
         for take in range(first, first + count):
             noise = (run.config.seed, cycle.number, episode.seed, take)
-            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t)))
+            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t), episode.frames[t]))
     return jobs
 
 
@@ -133,18 +137,21 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
     """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
     mine = {episode.policy for episode in episodes}
-    earlier = [take for number in range(1, cycle.number) for take in takes(run, run.cycle(number)) if take.success and take.policy not in mine]
-    guided = [take for number in range(1, cycle.number + 1) for take in run.episodes(run.cycle(number).folder / GUIDED) if take.success]
-    library = [episode for episode in run.episodes(run.folder / "start") if episode.success] + earlier + guided
+    past = [run.cycle(number) for number in range(1, cycle.number)]
+    earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
+    earlier += [take for each in past for take in run.episodes(each.folder / GUIDED)]
+    library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
+    guided = [take for take in run.episodes(cycle.folder / GUIDED) if take.success and not take.faults]
     retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
-    lessons = curate(episodes, labels, library, run.config.curate, rng, retold, thought)
+    lessons = curate(episodes, labels, library, run.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
-        track.films(film.extremes(run.workers, [e for e in episodes if not e.faults], run.folder / "films", f"cycle-{cycle.number:03d}"))
+        shown = [take for take in run.episodes(cycle.folder) if not take.faults and take.fork_of is None]  # as the environment saw them
+        track.films(film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1:
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})

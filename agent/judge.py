@@ -1,10 +1,12 @@
 """Stage `label` of a run, and `critic` before it: the environment's word on takes, or the model's own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from agent import dataset
 from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
 from agent.files import load
 from agent.label import label
@@ -28,7 +30,8 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     successes = [each.success for each in labels]
 
     def go() -> dict[str, Any]:
-        return {"figures": {"episodes": len(labels), "success": float(np.mean(successes))}, "success": successes}
+        critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
+        return {"figures": {"episodes": len(labels), "success": float(np.mean(successes))}, "success": successes, "critiques": critiques}
 
     run.keep(cycle.folder / "label.json", go)
     track.log(run.metrics())
@@ -47,7 +50,7 @@ def takes(run: Run, cycle: Cycle) -> list[Episode]:
 def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
     """Return the critic's verdict on each of a cycle's takes; None where it was not asked."""
     if not (cycle.folder / "critic.json").exists():
-        return [None] * len(run.episodes(cycle.folder))
+        return [None] * dataset.count(cycle.folder / "episodes")
     return [verdict(p[1:] if len(p) > 1 else p) if len(p) else None for p in _probabilities(cycle)]
 
 
@@ -74,8 +77,10 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
     if alone:
-        shown = [episode for episode in run.episodes(run.folder / "start") if episode.success][:SHOWN]
+        shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
+        shown = shown[:: math.ceil(len(shown) / SHOWN) or 1]  # of every task
         told = opine(policy, shown, config.question, all_moments=True)
+        told = [each[: e.first_success + 2] for e, each in zip(shown, told, strict=True) if e.first_success is not None]
         ends = np.concatenate([np.arange(len(each)) == len(each) - 1 for each in told]) if told else np.zeros(0, bool)
         calibration, measured = calibrate(np.concatenate(told) if told else np.zeros(0), ends), np.ones(len(asked), bool)
     else:

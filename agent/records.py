@@ -158,15 +158,12 @@ class PreferencePair:
     """int64[L]."""
     rejected: np.ndarray
     """int64[L]."""
-    gap: float
-    """How much better, in the unit of the score that ranked them; positive."""
     kind: Literal["fork", "takes", "hindsight"]
     """Where it comes from: the fork of two takes, two whole takes, a relabelled take."""
     provenance: tuple[str, str, int]
     """Ids of the two episodes, and the decision."""
 
     def __post_init__(self) -> None:
-        assert self.gap > 0, f"gap should be positive, got {self.gap}"
         assert not np.array_equal(self.chosen, self.rejected), "chosen and rejected are the same reply"
 
 

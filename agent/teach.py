@@ -48,7 +48,7 @@ def see(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with _half(policy):
             features = policy.features([scenes[i].frames for i in chosen])
             recital = _ask(policy, features, [scenes[i] for i in chosen], questions, (seed, step))
             pointing, reading = pupil.pointer.loss(policy, features, [scenes[i] for i in chosen])
@@ -81,13 +81,17 @@ def read(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with _half(policy):
             recital = _ask(policy, features[chosen], [scenes[i] for i in chosen], questions, (seed, step))
         loss = -recital.logprobs.mean()
         return loss, {"answering": float(loss.detach())}
 
     optimiser = Optimiser(policy.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
     descend(policy, optimiser, steps, loss_of, checkpoint, watch)
+
+
+def _half(policy: Any) -> torch.autocast:
+    return torch.autocast(torch.device(policy.config.device).type, torch.bfloat16)
 
 
 def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:
@@ -115,7 +119,7 @@ class Pupil:
 
     def __init__(self, policy: Any) -> None:
         torch.manual_seed(0)
-        self.policy, self.pointer = policy, Pointer(policy.model.config.text_config.hidden_size)
+        self.policy, self.pointer = policy, Pointer(policy.model.config.text_config.hidden_size).to(policy.config.device)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Return what is trained."""
@@ -150,13 +154,14 @@ class Pointer(torch.nn.Module):
         views = len(scenes[0].frames)
         side = math.isqrt(features_BND.shape[1] // views)
         found = [(row, *place) for row, scene in enumerate(scenes) for place in scene.places]
-        row_K, view_K = torch.tensor([f[0] for f in found]), torch.tensor([f[2] for f in found])
-        where_K2 = torch.tensor([f[3:] for f in found])
+        device = features_BND.device
+        row_K, view_K = torch.tensor([f[0] for f in found], device=device), torch.tensor([f[2] for f in found], device=device)
+        where_K2 = torch.tensor([f[3:] for f in found], device=device)
         cell_K2 = (where_K2 * side).long().clamp(max=side - 1)
         cell_K = cell_K2[:, 1] * side + cell_K2[:, 0]
         near_KN, phrase_KD = point(policy, features_BND, row_K.tolist(), [f[1] for f in found])
         near_KVC = near_KN.reshape(len(found), views, side * side)
-        pointing = torch.nn.functional.cross_entropy(near_KVC[torch.arange(len(found)), view_K], cell_K)
+        pointing = torch.nn.functional.cross_entropy(near_KVC[torch.arange(len(found), device=device), view_K], cell_K)
         token_KD = features_BND[row_K, view_K * side * side + cell_K]
         read_K2M = self.readers(token_KD * (1 + phrase_KD)).reshape(-1, 2, self.numbers)
         number_K2 = (where_K2 * (self.numbers - 1)).round().long()

@@ -131,7 +131,7 @@ def tune(
     trials = lessons.trials if use["policy_gradient"] else ()
     demonstrations = lessons.demonstrations if use["imitation"] else ()
     pairs = lessons.pairs if use["preference"] else ()
-    answers = lessons.answers if use["critic"] else ()
+    answers = lessons.answers if use["critic"] and (trials or demonstrations or pairs) else ()  # they ride along, and are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
     most = next(filter(None, map(len, kinds)), 0)
     steps = steps or config.epochs * math.ceil(most / config.batch)

@@ -20,7 +20,7 @@ from results import RESULTS, machine
 from agent.collect import Job, collect
 from agent.curate import decisions
 from agent.evaluate import compare, score
-from agent.files import load
+from agent.files import load, write_text
 from agent.records import Lessons, Scorecard
 from agent.run import SEEDS, Run
 from agent.tune import tune
@@ -37,7 +37,7 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     lessons = Lessons(tuple(d for episode in run.episodes(run.folder / "start") if episode.success for d in decisions(episode)))
     jobs = [Job(SEEDS["gate"] + i) for i in range(run.config.evaluate.episodes)]
     rates, weights = [np.mean([episode.success for episode in collect(policy, run.workers, jobs)])], [policy.weights()]
-    clock = lambda: time.process_time() / run.config.threads  # noqa: E731 - as the wall clock where nothing else runs
+    clock = lambda: time.process_time() / max(run.config.threads, run.config.processes)  # noqa: E731 - as the wall clock where nothing else runs
     began = clock()
     while clock() - began < seconds:
         tune(policy, lessons, recipe(config), seed=(run.config.seed, len(rates)), steps=config.steps)
@@ -49,12 +49,13 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     return [float(rate) for rate in rates], best
 
 
-def main(folder: tyro.conf.Positional[Path], threads: int = 0) -> None:
+def main(folder: tyro.conf.Positional[Path], threads: int = 0, out: Path | None = None) -> None:
     """Train, sit the exam, write the result.
 
     Args:
         folder: of the finished run.
         threads: of torch; 0: as many as the run had. Time is processor time, so with fewer threads the same time takes longer.
+        out: JSON file; by default named after task and seed.
     """
     run = Run(folder)
     policy = run.policy  # which sets the run's own number of threads
@@ -81,10 +82,11 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0) -> None:
         "p_value": comparison.p_value,
         "gate_rates": rates,
         "best_round": best,
-        "seconds": {"total": summary["seconds"]["total"]},
+        "outcomes": "".join("01"[passed] for passed in after.outcomes.values()),
+        "seconds": {"total": summary["seconds"]["total"], "imitation": round(spent, 1)},
         "machine": machine(),
     }
-    (RESULTS / f"demonstrations-only-{task}-{run.config.seed}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_text(out or RESULTS / f"demonstrations-only-{task}-{run.config.seed}.json", json.dumps(content, indent=1) + "\n")
     print(before.success, "->", after.success, comparison)
 
 

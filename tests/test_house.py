@@ -32,6 +32,7 @@ ABOVE = {
     "curriculum",
     "crew",
     "judge",
+    "ready",
 }  # no stage knows them; `run` and `track` hold what stages are given
 BELOW = {"records", "losses", "config", "configure", "dataset", "recordings", "workers", "files"}  # these know nobody above themselves
 HEAVY = {"torch", "transformers"}

@@ -167,7 +167,7 @@ def test_a_fork_goes_on_from_exactly_where_its_opening_ends(history: int) -> Non
     workers = Workers(EnvConfig(action_repeat=1, history=history), 4)
     policy = random_policy(workers)
     (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
-    again = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2))
+    again = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2), sight=whole.frames[2])
     one, other = collect(policy, workers, [again, replace(again, take=2, noise=(3,))])
     for fork in (one, other):
         assert fork.fork_of == (whole.id, 2) and fork.truncated and len(fork) == len(whole) - 2
@@ -193,6 +193,38 @@ def test_an_opening_that_ends_the_episode_is_a_fault() -> None:
     (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
     (fork,) = collect(random_policy(workers), workers, [Job(5, 1, (2,), opening=whole.actions, fork_of=(whole.id, len(whole)))])
     assert "the opening of ('etude/Reach-v0/5/0', 2) ended at decision 1" in fork.faults[0] and not len(fork)
+
+
+def test_an_opening_that_leads_elsewhere_is_a_fault() -> None:
+    workers = Workers(EnvConfig(action_repeat=1), 2)
+    (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
+    job = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2), sight=whole.frames[0])
+    (fork,) = collect(random_policy(workers), workers, [job])
+    assert "did not come back to the same frames" in fork.faults[0] and not len(fork)
+
+
+class Kept(gymnasium.Env):
+    """From the second step on "tidy up" is fulfilled, whatever is done; from the sixth "wait", too."""
+
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.steps = 0
+        return {"eye": np.zeros((16, 16, 3), np.uint8)}, {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        achieved = [words for words, when in (("tidy up", 2), ("wait", 6)) if self.steps >= when]
+        return {"eye": np.zeros((16, 16, 3), np.uint8)}, 0.0, False, False, {"success": False, "achieved": achieved}
+
+
+def test_what_was_fulfilled_when_a_fork_began_is_not_its_merit() -> None:
+    workers = Workers(EnvConfig(id=f"{__name__}:Kept", cameras=("eye",), instruction="go", horizon=8, action_repeat=1), 2)
+    policy = random_policy(workers, 1)
+    (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
+    (fork,) = collect(policy, workers, [Job(5, 1, (2,), opening=whole.actions[:3], fork_of=(whole.id, 3))])
+    assert whole.unasked == ("tidy up", 1) and fork.unasked == ("wait", 2)
 
 
 def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:

@@ -31,6 +31,7 @@ def test_every_config_reads(file: Path) -> None:
         ("env: []", "env is"),
         ("tune: {hold: 1}", "tune.hold holds a thought"),
         ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's reward"),
+        ("env: {timeout: 5}\ncollect: {guided: 2}", "in another process; set env.timeout to 0"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:

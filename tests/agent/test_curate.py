@@ -51,6 +51,13 @@ def test_only_mixed_seeds_make_demonstrations_and_pairs() -> None:
     assert lessons.notes["pass_at_k"] == pytest.approx(2 / 3)
 
 
+def test_guided_takes_are_shown_in_full_and_earlier_ones_through_replay() -> None:
+    takes = [episode(1, 0, [0.1, 0.2], False), episode(1, 1, [0.1, 0.2], False)]
+    led, library = [episode(7, 0, [0.5, 1.0], True), episode(8, 0, [0.1, 0.5, 1.0], True)], [episode(9, 0, [0.1] * 5 + [1.0], True)]
+    lessons = curate(takes, label(takes), library, CurateConfig(replay=2), RNG(0), guided=led)
+    assert len(lessons.demonstrations) == 2 + 5
+
+
 def test_the_fastest_success_is_the_best_take_and_ends_at_its_success() -> None:
     slow, fast = episode(3, 0, [0.2, 0.5, 1.0], True), episode(3, 1, [0.5, 1.0], True)
     takes = [(each, label([each])[0]) for each in (slow, fast, episode(3, 2, [0.1], False))]
@@ -63,7 +70,6 @@ def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -
     assert fork_of(good, bad) == 2 and fork_of(good, good) is None
     (pair,) = fork_pairs([(each, label([each])[0]) for each in (bad, good)], 5, RNG(0))
     assert (pair.chosen[0], pair.rejected[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
-    assert pair.gap > 0
     other_thought = replace(good, tokens=good.tokens + np.array([[0, 1]]))
     assert fork_of(good, other_thought) is None
 

@@ -44,7 +44,7 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
     situations, chosen = ([each[i] for each in parted] for i in range(2))
-    pairs = [PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in parted]
+    pairs = [PreferencePair(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted]
     before = likelihood(policy, situations, chosen)
     rows = tune(
         policy, Lessons(pairs=tuple(pairs)), TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, anchor=0.5, precision="float32"), steps=20
@@ -57,7 +57,7 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
 def parted_pairs(policy: Any, situations: list[Situation]) -> Lessons:
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
-    return Lessons(pairs=tuple(PreferencePair(s, c, r, 1.0, "fork", ("a", "b", 0)) for s, c, r in parted))
+    return Lessons(pairs=tuple(PreferencePair(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted))
 
 
 @pytest.mark.parametrize("kind", ["ipo", "robust"])
@@ -158,6 +158,7 @@ def test_the_critic_learns_beside_the_actor(policy: Any, situations: list[Situat
     asked, frames = [each.question for each in told], [each.frames for each in told]
     np.testing.assert_array_equal(believe(policy, frames, asked) > 0.5, [each.answer == "yes" for each in told])
     assert "critic" not in tune(policy, Lessons(shown, answers=tuple(told)), config.model_copy(update={"critic": 0.0}), steps=1)[0]
+    assert tune(policy, Lessons(shown, answers=tuple(told)), config.model_copy(update={"imitation": 0.0})) == [], "alone they are no reason to train"
 
 
 def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situation]) -> None:

@@ -1,5 +1,7 @@
 """Looking ahead tells what will be, and changes nothing."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,23 @@ def test_foresight_is_what_happens_and_leaves_the_moment_as_it_was(task: str) ->
         np.testing.assert_array_equal(happened.rewards, untouched.rewards)
         if i == 3:
             assert worth[3] == pytest.approx(float(happened.rewards[-1]))
+
+
+def test_an_error_in_what_was_only_tried_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, step = Adapter(EnvConfig()), Adapter.step
+    adapter.reset(48_000_000)
+    before = adapter.observe().frames
+
+    def fragile(self: Adapter, actions: np.ndarray, look: bool = True) -> Any:
+        outcome = step(self, actions, look)
+        if actions[0, 0] > 0.5:
+            raise RuntimeError("out of reach")
+        return outcome
+
+    monkeypatch.setattr(Adapter, "step", fragile)
+    worth = foresee(adapter, [np.full((1, 3), value, np.float32) for value in (0.9, 0.1)])
+    assert np.isneginf(worth[0]) and np.isfinite(worth[1])
+    np.testing.assert_array_equal(adapter.observe().frames, before)
 
 
 def test_a_success_is_worth_one_more() -> None:

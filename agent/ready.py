@@ -1,0 +1,42 @@
+"""What must hold before a run begins or goes on."""
+
+import numpy as np
+
+from agent import dataset
+from agent.files import load
+from agent.run import SEEDS, Run
+from envs.replay import prove
+
+
+def nothing_lost(run: Run) -> None:
+    """Refuse to go on without episodes that a finished stage had recorded, for lessons would be fewer without a word.
+
+    Raises:
+        ValueError: says which are gone, and how to have them made again.
+    """
+    recorded = {file.parent: load(file).get("recorded", {}) for file in sorted(run.folder.glob("cycle-*/collect.json"))}
+    if (file := run.folder / "start" / "demonstrate.json").exists():
+        recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}
+    for folder, counts in recorded.items():
+        for name, count in counts.items():
+            if (left := dataset.count(folder / name)) < count:
+                whose = "every cycle's folder" if folder.name == "start" else "those of all later cycles"
+                raise ValueError(
+                    f"{folder / name} holds {left} of the {count} episodes that were recorded there; "
+                    f"delete the folder {folder} and {whose}, and the same command makes them again."
+                )
+
+
+def comes_back(run: Run) -> None:
+    """Look whether the environments can be put back to a moment exactly, where practice will look ahead in copies of moments.
+
+    Raises:
+        ValueError: one cannot.
+    """
+    for adapter in run.workers.firsts if run.config.collect.guided else ():
+        proof = prove(adapter, range(SEEDS["practice"], SEEDS["practice"] + 8), np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
+        if not proof.exact:
+            why = proof.difference or "every episode ended in its first two decisions"
+            raise ValueError(
+                f"collect.guided needs an environment that comes back to a moment, and {adapter.config.title} does not: {why}; set it to 0."
+            )

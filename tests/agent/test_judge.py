@@ -1,0 +1,115 @@
+"""Who labels: with the critic alone, nothing that the environment says of practice reaches a lesson, whatever way it takes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.config import Config
+from agent.improve import practice_jobs, practise, study
+from agent.judge import judge
+from agent.records import Episode
+from agent.run import Run
+from agent.track import Track
+from agent.warm_start import warm_start
+
+ENVIRONMENT = """
+import gymnasium
+import numpy as np
+
+
+class Easy(gymnasium.Env):
+    '''Always solved at once; goes on all the same.'''
+
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.look(), {}
+
+    def look(self):
+        return {"eye": self.np_random.integers(0, 255, (16, 16, 3), dtype=np.uint8)}
+
+    def step(self, action):
+        return self.look(), float(self.np_random.random()), False, False, {"success": True}
+
+    def oracle(self, steps):
+        return np.zeros(2)
+"""
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Any:
+    """Return a function that makes a run with one cycle practised, and what belongs to it."""
+    (tmp_path / "easy.py").write_text(ENVIRONMENT)
+
+    def make(name: str, **changes: Any) -> tuple[Run, Any, Any, Track]:
+        config = Config(**{
+            "cycles": 2, "threads": 1, "policy": {"rows": 8, "prompt": "{instruction}"}, "ground": {"steps": 0},
+            "env": {"id": f"{tmp_path / 'easy.py'}:Easy", "cameras": ("eye",), "instruction": "be done", "horizon": 12, "action_repeat": 2},
+            "demonstrate": {"episodes": 4, "steps": 2, "batch": 8}, "collect": {"seeds": 2, "takes": 3, "num_envs": 4},
+            "tune": {"batch": 16, "epochs": 1}, "curate": {"hindsight": 1.0}, "track": {"mode": "off", "films": False}, **changes,
+        })  # fmt: skip
+        run = Run(tmp_path / name, config)
+        track = Track(run.folder, config)
+        champion, cycle = warm_start(run, track), run.cycle(1)
+        practise(run, champion, cycle, track)
+        return run, champion, cycle, track
+
+    return make
+
+
+def test_where_the_critic_labels_practice_does_not_end_at_a_success(prepared: Any) -> None:
+    for by, length in (("env", 1), ("critic", 6)):
+        run, _, cycle, _ = prepared(by, label={"by": by})
+        assert {len(episode) for episode in run.episodes(cycle.folder)} == {length}
+        run.close()
+
+
+@pytest.mark.slow
+def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, champion, cycle, track = prepared("run", label={"by": "critic", "lessons": 8})
+    monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: np.modf(1000 * opinions)[0] ** 4)  # yes to some takes
+    truth, made = Run.episodes, []
+
+    def lying(self: Run, folder: Path) -> list[Episode]:
+        return truth(self, folder) if folder.name == "start" else [lie(episode) for episode in truth(self, folder)]
+
+    for read in (truth, lying):
+        monkeypatch.setattr(Run, "episodes", read)
+        for stage in ("critic", "label", "curate"):
+            (cycle.folder / f"{stage}.json").unlink(missing_ok=True)
+        episodes, labels = judge(run, champion, cycle, track)
+        lessons = study(run, champion, episodes, labels, cycle, track)
+        made.append((lessons, labels, practice_jobs(run, run.cycle(2))))
+    (one, labels, jobs), (other, labels_of_lies, other_jobs) = made
+    assert len({label.success for label in labels}) == 2, "takes of both kinds, by the critic"
+    assert one.trials and one.answers and jobs == other_jobs and labels == labels_of_lies
+    assert [t.advantage for t in one.trials] == [t.advantage for t in other.trials]
+    for kind in ("demonstrations", "trials", "answers"):
+        for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True):
+            for name, value in vars(a).items():
+                np.testing.assert_equal(vars(value) if hasattr(value, "frames") else value, _plain(vars(b)[name]))
+    run.close()
+
+
+def _plain(value: Any) -> Any:
+    return vars(value) if hasattr(value, "frames") else value
+
+
+def lie(episode: Episode) -> Episode:
+    """The same take, as an environment would tell of it that means to mislead."""
+    return replace(
+        episode,
+        rewards=-3 * episode.rewards[::-1],
+        success=False,
+        first_success=None,
+        success_at_end=False,
+        terminated=True,
+        truncated=False,
+        achieved=("do something else",),
+        unasked=("do something else", 0),
+    )

@@ -1,0 +1,63 @@
+"""A run does not go on over lost episodes, and does not look ahead where moments do not come back."""
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent import dataset
+from agent.collect import Job, collect
+from agent.files import save
+from agent.ready import comes_back, nothing_lost
+from agent.workers import Workers
+from envs import EnvConfig
+from policies.scripted import Random
+
+
+def test_lost_episodes_are_named_before_lessons_get_fewer(tmp_path: Path) -> None:
+    run, folder = SimpleNamespace(folder=tmp_path), tmp_path / "cycle-002"
+    workers = Workers(EnvConfig(), 1)
+    policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
+    dataset.append(
+        folder / "episodes", list(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in range(3)])), fps=5, cameras=("front", "wrist")
+    )
+    save(folder / "collect.json", {"recorded": {"episodes": 3}})
+    nothing_lost(run)  # type: ignore[arg-type]
+    save(folder / "collect.json", {"recorded": {"episodes": 3, "guided/episodes": 2}})
+    with pytest.raises(
+        ValueError, match=r"cycle-002/guided/episodes holds 0 of the 2 episodes .* delete the folder .*cycle-002 and those of all later"
+    ):
+        nothing_lost(run)  # type: ignore[arg-type]
+
+
+MADE = itertools.count()
+
+
+class Forgetful(gymnasium.Env):
+    """Counts all steps that were ever made, where no snapshot finds it."""
+
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"eye": np.zeros((16, 16, 3), np.uint8)}, {}
+
+    def step(self, action):
+        return {"eye": np.zeros((16, 16, 3), np.uint8)}, float(next(MADE)), False, False, {"success": False}
+
+
+@pytest.mark.parametrize("guided", [0, 4])
+def test_guided_takes_need_an_environment_that_comes_back(guided: int) -> None:
+    for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", horizon=12), not guided), (EnvConfig(), True)):
+        workers = Workers(env, 1)
+        run = SimpleNamespace(workers=workers, config=SimpleNamespace(collect=SimpleNamespace(guided=guided)))
+        if fine:
+            comes_back(run)  # type: ignore[arg-type]
+        else:
+            with pytest.raises(ValueError, match=r"does not: rewards differ .*; set it to 0"):
+                comes_back(run)  # type: ignore[arg-type]
+        workers.close()
