@@ -12,8 +12,8 @@ DRAWS := $(BIN)/python -c "from envs.render import mujoco; mujoco.GLContext(64, 
 demo: gl  ## improve the embedded model on Reach; the report is runs/demo/report.html
 	$(BIN)/etude improve configs/reach.yaml runs/demo
 
-test: gl  ## every test
-	$(BIN)/python -m pytest
+test: gl  ## every test, two at a time
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-envs: gl .venv-envs/.installed  ## tests with environments of other packages, which want another MuJoCo and so a .venv-envs of their own
 	$(ENVS)/python -m pytest tests/envs/test_third_party.py
@@ -27,7 +27,7 @@ check: gl  ## before every commit: format, lint, types, the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 bench: gl  ## the published throughput figures
 	$(BIN)/python benchmarks/rollout.py

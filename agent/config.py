@@ -1,220 +1,23 @@
-"""Config = the stages' configs together; nothing unknown gets through. `configure` reads it."""
+"""Config = the stages' settings together; `configure` reads it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from agent.settings import (
+    CollectConfig,
+    CurateConfig,
+    DemonstrateConfig,
+    EvaluateConfig,
+    GroundConfig,
+    GuardConfig,
+    LabelConfig,
+    Strict,
+    TrackConfig,
+    TuneConfig,
+)
 from envs import EnvConfig
 from policies import PolicyConfig
-
-
-class Strict(BaseModel):
-    """Frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DemonstrateConfig(Strict):
-    """The warm start: imitation of a few takes of an expert or of a stored dataset, before the first cycle."""
-
-    episodes: int = Field(default=40, ge=0)
-    """Oracle episodes, or at most so many of the dataset; 0 starts from the base model as it is."""
-    dataset: str = ""
-    """Folder of a LeRobotDataset v3.0, or `minari:ID` of a local Minari dataset; empty: an expert demonstrates."""
-    cameras: tuple[str, ...] = ()
-    """The dataset's cameras that stand for those of `env.cameras`, in that order; empty: they have the same names."""
-    expert: str = ""
-    """Who demonstrates: empty for the environment's own `oracle(steps)`, `module:function` or `file.py:function` (f(env, observation) -> action),
-    `module:Class` with `get_action(observation)` (Meta-World's policies), or the folder of an expert that `etude expert` made."""
-    noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of the Gaussian that disturbs the executed oracle actions; the recorded ones stay clean (DART, arXiv 1703.09327)."""
-    steps: int = Field(default=60, ge=1)
-    """Gradient steps of imitation."""
-    batch: int = Field(default=64, ge=1)
-    """Replies a step."""
-    lr: float = Field(default=2e-4, gt=0)
-    """Peak learning rate."""
-
-
-class GroundConfig(Strict):
-    """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
-
-    steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for Reach, Push and Press,
-    which it was made with, and 0 for every other model."""
-    scenes: int = Field(default=3000, ge=32)
-    """Scenes drawn from random motion, and from the expert's where there is one."""
-    batch: int = Field(default=24, ge=1)
-    """Scenes a step."""
-    questions: int = Field(default=6, ge=1)
-    """Asked about each scene of a batch."""
-    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done"], ...] = ()
-    """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: those that the policy's prompt needs."""
-    train: Literal["all", "text"] = "all"
-    """`all` for an environment that looks new; `text` keeps the vision as it is, at a third of the time."""
-    lr: float = Field(default=5e-4, gt=0)
-    """Peak learning rate."""
-    tool: str = ""
-    """Site or body that questions call the tool; empty: a site of that name, else the end of the robot's longest chain of bodies."""
-
-
-class CollectConfig(Strict):
-    """Practice: hot takes on seeds that are new every cycle, but for those that come again."""
-
-    seeds: int = Field(default=64, ge=1)
-    """Practice seeds a cycle."""
-    takes: int = Field(default=8, ge=1)
-    """K, attempts at each of them."""
-    again: float = Field(default=0.0, ge=0, le=1)
-    """Largest share of them that earlier cycles practised already, and that are not solved yet: those whose takes differed most come first."""
-    recheck: float = Field(default=0.0, ge=0, le=1)
-    """Largest share of them that were solved, all takes successful, when they were last practised: set aside since then, the oldest come first."""
-    forks: int = Field(default=0, ge=0)
-    """Moments of failed takes from which `takes` more attempts are made, a cycle: each just before the decision that lost most reward, the greatest
-    losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
-    guided: int = Field(default=0, ge=0)
-    """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
-    most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
-    a snapshot can put back, in this process (no `env.timeout`), with a reward in [0, 1] that shows the way."""
-    foresight: int = Field(default=32, ge=2)
-    """Candidates before each decision of a guided take: the policy's own, and others from anywhere in the action box."""
-    num_envs: int = Field(default=64, ge=1)
-    """Environments at a time; changes the speed, never the episodes."""
-    attention: float = Field(default=0.3, gt=0)
-    """Where a run has several environments: practice is in proportion to weight times exp((0.5 - success) / this); large spreads it evenly."""
-    max_fault_share: float = Field(default=0.2, ge=0, le=1)
-    """The run stops with a sentence when more of a cycle's episodes than this were spoilt by the environment."""
-
-    @model_validator(mode="after")
-    def _fit(self) -> "CollectConfig":
-        if self.again + self.recheck > 1:
-            raise ValueError(f"again and recheck are shares of one whole, and {self.again:g} + {self.recheck:g} is more than 1")
-        return self
-
-
-class LabelConfig(Strict):
-    """Who says whether a take was good."""
-
-    by: Literal["env", "critic"] = "env"
-    """`env`: the environment's reward and success. `critic`: the model itself, which looks at the frames after every decision; no reward or success
-    of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the environment itself ends there (our own
-    tasks do). Exams ask the environment, to measure and to promote, and
-    demonstrations are taken at its word."""
-    critique: bool = False
-    """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
-    question: str = "is it done: {instruction} ?"
-    """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
-    lessons: int = Field(default=256, ge=2)
-    """Lessons for the critic a cycle (`tune.critic`), as many yes as no: moments of the demonstrations and, but with `critic`, of practice with the
-    environment's word."""
-
-
-class CurateConfig(Strict):
-    """What a cycle teaches, from its episodes and from the library of earlier ones."""
-
-    pool: int = Field(default=2, ge=1)
-    """Cycles to learn from at most: the present one, and those before it that were rolled back, whose takes are still the champion's own."""
-    best_takes: int = Field(default=1, ge=0)
-    """Successful takes of each mixed seed (some takes succeed, some fail) that become demonstrations: the fastest ones."""
-    replay: int = Field(default=512, ge=0)
-    """Decisions from earlier successes that are shown again each cycle."""
-    shown: int = Field(default=0, ge=0)
-    """Decisions of the warm start's demonstrations that are shown again each cycle; 0: all of them."""
-    hindsight: float = Field(default=0.0, ge=0)
-    """Weight of demonstrations from failed takes that fulfilled another instruction than theirs ("touch the blue ball"), told as if that had been
-    asked; others have 1. The fastest of each seed also makes a preference pair. 0: none."""
-    pairs_per_seed: int = Field(default=2, ge=0)
-    """Preference pairs drawn from each mixed seed."""
-    pairs_by: Literal["fork", "takes"] = "fork"
-    """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
-    discount: float = Field(default=0.7, ge=0, le=1)
-    """Per decision, of the progress that follows a decision (its return-to-go)."""
-    success_bonus: float = Field(default=1.0, ge=0)
-    """Added to the progress of the decision that succeeds."""
-    groups: Literal["all", "mixed"] = "all"
-    """Which seeds feed the policy gradient: all, or only those whose takes ended differently."""
-
-
-class TuneConfig(Strict):
-    """Optimisation. The three losses are added with these weights; 0 switches one off."""
-
-    policy_gradient: float = Field(default=1.0, ge=0)
-    """Weight of the clipped policy gradient with per-decision advantage (PPO, arXiv 1707.06347; clip-higher, arXiv 2503.14476)."""
-    imitation: float = Field(default=0.1, ge=0)
-    """Weight of the log-likelihood of demonstrations and replayed successes."""
-    preference: float = Field(default=0.05, ge=0)
-    """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
-    critic: float = Field(default=0.1, ge=0)
-    """Weight of the critic's own lessons, where there is a critic (`label.by`, `label.critique`): without them it forgets, as the actor learns."""
-    hold: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence, nats a token, that holds the thoughts of trials (`policy.thought`) where the champion's are. The policy gradient
-    is then a mean over the action's tokens alone: the other losses need more weight beside it. 0: thoughts are credited like actions, and drift."""
-    epochs: int = Field(default=2, ge=1)
-    """Passes over the cycle's trials (or demonstrations, if there are none)."""
-    batch: int = Field(default=256, ge=1)
-    """Trials a step; demonstrations and pairs ride along in proportion."""
-    lr: float = Field(default=5e-4, gt=0)
-    """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
-    warmup: float = Field(default=0.05, ge=0, le=1)
-    """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the signs of a
-    few batches, whatever the gradient's size: where a cycle has few steps, and the task is hard, a longer warm-up keeps them from deciding."""
-    preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
-    """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share
-    `flipped` of the pairs is the wrong way round."""
-    flipped: float = Field(default=0.1, ge=0, lt=0.5)
-    """Of the pairs, with `robust`: share that is the wrong way round."""
-    displacement: float = Field(default=5.0, gt=0)
-    """Nats that chosen replies may have lost since the champion, on average over a batch of pairs. Beyond that the step leaves the preference out,
-    and keeps its anchor: a preference that is won by making both replies improbable teaches nothing (likelihood displacement, arXiv 2410.08847)."""
-    beta: float = Field(default=0.1, gt=0)
-    """Of DPO: how strongly a preference pulls away from the champion."""
-    anchor: float = Field(default=0.2, ge=0)
-    """Weight of the chosen reply's negative log-likelihood inside the preference loss; without it DPO lowers both."""
-    clip_low: float = Field(default=0.2, gt=0)
-    """The policy ratio may fall to 1 - this before its gradient is cut."""
-    clip_high: float = Field(default=0.28, gt=0)
-    """The policy ratio may rise to 1 + this before its gradient is cut."""
-    ratio_guard: float = Field(default=5.0, gt=1)
-    """Tokens whose ratio is above this have no gradient: the upper clip lets a bad reply through, however far it is from what was sampled."""
-    kl: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence from the champion, nats a token, estimated on the trials' credited tokens."""
-    entropy: float = Field(default=0.0, ge=0)
-    """Weight of the policy's entropy, subtracted from the loss."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the forward pass in training; bfloat16 halves its time on CPUs that have it, and shifts ratios by about 1 %."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
-
-
-class EvaluateConfig(Strict):
-    """The exam. Gate seeds decide promotions; final seeds are seen only at the end, so the reported gain is not selected on."""
-
-    episodes: int = Field(default=200, ge=1)
-    """Gate seeds, the same for champion and challenger."""
-    final_episodes: int = Field(default=400, ge=1)
-    """Final exam seeds, for the first and the last champion."""
-    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Any]] = {}
-    """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
-    taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
-    alpha: float = Field(default=0.3, gt=0, le=1)
-    """A challenger is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this."""
-
-
-class TrackConfig(Strict):
-    """Where figures and films go. `metrics.jsonl` is always written."""
-
-    mode: Literal["offline", "online", "off"] = "offline"
-    """Weights & Biases: `offline` writes into the run folder (`wandb sync` later), `online` needs a login, `off`."""
-    project: str = "etude"
-    """W&B project."""
-    films: bool = True
-    """Films of a best and a worst take per cycle, and before/after films in the report."""
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return "off" if value is False else value  # YAML reads a bare off as false
-
 
 ONE, SEVERAL = "one environment", "several environments"
 Envs = Annotated[
@@ -246,6 +49,7 @@ class Config(Strict):
     label: LabelConfig = LabelConfig()
     curate: CurateConfig = CurateConfig()
     tune: TuneConfig = TuneConfig()
+    guard: GuardConfig = GuardConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from agent.config import CurateConfig
 from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
+from agent.settings import CurateConfig
 
 Take = tuple[Episode, Label]
 Start = tuple[str, int, tuple[str, int] | None]  # what takes of one group share: task, seed, and whose opening they replayed

@@ -15,6 +15,7 @@ from agent.curate import curate, relabel
 from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
+from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.judge import critic_lessons, judge, takes
 from agent.ready import comes_back, nothing_lost
 from agent.records import Episode, Label, Lessons, Scorecard
@@ -39,17 +40,21 @@ def improve(run: Run, track: Track) -> None:
     champion = latest(run, champion)
     for cycle in run.cycles():
         practise(run, champion, cycle, track)
-        episodes, labels = judge(run, champion, cycle, track)
+        episodes, labels, alarms = judge(run, champion, cycle, track)
         lessons = study(run, champion, episodes, labels, cycle, track)
-        if not lessons:
+        if not lessons and not alarms:
             track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
-            settle(run, cycle, champion, None, track)
+        if alarms or not lessons:
+            settle(run, cycle, champion, None, track, alarms)
             continue
         challenger = learn(run, champion, lessons, cycle, track)
+        if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"], run.config.guard):
+            settle(run, cycle, champion, None, track, alarms)
+            continue
         before, after = exam(run, champion, "gate", track), exam(run, challenger, "gate", track)
-        verdict = compare(after, before)
-        promoted = beats(after, before, run.config.evaluate.alpha)
-        settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track)
+        verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
+        promoted = beats(after, before, run.config.evaluate.alpha) and not alarms
+        settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
         champion = challenger if promoted else champion
     conclude(run, first, champion, track)
 
@@ -194,8 +199,10 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "")
     return Scorecard(content["policy"], content["outcomes"])
 
 
-def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track) -> None:
-    """Write down whether the challenger was promoted; with this file the cycle is finished."""
+def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]) -> None:
+    """Write down whether the challenger was promoted, and what the guards said; with this file the cycle is finished."""
+    found = [load(run.cycle(number).folder / "curate.json")["figures"]["pass_at_k"] for number in range(1, cycle.number + 1)]
+    alarms = [*alarms, *exploration_shrinks(found, run.config.guard)]
     figures: dict[str, Any] = {"promoted": False}
     if result is not None:
         comparison, after, promoted = result
@@ -203,8 +210,10 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
         figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
         figures |= {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
-    run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures})
+    run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures, "alarms": alarms})
     track.log(run.metrics())
+    for alarm in alarms:
+        track.note(f"cycle {cycle.number}: {alarm}")
     if result is not None:
         track.note(f"cycle {cycle.number}: {result[1].success}, {result[0]}: {'promoted' if result[2] else 'rolled back'}")
     run.finished("evaluate")

@@ -9,6 +9,7 @@ import numpy as np
 from agent import dataset
 from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
 from agent.files import load
+from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
 from agent.records import Answer, Episode, Label, Verdict
 from agent.run import Cycle, Run
@@ -18,25 +19,35 @@ from agent.warm_start import Player
 SHOWN = 100  # demonstrations that the critic is calibrated on, where it may not ask the environment
 
 
-def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label]]:
-    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost."""
+def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
+    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost.
+
+    Returns:
+        Takes, their labels, and what makes the labels of this cycle's own takes incredible (`guards`).
+    """
     config = run.config.label
     if config.by == "critic" or config.critique:
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
-    cycles = [run.cycle(number) for number in range(1, cycle.number + 1)]
-    mine = [each for each in cycles if load(each.folder / "collect.json")["policy"] == champion.name][-run.config.curate.pool :]
+    believed = [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
+    mine = [each for each in [*believed, cycle] if load(each.folder / "collect.json")["policy"] == champion.name][-run.config.curate.pool :]
     episodes = [episode for each in mine for episode in takes(run, each)]
     labels = label(episodes, config.by, [verdict for each in mine for verdict in verdicts(run, each)])
     successes = [each.success for each in labels]
 
     def go() -> dict[str, Any]:
         critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
-        return {"figures": {"episodes": len(labels), "success": float(np.mean(successes))}, "success": successes, "critiques": critiques}
+        own = dataset.count(cycle.folder / "episodes")
+        if config.by == "critic":
+            alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"], run.config.guard)
+        else:
+            alarms = labels_contradict(episodes[-own:], labels[-own:], run.config.guard)
+        figures = {"episodes": len(labels), "success": float(np.mean(successes))}
+        return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
 
-    run.keep(cycle.folder / "label.json", go)
+    made = run.keep(cycle.folder / "label.json", go)
     track.log(run.metrics())
     run.finished("label")
-    return episodes, labels
+    return episodes, labels, made.get("alarms", [])
 
 
 def takes(run: Run, cycle: Cycle) -> list[Episode]:
@@ -72,7 +83,7 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, policy, episodes = run.config.label, run.play(champion.weights), run.episodes(cycle.folder)
-    alone = config.by == "critic"
+    alone, told = config.by == "critic", []
     opinions = opine(policy, episodes, config.question, all_moments=alone)
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
@@ -81,12 +92,20 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
         shown = shown[:: math.ceil(len(shown) / SHOWN) or 1]  # of every task
         told = opine(policy, shown, config.question, all_moments=True)
         told = [each[: e.first_success + 2] for e, each in zip(shown, told, strict=True) if e.first_success is not None]
-        ends = np.concatenate([np.arange(len(each)) == len(each) - 1 for each in told]) if told else np.zeros(0, bool)
-        calibration, measured = calibrate(np.concatenate(told) if told else np.zeros(0), ends), np.ones(len(asked), bool)
+        calibration, measured = calibrate(*_moments(told[::2])), np.ones(len(asked), bool)
     else:
         measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
+    if len(told) > 1:
+        held_out, ends = _moments(told[1::2])
+        figures["demonstration_auroc"] = quality(calibration(held_out), ends)["auroc"]
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
+
+
+def _moments(told: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the opinions about all moments of demonstrations that end at their success, and whether each moment is that end."""
+    ends = [np.arange(len(each)) == len(each) - 1 for each in told]
+    return (np.concatenate(told), np.concatenate(ends)) if told else (np.zeros(0), np.zeros(0, bool))

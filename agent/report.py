@@ -152,7 +152,7 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     note = "The final seeds in scenes that differ from those of practice; nothing was decided by them."
     yield "Variations", _table(("variation", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
     head = ("cycle", "practised", "success", "mixed seeds", "demonstrations", "pairs", "trials", "challenger at the gate", "gain", "and so")
-    note = "Practised: new takes + earlier ones of the same champion. Mixed: some takes succeed, some fail. Won, lost: only one passed."
+    note = "Practised: new takes + earlier ones of the same champion + guided ones. Mixed: some takes succeed. Won, lost: only one passed."
     yield "Cycles", _table(head, [_row(story, number) for number in story.cycles]) if story.cycles else "", note
     rows = [(name, *(row.get(stage, 0) for stage in EVERY), sum(row.values())) for name, row in story.seconds().items()]
     yield "Seconds", _table(("", *EVERY, "all"), [(name, *(f"{x:.1f}" if x else NONE for x in cells)) for name, *cells in rows]), ""
@@ -181,11 +181,12 @@ def _row(story: Story, number: int) -> list[object]:
     """Return a cycle's row of the table."""
     stages = story.cycles[number]
     practised, labels, lessons, result = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "label", "curate", "evaluate"))
-    count = story.config.collect.seeds * story.config.collect.takes
-    earlier = labels.get("episodes", count) - count
+    recorded = stages.get("collect", {}).get("recorded", {})
+    count = recorded.get("episodes", story.config.collect.seeds * story.config.collect.takes)
+    parts = {"": count, " earlier": labels.get("episodes", count) - count, " guided": recorded.get("guided/episodes", 0)}
     return [
         number,
-        (f"{count} + {earlier}" if earlier else count) if practised else NONE,
+        " + ".join(f"{part}{of}" for of, part in parts.items() if part) if practised else NONE,
         f"{100 * practised['success']:.1f} %" if practised else NONE,
         f"{lessons['mixed_seeds']:.0f} of {lessons['seeds']:.0f}" if lessons else NONE,
         *(lessons.get(kind, NONE) for kind in ("demonstrations", "pairs", "trials")),
@@ -197,11 +198,12 @@ def _row(story: Story, number: int) -> list[object]:
 
 def _verdict(result: Content | None, alpha: float) -> str:
     """Return what became of a challenger, and why."""
+    alarms = "; ".join((result or {}).get("alarms", []))
     if result is None or "won" not in result:
-        return "no challenger: nothing to learn from, all takes of each seed ended alike" if result else "in progress"
-    why = "not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})"
+        return f"no challenger: {alarms or 'nothing to learn from, all takes of each seed ended alike'}" if result else "in progress"
+    why = alarms or ("not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})")
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
-    return f"● promoted: {seeds}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
+    return f"● promoted: {seeds}{f'; {alarms}' if alarms else ''}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
 
 
 def _faults(story: Story) -> Iterator[str]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from agent import losses
-from agent.config import TuneConfig
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
+from agent.settings import TuneConfig
 from policies.policy import Situation
 from policies.recite import recite
 

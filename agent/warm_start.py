@@ -11,12 +11,12 @@ import numpy as np
 from agent import dataset, demonstrations
 from agent.bearings import bearings
 from agent.collect import Job, demonstrate, ponder
-from agent.config import DemonstrateConfig, TuneConfig
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
 from agent.records import Episode, Lessons
 from agent.run import SEEDS, Run
+from agent.settings import DemonstrateConfig, TuneConfig
 from agent.track import Track
 
 SHARD = 128  # episodes written at a time; a kill costs at most this many

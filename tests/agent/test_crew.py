@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from agent.collect import Job, collect
-from agent.config import CollectConfig, Config, EvaluateConfig
+from agent.config import Config
 from agent.crew import perform
 from agent.run import Run
+from agent.settings import CollectConfig, EvaluateConfig
 from policies import PolicyConfig
 
 JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import CurateConfig
 from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
 from agent.curate import curate
 from agent.label import label
 from agent.records import Episode
+from agent.settings import CurateConfig
 from policies import PolicyConfig, load
 
 QUESTION = "is it done: {instruction} ?"

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.config import CurateConfig
 from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, loose_pairs, progress_to_go, relabel, replay
 from agent.label import label
 from agent.records import Episode
+from agent.settings import CurateConfig
 
 RNG = np.random.default_rng
 

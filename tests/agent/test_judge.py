@@ -82,7 +82,7 @@ def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepare
         monkeypatch.setattr(Run, "episodes", read)
         for stage in ("critic", "label", "curate"):
             (cycle.folder / f"{stage}.json").unlink(missing_ok=True)
-        episodes, labels = judge(run, champion, cycle, track)
+        episodes, labels, _ = judge(run, champion, cycle, track)
         lessons = study(run, champion, episodes, labels, cycle, track)
         made.append((lessons, labels, practice_jobs(run, run.cycle(2))))
     (one, labels, jobs), (other, labels_of_lies, other_jobs) = made

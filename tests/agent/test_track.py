@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent.config import Config, TrackConfig
+from agent.config import Config
+from agent.settings import TrackConfig
 from agent.track import Track
 
 ROWS = [{"cycle": 1, "stage": "tune", "step": 0, "loss": 1.0}, {"cycle": 1, "stage": "tune", "loss": 0.5, "seconds": 2.0}]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from agent import losses
-from agent.config import TuneConfig
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
+from agent.settings import TuneConfig
 from agent.tune import Optimiser, _page, _share, descend, tune
 from policies import PolicyConfig, load
 from policies.policy import Situation
