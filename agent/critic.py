@@ -132,6 +132,20 @@ def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
     )
 
 
+def as_seen(episode: Episode, probability_T1: np.ndarray) -> Episode:
+    """Return a take with the critic's probabilities for rewards, if the environment's reward never changed; success stays the environment's.
+
+    Args:
+        episode: at least one decision.
+        probability_T1: float64[T + 1], calibrated, before the first decision and after each.
+    """
+    rewards = episode.rewards[~np.isnan(episode.rewards)]
+    silent = rewards[:-1] if episode.success else rewards  # the one of success says no more than success does
+    if len(silent) == 0 or silent.min() < silent.max():
+        return episode
+    return replace(episode, rewards=np.stack([probability_T1[:-1], probability_T1[1:]], axis=1).astype(np.float32))
+
+
 def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.random.Generator) -> list[Answer]:
     """Return lessons for the critic itself, as many yes as no: the moment of success, and moments of the same and of other takes without it.
 

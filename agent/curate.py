@@ -171,7 +171,7 @@ def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
     Expected of a first decision is the mean over the takes of its seed, which all begin alike. Expected of a later one is a quadratic in
     the reward at that moment, fitted to the batch for each decision index: far from the goal there is more progress to be made.
     """
-    returns = [progress_to_go(episode, label, config) for episode, label in takes]
+    returns = [credit_to_go(episode, label, config) for episode, label in takes]
     if not returns:
         return []
     surprise = [row.copy() for row in returns]
@@ -199,20 +199,22 @@ def _expected(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.nda
     return design @ np.linalg.lstsq(design, gained, rcond=None)[0]
 
 
-def progress_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.ndarray:
-    """Return float64[T]: discounted sum of the progress from each decision on.
+def credit_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.ndarray:
+    """Return float64[T]: discounted sum of the credit from each decision on.
 
     Progress of a decision is how much the reward of its last action exceeds that of the one before; the first is measured against the
-    reward of its first action. Success adds a bonus. With rewards that say how near the goal is, the sum of progress does not favour slow
-    takes, as the sum of rewards would.
+    reward of its first action. With rewards that say how near the goal is, the sum of progress does not favour slow takes, as the sum of
+    rewards does. Success adds a bonus.
     """
-    closing = episode.closing.astype(np.float64)
-    progress = np.diff(closing, prepend=episode.rewards[0, 0])
+    if config.credit == "progress":
+        credit = np.diff(episode.closing.astype(np.float64), prepend=episode.rewards[0, 0])
+    else:
+        credit = np.nanmean(episode.rewards.astype(np.float64), axis=1) * (config.credit == "reward")
     if label.success and episode.first_success is not None:
-        progress[episode.first_success] += config.success_bonus
-    for t in range(len(progress) - 2, -1, -1):
-        progress[t] += config.discount * progress[t + 1]
-    return progress
+        credit[episode.first_success] += config.success_bonus
+    for t in range(len(credit) - 2, -1, -1):
+        credit[t] += config.discount * credit[t + 1]
+    return credit
 
 
 def _rate(groups: dict[Start, list[Take]]) -> float:

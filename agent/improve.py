@@ -126,7 +126,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     """Return the takes of a cycle: on seeds that are new, and on those of earlier cycles that come again."""
     config, jobs = run.config.collect, []
     cycles = [run.cycle(number) for number in range(1, cycle.number)]
-    told = run.config.label.by == "env"  # the critic's word is in the takes alone, and older runs did not keep the environment's
+    told = run.config.label.by != "critic"  # the critic's word is in the takes alone, and older runs did not keep the environment's
     earlier = [(told and load(each.folder / "collect.json").get("seeds")) or by_seed(takes(run, each)) for each in cycles]
     history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
     lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]

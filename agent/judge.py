@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from agent import dataset
-from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
+from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, opine, quality, verdict
 from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
@@ -26,12 +26,12 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
         Takes, their labels, and what makes the labels of this cycle's own takes incredible (`guards`).
     """
     config = run.config.label
-    if config.by == "critic" or config.critique:
+    if config.by != "env" or config.critique:
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
     believed = [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
     mine = [each for each in [*believed, cycle] if load(each.folder / "collect.json")["policy"] == champion.name][-run.config.curate.pool :]
     episodes = [episode for each in mine for episode in takes(run, each)]
-    labels = label(episodes, config.by, [verdict for each in mine for verdict in verdicts(run, each)])
+    labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
     successes = [each.success for each in labels]
 
     def go() -> dict[str, Any]:
@@ -51,24 +51,25 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
 
 
 def takes(run: Run, cycle: Cycle) -> list[Episode]:
-    """Return a cycle's takes; where the critic labels, as it sees them."""
+    """Return a cycle's takes; where the critic has a say, as it sees them."""
     episodes = run.episodes(cycle.folder)
     if run.config.label.by == "env":
         return episodes
-    return [as_judged(e, p) if len(p) else e for e, p in zip(episodes, _probabilities(cycle), strict=True)]
+    see = as_judged if run.config.label.by == "critic" else as_seen
+    return [see(e, p) if len(p) else e for e, p in zip(episodes, _probabilities(cycle), strict=True)]
 
 
 def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
     """Return the critic's verdict on each of a cycle's takes; None where it was not asked."""
     if not (cycle.folder / "critic.json").exists():
         return [None] * dataset.count(cycle.folder / "episodes")
-    return [verdict(p[1:] if len(p) > 1 else p) if len(p) else None for p in _probabilities(cycle)]
+    return [verdict(p[1:] if len(p) > 1 else p) if len(p) else None for p in _probabilities(cycle)]  # with several, the first is of the beginning
 
 
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config = run.config.label
-    if not (config.by == "critic" or config.critique):
+    if config.by == "env" and not config.critique:
         return []
     shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
     return answers(shown if config.by == "critic" else [*episodes, *shown], config.question, config.lessons, rng)
@@ -84,7 +85,7 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, policy, episodes = run.config.label, run.play(champion.weights), run.episodes(cycle.folder)
     alone, told = config.by == "critic", []
-    opinions = opine(policy, episodes, config.question, all_moments=alone)
+    opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
     if alone:
@@ -96,7 +97,7 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     else:
         measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
-    sure = np.array([calibration(opinions[i][1:] if alone else opinions[i]).max() for i in asked])
+    sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
     if len(told) > 1:

@@ -106,7 +106,7 @@ class Run:
     @property
     def rehearsal(self) -> "Workers":
         """Return the environments for practice: where the critic labels, they go on after a success if they can, so as not to tell of it."""
-        if self.config.label.by == "env":
+        if self.config.label.by != "critic":
             return self.workers
         if self._rehearsal is None:
             from agent.workers import Workers

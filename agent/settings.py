@@ -92,11 +92,11 @@ class CollectConfig(Strict):
 class LabelConfig(Strict):
     """Who says whether a take was good."""
 
-    by: Literal["env", "critic"] = "env"
-    """`env`: the environment's reward and success. `critic`: the model itself, which looks at the frames after every decision; no reward or success
-    of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the environment itself ends there (our own
-    tasks do). Exams ask the environment, to measure and to promote, and
-    demonstrations are taken at its word."""
+    by: Literal["env", "both", "critic"] = "env"
+    """`env`: the environment's reward and success. `both`: the same, but where its reward stays the same throughout a take, and so says nothing of
+    how it went, the model's own opinion after each decision stands in for it. `critic`: the model itself, which looks at the frames after every
+    decision; no reward or success of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the
+    environment itself ends there (our own tasks do). Exams ask the environment, to measure and to promote; demonstrations are taken at its word."""
     critique: bool = False
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     question: str = "is it done: {instruction} ?"
@@ -124,10 +124,13 @@ class CurateConfig(Strict):
     """Preference pairs drawn from each mixed seed."""
     pairs_by: Literal["fork", "takes"] = "fork"
     """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
+    credit: Literal["progress", "reward", "outcome"] = "progress"
+    """What a decision is credited with, and those before it by `discount`: how much nearer to the goal it brought the take, by the reward at its end;
+    the mean reward of its steps; or nothing but the success (with `discount` 1 all decisions of a take share it, as in GRPO)."""
     discount: float = Field(default=0.7, ge=0, le=1)
-    """Per decision, of the progress that follows a decision (its return-to-go)."""
+    """Per decision, of the credit that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)
-    """Added to the progress of the decision that succeeds."""
+    """Added to the credit of the decision that succeeds."""
     groups: Literal["all", "mixed"] = "all"
     """Which seeds feed the policy gradient: all, or only those whose takes ended differently."""
 

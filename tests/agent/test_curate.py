@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, loose_pairs, progress_to_go, relabel, replay
+from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, loose_pairs, credit_to_go, relabel, replay
 from agent.label import label
 from agent.records import Episode
 from agent.settings import CurateConfig
@@ -79,8 +79,17 @@ def test_progress_counts_what_follows_and_success_counts_extra() -> None:
     take = episode(1, 0, [0.4, 0.6, 1.0], True)
     expected_last = (1.0 - 0.6) + 2.0
     expected_middle = (0.6 - 0.4) + 0.5 * expected_last
-    got = progress_to_go(take, label([take])[0], config)
+    got = credit_to_go(take, label([take])[0], config)
     np.testing.assert_allclose(got, [0.4 - 0.2 + 0.5 * expected_middle, expected_middle, expected_last], rtol=1e-5)
+
+
+def test_credit_by_reward_and_by_outcome() -> None:
+    take = episode(1, 0, [0.4, 0.6, 1.0], True)
+    earned = np.nanmean(take.rewards, axis=1)
+    by_reward = credit_to_go(take, label([take])[0], CurateConfig(credit="reward", discount=1.0, success_bonus=2.0))
+    np.testing.assert_allclose(by_reward, [earned.sum() + 2, earned[1:].sum() + 2, earned[2] + 2], rtol=1e-5)
+    by_outcome = credit_to_go(take, label([take])[0], CurateConfig(credit="outcome", discount=1.0, success_bonus=2.0))
+    np.testing.assert_allclose(by_outcome, [2.0, 2.0, 2.0])
 
 
 def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agent.config import Config
+from agent.files import load
 from agent.improve import practice_jobs, practise, study
 from agent.judge import judge
 from agent.records import Episode
@@ -33,8 +34,14 @@ class Easy(gymnasium.Env):
     def look(self):
         return {"eye": self.np_random.integers(0, 255, (16, 16, 3), dtype=np.uint8)}
 
+    def __init__(self, sparse=False):
+        self.sparse = sparse
+
     def step(self, action):
-        return self.look(), float(self.np_random.random()), False, False, {"success": True}
+        seen, luck = self.look(), self.np_random.random()
+        if self.sparse:
+            return seen, -1.0, False, False, {"success": luck < 0.15}
+        return seen, float(luck), False, False, {"success": True}
 
     def oracle(self, steps):
         return np.zeros(2)
@@ -46,10 +53,11 @@ def prepared(tmp_path: Path) -> Any:
     """Return a function that makes a run with one cycle practised, and what belongs to it."""
     (tmp_path / "easy.py").write_text(ENVIRONMENT)
 
-    def make(name: str, **changes: Any) -> tuple[Run, Any, Any, Track]:
+    def make(name: str, kwargs: Any = None, **changes: Any) -> tuple[Run, Any, Any, Track]:
         config = Config(**{
             "cycles": 2, "threads": 1, "policy": {"rows": 8, "prompt": "{instruction}"}, "ground": {"steps": 0},
-            "env": {"id": f"{tmp_path / 'easy.py'}:Easy", "cameras": ("eye",), "instruction": "be done", "horizon": 12, "action_repeat": 2},
+            "env": {"id": f"{tmp_path / 'easy.py'}:Easy", "cameras": ("eye",), "instruction": "be done", "horizon": 12, "action_repeat": 2,
+                    "kwargs": kwargs or {}},
             "demonstrate": {"episodes": 4, "steps": 2, "batch": 8}, "collect": {"seeds": 2, "takes": 3, "num_envs": 4},
             "tune": {"batch": 16, "epochs": 1}, "curate": {"hindsight": 1.0}, "track": {"mode": "off", "films": False}, **changes,
         })  # fmt: skip
@@ -66,6 +74,22 @@ def test_where_the_critic_labels_practice_does_not_end_at_a_success(prepared: An
     for by, length in (("env", 1), ("critic", 6)):
         run, _, cycle, _ = prepared(by, label={"by": by})
         assert {len(episode) for episode in run.episodes(cycle.folder)} == {length}
+        run.close()
+
+
+def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared: Any) -> None:
+    for sparse in (True, False):
+        run, champion, cycle, track = prepared(f"sparse-{sparse}", label={"by": "both", "lessons": 8}, kwargs={"sparse": sparse})
+        seen, labels, _ = judge(run, champion, cycle, track)
+        told = run.episodes(cycle.folder)
+        assert [label.success for label in labels] == [episode.success for episode in told] == [episode.success for episode in seen]
+        opinions = load(cycle.folder / "critic.json")["opinions"]
+        for before, after, opinion in zip(told, seen, opinions, strict=True):
+            if sparse:
+                assert len(opinion) == len(before) + 1 == len(after) + 1
+                assert (np.argsort(after.closing) == np.argsort(opinion[1:])).all() or len(set(opinion)) < len(opinion)
+            else:
+                np.testing.assert_array_equal(before.rewards, after.rewards)
         run.close()
 
 
