@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.curate import advantages, best_takes, curate, fork_of, fork_pairs, loose_pairs, credit_to_go, relabel, replay
+from agent.curate import advantages, best_takes, credit_to_go, curate, fork_of, fork_pairs, loose_pairs, relabel, replay
 from agent.label import label
 from agent.records import Episode
 from agent.settings import CurateConfig
