@@ -91,7 +91,9 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "decisions": int(sum(map(len, everything))) + int(sum(map(len, guided))),
             "faults": len(faults),
         }
-        figures |= {"guided_success": float(np.mean([episode.success for episode in guided]))} if guided else {}
+        if guided:
+            figures["guided_success"] = float(np.mean([episode.success for episode in guided]))
+            figures["foreseen"] = int(sum(map(len, guided))) * (config.foresight + 1)
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
         recorded = {"episodes": len(everything)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
         return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}

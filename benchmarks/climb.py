@@ -1,0 +1,214 @@
+"""What each part of etude is worth: one start, one budget, one part changed.
+
+    python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2]
+    python benchmarks/climb.py table      # rewrite the table in docs/climb.md from docs/results/climb/*.json
+
+For each task and run seed the warm start is made once. Every arm begins there and takes as many cycles as `full`, each with as many practice
+decisions as the policy needs for the same number of takes; `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit
+the same final exam. A run is a folder under runs/climb that the same command continues; what has a JSON is left alone.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rollout import RESULTS, machine
+
+from agent.configure import read
+from agent.evaluate import compare
+from agent.files import load, write_text
+from agent.records import Scorecard
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
+MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
+CYCLES = {"reach": 4, "push": 1, "lift": 3}  # what `full` does in about ten minutes of one core, after the warm start
+ROUND = {"collect.guided": 0, "collect.seeds": 64, "tune.policy_gradient": 0, "tune.preference": 0, "tune.imitation": 0}  # ordinary practice alone
+TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
+SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
+ARMS: dict[str, tuple[dict[str, Any], str]] = {
+    # what is changed, and the weight or number in the task's own config without which the change would change nothing
+    "full": ({}, ""),
+    "imitation": ({**ROUND, "tune.imitation": 1, "tune.batch": 64}, ""),
+    "preference": ({**ROUND, **SMALL, "tune.preference": 1}, ""),
+    "preference, no anchor": ({**ROUND, **SMALL, "tune.preference": 1, "tune.anchor": 0}, ""),
+    "policy gradient": ({**ROUND, **TRIALS}, ""),
+    "no guided takes": ({"collect.guided": 0, "collect.seeds": 64}, "collect.guided"),
+    "guided takes": ({"collect.guided": 128}, ""),
+    "no replay": ({"curate.replay": 0}, "curate.replay"),
+    "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
+    "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
+    "hindsight": ({"curate.hindsight": 1.0}, ""),
+    "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
+    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+}
+WARM = "warm start"  # where all arms begin
+OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
+START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
+
+
+def run(tasks: tuple[str, ...] = tuple(CYCLES), arms: tuple[str, ...] = (*ARMS, *OTHERS), seeds: tuple[int, ...] = (0,), beside: int = 2) -> None:
+    """Make every result that is missing.
+
+    Args:
+        tasks: names of files in configs/.
+        arms: which.
+        seeds: of the runs.
+        beside: runs at a time, each on one core.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    places = [(task, seed) for seed in seeds for task in tasks]
+    with ThreadPoolExecutor(beside) as pool:
+        list(pool.map(lambda place: _make(place[0], place[1], WARM), places))
+        for some in ([arm for arm in arms if arm == "full"], [arm for arm in arms if arm != "full"]):
+            todo = [(task, seed, arm) for task, seed in places for arm in some if _means_something(task, arm) and not _file(task, seed, arm).exists()]
+            list(pool.map(lambda each: _make(each[0], each[1], each[2]), todo))
+
+
+def _means_something(task: str, arm: str) -> bool:
+    """Return whether an arm differs from `full` in this task."""
+    changes, needs = ARMS.get(arm, ({}, ""))
+    config = read(ROOT / "configs" / f"{task}.yaml")
+    same = arm in ARMS and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
+    return not same and (not needs or bool(_value(config, needs)))
+
+
+def _value(config: Any, key: str) -> Any:
+    return functools.reduce(getattr, key.split("."), config)
+
+
+def _make(task: str, seed: int, arm: str) -> None:
+    """Make one result."""
+    print(f"{task} {seed} {arm}", flush=True)
+    folder, out = _folder(task, seed, "full"), _file(task, seed, arm)
+    if arm in OTHERS and not (folder / "summary.json").exists():
+        sys.exit(f"{arm} has the time that full took: run the arm full for {task}, seed {seed}, first.")
+    if arm == "demonstrations":
+        _call("benchmarks/demonstrations_only.py", folder, "--threads", 1, "--out", out, log=folder.parent / "demonstrations.log")
+    elif arm == "ppo":
+        minutes, name = _practice_seconds(folder) / 60, json.loads((folder / "summary.json").read_text())["task"]
+        _call(
+            *f"benchmarks/ppo_pixels.py --task {name} --seed {seed} --threads 1 --minutes {minutes} --out".split(), out, log=folder.parent / "ppo.log"
+        )
+    else:
+        folder = _run(task, seed, arm, {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]})
+        write_text(out, json.dumps(_result(folder), indent=1) + "\n")
+
+
+def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
+    """Return the folder of a finished run; it begins where the warm start ended."""
+    folder, start = _folder(task, seed, arm), _folder(task, seed, WARM)
+    if (folder / "summary.json").exists():
+        return folder
+    if arm != WARM and not folder.exists():
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        for name in START:
+            place = start / name
+            if place.is_dir():
+                shutil.copytree(place, partial / name)
+            elif place.exists():
+                partial.mkdir(parents=True, exist_ok=True)
+                shutil.copy(place, partial / name)
+        partial.rename(folder)
+    given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False, **changes}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    options = [word for key, value in given.items() for word in (f"--{key}", value)]
+    _call("-m", "agent.cli", "improve", ROOT / "configs" / f"{task}.yaml", folder, *options, log=folder.parent / f"{folder.name}.log")
+    return folder
+
+
+def _call(*command: Any, log: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with log.open("ab") as file:
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, stdout=file, stderr=file, check=False)
+    if done.returncode:
+        sys.exit(f"stopped; the last lines of {log.relative_to(ROOT)} say why")
+
+
+def _practice_seconds(folder: Path) -> float:
+    """Return how long a run took after its warm start."""
+    before = [folder / name for name in ("ground/ground.json", "start/demonstrate.json", "start/tune.json")]
+    total = json.loads((folder / "summary.json").read_text())["seconds"]["total"]
+    return total - sum(load(file)["seconds"] for file in before if file.exists())
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    collects = [load(file)["figures"] for file in sorted(folder.glob("cycle-*/collect.json"))]
+    gates = [load(file).get("gate_rate") for file in sorted(folder.glob("cycle-*/cycle.json"))]
+    exam = load(folder / "exams" / f"final-{summary['policy']}.json")["outcomes"]
+    kept = ("task", "seed", "base", "cycles", "promoted", "before", "after", "gain", "gain_low", "gain_high", "p_value")
+    return {
+        **{key: summary[key] for key in kept},
+        "practice_decisions": sum(each["decisions"] for each in collects),
+        "foreseen": sum(each.get("foreseen", 0) for each in collects),
+        "gate_rates": gates,
+        "outcomes": "".join("01"[passed] for passed in exam.values()),
+        "seconds": {"total": round(_practice_seconds(folder), 1)},
+        "machine": machine(),
+    }
+
+
+def _folder(task: str, seed: int, arm: str) -> Path:
+    return RUNS / f"{task}-{seed}" / _plain(arm)
+
+
+def _file(task: str, seed: int, arm: str) -> Path:
+    return OUT / f"{task}-{seed}-{_plain(arm)}.json"
+
+
+def _plain(arm: str) -> str:
+    return arm.replace(",", "").replace(" ", "-")
+
+
+def rows() -> list[str]:
+    """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
+    found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
+    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
+    for file in sorted(OUT.glob("*.json")):
+        task, seed, arm = file.stem.split("-", 2)
+        found[task, names[arm]][int(seed)] = json.loads(file.read_text())
+    lines = ["| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | minutes |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for task in sorted({task for task, _ in found}, key=lambda task: [*CYCLES, task].index(task)):
+        for arm in (arm for arm in names.values() if (task, arm) in found):
+            each = found[task, arm]
+            against = [_difference(each, found[task, other]) if other != arm else "" for other in (WARM, "full")]
+            counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
+            made = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
+            cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made]
+            seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in each.values()]
+            lines.append(f"| {' | '.join(cells)} | {np.mean(seconds) / 60:.1f} |")
+    return lines
+
+
+def _difference(these: dict[int, dict[str, Any]], others: dict[int, dict[str, Any]]) -> str:
+    """Return how much better these runs passed than others, on the run seeds that both have."""
+    both = sorted(these.keys() & others.keys())
+    return str(compare(_joined({seed: these[seed] for seed in both}), _joined({seed: others[seed] for seed in both}))) if both else ""
+
+
+def _joined(each: dict[int, dict[str, Any]]) -> Scorecard:
+    """Return one scorecard of runs with several seeds."""
+    return Scorecard("", {f"{seed}/{i}": passed == "1" for seed, content in each.items() for i, passed in enumerate(content["outcomes"])})
+
+
+def table() -> None:
+    """Rewrite the table in docs/climb.md."""
+    page = PAGE.read_text()
+    start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    PAGE.write_text(page[:start] + "\n" + "\n".join(rows()) + "\n" + page[end:])
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
