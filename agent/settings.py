@@ -96,7 +96,7 @@ class LabelConfig(Strict):
     """`env`: the environment's reward and success. `both`: the same, but where its reward stays the same throughout a take, and so says nothing of
     how it went, the model's own opinion after each decision stands in for it. `critic`: the model itself, which looks at the frames after every
     decision; no reward or success of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the
-    environment itself ends there (our own tasks do). Exams ask the environment, to measure and to promote; demonstrations are taken at its word."""
+    environment itself ends there. Exams ask the environment, to measure and to promote; demonstrations are taken at its word."""
     critique: bool = False
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     question: str = "is it done: {instruction} ?"

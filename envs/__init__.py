@@ -52,7 +52,8 @@ class EnvConfig(BaseModel):
     """Seconds that a reset or a decision's steps may take. With a limit, environments live in a process of their own: one that hangs or crashes in
     practice or in an exam costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
     until_success: bool = True
-    """End an episode at its first success, also where the environment goes on."""
+    """End an episode at its first success, also where the environment goes on. Without it an episode goes on, unless the environment itself ends it
+    there; one that has an attribute of this name, as our own tasks have, is told by it."""
     state: str = ""
     """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
 

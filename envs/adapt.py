@@ -66,6 +66,8 @@ class Adapter:
             self.actions, self._succeeded = Actions(self.env.action_space, config.action_bounds), Success(config.success)
             self._bind()
             self._check_cameras()
+            if hasattr(self.env.unwrapped, "until_success"):
+                self.env.unwrapped.until_success = config.until_success  # pyright: ignore[reportAttributeAccessIssue]
         except ValueError as error:
             self.close()
             raise ValueError(f"{config.id}: {error}") from error

@@ -82,6 +82,7 @@ class Stage(gymnasium.Env):
         self._wrist, self._tool = self.model.body("wrist").id, self.model.site("tool").id
         self._jacobian = np.zeros((3, self.model.nv))
         self._target = np.zeros(3)
+        self.until_success = True  # a success ends the episode
         self.instruction = ""
         self.colours: dict[str, str] = {}  # body -> colour
         frame = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
@@ -131,14 +132,14 @@ class Stage(gymnasium.Env):
         return self.observe(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
-        """Move for 0.05 s of simulated time. Success and failure terminate; the time limit is Gymnasium's wrapper's."""
+        """Move for 0.05 s of simulated time. Success (but without `until_success`) and failure terminate; the time limit is Gymnasium's wrapper's."""
         self._drive(np.clip(np.asarray(action, np.float64), -1, 1))
         mujoco.mj_step(self.model, self.data, round(CONTROL / self.model.opt.timestep))
         mujoco.mj_kinematics(self.model, self.data)  # positions as of now, not of the last physics step's beginning
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         info = self._info()
-        return self.observe(), self.reward(), info["is_success"] or self.failed(), False, info
+        return self.observe(), self.reward(), (info["is_success"] and self.until_success) or self.failed(), False, info
 
     def render(self) -> np.ndarray | None:
         """Return uint8[render_size, render_size, 3] from the front camera, or None without a render mode."""

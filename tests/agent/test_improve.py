@@ -241,6 +241,7 @@ def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> 
     run = Run(tmp_path / "run")
     episodes, seen = run.episodes(run.cycle(1).folder), takes(run, run.cycle(1))
     if label.get("by") == "critic":
+        assert {len(episode) for episode in episodes} == {3}, "nothing ends a take"
         assert (tmp_path / "run" / "films" / "cycle-001-worst.mp4").exists()
         assert [each.success for each in seen] == load(run.cycle(1).folder / "label.json")["success"]
     else:

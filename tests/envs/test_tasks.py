@@ -153,6 +153,15 @@ def test_the_oracle_succeeds_when_its_actions_are_held(task: str):
     assert np.mean(successes) >= 0.96
 
 
+def test_an_episode_goes_on_after_success_where_it_must_not_tell_of_it(task: str):
+    for until_success in (True, False):
+        adapter = Adapter(EnvConfig(id=task, until_success=until_success))
+        adapter.reset(7, look=False)
+        while not (outcome := adapter.step(adapter.oracle()[None], look=False)).success:
+            assert not (outcome.terminated or outcome.truncated)
+        assert outcome.terminated == until_success
+
+
 def test_nothing_begins_inside_something_else(task: str):
     env = gymnasium.make(task, cameras=())
     for seed in range(40):
