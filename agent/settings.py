@@ -180,8 +180,9 @@ class TuneConfig(Strict):
     """Weight of the KL divergence from the champion, nats a token, estimated on the trials' credited tokens."""
     entropy: float = Field(default=0.0, ge=0)
     """Weight of the policy's entropy, subtracted from the loss."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the forward pass in training; bfloat16 halves its time on CPUs that have it, and shifts ratios by about 1 %."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the forward pass in training; `auto` is bfloat16 where the device has it, which halves the time and shifts ratios by about 1 %; else
+    float32."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
 

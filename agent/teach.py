@@ -14,6 +14,7 @@ import torch
 
 from agent.records import Scene
 from agent.tune import Optimiser, descend
+from policies.precision import autocast
 from policies.recite import Recital, point, recite
 
 PLANS = 2  # of the questions that are asked about a scene: what policies think before they act
@@ -31,7 +32,7 @@ def see(
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
-    """Train the whole model, in bfloat16, on questions and on pointing, which teaches the vision tower directly.
+    """Train the whole model, in bfloat16 where the device has it, on questions and on pointing, which teaches the vision tower directly.
 
     Args:
         policy: a `Vlm` with train="all".
@@ -48,7 +49,7 @@ def see(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
-        with _half(policy):
+        with autocast("auto", policy.config.device):
             features = policy.features([scenes[i].frames for i in chosen])
             recital = _ask(policy, features, [scenes[i] for i in chosen], questions, (seed, step))
             pointing, reading = pupil.pointer.loss(policy, features, [scenes[i] for i in chosen])
@@ -72,7 +73,7 @@ def read(
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
-    """Train the text model alone, in bfloat16, on more questions a scene: image features are computed once, so this costs a third.
+    """Train the text model alone, on more questions a scene: image features are computed once, so this costs a third.
 
     Args: as `see`, but the policy has train="text".
     """
@@ -81,17 +82,13 @@ def read(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
-        with _half(policy):
+        with autocast("auto", policy.config.device):
             recital = _ask(policy, features[chosen], [scenes[i] for i in chosen], questions, (seed, step))
         loss = -recital.logprobs.mean()
         return loss, {"answering": float(loss.detach())}
 
     optimiser = Optimiser(policy.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
     descend(policy, optimiser, steps, loss_of, checkpoint, watch)
-
-
-def _half(policy: Any) -> torch.autocast:
-    return torch.autocast(torch.device(policy.config.device).type, torch.bfloat16)
 
 
 def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:

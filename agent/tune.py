@@ -15,6 +15,7 @@ from agent import losses
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
 from agent.settings import TuneConfig
 from policies.policy import Situation
+from policies.precision import Precision, autocast
 from policies.recite import recite
 
 
@@ -169,7 +170,8 @@ class _Book:
         pairs: Sequence[PreferencePair],
         answers: Sequence[Answer],
     ) -> None:
-        self.policy, self.precision, self.answers = policy, config.precision, answers
+        self.policy, self.answers = policy, answers
+        self.precision: Precision = config.precision
         self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)] + [Situation(a.question, a.frames) for a in answers]
         self.frozen = policy.config.train != "all"
         size = policy.config.rows  # larger batches leave the cache of a CPU, and are slower
@@ -184,7 +186,7 @@ class _Book:
     def distribution(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self.features is None else self.features[list(rows)]
-        with torch.autocast(torch.device(self.policy.config.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(self.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
 
     def _thoughts(self, trials: Sequence[Trial], batch: int) -> torch.Tensor:
@@ -197,7 +199,7 @@ class _Book:
         """Return the mean negative log-likelihood, nats a token, of these answers."""
         chosen, first = [self.answers[i] for i in rows.tolist()], len(self.situations) - len(self.answers)
         frames = [each.frames for each in chosen]
-        with torch.autocast(torch.device(self.policy.config.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(self.precision, self.policy.config.device):
             features = self.policy.features(frames) if self.features is None else self.features[first + rows]
             return -recite(self.policy, features, frames, [[(each.question, each.answer)] for each in chosen]).logprobs.mean()
 

@@ -38,10 +38,10 @@ class PolicyConfig(BaseModel):
     """r of LoRA; alpha is twice as much."""
     rows: int = Field(default=64, ge=1)
     """Rows of every batch when acting."""
-    attention: Literal["eager", "sdpa"] = "eager"
-    """Attention kernel; `eager` is the faster one for the embedded model on a CPU."""
-    vision_precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the vision tower; bfloat16 is twice as fast on CPUs that have it."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """Attention kernel; `auto` is the faster one: `eager` for bfloat16 on a CPU, else `sdpa`."""
+    vision_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the vision tower; `auto` is bfloat16 where the device has it, which is twice as fast, else float32 (emulated, it is ten times slower)."""
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False

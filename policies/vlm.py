@@ -21,6 +21,8 @@ from transformers import AutoModelForImageTextToText
 
 from policies import PolicyConfig, codec, processor
 from policies.policy import Decision, Situation
+from policies.precision import attention, autocast
+from policies.seen import Seen
 
 NANO = Path(__file__).parent / "nano"
 LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -39,9 +41,10 @@ class Vlm:
         self.config, self.chunk = config, config.chunk
         source = str(NANO) if config.model == "nano" else config.model
         kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+        kernel = attention(config.vision_precision, config.device) if config.attention == "auto" else config.attention
         try:
             self.processor: Any = processor.load(source, **kwargs)
-            model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=config.attention, dtype=torch.float32, **kwargs)
+            model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=kernel, dtype=torch.float32, **kwargs)
         except (OSError, ValueError) as error:
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
@@ -55,6 +58,7 @@ class Vlm:
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
+        self._seen = Seen(self._encode)
         self._prompts: dict[tuple, dict[str, torch.Tensor]] = {}
         self._start = self.weights()
         self.name = fingerprint(self._start)
@@ -149,11 +153,14 @@ class Vlm:
 
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them."""
+        return self._encode(frames) if self.config.train == "all" else self._seen.look(frames)
+
+    def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return float32[B, N, D]: what the vision tower makes of B moments."""
         images = [image for moment in frames for image in moment]
         pixels = self.processor.image_processor(images=images, return_tensors="pt").to(self.config.device)
-        half = self.config.vision_precision == "bfloat16"
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
-        with grad(), torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=half):
+        with grad(), autocast(self.config.vision_precision, self.config.device):
             encoded = self.base.get_image_features(**{key: value for key, value in pixels.items() if key not in ("rows", "cols")})
         tokens = encoded.pooler_output
         flat = torch.cat(list(tokens)) if not isinstance(tokens, torch.Tensor) else tokens.flatten(0, -2)

@@ -37,7 +37,15 @@ ABOVE = {
 }  # no stage knows them; `run` and `track` hold what stages are given
 BELOW = {"records", "losses", "config", "settings", "configure", "dataset", "recordings", "workers", "files"}  # these know nobody above themselves
 HEAVY = {"torch", "transformers"}
-MAY_BE_HEAVY = {"policies/vlm.py", "policies/processor.py", "policies/recite.py", "policies/nano/build.py", "policies/sb3.py"}
+MAY_BE_HEAVY = {
+    "policies/vlm.py",
+    "policies/processor.py",
+    "policies/recite.py",
+    "policies/precision.py",
+    "policies/seen.py",
+    "policies/nano/build.py",
+    "policies/sb3.py",
+}
 MAY_BE_HEAVY |= {"agent/tune.py", "agent/losses.py", "agent/teach.py", "agent/pretrain.py"}
 
 
