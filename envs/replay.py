@@ -17,9 +17,11 @@ from gymnasium.envs.registration import EnvSpec
 
 from envs.adapt import Adapter, mujoco_of
 from envs.render import mujoco
+from envs.spaces import Actions
+from envs.success import Success
 
 # Kept by reference: they do not change during an episode, or (renderers) hold memory of the graphics driver.
-SHARED = (gymnasium.Space, EnvSpec, types.ModuleType, types.FunctionType, types.MethodType, type)
+SHARED = (gymnasium.Space, EnvSpec, types.ModuleType, types.FunctionType, types.MethodType, type, Actions, Success)
 # Of the model, moved or coloured during an episode: the markers of goals and finger tips in Gymnasium-Robotics, for instance.
 MOVED = ("body_pos", "body_quat", "geom_pos", "geom_quat", "geom_rgba", "site_pos", "site_quat", "site_rgba")
 # Of the simulation; an environment may hold one of these arrays, or a part of it, instead of a copy (FrankaKitchen's `init_qvel`, Meta-World's pads).
@@ -53,14 +55,15 @@ def snapshot(adapter: Adapter) -> Snapshot:
     kept = _kept(adapter)
     data = copy.copy(adapter.data) if adapter.data is not None else None
     moved = {name: getattr(adapter.model, name).copy() for name in MOVED} if data is not None else {}
-    return Snapshot(adapter.seed, data, moved, _copied([vars(layer) for layer in _layers(adapter)], kept, kept), kept)
+    return Snapshot(adapter.seed, data, moved, _copied([vars(layer) for layer in _layers(adapter)], kept), kept)
 
 
 def restore(adapter: Adapter, moment: Snapshot) -> None:
     """Put the adapter that the snapshot was taken of, or another one of the same config, to that moment; as often as wanted."""
     if adapter.seed != moment.seed:
         adapter.reset(moment.seed)
-    for layer, then in zip(_layers(adapter), _copied(moment.layers, moment.kept, _kept(adapter)), strict=True):
+    memo = {id(each): instead for each, instead in zip(moment.kept, _kept(adapter), strict=True)}
+    for layer, then in zip(_layers(adapter), copy.deepcopy(moment.layers, memo), strict=True):
         vars(layer).update(then)
     for name, then in moment.moved.items():
         getattr(adapter.model, name)[...] = then
@@ -187,9 +190,9 @@ def _kept(adapter: Adapter) -> list[Any]:
     return [*_layers(adapter), model, data, *(getattr(data, name) for name in STATE if data is not None), adapter.config]
 
 
-def _copied(layers: list[dict[str, Any]], kept: list[Any], now: list[Any]) -> list[dict[str, Any]]:
-    """Return deep copies of attributes, in which references to what is kept become references to what is there now."""
-    memo = {id(each): instead for each, instead in zip(kept, now, strict=True)}
+def _copied(layers: list[dict[str, Any]], kept: list[Any]) -> list[dict[str, Any]]:
+    """Return deep copies of attributes, without what is kept or shared, in which references to what is kept stay references."""
+    memo = {id(each): each for each in kept}
     own = [each for each in kept if isinstance(each, np.ndarray)]
     copies: list[dict[str, Any]] = []
     for layer in layers:

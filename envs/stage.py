@@ -79,6 +79,7 @@ class Stage(gymnasium.Env):
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in ARM])
         self._fingers = np.array([self.model.joint(name).qposadr[0] for name in FINGERS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in ARM[:3]])
+        self._bodies = {self.model.body(i).name: i for i in range(self.model.nbody)}
         self._wrist, self._tool = self.model.body("wrist").id, self.model.site("tool").id
         self._jacobian = np.zeros((3, self.model.nv))
         self._target = np.zeros(3)
@@ -156,7 +157,7 @@ class Stage(gymnasium.Env):
 
     def position(self, body: str) -> np.ndarray:
         """Return a body's position, metres."""
-        return self.data.body(body).xpos.copy()
+        return self.data.xpos[self._bodies[body]].copy()
 
     def towards(self, point: np.ndarray, steps: int = 1, opening: float | None = None) -> np.ndarray:
         """Return the command that sends the tool straight to `point` when it is held for `steps` steps, scaled down where it is too far.
