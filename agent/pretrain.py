@@ -15,17 +15,20 @@ from agent import ground, teach
 from agent.records import Scene
 from envs import PRETRAINED
 from envs.adapt import Adapter, EnvConfig
-from policies.nano.build import build
+from policies.nano.build import build, inherit
 from policies.vlm import PolicyConfig, Vlm
 
 SEEDS, TEST_SEEDS = 40_000_000, 49_000_000  # far from every practice, gate and exam seed
 
 
-def pretrain(out: Path, *, see: int = 4000, read: int = 6000, num_scenes: int = 24_000, threads: int = 2) -> dict[str, tuple[float, int]]:
+def pretrain(
+    out: Path, *, base: Path | None = None, see: int = 4000, read: int = 6000, num_scenes: int = 24_000, threads: int = 2
+) -> dict[str, tuple[float, int]]:
     """Build and teach `etude-nano`; write it to `out` as a Hugging Face folder, with `pretrain.json` beside it.
 
     Args:
         out: folder of the result; holds checkpoints meanwhile, from which the same command goes on after a kill.
+        base: folder of an earlier etude-nano whose weights it begins with; None: from nothing.
         see: steps of the first part, which trains everything (`teach.see`).
         read: steps of the second part, which trains the text model alone (`teach.read`).
         num_scenes: drawn from the tasks `envs.PRETRAINED` in equal shares.
@@ -43,6 +46,8 @@ def pretrain(out: Path, *, see: int = 4000, read: int = 6000, num_scenes: int = 
         if not (out / "config.json").exists():
             corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
             model, processor = build(corpus + ["User:", "Assistant:"] * 500)
+            if base:
+                inherit(model, processor.tokenizer, base)
             model.save_pretrained(out)
             processor.save_pretrained(out)
         if not (out / "seen").exists():
@@ -54,7 +59,15 @@ def pretrain(out: Path, *, see: int = 4000, read: int = 6000, num_scenes: int = 
         teach.read(policy, scenes, steps=read, checkpoint=out / "read.pt", watch=_watch(bars, "read", read, out))
     policy.base.save_pretrained(out)
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS))
-    facts = {"see": see, "read": read, "scenes": num_scenes, "seconds": round(time.time() - began), "accuracy": accuracy}
+    facts = {
+        "tasks": PRETRAINED,
+        "base": base and str(base),
+        "see": see,
+        "read": read,
+        "scenes": num_scenes,
+        "seconds": round(time.time() - began),
+        "accuracy": accuracy,
+    }
     (out / "pretrain.json").write_text(json.dumps(facts, indent=2))
     for name in ("see.pt", "read.pt", "seen", "loss.txt"):
         (out / name).unlink(missing_ok=True)

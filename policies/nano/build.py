@@ -5,6 +5,7 @@ and a Llama. It is saved and loaded like any model of the hub, by `AutoModelForI
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,6 +74,25 @@ def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalG
             if parameter.ndim > 1:
                 parameter.mul_(GAIN)
     return model, processor
+
+
+def inherit(model: Any, tokenizer: Any, base: Path) -> None:
+    """Give a freshly built model the weights of an earlier one. A word that the earlier one spelt in parts begins as the mean of its parts.
+
+    Args:
+        model: of `build`.
+        tokenizer: its own.
+        base: folder of the earlier model, whose architecture is the same.
+    """
+    earlier, theirs = Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), PreTrainedTokenizerFast.from_pretrained(base)
+    spell, known = theirs.backend_tokenizer.model.tokenize, theirs.get_vocab()
+    parts = [
+        [known[token]] if token in known else [part.id for part in spell(token)] for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    ]
+    words = earlier.get_input_embeddings().weight
+    with torch.no_grad():
+        model.load_state_dict({name: value for name, value in earlier.state_dict().items() if value.shape != words.shape}, strict=False)
+        model.get_input_embeddings().weight.copy_(torch.stack([words[part].mean(0) for part in parts]))
 
 
 def _tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
