@@ -65,8 +65,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _asks_nobody(self) -> "Config":
-        if self.label.by == "critic" and (self.collect.forks or self.collect.guided):
-            raise ValueError("collect.forks and collect.guided go by the environment's reward, which label.by critic must not know; set them to 0")
+        if self.label.by == "critic" and (self.collect.refill or self.collect.forks or self.collect.guided):
+            raise ValueError("collect.refill, forks and guided go by the environment's word, which label.by critic must not know; set them to 0")
         return self
 
     @model_validator(mode="after")

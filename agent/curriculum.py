@@ -83,6 +83,20 @@ def fork_points(episodes: Sequence[Episode], count: int) -> list[tuple[Episode, 
     return [(episodes[place], t) for _, place, t in sorted(losses)[:count]]
 
 
+def lacking(episodes: Iterable[Episode], wanted: int, limit: int) -> tuple[int, int]:
+    """Return how many further seeds were practised, and how many should be next, until takes of enough seeds ended differently.
+
+    Args:
+        episodes: of the cycle.
+        wanted: seeds that should tell something; also how many are practised at a time, the first time among them.
+        limit: further seeds at most.
+    """
+    takes = [episode for episode in episodes if episode.fork_of is None]
+    done = len({(episode.task, episode.seed) for episode in takes}) - wanted
+    mixed = sum(0 < rate < 1 for seeds in by_seed(takes).values() for rate in seeds.values())
+    return done, min(wanted, limit - done) if mixed < wanted else 0
+
+
 def by_seed(episodes: Iterable[Episode]) -> dict[str, dict[str, float]]:
     """Return for each task and seed (as text) the share of takes that succeeded; forks, and takes that the environment spoilt, do not count."""
     found: dict[str, dict[str, list[bool]]] = {}

@@ -12,7 +12,7 @@ from agent import film
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
-from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, parts, pick, share
+from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, lacking, parts, pick, share
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
@@ -80,10 +80,13 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
         return run.episodes(folder)
 
     def go() -> dict[str, Any]:
-        everything = play("collect", jobs)
-        episodes = everything[: len(jobs)]
+        tried, everything = jobs, play("collect", jobs)
+        while more := refill_jobs(run, cycle, everything[: len(tried)]):
+            tried = [*tried, *more]
+            everything = play("collect, refill", tried)
+        episodes = everything[: len(tried)]
         if config.forks:
-            everything = play("collect, forks", [*jobs, *fork_jobs(run, cycle, episodes)])
+            everything = play("collect, forks", [*tried, *fork_jobs(run, cycle, episodes)])
         guided = play("collect, guided", guided_jobs(run, cycle), cycle.folder / GUIDED) if config.guided else []
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*everything, *guided] if episode.faults]
         figures = {
@@ -111,6 +114,18 @@ def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
         for take in range(first, first + count):
             noise = (run.config.seed, cycle.number, episode.seed, take)
             jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t), episode.frames[t]))
+    return jobs
+
+
+def refill_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
+    """Return takes of further seeds, four fifths up the range of practice seeds, while too few of those practised tell something."""
+    config, jobs = run.config.collect, []
+    done, count = lacking(episodes, config.seeds, config.refill)
+    first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + config.refill * (cycle.number - 1) + done
+    for kind, own in enumerate(share(count, [env.weight for env in run.config.envs])):
+        numbered = [(seed, take) for seed in range(first, first + own) for take in range(config.takes)]
+        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for seed, take in numbered]
+        first += own
     return jobs
 
 

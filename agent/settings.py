@@ -66,6 +66,9 @@ class CollectConfig(Strict):
     """Largest share of them that earlier cycles practised already, and that are not solved yet: those whose takes differed most come first."""
     recheck: float = Field(default=0.0, ge=0, le=1)
     """Largest share of them that were solved, all takes successful, when they were last practised: set aside since then, the oldest come first."""
+    refill: int = Field(default=0, ge=0)
+    """Further seeds a cycle at most, `seeds` at a time, until `seeds` of all had takes that ended differently: where a task is nearly solved, or
+    nearly hopeless, most seeds tell nothing (dynamic sampling, arXiv 2503.14476). Not where the critic labels alone."""
     forks: int = Field(default=0, ge=0)
     """Moments of failed takes from which `takes` more attempts are made, a cycle: each just before the decision that lost most reward, the greatest
     losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
@@ -142,6 +145,11 @@ class TuneConfig(Strict):
     """Weight of the clipped policy gradient with per-decision advantage (PPO, arXiv 1707.06347; clip-higher, arXiv 2503.14476)."""
     imitation: float = Field(default=0.1, ge=0)
     """Weight of the log-likelihood of demonstrations and replayed successes."""
+    filtered: float = Field(default=0.0, ge=0)
+    """Weight of the log-likelihood of those trials that turned out better than expected (advantage-filtered imitation, arXiv 2505.03181): it learns
+    from a cycle's own takes as the policy gradient does, without ratios, and without pushing anything down."""
+    pulse: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps, the last ones, that imitate demonstrations alone: successes widen what a policy gradient has narrowed."""
     preference: float = Field(default=0.05, ge=0)
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
     critic: float = Field(default=0.1, ge=0)
@@ -161,6 +169,9 @@ class TuneConfig(Strict):
     preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share
     `flipped` of the pairs is the wrong way round."""
+    preference_over: Literal["reply", "token"] = "reply"
+    """What a margin is made of: log-probabilities of whole replies, or their mean over a reply's tokens (length-normalised, as in arXiv 2405.14734),
+    which wants a `beta` so many times larger."""
     flipped: float = Field(default=0.1, ge=0, lt=0.5)
     """Of the pairs, with `robust`: share that is the wrong way round."""
     displacement: float = Field(default=5.0, gt=0)

@@ -128,11 +128,10 @@ def tune(
     Returns:
         The figures of every step; docs/metrics.md says what they are.
     """
-    use = {"policy_gradient": config.policy_gradient, "imitation": config.imitation, "preference": config.preference, "critic": config.critic}
-    trials = lessons.trials if use["policy_gradient"] else ()
-    demonstrations = lessons.demonstrations if use["imitation"] else ()
-    pairs = lessons.pairs if use["preference"] else ()
-    answers = lessons.answers if use["critic"] and (trials or demonstrations or pairs) else ()  # they ride along, and are no reason to train
+    trials = lessons.trials if config.policy_gradient or config.filtered else ()
+    demonstrations = lessons.demonstrations if config.imitation else ()
+    pairs = lessons.pairs if config.preference else ()
+    answers = lessons.answers if config.critic and (trials or demonstrations or pairs) else ()  # they ride along, and are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
     most = next(filter(None, map(len, kinds)), 0)
     steps = steps or config.epochs * math.ceil(most / config.batch)
@@ -140,7 +139,9 @@ def tune(
     book = _Book(policy, config, trials, demonstrations, pairs, answers)
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
+        alone = bool(demonstrations) and step >= round((1 - config.pulse) * steps)
+        now = [0, shares[1], 0, 0] if alone else shares
+        rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, now, strict=True))]
         loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config)
         if len(rows[3]):
             answering = book.answering(rows[3])
@@ -239,6 +240,10 @@ def _loss(
             tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high, config.ratio_guard
         )
         total = total + config.policy_gradient * loss
+        better_B = (advantage_B > 0).float()
+        if config.filtered and better_B.any():
+            loss = losses.imitation(tried_BL[:, credited], better_B)
+            total, figures["filtered"] = total + config.filtered * loss, float(loss.detach())
         if config.kl:
             total = total + config.kl * losses.drift(tried_BL[:, credited], sampled_BL[:, credited])
         ratio = (tried_BL.detach() - sampled_BL)[:, credited].exp()
@@ -254,7 +259,8 @@ def _loss(
         chosen, rejected = chosen_BL.sum(1), rejected_BL.sum(1)
         gained, lost = chosen - book.reference[rows[2], 0], rejected - book.reference[rows[2], 1]
         margin, displaced = gained - lost, -float(gained.detach().mean())
-        loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)
+        size = chosen_BL.shape[1] if config.preference_over == "token" else 1
+        loss = losses.preference(margin / size, config.beta, config.preference_by, config.flipped)
         contrast = 0.0 if displaced > config.displacement else 1.0  # the anchor alone then brings the chosen replies back
         total = total + config.preference * (contrast * loss - config.anchor * chosen_BL.mean())
         figures |= {"preference": float(loss.detach()), "margin": float(margin.detach().mean()), "accuracy": float((margin > 0).float().mean())}

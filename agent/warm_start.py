@@ -106,5 +106,5 @@ def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Tr
     policy.load(weights)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
-    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in (rows[-1] if rows else {})}
+    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(key for row in rows for key in row)}
     return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}

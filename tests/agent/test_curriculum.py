@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.curriculum import attention, by_task, exam_jobs, fork_points, parts, pick, share
+from agent.curriculum import attention, by_task, exam_jobs, fork_points, lacking, parts, pick, share
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
 
@@ -38,6 +38,18 @@ def test_forks_begin_before_the_worst_decision_of_failed_takes() -> None:
     others = [take(2, [0.9, 0.2, 1.0], success=True), take(3, [0.1, 0.2, 0.3]), take(4, [0.1]), take(5, [0.9, 0.0], faults=("step: OSError",))]
     assert [(e.take, t) for e, t in fork_points([slipped, fell, *others], 9)] == [(1, 1), (0, 2)]
     assert [(e.take, t) for e, t in fork_points([slipped, fell, *others], 1)] == [(1, 1)]
+
+
+def test_further_seeds_are_practised_until_enough_tell_something_or_too_many_were_tried() -> None:
+    both = [take(0, [0.1, 0.2], success=True), take(1, [0.1, 0.2])]
+    mixed = [replace(each, seed=seed) for seed in range(4) for each in both]
+    alike = [replace(both[1], seed=seed, take=number) for seed in range(4) for number in range(2)]
+    assert lacking(mixed, 4, 6) == (0, 0)
+    assert lacking(alike, 4, 6) == (0, 4)
+    assert lacking(alike + [replace(each, seed=each.seed + 4) for each in alike], 4, 6) == (4, 2)
+    assert lacking(alike + [replace(each, seed=each.seed + 4) for each in mixed], 4, 6) == (4, 0)
+    assert lacking(alike, 4, 0) == (0, 0)
+    assert lacking([*alike, replace(both[0], fork_of=("t/0/0", 1))], 4, 6) == (0, 4), "a fork tells nothing about a seed"
 
 
 def test_what_fails_is_practised_most() -> None:

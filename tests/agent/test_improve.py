@@ -28,7 +28,7 @@ TINY = {
     "threads": 1,
     "policy": {"rows": 8, "temperature": 3.0},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
-    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "forks": 1, "guided": 2, "foresight": 4},
+    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "refill": 2, "forks": 1, "guided": 2, "foresight": 4},
     "tune": {"batch": 16, "epochs": 1},
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},
@@ -229,7 +229,7 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("label", [{"by": "critic"}, {"critique": True}])
 def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
-    collect = {**TINY["collect"], "forks": 0, "guided": 0}  # which go by the environment's reward
+    collect = {**TINY["collect"], "refill": 0, "forks": 0, "guided": 0}  # which go by the environment's reward
     films = {"mode": "off", "films": True}
     file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12}, collect=collect, track=films)
     done = etude("improve", file, tmp_path / "run")

@@ -206,3 +206,33 @@ def test_every_lesson_is_passed_over_equally_often() -> None:
     seen = np.concatenate([_page(count, share, step, (0,)) for step in range(37)])
     assert (np.bincount(seen, minlength=count) == 5).all()
     assert _share(100, 1000, 256) == 26 and _share(0, 10, 4) == 0 and _share(3, 10, 256) == 3
+
+
+def test_filtered_imitation_repeats_what_turned_out_well_and_leaves_the_rest(policy: Any, situations: list[Situation]) -> None:
+    drawn = replies(policy, situations, 1)
+    advantage = [1.0 if i % 2 else -1.0 for i in range(len(drawn))]
+    trials = tuple(Trial(s, d.tokens, d.logprobs, a) for s, d, a in zip(situations, drawn, advantage, strict=True))
+    before = likelihood(policy, situations, [d.tokens for d in drawn])
+    rows = tune(policy, Lessons(trials=trials), TuneConfig(**OFF, filtered=1.0, lr=1e-3, precision="float32"), steps=12)
+    gained = likelihood(policy, situations, [d.tokens for d in drawn]) - before
+    good = np.array(advantage) > 0
+    assert rows[-1]["filtered"] < rows[0]["filtered"]
+    assert (gained[good] > 0).all() and gained[good].mean() > gained[~good].mean()
+
+
+def test_a_pulse_imitates_alone_at_the_end(policy: Any, situations: list[Situation]) -> None:
+    drawn = replies(policy, situations, 1)
+    trials = tuple(Trial(s, d.tokens, d.logprobs, 1.0) for s, d in zip(situations, drawn, strict=True))
+    shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, drawn, strict=True))
+    rows = tune(policy, Lessons(shown, trials=trials), TuneConfig(pulse=0.5, preference=0.0, critic=0.0, lr=1e-5), steps=4)
+    assert ["policy_gradient" in row for row in rows] == [True, True, False, False]
+    assert all("imitation" in row for row in rows)
+
+
+def test_a_margin_over_tokens_is_the_replys_by_its_length(policy: Any, situations: list[Situation]) -> None:
+    lessons, start, told = parted_pairs(policy, situations), policy.weights(), []
+    for over, beta in (("reply", 0.3), ("token", 0.3 * policy.reply_length)):
+        policy.load(start)
+        config = TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=beta, preference_over=over, precision="float32")  # type: ignore[arg-type]
+        told.append([row["preference"] for row in tune(policy, lessons, config, steps=4)])
+    assert told[0] == pytest.approx(told[1], rel=1e-4) and told[0][-1] < told[0][0]
