@@ -75,7 +75,7 @@ class CollectConfig(Strict):
     guided: int = Field(default=0, ge=0)
     """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
     most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
-    a snapshot can put back, in this process (no `env.timeout`), with a reward in [0, 1] that shows the way."""
+    a snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
     foresight: int = Field(default=32, ge=2)
     """Candidates before each decision of a guided take: the policy's own, and others from anywhere in the action box."""
     num_envs: int = Field(default=64, ge=1)

@@ -8,22 +8,25 @@ from envs.adapt import Adapter
 from envs.replay import restore, snapshot
 
 
-def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> np.ndarray:
-    """Return float64[N]: the reward that each of N candidates would end with, 1 more where it would succeed, 1 less where it would end the episode.
-
-    Rewards should lie in [0, 1], so that success counts for most. What raises an error is worth -inf: it was only tried.
+def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each of N candidates would lead to.
 
     Args:
         adapter: stays at its moment.
         candidates: N times float32[H, A] actions.
+
+    Returns:
+        float64[N], the reward that each would end with, -inf for one that raises an error: it was only tried; and int64[N], 1 where it would
+        succeed, -1 where it would end the episode without, else 0.
     """
-    moment, worth = snapshot(adapter), []
+    moment, rewards, ends = snapshot(adapter), [], []
     for actions in candidates:
         try:
             outcome = adapter.step(actions, look=False)
-            last = float(outcome.rewards[~np.isnan(outcome.rewards)][-1])
-            worth.append(last + (1.0 if outcome.success else -1.0 if outcome.terminated else 0.0))
+            rewards.append(float(outcome.rewards[~np.isnan(outcome.rewards)][-1]))
+            ends.append(1 if outcome.success else -1 if outcome.terminated else 0)
         except Exception:  # an environment may raise anything
-            worth.append(-np.inf)
+            rewards.append(-np.inf)
+            ends.append(0)
         restore(adapter, moment)
-    return np.array(worth)
+    return np.array(rewards), np.array(ends)

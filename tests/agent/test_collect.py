@@ -240,3 +240,22 @@ def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
     changed = [t for e in guided for t in range(len(e)) if not e.logprobs[t].any()]
     assert len(changed) >= 8, "some decisions were better than the policy's own"
     assert policy.name == guided[0].policy
+
+
+gymnasium.register("Test/Scaled-v0", entry_point=lambda **kw: Scaled(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)
+
+
+class Scaled(gymnasium.RewardWrapper):
+    def reward(self, reward: Any) -> float:
+        return 128 * float(reward) - 64
+
+
+def test_guided_takes_do_not_depend_on_the_scale_of_rewards() -> None:
+    takes = []
+    for name in ("etude/Reach-v0", "Test/Scaled-v0"):
+        workers = Workers(EnvConfig(id=name, cameras=("front", "wrist")), 4)
+        space = workers.first.actions
+        policy = load(PolicyConfig(rows=8, temperature=5.0), space.low, space.high)
+        takes.append(list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=24) for seed in range(4)])))
+    for one, other in zip(*takes, strict=True):
+        np.testing.assert_array_equal(one.actions, other.actions)

@@ -16,14 +16,14 @@ def test_foresight_is_what_happens_and_leaves_the_moment_as_it_was(task: str) ->
     for each in (adapter, other):
         each.reset(48_000_000)
         each.step(candidates[0])
-    worth = foresee(adapter, candidates)
-    assert len(set(worth.tolist())) > 1
+    rewards, ends = foresee(adapter, candidates)
+    assert len(set(rewards.tolist())) > 1 and len(ends) == 4
     for i in (3, 1):
         happened, untouched = adapter.step(candidates[i]), other.step(candidates[i])
         np.testing.assert_array_equal(happened.observation.frames, untouched.observation.frames)
         np.testing.assert_array_equal(happened.rewards, untouched.rewards)
         if i == 3:
-            assert worth[3] == pytest.approx(float(happened.rewards[-1]))
+            assert rewards[3] == pytest.approx(float(happened.rewards[-1]))
 
 
 def test_an_error_in_what_was_only_tried_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,19 +38,19 @@ def test_an_error_in_what_was_only_tried_costs_nothing(monkeypatch: pytest.Monke
         return outcome
 
     monkeypatch.setattr(Adapter, "step", fragile)
-    worth = foresee(adapter, [np.full((1, 3), value, np.float32) for value in (0.9, 0.1)])
-    assert np.isneginf(worth[0]) and np.isfinite(worth[1])
+    rewards, ends = foresee(adapter, [np.full((1, 3), value, np.float32) for value in (0.9, 0.1)])
+    assert np.isneginf(rewards[0]) and np.isfinite(rewards[1]) and not ends.any()
     np.testing.assert_array_equal(adapter.observe().frames, before)
 
 
-def test_a_success_is_worth_one_more() -> None:
+def test_a_success_is_foreseen() -> None:
     adapter = Adapter(EnvConfig())
     adapter.reset(48_000_001)
     while True:
         action = adapter.oracle()[None]
-        worth = foresee(adapter, [action])[0]
+        (reward,), (end,) = foresee(adapter, [action])
         outcome = adapter.step(action)
         last = float(outcome.rewards[~np.isnan(outcome.rewards)][-1])
-        assert worth == pytest.approx(last + outcome.success)
+        assert reward == pytest.approx(last) and end == int(outcome.success)
         if outcome.success:
             return
