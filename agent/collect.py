@@ -186,9 +186,9 @@ def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Genera
     candidates = [own, *rng.uniform(low, high, (count - 1, *own.shape)).astype(np.float32)]
     rewards, ends = foresee(adapter, candidates)
     there = np.isfinite(rewards)
-    span = float(np.ptp(rewards[there])) if there.any() else 0.0
+    span = (float(np.ptp(rewards[there])) if there.any() else 0.0) or 1.0
     worth = rewards + span * ends
-    spread = float(np.std(worth[there])) if span else 0.0
+    spread = float(np.std(worth[there])) if there.any() else 0.0
     if not spread:  # nothing to choose between
         return decision
     weights = np.exp((worth - worth.max()) / (FOCUS * spread))

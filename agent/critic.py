@@ -133,17 +133,19 @@ def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
 
 
 def as_seen(episode: Episode, probability_T1: np.ndarray) -> Episode:
-    """Return a take with the critic's probabilities for rewards, if the environment's reward never changed; success stays the environment's.
+    """Return a take with the critic's probabilities for rewards; success stays the environment's.
 
     Args:
         episode: at least one decision.
         probability_T1: float64[T + 1], calibrated, before the first decision and after each.
     """
-    rewards = episode.rewards[~np.isnan(episode.rewards)]
-    silent = rewards[:-1] if episode.success else rewards  # the one of success says no more than success does
-    if len(silent) == 0 or silent.min() < silent.max():
-        return episode
     return replace(episode, rewards=np.stack([probability_T1[:-1], probability_T1[1:]], axis=1).astype(np.float32))
+
+
+def num_rewards(episode: Episode) -> int:
+    """Return how many different rewards a take met, but for that of success, which says no more than success does."""
+    rewards = episode.rewards[~np.isnan(episode.rewards)]
+    return len(set((rewards[:-1] if episode.success else rewards).tolist()))
 
 
 def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.random.Generator) -> list[Answer]:

@@ -1,17 +1,18 @@
 """Guards: figures that a healthy cycle keeps within bounds. Each returns sentences that name what is outside; none means all is well."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import mannwhitneyu
 
-from agent.critic import quality
 from agent.evaluate import compare
 from agent.records import Episode, Label, Scorecard
 from agent.settings import GuardConfig
 
 FEW = 5  # takes of each outcome, without which labels and rewards are not compared
-CHANCE = 0.05  # a task's loss counts as forgetting if chance explains it with less than this
+CHANCE = 0.05  # what chance explains with more than this is no contradiction, and no forgetting
 END = 0.1  # share of the steps that count as the end of training
 
 
@@ -23,14 +24,21 @@ def labels_contradict(episodes: Sequence[Episode], labels: Sequence[Label], conf
         labels: one an episode.
         config: its bounds.
     """
-    whole = [(e.closing[-1], each.success) for e, each in zip(episodes, labels, strict=True) if len(e) and not e.faults]
-    success = np.array([won for _, won in whole], bool)
-    if min(success.sum(), (~success).sum()) < FEW:
-        return []
-    agreement = quality(np.array([reward for reward, _ in whole], np.float64), success)["auroc"]
-    if agreement >= config.labels:
-        return []
-    return [f"labels contradict rewards: takes called successful end with less reward than others (they win {agreement:.0%} of all comparisons)"]
+    ends: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    for e, each in zip(episodes, labels, strict=True):
+        if len(e) and not e.faults:
+            ends[e.task][each.success].append(float(e.closing[-1]))
+    told = []
+    for task, rewards in ends.items():  # each by itself: tasks may have rewards of different scales
+        won, lost = rewards[True], rewards[False]
+        if min(len(won), len(lost)) < FEW:
+            continue
+        test = mannwhitneyu(won, lost, alternative="less")
+        agreement = float(test.statistic) / (len(won) * len(lost))
+        if agreement < config.labels and test.pvalue <= CHANCE:
+            less = f"takes called successful end with less reward than others (they win {agreement:.0%} of all comparisons)"
+            told.append(f"labels contradict rewards in {task}: {less}")
+    return told
 
 
 def critic_drifts(figures: Mapping[str, float], config: GuardConfig) -> list[str]:
@@ -51,10 +59,10 @@ def training_collapses(rows: Sequence[Mapping[str, float]], config: GuardConfig)
     told = []
     if not all(math.isfinite(value) for row in rows for value in row.values()):
         told.append("training broke down: a figure is not finite")
-    last = rows[-max(int(END * len(rows)), 1) :]
 
     def at_the_end(name: str, neutral: float) -> float:
-        return float(np.mean([row[name] for row in last if name in row] or [neutral]))
+        known = [row[name] for row in rows if name in row]  # a pulse of imitation ends without trials
+        return float(np.mean(known[-max(int(END * len(known)), 1) :] or [neutral]))
 
     if (entropy := at_the_end("entropy", np.inf)) < config.entropy:
         told.append(f"the policy collapsed onto one reply: entropy {entropy:.3f} nats a token")

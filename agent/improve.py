@@ -16,7 +16,7 @@ from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points
 from agent.evaluate import Comparison, beats, before_and_after, compare, score
 from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
-from agent.judge import critic_lessons, judge, takes
+from agent.judge import believed, critic_lessons, judge, takes
 from agent.ready import comes_back, nothing_lost
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
@@ -150,7 +150,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     fresh = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
     for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
         for seed in pick(count, range(fresh, fresh + count), history[kind], config.again, config.recheck):
-            first = config.takes * (cycle.number - 1) * (seed < fresh)  # no take of a seed has another's number
+            first = config.takes * (cycle.number - 1) * any(seed in rates for rates in history[kind])  # no take of a seed has another's number
             jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for take in range(first, first + config.takes)]
         fresh += count
     return jobs
@@ -159,7 +159,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
     """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
     mine = {episode.policy for episode in episodes}
-    past = [run.cycle(number) for number in range(1, cycle.number)]
+    past = believed(run, cycle)
     earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
     earlier += [take for each in past for take in run.episodes(each.folder / GUIDED)]
     library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]

@@ -1,13 +1,14 @@
 """Stage `label` of a run, and `critic` before it: the environment's word on takes, or the model's own."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from agent import dataset
-from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, opine, quality, verdict
+from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, num_rewards, opine, quality, verdict
 from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
@@ -28,8 +29,9 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     config = run.config.label
     if config.by != "env" or config.critique:
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
-    believed = [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
-    mine = [each for each in [*believed, cycle] if load(each.folder / "collect.json")["policy"] == champion.name][-run.config.curate.pool :]
+    mine = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name][
+        -run.config.curate.pool :
+    ]
     episodes = [episode for each in mine for episode in takes(run, each)]
     labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
     successes = [each.success for each in labels]
@@ -50,13 +52,24 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     return episodes, labels, made.get("alarms", [])
 
 
+def believed(run: Run, cycle: Cycle) -> list[Cycle]:
+    """Return the earlier cycles whose labels were credible."""
+    return [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
+
+
 def takes(run: Run, cycle: Cycle) -> list[Episode]:
     """Return a cycle's takes; where the critic has a say, as it sees them."""
     episodes = run.episodes(cycle.folder)
     if run.config.label.by == "env":
         return episodes
-    see = as_judged if run.config.label.by == "critic" else as_seen
-    return [see(e, p) if len(p) else e for e, p in zip(episodes, _probabilities(cycle), strict=True)]
+    told = zip(episodes, _probabilities(cycle), strict=True)
+    if run.config.label.by == "critic":
+        return [as_judged(e, p) if len(p) else e for e, p in told]
+    met: dict[str, list[int]] = defaultdict(list)
+    for episode in episodes:
+        met[episode.task].append(num_rewards(episode))
+    silent = {task for task, counts in met.items() if max(counts) == 1}  # in all of its takes: they are compared, so have rewards of one kind
+    return [as_seen(e, p) if len(p) and e.task in silent else e for e, p in told]
 
 
 def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:

@@ -37,6 +37,8 @@ def pretrain(
     Returns:
         Held-out accuracy and number of questions for each kind of question.
     """
+    if base and not (base / "config.json").exists():
+        raise ValueError(f"{base} holds no model; name the folder of an earlier etude-nano, or leave --base out to begin from nothing.")
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     began = time.time()
@@ -48,8 +50,9 @@ def pretrain(
             model, processor = build(corpus + ["User:", "Assistant:"] * 500)
             if base:
                 inherit(model, processor.tokenizer, base)
-            model.save_pretrained(out)
+            (out / "pretrain.json").write_text(json.dumps({"base": base and str(base)}))
             processor.save_pretrained(out)
+            model.save_pretrained(out)
         if not (out / "seen").exists():
             policy = Vlm(PolicyConfig(model=str(out), train="all"), -np.ones(3), np.ones(3))
             teach.see(policy, scenes, steps=see, checkpoint=out / "see.pt", watch=_watch(bars, "see", see, out))
@@ -61,7 +64,7 @@ def pretrain(
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS))
     facts = {
         "tasks": PRETRAINED,
-        "base": base and str(base),
+        **json.loads((out / "pretrain.json").read_text()),
         "see": see,
         "read": read,
         "scenes": num_scenes,

@@ -201,7 +201,8 @@ def _verdict(result: Content | None, alpha: float) -> str:
     alarms = "; ".join((result or {}).get("alarms", []))
     if result is None or "won" not in result:
         return f"no challenger: {alarms or 'nothing to learn from, all takes of each seed ended alike'}" if result else "in progress"
-    why = alarms or ("not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})")
+    why = "not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})"
+    why = f"{why}; {alarms}" if alarms else why
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
     return f"● promoted: {seeds}{f'; {alarms}' if alarms else ''}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
 

@@ -129,7 +129,7 @@ class CurateConfig(Strict):
     """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
     credit: Literal["progress", "reward", "outcome"] = "progress"
     """What a decision is credited with, and those before it by `discount`: how much nearer to the goal it brought the take, by the reward at its end;
-    the mean reward of its steps; or nothing but the success (with `discount` 1 all decisions of a take share it, as in GRPO)."""
+    the mean reward of its steps; or nothing but the success (with `discount` 1 all decisions of a take share it)."""
     discount: float = Field(default=0.7, ge=0, le=1)
     """Per decision, of the credit that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)
@@ -169,9 +169,6 @@ class TuneConfig(Strict):
     preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share
     `flipped` of the pairs is the wrong way round."""
-    preference_over: Literal["reply", "token"] = "reply"
-    """What a margin is made of: log-probabilities of whole replies, or their mean over a reply's tokens (length-normalised, as in arXiv 2405.14734),
-    which wants a `beta` so many times larger."""
     flipped: float = Field(default=0.1, ge=0, lt=0.5)
     """Of the pairs, with `robust`: share that is the wrong way round."""
     displacement: float = Field(default=5.0, gt=0)

@@ -242,8 +242,8 @@ def _loss(
         total = total + config.policy_gradient * loss
         better_B = (advantage_B > 0).float()
         if config.filtered and better_B.any():
-            loss = losses.imitation(tried_BL[:, credited], better_B)
-            total, figures["filtered"] = total + config.filtered * loss, float(loss.detach())
+            repeated = losses.imitation(tried_BL[:, credited], better_B)
+            total, figures["filtered"] = total + config.filtered * repeated, float(repeated.detach())
         if config.kl:
             total = total + config.kl * losses.drift(tried_BL[:, credited], sampled_BL[:, credited])
         ratio = (tried_BL.detach() - sampled_BL)[:, credited].exp()
@@ -259,8 +259,7 @@ def _loss(
         chosen, rejected = chosen_BL.sum(1), rejected_BL.sum(1)
         gained, lost = chosen - book.reference[rows[2], 0], rejected - book.reference[rows[2], 1]
         margin, displaced = gained - lost, -float(gained.detach().mean())
-        size = chosen_BL.shape[1] if config.preference_over == "token" else 1
-        loss = losses.preference(margin / size, config.beta, config.preference_by, config.flipped)
+        loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)
         contrast = 0.0 if displaced > config.displacement else 1.0  # the anchor alone then brings the chosen replies back
         total = total + config.preference * (contrast * loss - config.anchor * chosen_BL.mean())
         figures |= {"preference": float(loss.detach()), "margin": float(margin.detach().mean()), "accuracy": float((margin > 0).float().mean())}

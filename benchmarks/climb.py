@@ -3,14 +3,15 @@
     python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2]
     python benchmarks/climb.py table      # rewrite the table in docs/climb.md from docs/results/climb/*.json
 
-For each task and run seed the warm start is made once. Every arm begins there and takes as many cycles as `full`, each with as many practice
-decisions as the policy needs for the same number of takes; `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit
-the same final exam. A run is a folder under runs/climb that the same command continues; what has a JSON is left alone.
+For each task and run seed the warm start is made once. Every arm begins there and takes as many cycles as `full`; how many takes and decisions a
+cycle of it has stands in the table. `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit the same final exam.
+A run is a folder under runs/climb that the same command continues; what has a JSON is left alone.
 """
 
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
 CYCLES = {"reach": 2, "push": 2, "lift": 2}  # what `full` does in about five minutes of two cores, after the warm start
-ROUND = {"collect.guided": 0, "collect.seeds": 64, "tune.policy_gradient": 0, "tune.preference": 0, "tune.imitation": 0}  # ordinary practice alone
+ROUND = {"collect.guided": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
+ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
 ARMS: dict[str, tuple[dict[str, Any], str]] = {
@@ -175,7 +177,7 @@ def rows() -> list[str]:
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
     names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
     for file in sorted(OUT.glob("*.json")):
-        task, seed, arm = file.stem.split("-", 2)
+        task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())
     lines = ["| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | minutes |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")

@@ -13,8 +13,9 @@ def half(precision: Precision, device: str) -> bool:
         return precision == "bfloat16"
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return kind == "cpu" and any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    asked = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch do not know
+    return kind == "cpu" and any(there for name, there in asked().items() if name.endswith("bf16"))
 
 
 def autocast(precision: Precision, device: str) -> torch.autocast:

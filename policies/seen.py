@@ -20,7 +20,7 @@ class Seen:
     Args:
         encode: B moments, uint8[F, h, w, 3] each -> float32[B, N, D].
         at_a_time: B.
-        limit: bytes.
+        limit: bytes, on the device of the image tokens.
     """
 
     def __init__(self, encode: Callable[[Sequence[np.ndarray]], torch.Tensor], at_a_time: int = 16, limit: int = 2**28) -> None:

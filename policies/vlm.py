@@ -58,7 +58,7 @@ class Vlm:
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
-        self._seen = Seen(self._encode)
+        self._seen = Seen(self._encode, min(16, config.rows))
         self._prompts: dict[tuple, dict[str, torch.Tensor]] = {}
         self._start = self.weights()
         self.name = fingerprint(self._start)

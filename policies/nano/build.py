@@ -90,8 +90,12 @@ def inherit(model: Any, tokenizer: Any, base: Path) -> None:
         [known[token]] if token in known else [part.id for part in spell(token)] for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     ]
     words = earlier.get_input_embeddings().weight
+    others = {name: value for name, value in earlier.state_dict().items() if value.shape != words.shape}
+    missing = [name for name, value in model.state_dict().items() if name not in others and value.shape != model.get_input_embeddings().weight.shape]
+    if missing:
+        raise ValueError(f"{base} has another architecture than etude-nano: it lacks {missing[0]}.")
     with torch.no_grad():
-        model.load_state_dict({name: value for name, value in earlier.state_dict().items() if value.shape != words.shape}, strict=False)
+        model.load_state_dict(others, strict=False)
         model.get_input_embeddings().weight.copy_(torch.stack([words[part].mean(0) for part in parts]))
 
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect, demonstrate, ponder, tolerate
+from agent.collect import Job, _guided, collect, demonstrate, ponder, tolerate
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -259,3 +259,17 @@ def test_guided_takes_do_not_depend_on_the_scale_of_rewards() -> None:
         takes.append(list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=24) for seed in range(4)])))
     for one, other in zip(*takes, strict=True):
         np.testing.assert_array_equal(one.actions, other.actions)
+
+
+def test_a_success_counts_also_where_the_reward_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[np.ndarray] = []
+
+    def told(adapter: Any, candidates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        tried.extend(candidates)
+        return np.full(len(candidates), -1.0), (np.arange(len(candidates)) == (5 if len(candidates) > 1 else 0)).astype(int)
+
+    monkeypatch.setattr("agent.collect.foresee", told)
+    policy = load(PolicyConfig(rows=8), -np.ones(3), np.ones(3))
+    own = Decision(np.zeros((1, 3), np.float32), policy.codec.encode(np.zeros((1, 3), np.float32)), np.zeros(3, np.float32))
+    chosen = _guided(None, own, policy, np.random.default_rng(0), 24)
+    assert np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh

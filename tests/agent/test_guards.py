@@ -37,6 +37,23 @@ def test_labels_that_contradict_rewards_are_named() -> None:
     assert "labels contradict rewards" in labels_contradict(bad, label(bad), GUARD)[0]
     assert not labels_contradict(bad, label(bad), GuardConfig(labels=0))
     assert not labels_contradict(bad[4:8], label(bad[4:8]), GUARD), "too few to tell"
+    few = [take(i, 0.1 * (i % 11), i in (3, 14, 25, 36, 48)) for i in range(60)]
+    assert not labels_contradict(few, label(few), GUARD), "what chance explains is no contradiction"
+
+
+def test_rewards_of_tasks_with_other_scales_are_not_compared() -> None:
+    easy = [replace(take(i, 0.1 * i, i >= 2), task="easy") for i in range(12)]
+    hard = [replace(take(i, 10 + i, i >= 10), task="hard") for i in range(12)]
+    both = [
+        *easy,
+        *hard,
+        *(replace(take(i, 30.0, True), task="hard") for i in range(12, 20)),
+        *(replace(take(i, -1.0, False), task="easy") for i in range(9)),
+    ]
+    assert not labels_contradict(both, label(both), GUARD)
+    wrong = [replace(take(i, 0.1 * i, i < 6), task="wrong") for i in range(12)]
+    (told,) = labels_contradict([*both, *wrong], label([*both, *wrong]), GUARD)
+    assert "in wrong" in told
 
 
 def test_a_critic_that_always_says_yes_is_named() -> None:
@@ -58,6 +75,12 @@ def test_how_training_ends(change: dict[str, float], says: str) -> None:
     rows = [FINE] * 18 + [{**FINE, **change}] * 2
     told = training_collapses(rows, GUARD)
     assert says in told[0] if says else not told
+
+
+def test_a_pulse_of_imitation_at_the_end_hides_nothing() -> None:
+    torn, pulse = {**FINE, "clipped": 0.95}, {"entropy": 0.7, "imitation": 1.0, "loss": 0.1}
+    (told,) = training_collapses([torn] * 10 + [pulse] * 10, GUARD)
+    assert "torn off" in told
     assert not training_collapses([{"imitation": 1.2, "loss": 1.2}], GUARD)
 
 

@@ -100,12 +100,13 @@ def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -
     first, second = (json.loads((whole / f"cycle-{number:03d}" / "collect.json").read_text())["content"]["seeds"] for number in (1, 2))
     (task,) = first
     solved = {seed for seed, rate in first[task].items() if rate == 1}
-    assert len(first[task]) == len(second[task]) == 3
+    assert {len(first[task]), len(second[task])} <= {3, 4, 5}, "up to two more, where too few told something"
     back = first[task].keys() & second[task].keys()
-    assert len(back & solved) == min(len(solved), 1) and len(back - solved) == min(3 - len(solved), 1)
+    assert len(back & solved) == min(len(solved), 1) and len(back - solved) == min(len(first[task]) - len(solved), 1)
     run = Run(whole)
     takes = [episode for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
-    assert len(takes) == len({episode.id for episode in takes}) == 24 and sum(episode.fork_of is None for episode in takes) == 18
+    assert len(takes) == len({episode.id for episode in takes})
+    assert sum(episode.fork_of is None for episode in takes) == 3 * (len(first[task]) + len(second[task])) < len(takes)
 
 
 def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole: Path, tmp_path: Path) -> None:
