@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 HORIZONS = {"Reach": 24, "Push": 60, "Press": 32, "Lift": 40, "Place": 64, "Slide": 40, "Turn": 40, "Stack": 64}  # control steps of 0.05 s
 TASKS = tuple(f"etude/{name}-v0" for name in HORIZONS)
-PRETRAINED = TASKS[:3]  # the tasks that the embedded model learned to see when it was made; the others it grounds itself in first
+PRETRAINED = TASKS  # the tasks that the embedded model learned to see when it was made
 
 for _name, _horizon in HORIZONS.items():
     gymnasium.register(f"etude/{_name}-v0", entry_point=f"envs.{_name.lower()}:{_name}", max_episode_steps=_horizon)

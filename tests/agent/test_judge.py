@@ -96,8 +96,8 @@ def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared
 
 @pytest.mark.slow
 def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, champion, cycle, track = prepared("run", label={"by": "critic", "lessons": 8})
-    monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: np.modf(1e6 * opinions)[0] ** 4)  # yes to some takes
+    run, champion, cycle, track = prepared("run", label={"by": "critic", "lessons": 8}, collect={"seeds": 4, "takes": 4, "num_envs": 4})
+    monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: np.modf(1e6 * opinions)[0] ** 8)  # yes to some takes
     truth, made = Run.episodes, []
 
     def lying(self: Run, folder: Path) -> list[Episode]:
