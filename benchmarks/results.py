@@ -70,17 +70,18 @@ def own_rows() -> list[str]:
     for content in _results(own=True):
         groups[content["task"], content["method"]].append(content)
     order = sorted(groups, key=lambda key: (key[0], list(METHODS).index(key[1])))
-    lines = ["| task | method | seed | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| task | method | seed | demonstrations | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|---|"]
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):
             lines.append(_row((key[0] + _mark(content), key[1]), content))
             for task, part in content.get("tasks", {}).items():
                 part = {**part, "seed": content["seed"], "gain_low": part["low"], "gain_high": part["high"], "seconds": content["seconds"]}
+                part["config"] = content["config"]
                 lines.append(_row((f"of which {task}", key[1]), part))
         if len(groups[key]) > 1:
             gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in groups[key]]
             after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
-            lines.append(f"| {key[0]} | {METHODS[key[1]]} | **mean** | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
+            lines.append(f"| {key[0]} | {METHODS[key[1]]} | **mean** | | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
     return lines
 
 
@@ -108,7 +109,9 @@ def _mark(content: dict[str, Any]) -> str:
 
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
-    return f"| {' | '.join([key[0], METHODS[key[1]], str(content['seed']), *_cells(content)])} |"
+    config, (*exam, minutes) = content.get("config"), _cells(content)
+    shown, cores = (str(config["demonstrate"]["episodes"]), f"{max(config['threads'], config.get('processes', 1))} x ") if config else ("", "")
+    return f"| {' | '.join([key[0], METHODS[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
 
 
 def _cells(content: dict[str, Any]) -> list[str]:
