@@ -294,7 +294,8 @@ def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], says: 
 def test_one_policy_learns_several_tasks(tmp_path: Path) -> None:
     """Demonstrations, practice, exams and the report know each task; practice goes where success is rare."""
     envs = [{"id": "etude/Reach-v0"}, {"id": "etude/Press-v0", "weight": 2, "name": "buttons"}]
-    file = config(tmp_path, env=envs, track={"mode": "off", "films": True}, cycles=2)
+    guard = {"labels": 0, "entropy": 0, "clipped": 1, "unlearnt": 100}  # so that every challenger is examined
+    file = config(tmp_path, env=envs, track={"mode": "off", "films": True}, cycles=2, guard=guard)
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -322,7 +323,8 @@ def test_tasks_of_one_run_must_have_states_of_one_size(tmp_path: Path) -> None:
     (tmp_path / "sized.py").write_text(SIZED)
     env = {"id": f"{tmp_path}/sized.py:Sized", "cameras": ["eye"], "instruction": "go", "success": "reward > 1"}
     envs = [{**env, "name": f"with {size}", "kwargs": {"size": size}} for size in (2, 5)]
-    done = etude("improve", config(tmp_path, env=envs, demonstrate={"episodes": 0}), tmp_path / "run")
+    collect = {**TINY["collect"], "forks": 0, "guided": 0}  # its episodes are too short to come back to
+    done = etude("improve", config(tmp_path, env=envs, collect=collect, demonstrate={"episodes": 0}), tmp_path / "run")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "has 2 numbers in with 2 and 5 in with 5; name keys of one size in env.state" in " ".join(done.stderr.split())
     assert not (tmp_path / "run" / "cycle-001" / "episodes").exists()

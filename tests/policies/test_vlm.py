@@ -99,7 +99,8 @@ def test_it_speaks(family: str, request: Any, situations: list[Situation]) -> No
     assert yes + no == pytest.approx(1.0)
 
 
-def test_an_unknown_model_is_one_sentence() -> None:
+def test_an_unknown_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # without a network the hub is asked again and again
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(PolicyConfig(model="no/such-folder-here"), LOW, HIGH)
 
