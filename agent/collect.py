@@ -14,12 +14,11 @@ import numpy as np
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
-from envs.foresight import foresee
+from envs.foresight import appraise, blend, foresee
 from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
 
-FOCUS = 0.35  # of the spread of the candidates' worth: one that is worth so much less than the best weighs 1 / e
-NEARLY = 0.1  # of the same: a guided take keeps to the policy's own decision where the better one is better by no more
+NEARLY = 0.1  # of the spread of the candidates' worth: a guided take keeps to the policy's own decision where the better one is better by no more
 WANDER = 0.2  # share of a guided take's decisions at which the policy's own is carried out all the same, to see what should be done then
 
 
@@ -175,24 +174,16 @@ def collect(
 
 
 def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
-    """Return a better decision than the policy's, if there is one: the mean of `count` actions from anywhere in the box, each weighted by its worth.
+    """Return a better decision than the policy's, if there is one: a blend of `count` actions from anywhere in the box, the policy's among them.
 
-    The weights are exp(worth / (`FOCUS` x spread)), as in model-predictive path integral control (arXiv 1509.01149), one decision deep. An action is
-    worth the reward that it ends with, more than any other reward where it succeeds, less where it ends the episode; the spread is the candidates'
-    standard deviation, so rewards may have any scale. A mean changes smoothly from state to state, and so can be learnt; the best of all candidates
-    does not. What is written before the actions stays.
+    What is written before the actions stays.
     """
     low, high, own = policy.codec.low, policy.codec.high, decision.actions
     candidates = [own, *rng.uniform(low, high, (count - 1, *own.shape)).astype(np.float32)]
-    rewards, ends = foresee(adapter, candidates)
-    there = np.isfinite(rewards)
-    span = (float(np.ptp(rewards[there])) if there.any() else 0.0) or 1.0
-    worth = rewards + span * ends
-    spread = float(np.std(worth[there])) if there.any() else 0.0
+    worth, span, spread = appraise(*foresee(adapter, candidates))
     if not spread:  # nothing to choose between
         return decision
-    weights = np.exp((worth - worth.max()) / (FOCUS * spread))
-    told = policy.codec.encode(np.tensordot(weights / weights.sum(), np.stack(candidates), 1))
+    told = policy.codec.encode(blend(candidates, worth, spread, adapter.actions.counts))
     tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], told])
     better = policy.codec.decode(tokens)
     (reward,), (end,) = foresee(adapter, [better])

@@ -10,10 +10,13 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter, Outcome
+from envs.foresight import appraise, blend, foresee
 from envs.replay import prove
 
 SEEDS = 70_000_000  # a range of its own, far from practice and exams
 DARK = 12  # a frame whose brightest pixel is below this shows nothing
+CANDIDATES = 32  # tried before each decision where looking ahead is
+LONG = 20  # seconds, after which no further episode looks ahead
 PATIENCE = 2000  # environment steps after which an episode without an end is called endless
 
 
@@ -87,6 +90,8 @@ def examine(
             check(adapter, takes, found)
         progress("check of going back")
         _going_back(adapter, openings, found, progress)
+        progress("check of looking ahead")
+        _looking_ahead(adapter, found)
         progress("check of speed")
         _speed(adapter, found)
         _expert(adapter, expert, found, progress)
@@ -219,6 +224,22 @@ def _going_back(adapter: Adapter, openings: int, found: Diagnosis, progress: Cal
         found.lines[way] = f"{verdict}, {proof.count} openings, {1e3 * proof.seconds:.1f} ms"
     if not any(proof.exact for proof in proofs.values()):
         found.warnings.append("Neither snapshot nor replay is exact: forks and retakes are off here.")
+
+
+def _looking_ahead(adapter: Adapter, found: Diagnosis) -> None:
+    """Say how far guided takes (`collect.guided`) would come with no policy to guide; slow environments are left after `LONG` seconds."""
+    if not found.lines["snapshot"].startswith("exact"):
+        return
+    rng, began, won, tried = np.random.default_rng(2), time.perf_counter(), 0, 0
+
+    def choose() -> np.ndarray:
+        candidates = [adapter.actions.sample(rng)[None] for _ in range(CANDIDATES)]
+        worth, _, spread = appraise(*foresee(adapter, candidates))
+        return (blend(candidates, worth, spread, adapter.actions.counts).astype(np.float32) if spread else candidates[0])[0]
+
+    while tried < 4 and time.perf_counter() - began < LONG:
+        won, tried = won + play(adapter, SEEDS + 200 + tried, choose, look=False).success, tried + 1
+    found.lines["foresight"] = f"with {CANDIDATES} actions tried before each decision {won} of {tried} episodes succeed (collect.guided)"
 
 
 def _speed(adapter: Adapter, found: Diagnosis) -> None:

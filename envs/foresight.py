@@ -7,6 +7,8 @@ import numpy as np
 from envs.adapt import Adapter
 from envs.replay import restore, snapshot
 
+FOCUS = 0.35  # of the spread of the candidates' worth: one that is worth so much less than the best weighs 1 / e
+
 
 def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return what each of N candidates would lead to.
@@ -30,3 +32,39 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
             ends.append(0)
         restore(adapter, moment)
     return np.array(rewards), np.array(ends)
+
+
+def appraise(rewards: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return what candidates are worth: the rewards that they end with, higher by their range where they succeed, lower by it where they end in vain.
+
+    Args:
+        rewards: float64[N], of `foresee`.
+        ends: int64[N], of `foresee`.
+
+    Returns:
+        float64[N], worth; by how much success adds to it; and the spread, its standard deviation, in which differences of worth are measured
+        because rewards may have any scale. Where there is nothing to choose between the spread is 0.
+    """
+    there = np.isfinite(rewards)
+    if not there.any():
+        return rewards, 0.0, 0.0
+    span = float(np.ptp(rewards[there])) or 1.0
+    worth = rewards + span * ends
+    return worth, span, float(np.std(worth[there]))
+
+
+def blend(candidates: Sequence[np.ndarray], worth: np.ndarray, spread: float, counts: np.ndarray) -> np.ndarray:
+    """Return the mean of the candidates, float64[H, A], each weighted by exp(worth / (`FOCUS` x spread)).
+
+    Model-predictive path integral control (arXiv 1509.01149), one decision deep. A mean changes smoothly from state to state, and so can be learnt;
+    the best of all candidates does not. Of discrete numbers there is no mean: these are the best candidate's.
+
+    Args:
+        candidates: N times float[H, A].
+        worth: float64[N], of `appraise`.
+        spread: of `appraise`, more than 0.
+        counts: int64[A], number of values of a discrete action, 0 where it is continuous.
+    """
+    weights = np.exp((worth - worth.max()) / (FOCUS * spread))
+    mean = np.tensordot(weights / weights.sum(), np.stack(candidates), 1)
+    return np.where(counts > 0, candidates[int(worth.argmax())], mean)

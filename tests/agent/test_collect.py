@@ -12,6 +12,7 @@ from agent.collect import Job, _guided, collect, demonstrate, ponder, tolerate
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
+from envs.adapt import Adapter
 from policies import PolicyConfig, load
 from policies.policy import Decision
 from policies.scripted import Random
@@ -271,5 +272,5 @@ def test_a_success_counts_also_where_the_reward_says_nothing(monkeypatch: pytest
     monkeypatch.setattr("agent.collect.foresee", told)
     policy = load(PolicyConfig(rows=8), -np.ones(3), np.ones(3))
     own = Decision(np.zeros((1, 3), np.float32), policy.codec.encode(np.zeros((1, 3), np.float32)), np.zeros(3, np.float32))
-    chosen = _guided(None, own, policy, np.random.default_rng(0), 24)
+    chosen = _guided(Adapter(EnvConfig()), own, policy, np.random.default_rng(0), 24)
     assert np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.adapt import Adapter, EnvConfig
-from envs.foresight import foresee
+from envs.foresight import appraise, blend, foresee
 
 
 @pytest.mark.parametrize("task", ["etude/Reach-v0", "etude/Push-v0", "etude/Lift-v0"])
@@ -54,3 +54,19 @@ def test_a_success_is_foreseen() -> None:
         assert reward == pytest.approx(last) and end == int(outcome.success)
         if outcome.success:
             return
+
+
+def test_what_succeeds_is_worth_most_and_what_ends_in_vain_least_on_any_scale() -> None:
+    rewards, ends = np.array([0.3, 0.9, 0.2, 0.7, -np.inf]), np.array([1, 0, 0, -1, 0])
+    worth, span, spread = appraise(rewards, ends)
+    assert worth.argmax() == 0 and worth.tolist()[4] == -np.inf and worth[:4].argmin() == 3 and span == pytest.approx(0.7)
+    larger, _, wider = appraise(128 * rewards - 64, ends)
+    np.testing.assert_allclose((larger - larger.max())[:4] / wider, (worth - worth.max())[:4] / spread)
+    assert appraise(np.full(3, -1.0), np.array([0, 1, 0]))[0].tolist() == [-1, 0, -1], "also where the reward never changes"
+    assert appraise(np.full(3, -1.0), np.zeros(3, int))[2] == appraise(np.full(3, -np.inf), np.zeros(3, int))[2] == 0, "nothing to choose between"
+
+
+def test_a_blend_is_near_the_best_and_takes_discrete_numbers_from_it() -> None:
+    candidates = [np.array([[x, k]], np.float32) for x, k in ((0.5, 2), (0.4, 0), (-0.9, 1))]
+    mixed = blend(candidates, np.array([1.0, 0.99, 0.0]), 0.4, np.array([0, 3]))
+    assert 0.4 < mixed[0, 0] < 0.5 and mixed[0, 1] == 2
