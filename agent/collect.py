@@ -19,6 +19,7 @@ from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
 
 NEARLY = 0.1  # of the spread of the candidates' worth: a guided take keeps to the policy's own decision where the better one is better by no more
+AROUND = 0.4  # of half the action box: standard deviation of the candidates about the policy's own decision
 WANDER = 0.2  # share of a guided take's decisions at which the policy's own is carried out all the same, to see what should be done then
 
 
@@ -174,12 +175,13 @@ def collect(
 
 
 def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
-    """Return a better decision than the policy's, if there is one: a blend of `count` actions from anywhere in the box, the policy's among them.
+    """Return a better decision than the policy's, if there is one: a blend of `count` candidates, itself and others around it.
 
-    What is written before the actions stays.
+    Near the policy's own a blend is a step that it can learn: from anywhere in the box it would be another's habit. What is written before the actions stays.
     """
     low, high, own = policy.codec.low, policy.codec.high, decision.actions
-    candidates = [own, *rng.uniform(low, high, (count - 1, *own.shape)).astype(np.float32)]
+    around = own + AROUND * (high - low) / 2 * rng.standard_normal((count - 1, *own.shape))
+    candidates = [own, *np.clip(around, low, high).astype(np.float32)]
     worth, span, spread = appraise(*foresee(adapter, candidates))
     if not spread:  # nothing to choose between
         return decision

@@ -77,7 +77,7 @@ class CollectConfig(Strict):
     most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
     a snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
     foresight: int = Field(default=32, ge=2)
-    """Candidates before each decision of a guided take: the policy's own, and others from anywhere in the action box."""
+    """Candidates before each decision of a guided take: the policy's own, and others around it."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)
