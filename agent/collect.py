@@ -177,10 +177,13 @@ def collect(
 def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
     """Return a better decision than the policy's, if there is one: a blend of `count` candidates, itself and others around it.
 
-    Near the policy's own a blend is a step that it can learn: from anywhere in the box it would be another's habit. What is written before the actions stays.
+    Near the policy's own a blend is a step that it can learn; from anywhere in the box it would be another's habit. Discrete numbers have no
+    neighbours, and are drawn from all there are. What is written before the actions stays.
     """
     low, high, own = policy.codec.low, policy.codec.high, decision.actions
     around = own + AROUND * (high - low) / 2 * rng.standard_normal((count - 1, *own.shape))
+    if (discrete := adapter.actions.counts > 0).any():
+        around[..., discrete] = rng.uniform(low, high, around.shape)[..., discrete]
     candidates = [own, *np.clip(around, low, high).astype(np.float32)]
     worth, span, spread = appraise(*foresee(adapter, candidates))
     if not spread:  # nothing to choose between
