@@ -1,6 +1,7 @@
 """Results as JSON, and the README's table rebuilt from these alone.
 
 python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
+python benchmarks/results.py add runs/demo demo   # the same, as that of `make demo`
 python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
 python benchmarks/results.py table                # rewrite the table between the markers in README.md
 """
@@ -22,12 +23,17 @@ ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
 OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- others: end -->"
-METHODS = {"etude": "etude", "demonstrations_only": "demonstrations only, same time", "ppo_pixels": "SB3 PPO from pixels, same time"}
+METHODS = {
+    "etude": "etude",
+    "demo": "etude, by `make demo`",
+    "demonstrations_only": "demonstrations only, same time",
+    "ppo_pixels": "SB3 PPO from pixels, same time",
+}
 FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
 
-def add(run: Path) -> Path:
-    """Copy a run's summary, with its config and the machine, to docs/results/."""
+def add(run: Path, method: str = "etude") -> Path:
+    """Copy a run's summary, with its config and the machine, to docs/results/; `method` is one of `METHODS`."""
     import yaml
 
     summary = json.loads((run / "summary.json").read_text())
@@ -35,8 +41,8 @@ def add(run: Path) -> Path:
     ids = {each["id"].partition(":")[0] for each in (config["env"] if isinstance(config["env"], list) else [config["env"]]) if ":" in each["id"]}
     titles = [re.sub(r"-v\d+$", "", title.split(":")[-1].removeprefix("etude/")) for title in summary["task"].split(" + ")]
     name = re.sub(r"[^a-z0-9]+", "-", "-".join([*sorted(ids), *titles]).lower())
-    file = RESULTS / f"etude-{name}-{summary['seed']}.json"
-    file.write_text(json.dumps({"method": "etude", **summary, "machine": machine(), "config": config}, indent=1) + "\n")
+    file = RESULTS / f"{method}-{name}-{summary['seed']}.json"
+    file.write_text(json.dumps({"method": method, **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
 
 
@@ -145,8 +151,8 @@ def task_rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["add"] and len(sys.argv) == 3:
-        print(add(Path(sys.argv[2])))
+    if sys.argv[1:2] == ["add"] and len(sys.argv) in (3, 4) and set(sys.argv[3:]) <= METHODS.keys():
+        print(add(Path(sys.argv[2]), *sys.argv[3:]))
     elif sys.argv[1:2] == ["film"] and len(sys.argv) in (3, 4):
         print(film(Path(sys.argv[2]), *sys.argv[3:]))
     elif sys.argv[1:] == ["table"]:
