@@ -1,5 +1,6 @@
 """Who labels: with the critic alone, nothing that the environment says of practice reaches a lesson, whatever way it takes."""
 
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared
 @pytest.mark.slow
 def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, champion, cycle, track = prepared("run", label={"by": "critic", "lessons": 8}, collect={"seeds": 4, "takes": 4, "num_envs": 4})
-    monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: np.modf(1e6 * opinions)[0] ** 8)  # yes to some takes
+    monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: _yes_to_some(opinions))
     truth, made = Run.episodes, []
 
     def lying(self: Run, folder: Path) -> list[Episode]:
@@ -119,6 +120,12 @@ def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepare
             for name, value in vars(a).items():
                 np.testing.assert_equal(vars(value) if hasattr(value, "frames") else value, _plain(vars(b)[name]))
     run.close()
+
+
+def _yes_to_some(opinions: np.ndarray) -> np.ndarray:
+    """Be sure of the last moment of about every second take, whatever the model says of it."""
+    last = np.arange(len(opinions)) == len(opinions) - 1
+    return np.where(last & (zlib.crc32(np.asarray(opinions, np.float64).tobytes()) % 2 == 0), 0.9, 0.1)
 
 
 def _plain(value: Any) -> Any:
