@@ -29,20 +29,19 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     config = run.config.label
     if config.by != "env" or config.critique:
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
-    mine = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name][
-        -run.config.curate.pool :
-    ]
+    own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
+    mine = own[-run.config.curate.pool :]
     episodes = [episode for each in mine for episode in takes(run, each)]
     labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
     successes = [each.success for each in labels]
 
     def go() -> dict[str, Any]:
         critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
-        own = dataset.count(cycle.folder / "episodes")
+        new = dataset.count(cycle.folder / "episodes")
         if config.by == "critic":
             alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"], run.config.guard)
         else:
-            alarms = labels_contradict(episodes[-own:], labels[-own:], run.config.guard)
+            alarms = labels_contradict(episodes[-new:], labels[-new:], run.config.guard)
         figures = {"episodes": len(labels), "success": float(np.mean(successes))}
         return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
 

@@ -62,16 +62,17 @@ def pretrain(
         teach.read(policy, scenes, steps=read, checkpoint=out / "read.pt", watch=_watch(bars, "read", read, out))
     policy.base.save_pretrained(out)
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS))
+    begun = out / "pretrain.json"  # a folder that was prepared by hand has none
     facts = {
         "tasks": PRETRAINED,
-        **json.loads((out / "pretrain.json").read_text()),
+        **(json.loads(begun.read_text()) if begun.exists() else {}),
         "see": see,
         "read": read,
         "scenes": num_scenes,
         "seconds": round(time.time() - began),
         "accuracy": accuracy,
     }
-    (out / "pretrain.json").write_text(json.dumps(facts, indent=2))
+    begun.write_text(json.dumps(facts, indent=2))
     for name in ("see.pt", "read.pt", "seen", "loss.txt"):
         (out / name).unlink(missing_ok=True)
     return accuracy
