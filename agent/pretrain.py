@@ -2,10 +2,14 @@
 
 import itertools
 import json
+import multiprocessing
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,16 +17,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent import ground, teach
 from agent.records import Scene
-from envs import PRETRAINED
+from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
 from policies.nano.build import build, inherit
 from policies.vlm import PolicyConfig, Vlm
 
 SEEDS, TEST_SEEDS = 40_000_000, 49_000_000  # far from every practice, gate and exam seed
+PART = 250  # scenes that a process draws at a time
 
 
 def pretrain(
-    out: Path, *, base: Path | None = None, see: int = 4000, read: int = 6000, num_scenes: int = 24_000, threads: int = 2
+    out: Path,
+    *,
+    base: Path | None = None,
+    see: int = 4000,
+    read: int = 6000,
+    num_scenes: int = 24_000,
+    seed: int = SEEDS,
+    batch: int = 24,
+    questions: int = 6,
+    device: str = "cpu",
+    threads: int = 2,
+    processes: int = 1,
 ) -> dict[str, tuple[float, int]]:
     """Build and teach `etude-nano`; write it to `out` as a Hugging Face folder, with `pretrain.json` beside it.
 
@@ -30,9 +46,14 @@ def pretrain(
         out: folder of the result; holds checkpoints meanwhile, from which the same command goes on after a kill.
         base: folder of an earlier etude-nano whose weights it begins with; None: from nothing.
         see: steps of the first part, which trains everything (`teach.see`).
-        read: steps of the second part, which trains the text model alone (`teach.read`).
+        read: steps of the second part, which trains the text model alone (`teach.read`): cheaper on a CPU, needless on a GPU.
         num_scenes: drawn from the tasks `envs.PRETRAINED` in equal shares.
+        seed: of the first scene; another base goes on with scenes that it has not seen.
+        batch: scenes a step, in both parts.
+        questions: asked about each scene of a batch, twice as many in the second part.
+        device: `cuda` for a GPU.
         threads: of torch.
+        processes: that draw scenes; with a GPU as many lay out its batches. The result is the same for any number.
 
     Returns:
         Held-out accuracy and number of questions for each kind of question.
@@ -44,38 +65,48 @@ def pretrain(
     began = time.time()
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         bar = bars.add_task("scenes", total=num_scenes)
-        scenes = draw(num_scenes, SEEDS, lambda: bars.advance(bar))
+        scenes = draw(num_scenes, seed, lambda count: bars.advance(bar, count), processes)
         if not (out / "config.json").exists():
-            corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
-            model, processor = build(corpus + ["User:", "Assistant:"] * 500)
-            if base:
-                inherit(model, processor.tokenizer, base)
-            (out / "pretrain.json").write_text(json.dumps({"base": base and str(base)}))
-            processor.save_pretrained(out)
-            model.save_pretrained(out)
+            _begin(out, base, scenes)
         if not (out / "seen").exists():
-            policy = Vlm(PolicyConfig(model=str(out), train="all"), -np.ones(3), np.ones(3))
-            teach.see(policy, scenes, steps=see, checkpoint=out / "see.pt", watch=_watch(bars, "see", see, out))
+            policy = _pupil(out, "all", device)
+            workers = processes if device != "cpu" else 0
+            kept, watch = out / "see.pt", _watch(bars, "see", see, out)
+            teach.see(policy, scenes, steps=see, batch=batch, questions=questions, workers=workers, checkpoint=kept, watch=watch)
             policy.base.save_pretrained(out)
             (out / "seen").touch()
-        policy = Vlm(PolicyConfig(model=str(out), train="text"), -np.ones(3), np.ones(3))
-        teach.read(policy, scenes, steps=read, checkpoint=out / "read.pt", watch=_watch(bars, "read", read, out))
+        policy = _pupil(out, "text", device)
+        if read:
+            kept, watch = out / "read.pt", _watch(bars, "read", read, out)
+            teach.read(policy, scenes, steps=read, batch=batch, questions=2 * questions, checkpoint=kept, watch=watch)
     policy.base.save_pretrained(out)
-    accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS))
+    accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, processes=processes))
+    facts = {"see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions, "device": device}
+    _conclude(out, {"tasks": PRETRAINED, **facts, "seconds": round(time.time() - began), "accuracy": accuracy})
+    return accuracy
+
+
+def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:
+    return Vlm(PolicyConfig(model=str(out), train=train, device=device), -np.ones(3), np.ones(3))
+
+
+def _conclude(out: Path, facts: dict[str, Any]) -> None:
+    """Write what was done beside the model, and take the checkpoints away."""
     begun = out / "pretrain.json"  # a folder that was prepared by hand has none
-    facts = {
-        "tasks": PRETRAINED,
-        **(json.loads(begun.read_text()) if begun.exists() else {}),
-        "see": see,
-        "read": read,
-        "scenes": num_scenes,
-        "seconds": round(time.time() - began),
-        "accuracy": accuracy,
-    }
-    begun.write_text(json.dumps(facts, indent=2))
+    begun.write_text(json.dumps({**(json.loads(begun.read_text()) if begun.exists() else {}), **facts}, indent=2))
     for name in ("see.pt", "read.pt", "seen", "loss.txt"):
         (out / name).unlink(missing_ok=True)
-    return accuracy
+
+
+def _begin(out: Path, base: Path | None, scenes: list[Scene]) -> None:
+    """Write a model that has learned nothing yet, with the words of these scenes, or with what `base` knows of them."""
+    corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
+    model, processor = build(corpus + ["User:", "Assistant:"] * 500)
+    if base:
+        inherit(model, processor.tokenizer, base)
+    (out / "pretrain.json").write_text(json.dumps({"base": base and str(base)}))
+    processor.save_pretrained(out)
+    model.save_pretrained(out)
 
 
 def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, dict[str, float]], None]:
@@ -89,14 +120,29 @@ def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, 
     return watch
 
 
-def draw(count: int, seed: int, watch: Callable[[], None] = lambda: None) -> list[Scene]:
-    """Return `count` scenes with questions, in equal shares from the tasks `envs.PRETRAINED`, from seeds beginning at `seed`."""
+def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: None, processes: int = 1) -> list[Scene]:
+    """Return `count` scenes with questions, in equal shares from the tasks `envs.PRETRAINED`, from seeds beginning at `seed`.
+
+    Args:
+        count: of scenes.
+        seed: of the first.
+        watch: called with the number of scenes that have just been drawn.
+        processes: that draw side by side.
+    """
+    share = count // len(PRETRAINED)
+    parts = [(task, seed + first, min(PART, share - first)) for task in PRETRAINED for first in range(0, share, PART)]
     drawn: list[Scene] = []
-    for index, task in enumerate(PRETRAINED):
-        adapter = Adapter(EnvConfig(id=task))
-        stream = ground.scenes(adapter, itertools.count(seed), np.random.default_rng([seed, index]))
-        for scene in itertools.islice(stream, count // len(PRETRAINED)):
-            drawn.append(scene)
-            watch()
-        adapter.close()
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) if processes > 1 else nullcontext() as pool:
+        for scenes in (pool.map if pool else map)(_draw, *zip(*parts, strict=True)):
+            drawn += scenes
+            watch(len(scenes))
     return drawn
+
+
+def _draw(task: str, seed: int, count: int) -> list[Scene]:
+    """Return scenes of one task. A scene needs a seed at most, so parts that begin `PART` apart share none."""
+    adapter = Adapter(EnvConfig(id=task))
+    try:
+        return list(itertools.islice(ground.scenes(adapter, itertools.count(seed), np.random.default_rng([seed, TASKS.index(task)])), count))
+    finally:
+        adapter.close()

@@ -15,7 +15,8 @@ import torch
 from agent.records import Scene
 from agent.tune import Optimiser, descend
 from policies.precision import autocast
-from policies.recite import Recital, point, recite
+from policies.processor import pixels
+from policies.recite import Spelt, point, recite, spell
 
 PLANS = 2  # of the questions that are asked about a scene: what policies think before they act
 
@@ -29,6 +30,7 @@ def see(
     questions: int = 6,
     lr: float = 1e-3,
     seed: int = 0,
+    workers: int = 0,
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
@@ -42,17 +44,23 @@ def see(
         questions: asked about each scene of a batch.
         lr: peak learning rate.
         seed: of order and choice.
+        workers: processes that lay out batches ahead of a GPU, which would wait for them; 0: none, as on a CPU.
         checkpoint: see `tune.descend`.
         watch: called with the steps done and their last figures.
     """
-    pupil = Pupil(policy)
+    pupil, laid_out = Pupil(policy), Batches(policy, scenes, steps, batch, questions, seed)
+    pages: Any = None
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        chosen = _draw(len(scenes), batch, seed, step)
+        nonlocal pages
+        if pages is None:  # a run that goes on begins at its own step
+            pages = iter(torch.utils.data.DataLoader(laid_out, batch_size=None, sampler=range(step, steps), num_workers=workers))
+        chosen, shown, spelt = next(pages)
+        now = [scenes[i] for i in chosen]
         with autocast("auto", policy.config.device):
-            features = policy.features([scenes[i].frames for i in chosen])
-            recital = _ask(policy, features, [scenes[i] for i in chosen], questions, (seed, step))
-            pointing, reading = pupil.pointer.loss(policy, features, [scenes[i] for i in chosen])
+            features = policy.encode(shown, batch)
+            recital = recite(policy, features, [scene.frames for scene in now], spelt)
+            pointing, reading = pupil.pointer.loss(policy, features, now)
         answering = -recital.logprobs.mean()
         figures = {"answering": answering, "pointing": pointing, "reading": reading}
         return answering + pointing + reading, {name: float(value.detach()) for name, value in figures.items()}
@@ -83,7 +91,8 @@ def read(
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
         with autocast("auto", policy.config.device):
-            recital = _ask(policy, features[chosen], [scenes[i] for i in chosen], questions, (seed, step))
+            asked = _ask([scenes[i] for i in chosen], questions, (seed, step))
+            recital = recite(policy, features[chosen], [scenes[i].frames for i in chosen], asked)
         loss = -recital.logprobs.mean()
         return loss, {"answering": float(loss.detach())}
 
@@ -95,16 +104,35 @@ def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:
     return np.random.default_rng([seed, step]).choice(count, batch, replace=False).tolist()
 
 
-def _ask(policy: Any, features: torch.Tensor, scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> Recital:
-    """Ask `count` of each scene's questions, drawn by `seed`; among them two plans, the longest answers, where a scene has any."""
+def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[tuple[str, str]]]:
+    """Return `count` of each scene's questions and their answers, drawn by `seed`; among them two plans, the longest answers, where there are any."""
     rng = np.random.default_rng([*seed, 1])
     asked = []
     for scene in scenes:
         order = rng.permutation(len(scene.questions)).tolist()
         plans = [i for i in order if scene.questions[i].kind == "plan"][:PLANS]
         others = [i for i in order if i not in plans]
-        asked.append([scene.questions[i] for i in (plans + others)[:count]])
-    return recite(policy, features, [s.frames for s in scenes], [[(q.question, q.answer) for q in row] for row in asked])
+        asked.append([(scene.questions[i].question, scene.questions[i].answer) for i in (plans + others)[:count]])
+    return asked
+
+
+class Batches(torch.utils.data.Dataset):
+    """The batch of each step of `see`: which scenes, their pixels and the questions about them, ready for the device.
+
+    Args: as of `see`.
+    """
+
+    def __init__(self, policy: Any, scenes: Sequence[Scene], steps: int, batch: int, questions: int, seed: int) -> None:
+        self.policy, self.scenes, self.steps, self.batch, self.questions, self.seed = policy, scenes, steps, batch, questions, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[list[int], dict[str, torch.Tensor], Spelt]:
+        chosen = _draw(len(self.scenes), self.batch, self.seed, step)
+        now = [self.scenes[i] for i in chosen]
+        asked = _ask(now, self.questions, (self.seed, step))
+        return chosen, pixels(self.policy.processor, [scene.frames for scene in now]), spell(self.policy, asked)
 
 
 class Pupil:

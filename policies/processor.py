@@ -4,8 +4,10 @@ The Qwen-VL processors refuse to load without torchvision because of their video
 processor and chat template, put together here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 
@@ -24,6 +26,17 @@ def load(source: str, **kwargs: Any) -> Any:
         return AutoProcessor.from_pretrained(source, **kwargs)
     except (ImportError, AttributeError):  # what transformers 5 raises where torchvision is missing
         return ImageHalf(source, **kwargs)
+
+
+def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return what the vision tower takes of moments, each uint8[F, h, w, 3], on the CPU.
+
+    Args:
+        processor: of `load`.
+        frames: the moments.
+    """
+    made = processor.image_processor(images=[image for moment in frames for image in moment], return_tensors="pt")
+    return {key: value for key, value in made.items() if key not in ("rows", "cols")}
 
 
 class ImageHalf:

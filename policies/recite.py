@@ -34,26 +34,44 @@ class Recital:
     """int64[K, 2], which moment and which of its questions the token belongs to."""
 
 
-def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], asked: Sequence[Sequence[tuple[str, str]]]) -> Recital:
+@dataclass(frozen=True)
+class Spelt:
+    """Questions with their answers, as tokens."""
+
+    owner: np.ndarray
+    """int64[Q, 2], which moment a question is about, and which of its questions it is."""
+    tails: list[tuple[list[int], int]]
+    """Q: the tokens of question and answer, and how many of them are the answer's."""
+
+
+def spell(policy: Vlm, asked: Sequence[Sequence[tuple[str, str]]]) -> Spelt:
+    """Return B lists of (question, answer) as tokens; nothing here needs the model's device."""
+    tokenizer, chat = policy.processor.tokenizer, policy.chat(MARK, 1)
+    closing = chat[chat.index(MARK) + len(MARK) :]
+    pairs = [pair for row in asked for pair in row]
+    questions = tokenizer([f" {question}{closing}" for question, _ in pairs], add_special_tokens=False)["input_ids"]
+    answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    tails = [(said + told + [tokenizer.eos_token_id], len(told) + 1) for said, told in zip(questions, answers, strict=True)]
+    return Spelt(np.array([(moment, index) for moment, row in enumerate(asked) for index in range(len(row))]), tails)
+
+
+def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], asked: Sequence[Sequence[tuple[str, str]]] | Spelt) -> Recital:
     """Return the log-probabilities of given answers, token by token.
 
     Args:
         policy: a model whose text positions are plain counts (not Qwen's three-dimensional ones).
         features_BND: what `policy.features(frames)` gave.
-        frames: B moments, uint8[F, h, w, 3].
-        asked: B lists of (question, answer).
+        frames: B moments, uint8[F, h, w, 3], all of one shape.
+        asked: B lists of (question, answer), or what `spell` made of them.
     """
-    chat = policy.chat(MARK, 1)
-    closing = chat[chat.index(MARK) + len(MARK) :]
+    spelt = asked if isinstance(asked, Spelt) else spell(policy, asked)
     device, text = policy.config.device, policy.base.model
     cache = text(
-        input_ids=torch.as_tensor(np.stack([_head(policy, moment) for moment in frames]), device=device),
+        input_ids=_head(policy, frames[0]).expand(len(frames), -1),
         mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
         use_cache=True,
     ).past_key_values
-    owner_Q2 = np.array([(moment, index) for moment, pairs in enumerate(asked) for index in range(len(pairs))])
-    tails = [_tail(policy, closing, *pair) for pairs in asked for pair in pairs]
-    parts = []
+    owner_Q2, tails, parts = spelt.owner, spelt.tails, []
     for rows in _alike(np.array([len(tokens) for tokens, _ in tails])):
         tokens_QS, scored_QS = _lay_out([tails[row] for row in rows])
         read = copy.copy(cache)
@@ -102,9 +120,12 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
         rows: K, which moment each phrase is about.
         phrases: K, 'red ball'.
     """
-    tokenizer, embed = policy.processor.tokenizer, policy.base.get_input_embeddings()
-    ids = [torch.tensor(tokenizer.encode(" " + phrase, add_special_tokens=False), device=policy.config.device) for phrase in phrases]
-    phrase_KD = torch.stack([embed(each).mean(0) for each in ids])
+    words, device = sorted(set(phrases)), policy.config.device
+    ids = policy.processor.tokenizer([" " + each for each in words], add_special_tokens=False)["input_ids"]
+    first = torch.tensor(np.cumsum([0, *map(len, ids[:-1])]), device=device)
+    flat = torch.tensor([token for each in ids for token in each], device=device)
+    means = torch.nn.functional.embedding_bag(flat, policy.base.get_input_embeddings().weight, first, mode="mean")
+    phrase_KD = means[torch.tensor([words.index(each) for each in phrases], device=device)]
     near_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
     return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
 
@@ -120,7 +141,7 @@ def _alike(lengths_Q: np.ndarray) -> list[np.ndarray]:
     return [np.array(group) for group in groups]
 
 
-def _lay_out(tails: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
+def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
     """Return int64[Q, S] tokens, filled up with zeros, and bool[Q, S]: which of them are an answer's."""
     lengths = np.array([len(tokens) for tokens, _ in tails])
     tokens_QS, place_S = np.zeros((len(tails), lengths.max()), np.int64), np.arange(lengths.max())
@@ -129,15 +150,7 @@ def _lay_out(tails: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.nd
     return tokens_QS, (place_S >= first_Q[:, None]) & (place_S < lengths[:, None])
 
 
-def _head(policy: Vlm, frames: np.ndarray) -> np.ndarray:
-    """Return the tokens that stand before the question."""
+def _head(policy: Vlm, frames: np.ndarray) -> torch.Tensor:
+    """Return int64[1, P], the tokens that stand before the question."""
     text = policy.chat(MARK, len(frames))
-    return policy.tokenised(text[: text.index(MARK)].rstrip(), frames)["input_ids"][0].cpu().numpy()
-
-
-def _tail(policy: Vlm, closing: str, question: str, answer: str) -> tuple[np.ndarray, int]:
-    """Return the tokens of question and answer, and how many of them are the answer's."""
-    tokenizer = policy.processor.tokenizer
-    asked = tokenizer.encode(f" {question}{closing}", add_special_tokens=False)
-    told = [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
-    return np.array(asked + told), len(told)
+    return policy.tokenised(text[: text.index(MARK)].rstrip(), frames)["input_ids"]

@@ -156,15 +156,16 @@ class Vlm:
         return self._encode(frames) if self.config.train == "all" else self._seen.look(frames)
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return float32[B, N, D]: what the vision tower makes of B moments."""
-        images = [image for moment in frames for image in moment]
-        pixels = self.processor.image_processor(images=images, return_tensors="pt").to(self.config.device)
+        return self.encode(processor.pixels(self.processor, frames), len(frames))
+
+    def encode(self, pixels: dict[str, torch.Tensor], moments: int) -> torch.Tensor:
+        """Return float32[moments, N, D]: what the vision tower makes of `processor.pixels`."""
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.vision_precision, self.config.device):
-            encoded = self.base.get_image_features(**{key: value for key, value in pixels.items() if key not in ("rows", "cols")})
+            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items()})
         tokens = encoded.pooler_output
         flat = torch.cat(list(tokens)) if not isinstance(tokens, torch.Tensor) else tokens.flatten(0, -2)
-        return flat.float().reshape(len(frames), -1, flat.shape[-1])
+        return flat.float().reshape(moments, -1, flat.shape[-1])
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
@@ -241,8 +242,7 @@ class Vlm:
         return self._prompts[key]
 
     def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
-        asked = self.config.prompt.replace("{instruction}", situation.instruction)
-        return self.tokenised(self.chat(asked, len(situation.frames)), situation.frames)
+        return self.tokenised(self.chat(self.config.prompt.replace("{instruction}", situation.instruction), len(situation.frames)), situation.frames)
 
     def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
         """Yield the indices of the situations whose prompts have one length."""

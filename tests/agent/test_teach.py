@@ -104,13 +104,10 @@ def test_the_shipped_model_is_small_and_plain() -> None:
     assert sum(p.numel() for p in policy.parameters()) < 5_000_000
 
 
-def test_of_a_scene_with_plans_two_are_asked_and_no_question_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_scene_with_plans_two_are_asked_and_no_question_twice() -> None:
     questions = [Question("plan", f"plan {i}", "a") for i in range(4)] + [Question("where", f"where {i}", "b") for i in range(9)]
     scenes = [Scene(np.zeros((1, 8, 8, 3), np.uint8), tuple(questions)), Scene(np.zeros((1, 8, 8, 3), np.uint8), tuple(questions[4:]))]
-    seen: list[list[list[str]]] = []
-    monkeypatch.setattr(teach, "recite", lambda policy, features, frames, asked: seen.append([[q for q, _ in row] for row in asked]))
-    for step in range(20):
-        teach._ask(None, torch.zeros(2), scenes, 6, (0, step))
+    seen = [[[q for q, _ in row] for row in teach._ask(scenes, 6, (0, step))] for step in range(20)]
     for rich, plain in seen:
         assert len(set(rich)) == len(set(plain)) == 6 and [q[:4] for q in rich[:2]] == ["plan", "plan"]
     assert len({q for rich, _ in seen for q in rich}) == 13, "every question has its turn"
