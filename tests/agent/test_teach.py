@@ -58,6 +58,27 @@ def test_a_short_lesson_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
         assert np.mean([r[name] for r in rows[-3:]]) < np.mean([r[name] for r in rows[:3]])
 
 
+def test_batches_laid_out_in_other_processes_teach_the_same(fresh: Any, drawn: list[Any]) -> None:
+    start, taught = {name: value.clone() for name, value in fresh.weights().items()}, []
+    for workers in (0, 2):
+        fresh.put(start)
+        rows: list[dict[str, float]] = []
+        see(fresh, drawn, steps=3, batch=4, questions=3, workers=workers, watch=lambda step, figures, rows=rows: rows.append(dict(figures)))
+        taught.append((rows, fresh.weights()))
+    assert taught[0][0] == taught[1][0]
+    assert all(torch.equal(value, taught[1][1][name]) for name, value in taught[0][1].items())
+
+
+def test_a_lesson_that_goes_on_sees_the_batches_that_are_left(fresh: Any, drawn: list[Any]) -> None:
+    batches = teach.Batches(fresh, drawn, steps=4, batch=4, questions=3, seed=0)
+    chosen, shown, spelt = batches[3]
+    assert len(batches) == 4 and len(set(chosen)) == 4 and spelt.owner[:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    left = list(torch.utils.data.DataLoader(batches, batch_size=None, sampler=range(2, 4)))
+    assert len(left) == 2 and left[1][0] == chosen and torch.equal(left[1][1]["pixel_values"], shown["pixel_values"])
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.encode(shown, 4), fresh.features([drawn[i].frames for i in chosen]))
+
+
 def test_reading_trains_the_text_model_alone(drawn: list[Any]) -> None:
     policy = load(PolicyConfig(train="text"), -np.ones(3), np.ones(3))
     vision = {name: p.clone() for name, p in policy.base.named_parameters() if not p.requires_grad}

@@ -5,7 +5,7 @@ import torch
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from policies.recite import point, recite
+from policies.recite import point, recite, spell
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -31,3 +31,16 @@ def test_pointing_finds_the_token_that_means_the_phrase(situations: list[Situati
     features[1, 17] = 3 * phrase[0].detach()
     near, _ = point(policy, features, [1], ["red ball"])
     assert near.shape == (1, 32) and int(near.argmax()) == 17
+
+
+def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
+    policy = load(PolicyConfig(), -np.ones(3), np.ones(3))
+    tokenizer, asked = (
+        policy.processor.tokenizer,
+        [[("where is the red ball in view 1 ?", "<n3><n9>"), ("is it done: touch it ?", "no")], [("far ?", "yes")]],
+    )
+    spelt = spell(policy, asked)
+    assert spelt.owner.tolist() == [[0, 0], [0, 1], [1, 0]]
+    for (tokens, count), (question, answer) in zip(spelt.tails, [pair for row in asked for pair in row], strict=True):
+        assert tokens[-count:] == [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
+        assert tokenizer.decode(tokens).startswith(question) and tokenizer.decode(tokens).endswith(f"{answer}<end_of_utterance>")
