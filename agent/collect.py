@@ -20,7 +20,6 @@ from policies.policy import Decision, Policy, Situation
 
 NEARLY = 0.1  # of the spread of the candidates' worth: a guided take keeps to the policy's own decision where the better one is better by no more
 AROUND = 0.4  # of half the action box: standard deviation of the candidates about the policy's own decision
-WANDER = 0.2  # share of a guided take's decisions at which the policy's own is carried out all the same, to see what should be done then
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Job:
     """uint8[F, h, w, 3]: what was seen there, and must be seen again."""
     foresight: int = 0
     """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
+    wander: float = 0.0
+    """Share of a guided take's decisions at which the policy's own is carried out all the same."""
 
 
 @dataclass
@@ -91,7 +92,7 @@ class _Live:
         try:
             if self.job.foresight:
                 decision = _guided(self.adapter, decision, policy, self.rng, self.job.foresight)
-                done = done if self.rng.random() < WANDER else decision.actions
+                done = done if self.rng.random() < self.job.wander else decision.actions
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)

@@ -134,7 +134,8 @@ def guided_jobs(run: Run, cycle: Cycle) -> list[Job]:
     config, jobs = run.config.collect, []
     first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + config.guided * (cycle.number - 1)
     for kind, count in enumerate(share(config.guided, [env.weight for env in run.config.envs])):
-        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, foresight=config.foresight) for seed in range(first, first + count)]
+        ahead = {"foresight": config.foresight, "wander": config.wander}
+        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, **ahead) for seed in range(first, first + count)]
         first += count
     return jobs
 

@@ -78,6 +78,9 @@ class CollectConfig(Strict):
     a snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
     foresight: int = Field(default=32, ge=2)
     """Candidates before each decision of a guided take: the policy's own, and others around it."""
+    wander: float = Field(default=0.2, ge=0, lt=1)
+    """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
+    come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where an error is hard to mend; takes must still succeed."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)

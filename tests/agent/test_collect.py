@@ -243,6 +243,20 @@ def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
     assert policy.name == guided[0].policy
 
 
+def test_where_a_guided_take_wanders_the_better_decision_is_told_and_the_policys_own_carried_out() -> None:
+    workers = Workers(EnvConfig(), 4)
+    space = workers.first.actions
+    policy = load(PolicyConfig(rows=8, temperature=2.0), space.low, space.high)
+    for wander, as_told in ((0.0, True), (0.9, False)):
+        takes = list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=8, wander=wander) for seed in range(4)]))
+        same = []
+        for take in takes:
+            workers.first.reset(take.seed)
+            frames = [workers.first.step(actions).observation.frames for actions in take.actions]
+            same.append(np.array_equal(frames, take.frames[1:]))
+        assert all(same) if as_told else not all(same)
+
+
 gymnasium.register("Test/Scaled-v0", entry_point=lambda **kw: Scaled(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)
 
 
