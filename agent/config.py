@@ -70,6 +70,12 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _tells(self) -> "Config":
+        if self.curate.conditioned and "{advantage}" not in self.policy.prompt:
+            raise ValueError("curate.conditioned tells the policy how practice turned out, for which policy.prompt needs the word {advantage} in it")
+        return self
+
+    @model_validator(mode="after")
     def _foresees(self) -> "Config":
         far = next((env.title for env in self.envs if env.timeout), None)
         if self.collect.guided and far:

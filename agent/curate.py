@@ -44,12 +44,13 @@ def curate(
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
     led = [demonstration for episode in guided for demonstration in decisions(episode)]
-    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked)
     make = {"fork": fork_pairs, "takes": loose_pairs}[config.pairs_by]
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
+    told = [conditioned(trial, config.conditioned) for trial in trials] if config.conditioned else []
+    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked, *told)
     seeds = {start: takes for start, takes in groups.items() if start[2] is None}
     notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}
     notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys()))}
@@ -187,6 +188,11 @@ def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
         for (episode, _), row in zip(takes, surprise, strict=True)
         for t in range(len(episode))
     ]
+
+
+def conditioned(trial: Trial, weight: float) -> Demonstration:
+    """Return a trial as a demonstration of a good reply, or of a bad one: RECAP's binarised advantage, with nothing for a threshold."""
+    return Demonstration(replace(trial.situation, advantage=trial.advantage > 0), trial.tokens, weight)
 
 
 def _expected(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.ndarray:

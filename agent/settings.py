@@ -126,6 +126,9 @@ class CurateConfig(Strict):
     hindsight: float = Field(default=0.0, ge=0)
     """Weight of demonstrations from failed takes that fulfilled another instruction than theirs ("touch the blue ball"), told as if that had been
     asked; others have 1. The fastest of each seed also makes a preference pair. 0: none."""
+    conditioned: float = Field(default=0.0, ge=0)
+    """Weight of practice itself as demonstrations, each told whether it was better than expected: `{advantage}` in `policy.prompt` is then "good" or
+    "bad", and whoever acts is asked for "good" (advantage-conditioned imitation, RECAP, arXiv 2511.14759). Others have 1. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
     pairs_by: Literal["fork", "takes"] = "fork"

@@ -17,7 +17,8 @@ class PolicyConfig(BaseModel):
     """`nano` (embedded), a hub id, or a local folder."""
     prompt: str = "{instruction} : how far to the first ?"
     """What the model is asked; `{instruction}` is replaced. The default is a question that the embedded model has been taught to answer, so its
-    first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves."."""
+    first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}`
+    becomes "good", or "bad" in lessons from practice that turned out worse than expected (`curate.conditioned`)."""
     codec: Literal["bins", "digits"] = "bins"
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
@@ -46,6 +47,10 @@ class PolicyConfig(BaseModel):
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
+
+    def ask(self, instruction: str, advantage: bool = True) -> str:
+        """Return `prompt` for an instruction; `advantage` as in `Situation`."""
+        return self.prompt.replace("{instruction}", instruction).replace("{advantage}", "good" if advantage else "bad")
 
 
 def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":

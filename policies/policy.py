@@ -18,6 +18,8 @@ class Situation:
     """uint8[F, h, w, 3], RGB, oldest first, F = history x cameras."""
     state: np.ndarray | None = None
     """float32[S], proprioception, where the environment gives it."""
+    advantage: bool = True
+    """Which reply is asked for: one better than was to be expected, or, in lessons alone (`curate.conditioned`), one that was worse."""
 
     def __repr__(self) -> str:
         return f"Situation({self.instruction!r}, frames{self.frames.shape})"

@@ -242,7 +242,7 @@ class Vlm:
         return self._prompts[key]
 
     def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
-        return self.tokenised(self.chat(self.config.prompt.replace("{instruction}", situation.instruction), len(situation.frames)), situation.frames)
+        return self.tokenised(self.chat(self.config.ask(situation.instruction, situation.advantage), len(situation.frames)), situation.frames)
 
     def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
         """Yield the indices of the situations whose prompts have one length."""

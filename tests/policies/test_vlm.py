@@ -1,5 +1,6 @@
 """The policy: exactness of its log-probabilities, independence of the batch, adapters, every family through one path."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,12 @@ def test_a_thought_of_words_alone_needs_no_choice(situations: list[Situation]) -
     assert policy.codec.thought_length == 0 and policy.reply_length == 3
     tokens = np.stack([d.tokens for d in policy.act(situations, None)])
     np.testing.assert_allclose(policy.logprobs(situations, tokens).detach(), np.stack([d.logprobs for d in policy.act(situations, None)]), atol=1e-5)
+
+
+def test_a_lesson_may_ask_for_a_bad_reply_and_whoever_acts_asks_for_a_good_one(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(prompt="{instruction} {advantage} : how far ?"), LOW, HIGH)
+    assert policy.config.ask("touch it") == "touch it good : how far ?" and policy.config.ask("touch it", False) == "touch it bad : how far ?"
+    asked = situations[0], replace(situations[0], advantage=False)
+    tokens = policy.act([asked[0]], None)[0].tokens[None]
+    good, bad = (policy.logprobs([each], tokens).sum().item() for each in asked)
+    assert good != bad
