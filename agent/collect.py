@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from agent.guided import better
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
-from envs.foresight import appraise, blend, foresee
 from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
-
-NEARLY = 0.1  # of the spread of the candidates' worth: a guided take keeps to the policy's own decision where the better one is better by no more
-AROUND = 0.4  # of half the action box: standard deviation of the candidates about the policy's own decision
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class _Live:
         done = decision.actions
         try:
             if self.job.foresight:
-                decision = _guided(self.adapter, decision, policy, self.rng, self.job.foresight)
+                decision = better(self.adapter, decision, policy, self.rng, self.job.foresight)
                 done = done if self.rng.random() < self.job.wander else decision.actions
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
@@ -173,29 +170,6 @@ def collect(
         while sent in done:
             yield done.pop(sent)
             sent += 1
-
-
-def _guided(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
-    """Return a better decision than the policy's, if there is one: a blend of `count` candidates, itself and others around it.
-
-    Near the policy's own a blend is a step that it can learn; from anywhere in the box it would be another's habit. Discrete numbers have no
-    neighbours, and are drawn from all there are. What is written before the actions stays.
-    """
-    low, high, own = policy.codec.low, policy.codec.high, decision.actions
-    around = own + AROUND * (high - low) / 2 * rng.standard_normal((count - 1, *own.shape))
-    if (discrete := adapter.actions.counts > 0).any():
-        around[..., discrete] = rng.uniform(low, high, around.shape)[..., discrete]
-    candidates = [own, *np.clip(around, low, high).astype(np.float32)]
-    worth, span, spread = appraise(*foresee(adapter, candidates))
-    if not spread:  # nothing to choose between
-        return decision
-    told = policy.codec.encode(blend(candidates, worth, spread, adapter.actions.counts))
-    tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], told])
-    better = policy.codec.decode(tokens)
-    (reward,), (end,) = foresee(adapter, [better])
-    if reward + span * end < worth[0] + NEARLY * spread:
-        return decision
-    return Decision(better, tokens, np.zeros(len(tokens), np.float32))
 
 
 def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, spoilt: int = 0) -> Iterator[Episode]:
@@ -284,10 +258,10 @@ def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Ite
 
 
 def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:
-    """Return a decision for each live episode: those that sample use their own noise."""
+    """Return a decision for each live episode: those that sample use their own noise; guided takes begin from what the policy holds most probable."""
     decisions: dict[int, Decision] = {}
     for greedy in (True, False):
-        chosen = [i for i, each in enumerate(playing) if (each.job.noise is None) == greedy]
+        chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.foresight > 0) == greedy]
         if chosen:
             noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in chosen])
             decisions.update(zip(chosen, policy.act([playing[i].situation for i in chosen], noise), strict=True))

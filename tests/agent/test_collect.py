@@ -8,11 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, _guided, collect, demonstrate, ponder, tolerate
+from agent.collect import Job, collect, demonstrate, ponder, tolerate
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
-from envs.adapt import Adapter
 from policies import PolicyConfig, load
 from policies.policy import Decision
 from policies.scripted import Random
@@ -226,65 +225,3 @@ def test_what_was_fulfilled_when_a_fork_began_is_not_its_merit() -> None:
     (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
     (fork,) = collect(policy, workers, [Job(5, 1, (2,), opening=whole.actions[:3], fork_of=(whole.id, 3))])
     assert whole.unasked == ("tidy up", 1) and fork.unasked == ("wait", 2)
-
-
-def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
-    """Their replies keep the policy's own thought, and decode to what is recorded."""
-    workers = Workers(EnvConfig(), 4)
-    space = workers.first.actions
-    policy = load(PolicyConfig(rows=8, temperature=2.0, thought="###"), space.low, space.high)
-    alone, guided = (list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=count) for seed in range(8)])) for count in (0, 24))
-    assert sum(e.success for e in alone) <= 2 and sum(e.success for e in guided) >= 6
-    for episode in guided:
-        for tokens, actions in zip(episode.tokens, episode.actions, strict=True):
-            np.testing.assert_array_equal(policy.codec.decode(tokens), actions)
-    changed = [t for e in guided for t in range(len(e)) if not e.logprobs[t].any()]
-    assert len(changed) >= 8, "some decisions were better than the policy's own"
-    assert policy.name == guided[0].policy
-
-
-def test_where_a_guided_take_wanders_the_better_decision_is_told_and_the_policys_own_carried_out() -> None:
-    workers = Workers(EnvConfig(), 4)
-    space = workers.first.actions
-    policy = load(PolicyConfig(rows=8, temperature=2.0), space.low, space.high)
-    for wander, as_told in ((0.0, True), (0.9, False)):
-        takes = list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=8, wander=wander) for seed in range(4)]))
-        same = []
-        for take in takes:
-            workers.first.reset(take.seed)
-            frames = [workers.first.step(actions).observation.frames for actions in take.actions]
-            same.append(np.array_equal(frames, take.frames[1:]))
-        assert all(same) if as_told else not all(same)
-
-
-gymnasium.register("Test/Scaled-v0", entry_point=lambda **kw: Scaled(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)
-
-
-class Scaled(gymnasium.RewardWrapper):
-    def reward(self, reward: Any) -> float:
-        return 128 * float(reward) - 64
-
-
-def test_guided_takes_do_not_depend_on_the_scale_of_rewards() -> None:
-    takes = []
-    for name in ("etude/Reach-v0", "Test/Scaled-v0"):
-        workers = Workers(EnvConfig(id=name, cameras=("front", "wrist")), 4)
-        space = workers.first.actions
-        policy = load(PolicyConfig(rows=8, temperature=5.0), space.low, space.high)
-        takes.append(list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=24) for seed in range(4)])))
-    for one, other in zip(*takes, strict=True):
-        np.testing.assert_array_equal(one.actions, other.actions)
-
-
-def test_a_success_counts_also_where_the_reward_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[np.ndarray] = []
-
-    def told(adapter: Any, candidates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        tried.extend(candidates)
-        return np.full(len(candidates), -1.0), (np.arange(len(candidates)) == (5 if len(candidates) > 1 else 0)).astype(int)
-
-    monkeypatch.setattr("agent.collect.foresee", told)
-    policy = load(PolicyConfig(rows=8), -np.ones(3), np.ones(3))
-    own = Decision(np.zeros((1, 3), np.float32), policy.codec.encode(np.zeros((1, 3), np.float32)), np.zeros(3, np.float32))
-    chosen = _guided(Adapter(EnvConfig()), own, policy, np.random.default_rng(0), 24)
-    assert np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh
