@@ -26,7 +26,7 @@ class Job:
     seed: int
     take: int = 0
     noise: tuple[int, ...] | None = None
-    """Seed of the sampling noise; None decides greedily."""
+    """Seed of the sampling noise; None decides greedily. A guided take decides greedily, too, and wanders by it."""
     kind: int = 0
     """Which of the run's environments."""
     opening: np.ndarray | None = field(default=None, compare=False)

@@ -9,6 +9,8 @@ import numpy as np
 from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
 from agent.settings import CurateConfig
 
+TIE = 1e-6  # of an advantage: as good as expected is neither good nor bad
+
 Take = tuple[Episode, Label]
 Start = tuple[str, int, tuple[str, int] | None]  # what takes of one group share: task, seed, and whose opening they replayed
 
@@ -49,7 +51,7 @@ def curate(
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
-    told = [conditioned(trial, config.conditioned) for trial in trials] if config.conditioned else []
+    told = [conditioned(trial, config.conditioned) for trial in trials if abs(trial.advantage) > TIE] if config.conditioned else []
     demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked, *told)
     seeds = {start: takes for start, takes in groups.items() if start[2] is None}
     notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}

@@ -1,13 +1,15 @@
 """`etude pretrain`: the embedded base model from nothing, through the stage `ground`. No action data, no practice or exam seeds."""
 
+import contextlib
+import ctypes
 import itertools
 import json
 import multiprocessing
 import re
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +62,8 @@ def pretrain(
     """
     if base and not (base / "config.json").exists():
         raise ValueError(f"{base} holds no model; name the folder of an earlier etude-nano, or leave --base out to begin from nothing.")
+    if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
+        raise ValueError(f"Scenes must be at least {len(PRETRAINED)}, one a task, and their seeds below {TEST_SEEDS}, which are held out.")
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     began = time.time()
@@ -132,11 +136,18 @@ def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: Non
     share = count // len(PRETRAINED)
     parts = [(task, seed + first, min(PART, share - first)) for task in PRETRAINED for first in range(0, share, PART)]
     drawn: list[Scene] = []
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) if processes > 1 else nullcontext() as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_obey) if processes > 1 else contextlib.nullcontext() as pool:
         for scenes in (pool.map if pool else map)(_draw, *zip(*parts, strict=True)):
             drawn += scenes
             watch(len(scenes))
     return drawn
+
+
+def _obey() -> None:
+    """End with whoever began this process, also where that is killed (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _draw(task: str, seed: int, count: int) -> list[Scene]:

@@ -140,7 +140,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A reply worth imitating."""
+    """A reply to be imitated: a good one, or one that is told to be bad (`Situation.advantage`)."""
 
     situation: Situation
     tokens: np.ndarray

@@ -77,7 +77,7 @@ class CollectConfig(Strict):
     most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
     a snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
     foresight: int = Field(default=32, ge=2)
-    """Candidates before each decision of a guided take: the policy's own, and others around it."""
+    """Candidates before each decision of a guided take: what the policy holds most probable, and others always at the same places around it."""
     wander: float = Field(default=0.2, ge=0, lt=1)
     """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
     come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where an error is hard to mend; takes must still succeed."""
@@ -153,7 +153,8 @@ class TuneConfig(Strict):
     """Weight of the log-likelihood of demonstrations and replayed successes."""
     blur: float = Field(default=0.0, ge=0)
     """Standard deviation, in bins, of a Gaussian over which imitation spreads each continuous number of an action (HL-Gauss, arXiv 2403.03950):
-    numbers that lie near are nearly right, so what many demonstrations say roughly outweighs what a few say exactly. 0: right or wrong."""
+    numbers that lie near are nearly right, so what many demonstrations say roughly outweighs what a few say exactly. 0: right or wrong.
+    The codec `digits` knows no neighbours: there it changes nothing."""
     filtered: float = Field(default=0.0, ge=0)
     """Weight of the log-likelihood of those trials that turned out better than expected (advantage-filtered imitation, arXiv 2505.03181): it learns
     from a cycle's own takes as the policy gradient does, without ratios, and without pushing anything down."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from agent.records import Scene
 from agent.tune import Optimiser, descend
@@ -54,7 +55,8 @@ def see(
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         nonlocal pages
         if pages is None:  # a run that goes on begins at its own step
-            pages = iter(torch.utils.data.DataLoader(laid_out, batch_size=None, sampler=range(step, steps), num_workers=workers))
+            share = "fork" if workers else None  # they share the scenes, and never look at the device
+            pages = iter(DataLoader(laid_out, batch_size=None, sampler=range(step, steps), num_workers=workers, multiprocessing_context=share))
         chosen, shown, spelt = next(pages)
         now = [scenes[i] for i in chosen]
         with autocast("auto", policy.config.device):
@@ -116,7 +118,7 @@ def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[
     return asked
 
 
-class Batches(torch.utils.data.Dataset):
+class Batches(Dataset):
     """The batch of each step of `see`: which scenes, their pixels and the questions about them, ready for the device.
 
     Args: as of `see`.

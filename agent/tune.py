@@ -87,7 +87,7 @@ def descend(
     """
     rows: list[dict[str, float]] = []
     if checkpoint and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         policy.put(saved["weights"])
         optimiser.restore(saved["optimiser"])
         rows = saved["rows"]

@@ -67,7 +67,7 @@ def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]
     spelt = asked if isinstance(asked, Spelt) else spell(policy, asked)
     device, text = policy.config.device, policy.base.model
     cache = text(
-        input_ids=_head(policy, frames[0]).expand(len(frames), -1),
+        input_ids=_head(policy, frames[0]).expand(len(frames), -1).clone(),  # what `believe` read in inference mode may be trained on later
         mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
         use_cache=True,
     ).past_key_values

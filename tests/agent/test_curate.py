@@ -115,12 +115,13 @@ def test_an_easy_place_earns_no_credit() -> None:
     assert max(abs(t.advantage) for t in trials[1::2]) < 0.01
 
 
-def test_practice_is_told_how_it_turned_out() -> None:
-    takes = [episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.2, 0.1], False)]
-    plain, told = teach(takes, groups="mixed"), teach(takes, groups="mixed", conditioned=0.5)
+def test_practice_is_told_how_it_turned_out_unless_it_was_as_expected() -> None:
+    takes = [episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.2, 0.1], False), episode(2, 0, [1.0], True), episode(2, 1, [1.0], True)]
+    plain, told = teach(takes), teach(takes, conditioned=0.5)
     more = told.demonstrations[len(plain.demonstrations) :]
-    assert [np.array_equal(shown.tokens, trial.tokens) for shown, trial in zip(more, told.trials, strict=True)] == [True] * 4
-    assert [shown.situation.advantage for shown in more] == [trial.advantage > 0 for trial in told.trials]
+    tried = [trial for trial in told.trials if abs(trial.advantage) > 1e-6]
+    assert 2 <= len(tried) < len(told.trials) and [shown.situation.advantage for shown in more] == [trial.advantage > 0 for trial in tried]
+    assert all(np.array_equal(shown.tokens, trial.tokens) for shown, trial in zip(more, tried, strict=True))
     assert {shown.situation.advantage for shown in more} == {True, False} and {shown.weight for shown in more} == {0.5}
     assert all(shown.situation.advantage for shown in plain.demonstrations)
 

@@ -5,7 +5,7 @@ import torch
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from policies.recite import point, recite, spell
+from policies.recite import believe, point, recite, spell
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -44,3 +44,11 @@ def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
     for (tokens, count), (question, answer) in zip(spelt.tails, [pair for row in asked for pair in row], strict=True):
         assert tokens[-count:] == [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
         assert tokenizer.decode(tokens).startswith(question) and tokenizer.decode(tokens).endswith(f"{answer}<end_of_utterance>")
+
+
+def test_what_was_asked_without_gradients_can_be_learnt_afterwards(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(), -np.ones(3), np.ones(3))
+    frames = [situations[0].frames]
+    believe(policy, frames, ["is it done: touch it ?"])
+    recite(policy, policy.features(frames), frames, [[("is it done: touch it ?", "no")]]).logprobs.sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in policy.parameters())
