@@ -3,9 +3,10 @@
 Shape suffixes: B moments, K things that are visible, N image tokens of a moment, V views, C image tokens of a view, M numbers, D width.
 """
 
+import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def see(
         return answering + pointing + reading, {name: float(value.detach()) for name, value in figures.items()}
 
     optimiser = Optimiser(pupil.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
-    descend(pupil, optimiser, steps, loss_of, checkpoint, watch)
+    with _repeatable(policy.config.device):
+        descend(pupil, optimiser, steps, loss_of, checkpoint, watch)
 
 
 def read(
@@ -100,6 +102,17 @@ def read(
 
     optimiser = Optimiser(policy.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
     descend(policy, optimiser, steps, loss_of, checkpoint, watch)
+
+
+@contextlib.contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """Within it, on a CPU, gradients of what was indexed are summed in one order: threads would race, and a killed run not go on bit by bit."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or torch.device(device).type == "cpu", warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:

@@ -122,9 +122,8 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
     """
     words, device = sorted(set(phrases)), policy.config.device
     ids = policy.processor.tokenizer([" " + each for each in words], add_special_tokens=False)["input_ids"]
-    first = torch.tensor(np.cumsum([0, *map(len, ids[:-1])]), device=device)
-    flat = torch.tensor([token for each in ids for token in each], device=device)
-    means = torch.nn.functional.embedding_bag(flat, policy.base.get_input_embeddings().weight, first, mode="mean")
+    embed = policy.base.get_input_embeddings()
+    means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids])
     phrase_KD = means[torch.tensor([words.index(each) for each in phrases], device=device)]
     near_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
     return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature

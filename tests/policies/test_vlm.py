@@ -28,7 +28,8 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
     noise = np.random.default_rng(1).random((len(situations), policy.reply_length))
     decisions = policy.act(situations, noise)
     again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
-    np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), atol=1e-5)
+    # Their float32 logits are near 30, where a rounding is 2e-6.
+    np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), rtol=0, atol=4e-5 if family == "nano" else 1e-5)
     assert all(np.array_equal(policy.codec.decode(d.tokens), d.actions) for d in decisions)
 
 
