@@ -16,11 +16,6 @@ def imitation(logprobs_BL: Tensor, weight_B: Tensor) -> Tensor:
     return -(weight_B * logprobs_BL.mean(1)).sum() / weight_B.sum()
 
 
-def expected(logprobs_BLU: Tensor, target_BLU: Tensor) -> Tensor:
-    """Return float[B, L]: the mean log-probability of tokens drawn from a target, sum_u t_u log pi(u); what the target leaves out counts nothing."""
-    return (target_BLU * logprobs_BLU.masked_fill(target_BLU == 0, 0.0)).sum(-1)
-
-
 def preference(margin_B: Tensor, beta: float, kind: PreferenceKind = "sigmoid", flipped: float = 0.1) -> Tensor:
     """Return the mean loss of preferring chosen to rejected replies by the margin m = (c - c_ref) - (r - r_ref).
 

@@ -1,12 +1,10 @@
 """`etude pretrain`: the embedded base model from nothing, through the stage `ground`. No action data, no practice or exam seeds."""
 
 import contextlib
-import ctypes
 import itertools
 import json
 import multiprocessing
 import re
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +19,7 @@ from agent import ground, teach
 from agent.records import Scene
 from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
+from envs.host import end_with_parent
 from policies.nano.build import build, inherit
 from policies.vlm import PolicyConfig, Vlm
 
@@ -137,17 +136,11 @@ def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: Non
     parts = [(task, seed + first, min(PART, share - first)) for task in PRETRAINED for first in range(0, share, PART)]
     drawn: list[Scene] = []
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_obey) if processes > 1 else contextlib.nullcontext() as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=end_with_parent) if processes > 1 else contextlib.nullcontext() as pool:
         for scenes in (pool.map if pool else map)(_draw, *zip(*parts, strict=True)):
             drawn += scenes
             watch(len(scenes))
     return drawn
-
-
-def _obey() -> None:
-    """End with whoever began this process, also where that is killed (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _draw(task: str, seed: int, count: int) -> list[Scene]:

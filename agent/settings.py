@@ -151,10 +151,6 @@ class TuneConfig(Strict):
     """Weight of the clipped policy gradient with per-decision advantage (PPO, arXiv 1707.06347; clip-higher, arXiv 2503.14476)."""
     imitation: float = Field(default=0.1, ge=0)
     """Weight of the log-likelihood of demonstrations and replayed successes."""
-    blur: float = Field(default=0.0, ge=0)
-    """Standard deviation, in bins, of a Gaussian over which imitation spreads each continuous number of an action (HL-Gauss, arXiv 2403.03950):
-    numbers that lie near are nearly right, so what many demonstrations say roughly outweighs what a few say exactly. 0: right or wrong.
-    The codec `digits` knows no neighbours: there it changes nothing."""
     filtered: float = Field(default=0.0, ge=0)
     """Weight of the log-likelihood of those trials that turned out better than expected (advantage-filtered imitation, arXiv 2505.03181): it learns
     from a cycle's own takes as the policy gradient does, without ratios, and without pushing anything down."""

@@ -253,9 +253,6 @@ def _loss(
             held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.uncredited])
             total, figures["held"] = total + config.hold * held, float(held.detach())
     if shown:
-        if config.blur:
-            target_BLU = torch.as_tensor(book.policy.codec.blur(np.stack([d.tokens for d in shown]), config.blur), device=logprobs.device)
-            shown_BL = losses.expected(logprobs_BLU[len(tried) : len(tried) + len(shown)], target_BLU)
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
     if paired:

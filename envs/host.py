@@ -180,11 +180,16 @@ def end(process: subprocess.Popen) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
+def end_with_parent() -> None:
+    """End this process when the one that began it ends, also where that is killed or this one hangs (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def obey(line_number: int) -> Connection:
     """Return the line to whoever began this process, which from now on ends with them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
-    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the run, also while an environment hangs
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    end_with_parent()
     return Connection(line_number)
 
 

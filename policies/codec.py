@@ -49,7 +49,6 @@ class Codec:
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
             raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
-        self._continuous_A = counts == 0
         self._sizes_A = np.where(counts > 0, counts, self.num_bins)  # bins in use
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
@@ -74,28 +73,6 @@ class Codec:
             raise ValueError("A discrete action of this reply has a value that the environment does not know.")
         share = bins_HA / np.maximum(self._sizes_A - 1, 1)
         return (self.low + share * (self.high - self.low)).astype(np.float32)
-
-    def blur(self, tokens_BL: np.ndarray, deviation: float) -> np.ndarray:
-        """Return float32[B, L, U]: replies as targets in which numbers that lie near each other are nearly the same.
-
-        The bin of a continuous action is spread over its neighbours by a Gaussian (HL-Gauss, arXiv 2403.03950); every other token stays one token,
-        and so does a number that is written with several.
-
-        Args:
-            tokens_BL: int64[B, L], whole replies.
-            deviation: of the Gaussian, bins.
-        """
-        target_BLU = np.eye(len(self.vocabulary_U), dtype=np.float32)[self.columns(tokens_BL)]
-        if self.width > 1:
-            return target_BLU
-        apart_NN = np.subtract.outer(np.arange(self.num_bins), np.arange(self.num_bins)) / deviation
-        near_NN = np.exp(-0.5 * apart_NN**2)
-        near_UU = np.zeros((len(self.vocabulary_U),) * 2, np.float32)
-        column_N = self.columns(self.numerals_NK[:, 0])
-        near_UU[np.ix_(column_N, column_N)] = near_NN / near_NN.sum(1, keepdims=True)
-        continuous_L = np.arange(self.thought_length, self.length)[np.tile(self._continuous_A, self.chunk)]
-        target_BLU[:, continuous_L] = near_UU[self.columns(tokens_BL[:, continuous_L])]
-        return target_BLU
 
     def columns(self, tokens: np.ndarray) -> np.ndarray:
         """Return each token's place in `vocabulary_U`; same shape as `tokens`."""

@@ -22,7 +22,7 @@ def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
     space = workers.first.actions
     policy = load(PolicyConfig(rows=8, temperature=2.0, thought="###"), space.low, space.high)
     alone, guided = (list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=count) for seed in range(8)])) for count in (0, 24))
-    assert sum(e.success for e in guided) >= sum(e.success for e in alone) + 4
+    assert sum(e.success for e in alone) <= 2 and sum(e.success for e in guided) >= 6
     for episode in guided:
         for tokens, actions in zip(episode.tokens, episode.actions, strict=True):
             np.testing.assert_array_equal(policy.codec.decode(tokens), actions)

@@ -103,12 +103,3 @@ def test_the_guard_silences_what_has_gone_too_far() -> None:
         new.grad = None
         losses.policy_gradient(new, torch.zeros(2, 1), torch.tensor([-1.0, -1.0]), 0.2, 0.28, guard).backward()
         assert new.grad is not None and (new.grad[0] == 0) == silent and new.grad[1] > 0
-
-
-def test_a_target_is_weighed_token_by_token_and_what_is_not_allowed_does_not_count() -> None:
-    logprobs = torch.tensor([[[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]]).log().requires_grad_()
-    target = torch.tensor([[[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]])
-    told = losses.expected(logprobs, target)
-    np.testing.assert_allclose(told.detach().numpy(), [[np.log(0.5), np.log(0.5)]], rtol=1e-6)
-    told.sum().backward()
-    assert logprobs.grad is not None and torch.equal(logprobs.grad, target)

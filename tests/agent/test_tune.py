@@ -40,18 +40,6 @@ def test_imitation_makes_demonstrations_likelier(policy: Any, situations: list[S
     assert (likelihood(policy, situations, shown) > before).all()
 
 
-def test_what_many_say_roughly_outweighs_what_a_few_say_exactly_where_imitation_is_blurred(policy: Any, situations: list[Situation]) -> None:
-    """Three demonstrations of eight say 0, five say 0.5, one bin more or less or none: no number but 0 is told twice."""
-    told = [0.0] * 3 + [0.375, 0.4375, 0.5, 0.5625, 0.625]
-    lessons = Lessons(tuple(Demonstration(situations[0], policy.codec.encode(np.full((policy.chunk, 3), each))) for each in told))
-    start, chosen = policy.weights(), []
-    for blur in (0.0, 1.5):
-        policy.put(start)
-        tune(policy, lessons, TuneConfig(**{**OFF, "imitation": 1.0, "blur": blur, "batch": 8}, lr=1e-3), steps=40)
-        chosen.append(policy.act([situations[0]], None)[0].actions[0, 0])
-    assert chosen[0] == 0 and chosen[1] == pytest.approx(0.5, abs=0.07)
-
-
 def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, situations: list[Situation]) -> None:
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]

@@ -100,23 +100,3 @@ def test_a_thought_stands_before_the_actions_and_does_not_change_them(numerals: 
     masks = each.masks(written)
     assert masks is None or masks[0, np.arange(each.length), each.columns(written[0])].all()
     assert (masks is None) == (thoughts is None and numerals is BINS)
-
-
-def test_a_blurred_reply_spreads_continuous_numbers_alone() -> None:
-    """Two thoughts, then chunks of a continuous and a discrete number."""
-    each = Codec(BINS, np.array([-1.0, 0.0]), np.array([1.0, 4.0]), 2, np.array([0, 5]), 2, np.arange(10, 75)[:, None])
-    tokens = np.concatenate([BINS[[30, 31], 0], each.encode(np.array([[0.0, 3], [1.0, 0]]))])[None]
-    target = each.blur(tokens, 1.5)[0]
-    np.testing.assert_allclose(target.sum(-1), 1, atol=1e-6)
-    own = each.columns(tokens[0])
-    assert [(row > 0).sum() == 1 for row in target[[0, 1, 3, 5]]] == [True] * 4 and (target.argmax(-1) == own).all()
-    column, mean = np.arange(len(each.vocabulary_U)), float(target[2] @ np.arange(len(each.vocabulary_U)))
-    assert mean == pytest.approx(own[2]) and float(target[2] @ (column - mean) ** 2) == pytest.approx(1.5**2, rel=0.02)
-    assert target[2, own[2] - 1] == target[2, own[2] + 1] and not target[2, len(BINS) :].any(), "no number that an action may not hold"
-    assert target[4, own[4]] > target[2, own[2]], "at the edge of the box there is one side only"
-
-
-def test_a_number_of_several_tokens_is_not_blurred() -> None:
-    each = codec(DIGITS)
-    tokens = np.tile(DIGITS[42], 6)[None]
-    assert (each.blur(tokens, 2.0).max(-1) == 1).all()

@@ -25,11 +25,14 @@ def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
 @pytest.mark.parametrize(("temperature", "thought"), [(1.0, ""), (1.6, ""), (1.0, "it is # and # far ? #")])
 def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: float, thought: str, request: Any, situations: list[Situation]) -> None:
     policy = make(family, request, temperature=temperature, thought=thought)
+    if family == "nano":  # its float32 logits are near 30, where rounding alone can reach 4e-5 (docs/log.md): the computations are compared
+        policy.model.double()
+        single = load(PolicyConfig(), LOW, HIGH)
+        policy.features = lambda frames: single.features(frames).double()
     noise = np.random.default_rng(1).random((len(situations), policy.reply_length))
     decisions = policy.act(situations, noise)
     again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
-    # Their float32 logits are near 30, where a rounding is 2e-6.
-    np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), rtol=0, atol=4e-5 if family == "nano" else 1e-5)
+    np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), atol=1e-5)
     assert all(np.array_equal(policy.codec.decode(d.tokens), d.actions) for d in decisions)
 
 
