@@ -23,6 +23,9 @@ class PolicyConfig(BaseModel):
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
     """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
+    scale: float = Field(default=1.0, ge=1)
+    """The numbers cover the action box so many times about its middle; beyond, they mean its border. So a number can mean as many metres in an
+    action as in the answers that the model knows, and need not be learnt anew. Discrete numbers stay as they are."""
     thought: str = ""
     """What the policy says before its actions and builds them on (a chain of thought): words as they stand here, and a number of its own choice for
     each #, a coordinate or an offset. Empty: it acts at once."""

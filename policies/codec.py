@@ -22,6 +22,7 @@ class Codec:
         counts: int[A], how many values a discrete dimension has (low, low + 1, ...); 0 or None where it is continuous.
         thought: T, numbers that stand before the actions.
         thoughts_MK: int64[M, K], the tokens of each number that a thought may hold; None: the same as the bins.
+        scale: the bins cover the action box so many times about its middle; what lies beyond the box is its border.
 
     Raises:
         ValueError: a discrete dimension has more values than there are bins.
@@ -36,6 +37,7 @@ class Codec:
         counts: np.ndarray | None = None,
         thought: int = 0,
         thoughts_MK: np.ndarray | None = None,
+        scale: float = 1.0,
     ) -> None:
         assert len(np.unique(numerals_NK, axis=0)) == len(numerals_NK), "two bins share their tokens"
         self.numerals_NK = numerals_NK.astype(np.int64)
@@ -50,11 +52,14 @@ class Codec:
         if (counts > self.num_bins).any():
             raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
         self._sizes_A = np.where(counts > 0, counts, self.num_bins)  # bins in use
+        self._span_A = np.where(counts > 0, 1, scale) * (self.high - self.low)
+        self._first_A = (self.low + self.high - self._span_A) / 2  # the first bin's number
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
         """Return the tokens whose bins lie nearest to the actions, without a thought; actions outside the box are clipped."""
-        share = (np.asarray(actions_HA, np.float64) - self.low) / np.maximum(self.high - self.low, 1e-12)
+        within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
+        share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)
         bins = np.rint(np.clip(share, 0, 1) * (self._sizes_A - 1)).astype(np.int64)
         return self.numerals_NK[bins.reshape(-1)].reshape(-1)
 
@@ -72,7 +77,7 @@ class Codec:
         if (bins_HA >= self._sizes_A).any():
             raise ValueError("A discrete action of this reply has a value that the environment does not know.")
         share = bins_HA / np.maximum(self._sizes_A - 1, 1)
-        return (self.low + share * (self.high - self.low)).astype(np.float32)
+        return np.clip(self._first_A + share * self._span_A, self.low, self.high).astype(np.float32)
 
     def columns(self, tokens: np.ndarray) -> np.ndarray:
         """Return each token's place in `vocabulary_U`; same shape as `tokens`."""

@@ -51,7 +51,7 @@ class Vlm:
         tokenizer = self.processor.tokenizer
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
         thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals
-        self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts)
+        self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
         self._between = codec.words(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
         # Some numbers of every weight tell one base model from another, also where all of them would take long.

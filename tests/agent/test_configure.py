@@ -6,11 +6,20 @@ import pytest
 
 from agent.config import Config
 from agent.configure import override, read
+from agent.ground import NUMBERS, REACH
+from envs.stage import STEP
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)
 def test_every_config_reads(file: Path) -> None:
     assert isinstance(read(file), Config)
+
+
+@pytest.mark.parametrize("name", ["turn", "lift"])
+def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None:
+    config = read(Path(f"configs/{name}.yaml"))
+    assert config.policy.num_bins == NUMBERS
+    assert config.policy.scale * config.envs[0].action_repeat * STEP == pytest.approx(REACH)
 
 
 @pytest.mark.parametrize(

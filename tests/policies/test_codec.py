@@ -57,6 +57,16 @@ def test_encoding_takes_the_nearest_bin_and_clips(values: list[float]) -> None:
     assert (np.abs(back - np.clip(actions, each.low, each.high)) <= half + 1e-6).all()
 
 
+def test_a_scale_widens_the_bins_and_what_lies_beyond_the_box_is_its_border() -> None:
+    numerals = np.arange(10, 75)[:, None]
+    wide = Codec(numerals, np.array([-1.0, 0.0]), np.array([1.0, 2.0]), 1, np.array([0, 3]), scale=2.5)
+    assert wide.decode(np.array([10, 10])).tolist() == [[-1, 0]] and wide.decode(np.array([74, 12])).tolist() == [[1, 2]]  # a discrete number stays
+    np.testing.assert_allclose(wide.decode(np.array([42 + 4, 11])), [[4 * 2.5 / 32, 1]])
+    inside = [i for i in range(65) if abs(i - 32) * 2.5 / 32 <= 1]
+    assert all(wide.encode(wide.decode(np.array([10 + i, 11]))).tolist() == [10 + i, 11] for i in inside) and len(inside) == 25
+    assert wide.encode(np.array([[9.0, 1]])).tolist() == wide.encode(np.array([[1.0, 1]])).tolist()
+
+
 def test_a_foreign_reply_is_refused() -> None:
     with pytest.raises(ValueError, match="no action reply"):
         codec(BINS).decode(np.zeros(6, np.int64))
