@@ -15,7 +15,7 @@ def test_every_config_reads(file: Path) -> None:
     assert isinstance(read(file), Config)
 
 
-@pytest.mark.parametrize("name", ["turn", "lift"])
+@pytest.mark.parametrize("name", ["slide", "turn", "lift"])
 def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None:
     config = read(Path(f"configs/{name}.yaml"))
     assert config.policy.num_bins == NUMBERS
