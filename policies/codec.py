@@ -1,4 +1,4 @@
-"""Actions as tokens, both ways. Every reply that the codec allows parses, and every action id decodes and encodes to itself.
+"""Actions as tokens, both ways. Every reply that the codec allows parses, and every action id within the box decodes and encodes to itself.
 
 `bins` gives each action dimension one special token out of N (uniform bins over the action box). `digits` writes the bin as a
 number of fixed width in plain text, so it suits any off-the-shelf model (VLA-0, arXiv 2510.13054).
@@ -60,7 +60,7 @@ class Codec:
         """Return the tokens whose bins lie nearest to the actions, without a thought; actions outside the box are clipped."""
         within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
         share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)
-        bins = np.rint(np.clip(share, 0, 1) * (self._sizes_A - 1)).astype(np.int64)
+        bins = np.rint(share * (self._sizes_A - 1)).astype(np.int64)
         return self.numerals_NK[bins.reshape(-1)].reshape(-1)
 
     def decode(self, tokens_L: np.ndarray) -> np.ndarray:
