@@ -18,14 +18,14 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
         candidates: N times float32[H, A] actions.
 
     Returns:
-        float64[N], the reward that each would end with, -inf for one that raises an error: it was only tried; and int64[N], 1 where it would
-        succeed, -1 where it would end the episode without, else 0.
+        float64[N], the mean of the rewards on the way, so that a way counts and not its end alone; -inf for one that raises an error: it was only
+        tried. And int64[N], 1 where it would succeed, -1 where it would end the episode without, else 0.
     """
     moment, rewards, ends = snapshot(adapter), [], []
     for actions in candidates:
         try:
             outcome = adapter.step(actions, look=False)
-            rewards.append(float(outcome.rewards[~np.isnan(outcome.rewards)][-1]))
+            rewards.append(float(np.nanmean(outcome.rewards)))
             ends.append(1 if outcome.success else -1 if outcome.terminated else 0)
         except Exception:  # an environment may raise anything
             rewards.append(-np.inf)
@@ -35,7 +35,7 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
 
 
 def appraise(rewards: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return what candidates are worth: the rewards that they end with, higher by their range where they succeed, lower by it where they end in vain.
+    """Return what candidates are worth: their rewards, higher by the range of these where they succeed, lower by it where they end in vain.
 
     Args:
         rewards: float64[N], of `foresee`.

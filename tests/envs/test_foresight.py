@@ -23,7 +23,7 @@ def test_foresight_is_what_happens_and_leaves_the_moment_as_it_was(task: str) ->
         np.testing.assert_array_equal(happened.observation.frames, untouched.observation.frames)
         np.testing.assert_array_equal(happened.rewards, untouched.rewards)
         if i == 3:
-            assert rewards[3] == pytest.approx(float(happened.rewards[-1]))
+            assert rewards[3] == pytest.approx(float(np.mean(happened.rewards))), "all of the way counts"
 
 
 def test_an_error_in_what_was_only_tried_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +50,7 @@ def test_a_success_is_foreseen() -> None:
         action = adapter.oracle()[None]
         (reward,), (end,) = foresee(adapter, [action])
         outcome = adapter.step(action)
-        last = float(outcome.rewards[~np.isnan(outcome.rewards)][-1])
-        assert reward == pytest.approx(last) and end == int(outcome.success)
+        assert reward == pytest.approx(np.nanmean(outcome.rewards)) and end == int(outcome.success)
         if outcome.success:
             return
 
