@@ -63,6 +63,8 @@ def pretrain(
         raise ValueError(f"{base} holds no model; name the folder of an earlier etude-nano, or leave --base out to begin from nothing.")
     if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
         raise ValueError(f"Scenes must be at least {len(PRETRAINED)}, one a task, and their seeds below {TEST_SEEDS}, which are held out.")
+    facts = {"base": base and str(base), "see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions}
+    _agree(out, facts)
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     began = time.time()
@@ -70,7 +72,7 @@ def pretrain(
         bar = bars.add_task("scenes", total=num_scenes)
         scenes = draw(num_scenes, seed, lambda count: bars.advance(bar, count), processes)
         if not (out / "config.json").exists():
-            _begin(out, base, scenes)
+            _begin(out, base, scenes, facts)
         if not (out / "seen").exists():
             policy = _pupil(out, "all", device)
             workers = processes if device != "cpu" else 0
@@ -84,13 +86,22 @@ def pretrain(
             teach.read(policy, scenes, steps=read, batch=batch, questions=2 * questions, checkpoint=kept, watch=watch)
     policy.base.save_pretrained(out)
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, processes=processes))
-    facts = {"see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions, "device": device}
-    _conclude(out, {"tasks": PRETRAINED, **facts, "seconds": round(time.time() - began), "accuracy": accuracy})
+    _conclude(out, {"tasks": PRETRAINED, **facts, "device": device, "seconds": round(time.time() - began), "accuracy": accuracy})
     return accuracy
 
 
 def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:
     return Vlm(PolicyConfig(model=str(out), train=train, device=device), -np.ones(3), np.ones(3))
+
+
+def _agree(out: Path, facts: dict[str, Any]) -> None:
+    """Refuse to go on with other settings than those that a folder was begun with; one that was prepared by hand has none."""
+    if not (out / "config.json").exists() or not (out / "pretrain.json").exists():
+        return
+    begun = json.loads((out / "pretrain.json").read_text())
+    for name, value in facts.items():
+        if begun.get(name, value) != value:
+            raise ValueError(f"{out} was begun with {name} {begun[name]}, not {value}; go on with that, or name another folder.")
 
 
 def _conclude(out: Path, facts: dict[str, Any]) -> None:
@@ -101,13 +112,13 @@ def _conclude(out: Path, facts: dict[str, Any]) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _begin(out: Path, base: Path | None, scenes: list[Scene]) -> None:
+def _begin(out: Path, base: Path | None, scenes: list[Scene], facts: dict[str, Any]) -> None:
     """Write a model that has learned nothing yet, with the words of these scenes, or with what `base` knows of them."""
     corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
     model, processor = build(corpus + ["User:", "Assistant:"] * 500)
     if base:
         inherit(model, processor.tokenizer, base)
-    (out / "pretrain.json").write_text(json.dumps({"base": base and str(base)}))
+    (out / "pretrain.json").write_text(json.dumps(facts))
     processor.save_pretrained(out)
     model.save_pretrained(out)
 

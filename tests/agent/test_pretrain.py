@@ -1,5 +1,7 @@
 """Pretraining: scenes are the same however many processes draw them, and two parts share none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -20,3 +22,16 @@ def test_every_task_has_its_share_and_parts_share_no_scene(monkeypatch: pytest.M
     scenes = pretrain.draw(4 * len(PRETRAINED), pretrain.SEEDS)
     parts = [{scene.frames.tobytes() for scene in scenes[first : first + 2]} for first in range(0, len(scenes), 2)]  # two of a part may be one moment
     assert len(scenes) == 4 * len(PRETRAINED) and sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_a_folder_goes_on_with_the_settings_that_it_was_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "_pupil", stop)  # as a kill after the folder was made
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.pretrain(tmp_path, num_scenes=8, see=1, read=1, batch=2, threads=1)
+    for name, other in {"batch": 3, "questions": 5, "see": 2, "read": 0, "seed": pretrain.SEEDS + 1}.items():
+        with pytest.raises(ValueError, match=f"was begun with {name} .*; go on with that, or name another folder"):
+            pretrain.pretrain(tmp_path, **{"num_scenes": 8, "see": 1, "read": 1, "batch": 2, "threads": 1, name: other})  # type: ignore[arg-type]
