@@ -30,12 +30,12 @@ def curate(
     Args:
         episodes: practised by the present champion, takes of one seed sharing task and seed.
         labels: one an episode.
-        library: oracle demonstrations and earlier successes, to be shown again.
+        library: oracle demonstrations, earlier successes and guided takes, to be shown again.
         config: what to make of them.
         rng: of the draws.
         retold: takes as `relabel` returns them.
         thought: tokens of a reply that stand before its actions.
-        guided: this cycle's guided takes that succeeded; all of their decisions become demonstrations.
+        guided: this cycle's guided takes; all of their decisions become demonstrations.
     """
     groups: dict[Start, list[Take]] = defaultdict(list)
     for episode, label in zip(episodes, labels, strict=True):
@@ -114,18 +114,22 @@ def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:
 
 def decisions(episode: Episode) -> list[Demonstration]:
     """Return an episode's decisions up to its success (all, if it has none) as demonstrations."""
-    end = len(episode) if episode.first_success is None else episode.first_success + 1
-    return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(end)]
+    return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(_end(episode))]
+
+
+def _end(episode: Episode) -> int:
+    """Return the number of its decisions up to its success, or of all, if it has none."""
+    return len(episode) if episode.first_success is None else episode.first_success + 1
 
 
 def replay(library: Sequence[Episode], count: int, rng: np.random.Generator, shown: int = 0) -> list[Demonstration]:
-    """Return `shown` oracle decisions (0: all) and `count` others, drawn without replacement from earlier successes."""
+    """Return `shown` oracle decisions (0: all) and `count` others, drawn without replacement from earlier successes and guided takes."""
     oracle = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
     if 0 < shown < len(oracle):
         oracle = [oracle[i] for i in sorted(rng.permutation(len(oracle))[:shown])]
-    places = [(episode, t) for episode in library if episode.policy != "oracle" for t in range((episode.first_success or 0) + 1)]
-    drawn = rng.permutation(len(places))[:count]
-    return oracle + [Demonstration(places[i][0].situation(places[i][1]), places[i][0].tokens[places[i][1]]) for i in sorted(drawn)]
+    earlier = [(episode, t) for episode in library if episode.policy != "oracle" for t in range(_end(episode))]
+    drawn = [earlier[i] for i in sorted(rng.permutation(len(earlier))[:count])]
+    return oracle + [Demonstration(episode.situation(t), episode.tokens[t]) for episode, t in drawn]
 
 
 def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:

@@ -158,13 +158,16 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
 
 
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
-    """Stage `curate`. The library is the oracle's demonstrations and every success of every cycle before this champion's takes."""
+    """Stage `curate`. The library is the oracle's demonstrations, every success of every cycle before this champion's takes, and all guided takes.
+
+    What is told in a guided take is at least as good as the policy's own decision, by one decision of foresight, however the take ends.
+    """
     mine = {episode.policy for episode in episodes}
     past = believed(run, cycle)
     earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
-    earlier += [take for each in past for take in run.episodes(each.folder / GUIDED)]
     library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
-    guided = [take for take in run.episodes(cycle.folder / GUIDED) if take.success and not take.faults]
+    library += [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
+    guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
     retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))

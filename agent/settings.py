@@ -74,13 +74,13 @@ class CollectConfig(Strict):
     losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
     guided: int = Field(default=0, ge=0)
     """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
-    most is carried out (expert iteration, arXiv 1705.08439, one decision deep). Those that succeed become demonstrations. Needs an environment that
-    a snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
+    most is carried out (expert iteration, arXiv 1705.08439, one decision deep). All of them become demonstrations. Needs an environment that a
+    snapshot can put back, in this process (no `env.timeout`), with a reward that shows the way, on whatever scale."""
     foresight: int = Field(default=32, ge=2)
     """Candidates before each decision of a guided take: what the policy holds most probable, and others always at the same places around it."""
     wander: float = Field(default=0.2, ge=0, lt=1)
     """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
-    come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where an error is hard to mend; takes must still succeed."""
+    come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where one error leads to the next."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)

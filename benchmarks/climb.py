@@ -32,7 +32,7 @@ from agent.records import Scorecard
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
-CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
+CYCLES = {"reach": 2, "push": 2, "lift": 2}  # improvement cycles of every arm
 ROUND = {"collect.guided": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}

@@ -53,9 +53,11 @@ def test_only_mixed_seeds_make_demonstrations_and_pairs() -> None:
 
 def test_guided_takes_are_shown_in_full_and_earlier_ones_through_replay() -> None:
     takes = [episode(1, 0, [0.1, 0.2], False), episode(1, 1, [0.1, 0.2], False)]
-    led, library = [episode(7, 0, [0.5, 1.0], True), episode(8, 0, [0.1, 0.5, 1.0], True)], [episode(9, 0, [0.1] * 5 + [1.0], True)]
-    lessons = curate(takes, label(takes), library, CurateConfig(replay=2), RNG(0), guided=led)
-    assert len(lessons.demonstrations) == 2 + 5
+    failed = [episode(8, 0, [0.1, 0.5, 0.2], False), episode(9, 0, [0.1] * 4, False)]  # what is told in them is better than what was done
+    led, library = [episode(7, 0, [0.5, 1.0], True), failed[0]], [episode(10, 0, [0.1] * 5 + [1.0], True), failed[1]]
+    for count, earlier in ((2, 2), (100, 6 + 4)):
+        lessons = curate(takes, label(takes), library, CurateConfig(replay=count), RNG(0), guided=led)
+        assert len(lessons.demonstrations) == earlier + 5
 
 
 def test_the_fastest_success_is_the_best_take_and_ends_at_its_success() -> None:
