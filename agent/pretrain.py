@@ -64,9 +64,8 @@ def pretrain(
     if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
         raise ValueError(f"Scenes must be at least {len(PRETRAINED)}, one a task, and their seeds below {TEST_SEEDS}, which are held out.")
     facts = {"base": base and str(base), "see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions}
-    _agree(out, facts)
+    _enter(out, facts)
     torch.set_num_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         bar = bars.add_task("scenes", total=num_scenes)
@@ -94,8 +93,9 @@ def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:
     return Vlm(PolicyConfig(model=str(out), train=train, device=device), -np.ones(3), np.ones(3))
 
 
-def _agree(out: Path, facts: dict[str, Any]) -> None:
-    """Refuse to go on with other settings than those that a folder was begun with; one that was prepared by hand has none."""
+def _enter(out: Path, facts: dict[str, Any]) -> None:
+    """Make the folder; refuse to go on in it with other settings than it was begun with. One that was prepared by hand has none."""
+    out.mkdir(parents=True, exist_ok=True)
     if not (out / "config.json").exists() or not (out / "pretrain.json").exists():
         return
     begun = json.loads((out / "pretrain.json").read_text())
