@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -76,9 +76,18 @@ def override(config: Config, arguments: list[str]) -> Config:
             raise ValueError(f"'--{name}' cannot say which of the {len(content['env'])} environments is meant; change it in the file.")
         for part in path[:-1]:
             section = section[part]
-        values = [yaml.safe_load(word) for word in words]
+        values = [_value(word, known[name].annotation) for word in words]
         section[path[-1]] = values if isinstance(section[path[-1]], tuple) or len(values) != 1 else values[0]
     return parse(content, "command line")
+
+
+def _value(word: str, kind: Any) -> Any:
+    """Return what a word of the command line means: itself where a text belongs (a prompt may begin with a brace), else what it is in YAML."""
+    try:
+        value = word if kind is str else yaml.safe_load(word)
+    except yaml.YAMLError:
+        return word
+    return word if isinstance(value, dict) and get_origin(kind) is not dict else value
 
 
 def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:

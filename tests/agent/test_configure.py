@@ -63,6 +63,13 @@ def test_overrides() -> None:
     assert config.env.kwargs == {"size": 32}
 
 
+def test_texts_are_taken_as_they_are() -> None:
+    prompt, sides, thought = "{instruction} : how far to the first ?", "{side}", "# : #"
+    given = ["--policy.prompt", prompt, "--env.instruction", sides, "--policy.thought", thought, "--env.success", "[x"]
+    config = override(Config(), given)
+    assert (config.policy.prompt, config.env.instruction, config.policy.thought, config.env.success) == (prompt, sides, thought, "[x")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [(["--sed", "1"], "did you mean '--seed'"), (["--seed", "x"], "seed is 'x'"), (["seed=1"], "not an override"), (["--qqqq", "1"], "--help lists")],
