@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 if TYPE_CHECKING:
     from policies.vlm import Vlm
@@ -18,7 +18,11 @@ class PolicyConfig(BaseModel):
     prompt: str = "{instruction} : how far to the first ?"
     """What the model is asked; `{instruction}` is replaced. The default is a question that the embedded model has been taught to answer, so its
     first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}`
-    becomes "good", or "bad" in lessons from practice that turned out worse than expected (`curate.conditioned`)."""
+    becomes "good", or "bad" in lessons from practice that turned out worse than expected (`curate.conditioned`), and `{state}` what the robot
+    feels (`state`)."""
+    state: dict[NonNegativeInt, tuple[float, float]] = {}
+    """What `{state}` in `prompt` tells: places in the environment's proprioceptive state, each with the range that a number covers. `{8: [0, 0.03]}`
+    is the finger opening of our own arm, metres, which small frames hardly show. Written as in actions; beyond the range it stays at its end."""
     codec: Literal["bins", "digits"] = "bins"
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
@@ -51,9 +55,18 @@ class PolicyConfig(BaseModel):
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
 
-    def ask(self, instruction: str, advantage: bool = True) -> str:
-        """Return `prompt` for an instruction; `advantage` as in `Situation`."""
-        return self.prompt.replace("{instruction}", instruction).replace("{advantage}", "good" if advantage else "bad")
+    @model_validator(mode="after")
+    def _feels(self) -> "PolicyConfig":
+        if bool(self.state) != ("{state}" in self.prompt):
+            raise ValueError("policy.state says which numbers {state} in policy.prompt stands for; give both, or neither")
+        if any(low >= high for low, high in self.state.values()):
+            raise ValueError("a range in policy.state is empty; its first number must be the smaller one")
+        return self
+
+    def ask(self, instruction: str, advantage: bool = True, state: str = "") -> str:
+        """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` in the words of the codec."""
+        filled = self.prompt.replace("{advantage}", "good" if advantage else "bad").replace("{state}", state)
+        return filled.replace("{instruction}", instruction)
 
 
 def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":

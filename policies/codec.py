@@ -135,6 +135,12 @@ def digits(tokenizer: Any) -> np.ndarray:
     return np.array(rows)
 
 
+def told(shares: np.ndarray, kind: str, count: int) -> str:
+    """Return numbers in [0, 1] as text, each the nearest of the `count` numbers that a codec of this kind writes; those outside are clipped."""
+    places = np.rint(np.clip(shares, 0, 1) * (count - 1)).astype(int)
+    return "".join(f"<n{i}>" if kind == "bins" else f" {i:0{DIGITS}d}" for i in places)
+
+
 def words(tokenizer: Any, thought: str, codec: Codec) -> list[list[int]]:
     """Return, for each of a reply's L tokens, the fixed tokens that stand before it: the words of the thought's template between its numbers."""
     *before, last = thought.split(NUMBER)

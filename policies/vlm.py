@@ -24,6 +24,7 @@ from policies.policy import Decision, Situation
 from policies.precision import attention, autocast
 from policies.seen import Seen
 
+KEPT = 20_000  # prompts, some kilobytes each
 NANO = Path(__file__).parent / "nano"
 LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -52,6 +53,7 @@ class Vlm:
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
         thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals
         self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
+        self._numbers = len(thoughts)
         self._between = codec.words(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
         # Some numbers of every weight tell one base model from another, also where all of them would take long.
@@ -238,11 +240,25 @@ class Vlm:
         if key not in self._prompts:
             made = self.processor(text=[text], images=list(frames), return_tensors="pt")
             pixels = set(self.processor.image_processor.model_input_names) - {"image_grid_thw"}
+            if len(self._prompts) == KEPT:  # where prompts tell the state there is no end of them
+                del self._prompts[next(iter(self._prompts))]
             self._prompts[key] = {name: made[name].to(self.config.device) for name in made if name not in pixels}
         return self._prompts[key]
 
     def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
-        return self.tokenised(self.chat(self.config.ask(situation.instruction, situation.advantage), len(situation.frames)), situation.frames)
+        asked = self.config.ask(situation.instruction, situation.advantage, self._felt(situation.state))
+        return self.tokenised(self.chat(asked, len(situation.frames)), situation.frames)
+
+    def _felt(self, state: np.ndarray | None) -> str:
+        """Return the numbers of the state that the prompt tells, in the words of the codec."""
+        if not self.config.state:
+            return ""
+        if state is None or max(self.config.state) >= len(state):
+            has = "no state" if state is None else f"{len(state)} numbers in its state"
+            raise ValueError(f"policy.state names place {max(self.config.state)}, and the environment has {has}; see env.state.")
+        low, high = np.array(list(self.config.state.values())).T
+        shares = (state[list(self.config.state)] - low) / (high - low)
+        return codec.told(shares, self.config.codec, self._numbers)
 
     def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
         """Yield the indices of the situations whose prompts have one length."""
