@@ -46,7 +46,7 @@ class Spelt:
 
 def spell(policy: Vlm, asked: Sequence[Sequence[tuple[str, str]]]) -> Spelt:
     """Return B lists of (question, answer) as tokens; nothing here needs the model's device."""
-    tokenizer, chat = policy.processor.tokenizer, policy.chat(MARK, 1)
+    tokenizer, chat = policy.processor.tokenizer, policy.prompts.chat(MARK, 1)
     closing = chat[chat.index(MARK) + len(MARK) :]
     pairs = [pair for row in asked for pair in row]
     questions = tokenizer([f" {question}{closing}" for question, _ in pairs], add_special_tokens=False)["input_ids"]
@@ -151,5 +151,5 @@ def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.nda
 
 def _head(policy: Vlm, frames: np.ndarray) -> torch.Tensor:
     """Return int64[1, P], the tokens that stand before the question."""
-    text = policy.chat(MARK, len(frames))
-    return policy.tokenised(text[: text.index(MARK)].rstrip(), frames)["input_ids"]
+    text = policy.prompts.chat(MARK, len(frames))
+    return policy.prompts.tokenised(text[: text.index(MARK)].rstrip(), frames)["input_ids"]

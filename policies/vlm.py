@@ -22,9 +22,9 @@ from transformers import AutoModelForImageTextToText
 from policies import PolicyConfig, codec, processor
 from policies.policy import Decision, Situation
 from policies.precision import attention, autocast
+from policies.prompts import Prompts
 from policies.seen import Seen
 
-KEPT = 20_000  # prompts, some kilobytes each
 NANO = Path(__file__).parent / "nano"
 LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -53,7 +53,6 @@ class Vlm:
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
         thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals
         self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
-        self._numbers = len(thoughts)
         self._between = codec.words(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
         # Some numbers of every weight tell one base model from another, also where all of them would take long.
@@ -61,7 +60,7 @@ class Vlm:
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
         self._seen = Seen(self._encode, min(16, config.rows))
-        self._prompts: dict[tuple, dict[str, torch.Tensor]] = {}
+        self.prompts = Prompts(config, self.processor, len(thoughts))
         self._start = self.weights()
         self.name = fingerprint(self._start)
 
@@ -81,7 +80,7 @@ class Vlm:
     def _in_batches(self, situations: Sequence[Situation], noise: np.ndarray | None, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the first `length` tokens of a reply to each situation, and their log-probabilities."""
         replies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for group in self._groups(situations):
+        for group in self.prompts.alike(situations):
             for start in range(0, len(group), self.config.rows):
                 index = group[start : start + self.config.rows]
                 filled = index + [index[-1]] * (self.config.rows - len(index))
@@ -94,7 +93,7 @@ class Vlm:
         features = self.features([s.frames for s in situations])
         tokens_BL = np.empty((len(situations), length), np.int64)
         words = [self._columns.new_tensor(each).expand(len(situations), -1) for each in self._between[:length]]
-        inputs = self._inputs([self._prompt(s) for s in situations], features, words[0])
+        inputs = self._inputs([self.prompts.of(s) for s in situations], features, words[0])
         logprobs_BL = np.empty(tokens_BL.shape, np.float32)
         out = self.model(**inputs, use_cache=True, logits_to_keep=1)
         for j in range(length):
@@ -136,11 +135,11 @@ class Vlm:
         """Return float32[B, L, U] log-probabilities, nats, of every action token in every place of a reply; -inf where it is not allowed."""
         if features is None:
             features = self.features([s.frames for s in situations])
-        groups = list(self._groups(situations))
+        groups = list(self.prompts.alike(situations))
         parts = []
         for group in groups:
             said_BJ, chosen_L = self._said(torch.as_tensor(tokens_BL[group], device=self.config.device))
-            inputs = self._inputs([self._prompt(situations[i]) for i in group], features[group], said_BJ[:, :-1])
+            inputs = self._inputs([self.prompts.of(situations[i]) for i in group], features[group], said_BJ[:, :-1])
             logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=said_BJ.shape[1]).logits[:, chosen_L]
             parts.append(self._normalise(logits_BLV, self.codec.masks(tokens_BL[group])))
         return torch.cat(parts)[np.argsort(np.concatenate(groups))]
@@ -215,56 +214,17 @@ class Vlm:
     @torch.inference_mode()
     def answer(self, question: str, frames: np.ndarray) -> str:
         """Return the greedy reply to `question` about uint8[F, h, w, 3] frames, at most 32 tokens."""
-        inputs = self.processor(text=[self.chat(question, len(frames))], images=list(frames), return_tensors="pt").to(self.config.device)
+        inputs = self.processor(text=[self.prompts.chat(question, len(frames))], images=list(frames), return_tensors="pt").to(self.config.device)
         tokens = self.model.generate(**inputs, max_new_tokens=32, do_sample=False)
         return self.processor.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
     @torch.inference_mode()
     def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
         """Return P(yes) / (P(yes) + P(no)) of the first token of the reply."""
-        inputs = self._inputs([self.tokenised(self.chat(question, len(frames)), frames)], self.features([frames]))
+        inputs = self._inputs([self.prompts.tokenised(self.prompts.chat(question, len(frames)), frames)], self.features([frames]))
         logits_V = self.model(**inputs, logits_to_keep=1).logits[0, -1]
         first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]
         return float(logits_V[first].softmax(0)[0])
-
-    # --- prompts ---------------------------------------------------------------------------------------------------
-
-    def chat(self, text: str, num_images: int) -> str:
-        """Return the chat that shows `num_images` images and says `text`, up to where the reply begins."""
-        content = [{"type": "image"}] * num_images + [{"type": "text", "text": text}]
-        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
-
-    def tokenised(self, text: str, frames: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the tokens of a chat, int64[1, P] a key, with room for the frames; they depend on the frames' shape only, and are kept."""
-        key = (text, frames.shape)
-        if key not in self._prompts:
-            made = self.processor(text=[text], images=list(frames), return_tensors="pt")
-            pixels = set(self.processor.image_processor.model_input_names) - {"image_grid_thw"}
-            if len(self._prompts) == KEPT:  # where prompts tell the state there is no end of them
-                del self._prompts[next(iter(self._prompts))]
-            self._prompts[key] = {name: made[name].to(self.config.device) for name in made if name not in pixels}
-        return self._prompts[key]
-
-    def _prompt(self, situation: Situation) -> dict[str, torch.Tensor]:
-        asked = self.config.ask(situation.instruction, situation.advantage, self._felt(situation.state))
-        return self.tokenised(self.chat(asked, len(situation.frames)), situation.frames)
-
-    def _felt(self, state: np.ndarray | None) -> str:
-        """Return the numbers of the state that the prompt tells, in the words of the codec."""
-        if not self.config.state:
-            return ""
-        if state is None or max(self.config.state) >= len(state):
-            has = "no state" if state is None else f"{len(state)} numbers in its state"
-            raise ValueError(f"policy.state names place {max(self.config.state)}, and the environment has {has}; see env.state.")
-        low, high = np.array(list(self.config.state.values())).T
-        shares = (state[list(self.config.state)] - low) / (high - low)
-        return codec.told(shares, self.config.codec, self._numbers)
-
-    def _groups(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
-        """Yield the indices of the situations whose prompts have one length."""
-        lengths = [self._prompt(s)["input_ids"].shape[1] for s in situations]
-        for length in sorted(set(lengths)):
-            yield [i for i, own in enumerate(lengths) if own == length]
 
     def _inputs(self, prompts: Sequence[dict[str, torch.Tensor]], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
         """Return the model's inputs for prompts of one length, with the reply's first tokens behind them."""

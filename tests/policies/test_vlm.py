@@ -155,39 +155,3 @@ def test_a_lesson_may_ask_for_a_bad_reply_and_whoever_acts_asks_for_a_good_one(s
     tokens = policy.act([asked[0]], None)[0].tokens[None]
     good, bad = (policy.logprobs([each], tokens).sum().item() for each in asked)
     assert good != bad
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_prompt_tells_what_the_robot_feels(family: str, request: Any, situations: list[Situation]) -> None:
-    policy = make(family, request, prompt="{state} {instruction} : how far ?", state={4: (0.0, 2.0), 1: (-1.0, 1.0)})
-    felt = [replace(situations[0], state=np.array([9, each, 9, 9, 1], np.float32)) for each in (0.0, 0.0, 0.9, 7.0, 1.0)]
-    tokens = policy.act(felt[:1], None)[0].tokens[None].repeat(5, 0)
-    same, again, other, beyond, end = policy.logprobs(felt, tokens).sum(1).tolist()
-    assert same == again and same != other and beyond == end  # beyond the range a number stays at its end
-    number = ("<n32><n64>", " 50 99")[family != "nano"]
-    with pytest.raises(ValueError, match=r"policy\.state names place 4, and the environment has 3 numbers in its state"):
-        policy.act([replace(situations[0], state=np.zeros(3, np.float32))], None)
-    with pytest.raises(ValueError, match=r"has no state; see env\.state"):
-        policy.act(situations[:1], None)
-    assert number in policy.processor.tokenizer.decode(policy._prompt(replace(situations[0], state=np.ones(5, np.float32)))["input_ids"][0])
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ({"prompt": "{state} {instruction}"}, "give both, or neither"),
-        ({"state": {0: (0, 1)}}, "give both, or neither"),
-        ({"prompt": "{state}", "state": {0: (1, 1)}}, "range in policy.state is empty"),
-    ],
-)
-def test_what_a_prompt_tells_of_the_state_is_named(words: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        PolicyConfig(**words)
-
-
-def test_prompts_without_end_are_not_all_kept(situations: list[Situation], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policies.vlm.KEPT", 2)
-    policy = load(PolicyConfig(), LOW, HIGH)
-    decisions = policy.act(situations, None)
-    assert len(policy._prompts) == 2
-    np.testing.assert_array_equal(decisions[0].tokens, policy.act(situations[:1], None)[0].tokens)

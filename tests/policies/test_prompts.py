@@ -1,0 +1,49 @@
+"""What a model is asked: the state in the numbers of the codec, errors in one sentence, a bounded memory."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policies import PolicyConfig, load
+from policies.policy import Situation
+from tests.policies.test_vlm import FAMILIES, HIGH, LOW, make
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prompt_tells_what_the_robot_feels(family: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request, prompt="{state} {instruction} : how far ?", state={4: (0.0, 2.0), 1: (-1.0, 1.0)})
+    felt = [replace(situations[0], state=np.array([9, each, 9, 9, 1], np.float32)) for each in (0.0, 0.0, 0.9, 7.0, 1.0)]
+    tokens = policy.act(felt[:1], None)[0].tokens[None].repeat(5, 0)
+    same, again, other, beyond, end = policy.logprobs(felt, tokens).sum(1).tolist()
+    assert same == again and same != other and beyond == end  # beyond the range a number stays at its end
+    with pytest.raises(ValueError, match=r"policy\.state names place 4, and the environment has 3 numbers in its state"):
+        policy.act([replace(situations[0], state=np.zeros(3, np.float32))], None)
+    with pytest.raises(ValueError, match=r"has no state; see env\.state"):
+        policy.act(situations[:1], None)
+    asked = [policy.prompts.of(replace(situations[0], state=np.full(5, each, np.float32)))["input_ids"][0] for each in (1.0, np.nan)]
+    told = [policy.processor.tokenizer.decode(tokens) for tokens in asked]
+    numbers = ("<n32><n64>", "<n0><n32>") if family == "nano" else (" 50 99", " 00 50")
+    assert all(number in text for number, text in zip(numbers, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"prompt": "{state} {instruction}"}, "give both, or neither"),
+        ({"state": {0: (0, 1)}}, "give both, or neither"),
+        ({"prompt": "{state}", "state": {0: (1, 1)}}, "range in policy.state is empty"),
+    ],
+)
+def test_what_a_prompt_tells_of_the_state_is_named(words: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        PolicyConfig(**words)
+
+
+def test_prompts_without_end_are_not_all_kept(situations: list[Situation], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.prompts.KEPT", 2)
+    policy = load(PolicyConfig(), LOW, HIGH)
+    decisions = policy.act(situations, None)
+    assert len(policy.prompts._known) == 2
+    np.testing.assert_array_equal(decisions[0].tokens, policy.act(situations[:1], None)[0].tokens)
