@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from agent import report as module
 from agent.configure import parse
@@ -266,7 +267,7 @@ def test_no_run_and_damaged_run_are_sentences(tmp_path: Path) -> None:
 
 
 def test_watch_shows_a_run_and_ends_with_it(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("rich._console", Console(width=160))  # rich's own may be as narrow as the first test that used it wanted it
     run = start(tmp_path, cycles=2)
     champion = settle(run, 1, ("base", 30), 60, True) if practise(run, 1, "base") else None
     watch(tmp_path, once=True)
