@@ -22,7 +22,7 @@ class PolicyConfig(BaseModel):
     feels (`state`)."""
     state: dict[NonNegativeInt, tuple[float, float]] = {}
     """What `{state}` in `prompt` tells: places in the environment's proprioceptive state, each with the range that a number covers. `{8: [0, 0.03]}`
-    is the finger opening of our own arm, metres, which small frames hardly show. Written as in actions; beyond the range it stays at its end."""
+    is the finger opening of our own arm, metres. Written as in actions; beyond the range it stays at its end."""
     codec: Literal["bins", "digits"] = "bins"
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)

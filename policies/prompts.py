@@ -1,5 +1,6 @@
 """What a model is asked: a situation -> the tokens of a chat. Nothing is padded, so prompts of one length go together."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +26,23 @@ class Prompts:
 
     def __init__(self, config: PolicyConfig, processor: Any, numbers: int) -> None:
         self._config, self._processor, self._numbers = config, processor, numbers
-        self._known: dict[tuple, dict[str, torch.Tensor]] = {}
+        # Every decision asks for both, twice; where prompts tell the state there is no end of them.
+        self.chat = functools.lru_cache(KEPT)(self._chat)
+        self._tokens = functools.lru_cache(KEPT)(self._tokenise)
 
-    def chat(self, text: str, num_images: int) -> str:
+    def _chat(self, text: str, num_images: int) -> str:
         """Return the chat that shows `num_images` images and says `text`, up to where the reply begins."""
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": text}]
         return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
 
     def tokenised(self, text: str, frames: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return the tokens of a chat, int64[1, P] a key, with room for the frames; they depend on the frames' shape only, and are kept."""
-        key = (text, frames.shape)
-        if key not in self._known:
-            made = self._processor(text=[text], images=list(frames), return_tensors="pt")
-            pixels = set(self._processor.image_processor.model_input_names) - {"image_grid_thw"}
-            if len(self._known) == KEPT:  # where prompts tell the state there is no end of them
-                del self._known[next(iter(self._known))]
-            self._known[key] = {name: made[name].to(self._config.device) for name in made if name not in pixels}
-        return self._known[key]
+        return self._tokens(text, frames.shape)
+
+    def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
+        made = self._processor(text=[text], images=list(np.zeros(shape, np.uint8)), return_tensors="pt")
+        pixels = set(self._processor.image_processor.model_input_names) - {"image_grid_thw"}
+        return {name: made[name].to(self._config.device) for name in made if name not in pixels}
 
     def of(self, situation: Situation) -> dict[str, "torch.Tensor"]:
         """Return the tokens of what is asked in a situation, int64[1, P] a key.

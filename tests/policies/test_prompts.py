@@ -45,5 +45,5 @@ def test_prompts_without_end_are_not_all_kept(situations: list[Situation], monke
     monkeypatch.setattr("policies.prompts.KEPT", 2)
     policy = load(PolicyConfig(), LOW, HIGH)
     decisions = policy.act(situations, None)
-    assert len(policy.prompts._known) == 2
+    assert policy.prompts._tokens.cache_info().currsize == 2
     np.testing.assert_array_equal(decisions[0].tokens, policy.act(situations[:1], None)[0].tokens)
