@@ -30,6 +30,17 @@ class Comparison:
         return f"{100 * self.gain:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}], p = {self.p_value:.2g}"
 
 
+def exam_name(kind: str, policy: str, variation: str = "", part: int = 0) -> str:
+    """Return the name under which an exam is kept."""
+    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-more-{part}' if part else ''}"
+
+
+def gate_of(exam: str) -> str:
+    """Return whose gate exam, or part of it, has this name; nobody's (empty), if it is another exam."""
+    kind, _, rest = exam.partition("-")
+    return rest.partition("-")[0] if kind == "gate" else ""
+
+
 def score(policy: str, episodes: Iterable[Episode]) -> Scorecard:
     """Return the scorecard of greedy episodes; a seed that the environment spoilt counts as failed."""
     return Scorecard(policy, {f"{episode.task}/{episode.seed}": episode.success for episode in episodes})

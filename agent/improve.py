@@ -13,7 +13,7 @@ from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
 from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, lacking, parts, pick, share
-from agent.evaluate import Comparison, beats, before_and_after, compare, score
+from agent.evaluate import Comparison, beats, before_and_after, compare, exam_name, score
 from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.judge import believed, critic_lessons, judge, takes
@@ -51,7 +51,7 @@ def improve(run: Run, track: Track) -> None:
         if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"], run.config.guard):
             settle(run, cycle, champion, None, track, alarms)
             continue
-        before, after = exam(run, champion, "gate", track), exam(run, challenger, "gate", track)
+        before, after = gate(run, champion, challenger, track)
         verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
         promoted = beats(after, before, run.config.evaluate.alpha) and not alarms
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
@@ -202,10 +202,26 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     return Player(cycle.folder / "policy.safetensors", made["policy"])
 
 
-def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "") -> Scorecard:
-    """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; sat once, then read."""
+def gate(run: Run, champion: Player, challenger: Player, track: Track) -> tuple[Scorecard, Scorecard]:
+    """Return what both pass of the same gate seeds: more of them while the challenger is ahead, but by no more than chance explains."""
+    before, after = Scorecard(champion.name, {}), Scorecard(challenger.name, {})
+    for part in range(1 + run.config.evaluate.prolong):
+        before, after = (
+            before.and_also(exam(run, champion, "gate", track, part=part)),
+            after.and_also(exam(run, challenger, "gate", track, part=part)),
+        )
+        if beats(after, before, run.config.evaluate.alpha) or compare(after, before).gain <= 0:
+            break
+    return before, after
+
+
+def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "", part: int = 0) -> Scorecard:
+    """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; sat once, then read.
+
+    Parts after the first are as many further seeds each.
+    """
     count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    jobs = exam_jobs(run.config.envs, count, SEEDS[kind])
+    jobs = exam_jobs(run.config.envs, count, SEEDS[kind] + part * count)
 
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
@@ -215,8 +231,7 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "")
                 step(1)
         return asdict(score(player.name, episodes))
 
-    file = f"{kind}-{player.name}{f'-{variation}' if variation else ''}.json"
-    content = run.keep(run.folder / "exams" / file, sit)
+    content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, part)}.json", sit)
     return Scorecard(content["policy"], content["outcomes"])
 
 

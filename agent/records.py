@@ -241,3 +241,7 @@ class Scorecard:
     def success(self) -> Rate:
         """Return the success rate over all seeds."""
         return Rate.of(sum(self.outcomes.values()), len(self.outcomes))
+
+    def and_also(self, other: "Scorecard") -> "Scorecard":
+        """Return the scorecard of both exams together, which one policy sat."""
+        return Scorecard(self.policy, {**self.outcomes, **other.outcomes})

@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.configure import read
+from agent.evaluate import gate_of
 from agent.files import load, write_text
 from agent.records import Rate, Scorecard
 from agent.run import STAGES
@@ -73,9 +74,9 @@ class Story:
         return f"cycle {number}, {next((s for s in STAGES if s not in done), STAGES[-1])}" if number and not late else "final exam"
 
     def gate(self, policy: str) -> Rate | None:
-        """Return a policy's success rate on the gate seeds, if it has sat that exam."""
-        content = self.exams.get(f"gate-{policy}")
-        return Scorecard(content["policy"], content["outcomes"]).success if content else None
+        """Return a policy's success rate on all gate seeds that it has sat, if any."""
+        found = [Scorecard(policy, content["outcomes"]) for name, content in self.exams.items() if gate_of(name) == policy]
+        return functools.reduce(Scorecard.and_also, found).success if found else None
 
     def champions(self) -> dict[int, Rate]:
         """Return the champion's gate rate before the first cycle (0) and after each finished one."""
@@ -89,7 +90,7 @@ class Story:
         table: dict[str, dict[str, float]] = {}
         for name, stages in {"warm start": self.start, **{f"cycle {number}": stages for number, stages in self.cycles.items()}}.items():
             row = {stage: content["seconds"] for stage, content in stages.items() if stage != "cycle"}
-            exam = left.pop(f"gate-{stages.get('tune', {}).get('policy')}", 0.0)
+            exam = sum(left.pop(exam) for exam in list(left) if gate_of(exam) == stages.get("tune", {}).get("policy"))
             table[name] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
         table["final exam"] = {"evaluate": sum(left.values())}
         return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in EVERY}}
@@ -201,8 +202,7 @@ def _verdict(result: Content | None, alpha: float) -> str:
     alarms = "; ".join((result or {}).get("alarms", []))
     if result is None or "won" not in result:
         return f"no challenger: {alarms or 'nothing to learn from, all takes of each seed ended alike'}" if result else "in progress"
-    why = "not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})"
-    why = f"{why}; {alarms}" if alarms else why
+    why = "; ".join(filter(None, ("not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})", alarms)))
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
     return f"● promoted: {seeds}{f'; {alarms}' if alarms else ''}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
 
@@ -269,8 +269,8 @@ def _draw_training(figure: Any, story: Story) -> None:
         axes.set(title=f"{'cycles' if i else 'warm start'}: {', '.join(keys)}", xlabel="step")
         for number in [each for each in rows if each and rows[each]] if i else ():
             begin = sum(len(each) for other, each in rows.items() if other < number)
-            refused = "cycle" in story.cycles[number] and not story.cycles[number]["cycle"]["promoted"]
-            axes.axvspan(begin, begin + len(rows[number]), facecolor=GREY, alpha=0.2 if refused else 0, lw=0)
+            if not story.cycles[number].get("cycle", {}).get("promoted", True):
+                axes.axvspan(begin, begin + len(rows[number]), facecolor=GREY, alpha=0.2, lw=0)
             axes.axvline(begin, color=GREY, lw=0.5, alpha=0.6)
         if len(keys) > 1:
             axes.legend(frameon=False)

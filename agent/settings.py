@@ -232,6 +232,9 @@ class EvaluateConfig(Strict):
 
     episodes: int = Field(default=200, ge=1)
     """Gate seeds, the same for champion and challenger."""
+    prolong: int = Field(default=2, ge=0)
+    """How many times both sit as many further gate seeds, while the challenger is ahead but not beyond `alpha`: near the top 200 seeds cannot tell 90
+    from 94 %, and a champion that was lucky on them would never be beaten. Each look is a further chance of an error of `alpha`'s kind."""
     final_episodes: int = Field(default=400, ge=1)
     """Final exam seeds, for the first and the last champion."""
     variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Any]] = {}

@@ -1,6 +1,6 @@
 """What each part of etude is worth: one start, one budget, one part changed.
 
-    python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2]
+    python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2] [--device cuda]
     python benchmarks/climb.py table      # rewrite the table in docs/climb.md from docs/results/climb/*.json
 
 For each task and run seed the warm start is made once. Every arm begins there and takes as many cycles as `full`; how many takes and decisions a
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from agent.records import Scorecard
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
-CYCLES = {"reach": 2, "push": 2, "lift": 2}  # improvement cycles of every arm
+CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
 ROUND = {"collect.guided": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
@@ -57,7 +57,13 @@ OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
 
 
-def run(tasks: tuple[str, ...] = tuple(CYCLES), arms: tuple[str, ...] = (*ARMS, *OTHERS), seeds: tuple[int, ...] = (0,), beside: int = 2) -> None:
+def run(
+    tasks: tuple[str, ...] = tuple(CYCLES),
+    arms: tuple[str, ...] = (*ARMS, *OTHERS),
+    seeds: tuple[int, ...] = (0,),
+    beside: int = 2,
+    device: str = "cpu",
+) -> None:
     """Make every result that is missing.
 
     Args:
@@ -65,14 +71,20 @@ def run(tasks: tuple[str, ...] = tuple(CYCLES), arms: tuple[str, ...] = (*ARMS, 
         arms: which.
         seeds: of the runs.
         beside: runs at a time, each on one core.
+        device: that the models lie on; several runs may share a GPU.
     """
     OUT.mkdir(parents=True, exist_ok=True)
-    places = [(task, seed) for seed in seeds for task in tasks]
+    # In this order whoever waits for another waits for one that has begun.
+    order = [WARM, "full", *(arm for arm in arms if arm in ARMS and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
+    cells = [(task, seed, arm) for arm in order if arm in (WARM, *arms) for seed in seeds for task in tasks]
+    made: dict[tuple[str, int, str], Future[None]] = {}
     with ThreadPoolExecutor(beside) as pool:
-        list(pool.map(lambda place: _make(place[0], place[1], WARM), places))
-        for some in ([arm for arm in arms if arm == "full"], [arm for arm in arms if arm != "full"]):
-            todo = [(task, seed, arm) for task, seed in places for arm in some if _means_something(task, arm) and not _file(task, seed, arm).exists()]
-            list(pool.map(lambda each: _make(each[0], each[1], each[2]), todo))
+        for task, seed, arm in cells:
+            if _means_something(task, arm) and (arm == WARM or not _file(task, seed, arm).exists()):
+                first = made.get((task, seed, "full" if arm in OTHERS else WARM))
+                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first)
+    for each in made.values():
+        each.result()
 
 
 def _means_something(task: str, arm: str) -> bool:
@@ -87,8 +99,10 @@ def _value(config: Any, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), config)
 
 
-def _make(task: str, seed: int, arm: str) -> None:
-    """Make one result."""
+def _make(task: str, seed: int, arm: str, device: str, first: Future[None] | None) -> None:
+    """Make one result, when what it begins from is there."""
+    if first:
+        first.result()
     print(f"{task} {seed} {arm}", flush=True)
     folder, out = _folder(task, seed, "full"), _file(task, seed, arm)
     if arm in OTHERS and not (folder / "summary.json").exists():
@@ -101,7 +115,8 @@ def _make(task: str, seed: int, arm: str) -> None:
             *f"benchmarks/ppo_pixels.py --task {name} --seed {seed} --threads 1 --minutes {minutes} --out".split(), out, log=folder.parent / "ppo.log"
         )
     else:
-        folder = _run(task, seed, arm, {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]})
+        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]}
+        folder = _run(task, seed, arm, {"policy.device": device, **changes})
         write_text(out, json.dumps(_result(folder), indent=1) + "\n")
 
 
@@ -184,7 +199,7 @@ def rows() -> list[str]:
     for task in sorted({task for task, _ in found}, key=lambda task: [*CYCLES, task].index(task)):
         for arm in (arm for arm in names.values() if (task, arm) in found):
             each = found[task, arm]
-            against = [_difference(each, found[task, other]) if other != arm else "" for other in (WARM, "full")]
+            against = [_difference(each, found.get((task, other), {})) if other != arm else "" for other in (WARM, "full")]
             counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
             made = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
             cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made]

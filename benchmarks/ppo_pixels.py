@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -51,7 +52,7 @@ def main(
 
     torch.set_num_threads(threads)
     seeds, console = [SEEDS["final"] + i for i in range(exam)], Console(highlight=False)
-    before = Scorecard("random", sb3.examine(at_random(seed), task, seeds, cameras=())).success
+    before = Scorecard("random", sb3.examine(at_random(seed, task), task, seeds, cameras=())).success
     console.print(f"random  {before}")
     clock = lambda: time.process_time() / (cores or threads)  # noqa: E731
     began = clock()
@@ -79,10 +80,13 @@ def main(
     console.print(f"written {file}")
 
 
-def at_random(seed: int) -> sb3.Act:
-    """Return a policy that draws uniformly from the action box [-1, 1]."""
+def at_random(seed: int, task: str) -> sb3.Act:
+    """Return a policy that draws uniformly from a task's action box, [-1, 1] in each of its numbers."""
+    env = gymnasium.make(task)
+    numbers = int(np.prod(env.action_space.shape or ()))
+    env.close()
     rng = np.random.default_rng(seed)
-    return lambda seen: rng.uniform(-1, 1, (len(seen["instruction"]), 3)).astype(np.float32)
+    return lambda seen: rng.uniform(-1, 1, (len(seen["instruction"]), numbers)).astype(np.float32)
 
 
 def train(task: str, seed: int, minutes: float, num_envs: int, clock: Callable[[], float], console: Console) -> tuple[Any, list[dict[str, float]]]:

@@ -3,7 +3,8 @@
 python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
 python benchmarks/results.py add runs/demo demo   # the same, as that of `make demo`
 python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
-python benchmarks/results.py table                # rewrite the table between the markers in README.md
+python benchmarks/results.py add runs/reach-0 gpu # the same, as that of one core and a GPU: it stands in docs/climb.md
+python benchmarks/results.py table                # rewrite the tables between the markers in README.md and docs/climb.md
 """
 
 import functools
@@ -22,6 +23,7 @@ import policies
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
 OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
+GPU = "<!-- gpu: begin (python benchmarks/results.py table) -->", "<!-- gpu: end -->"
 OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- others: end -->"
 METHODS = {
     "etude": "etude",
@@ -29,11 +31,12 @@ METHODS = {
     "demonstrations_only": "demonstrations only, same time",
     "ppo_pixels": "SB3 PPO from pixels, same time",
 }
+WITH_GPU = {"gpu": "etude, one core and a GPU"}
 FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
 
 def add(run: Path, method: str = "etude") -> Path:
-    """Copy a run's summary, with its config and the machine, to docs/results/; `method` is one of `METHODS`."""
+    """Copy a run's summary, with its config and the machine, to docs/results/; `method` is one of `METHODS` or `WITH_GPU`."""
     import yaml
 
     summary = json.loads((run / "summary.json").read_text())
@@ -64,18 +67,18 @@ def film(run: Path, name: str = "film") -> Path:
     return ROOT / "docs" / f"{name}.png"
 
 
-def _results(own: bool) -> list[dict[str, Any]]:
+def _results(own: bool, methods: dict[str, str]) -> list[dict[str, Any]]:
     """Return the results of runs in our own tasks, or in environments of others."""
     found = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
-    return [content for content in found if content.get("method") in METHODS and content["task"].startswith("etude/") == own]
+    return [content for content in found if content.get("method") in methods and content["task"].startswith("etude/") == own]
 
 
-def own_rows() -> list[str]:
+def own_rows(methods: dict[str, str]) -> list[str]:
     """Return the lines of the table of our own tasks: one a task and method, mean over run seeds, each exam with n and interval."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for content in _results(own=True):
+    for content in _results(own=True, methods=methods):
         groups[content["task"], content["method"]].append(content)
-    order = sorted(groups, key=lambda key: (key[0], list(METHODS).index(key[1])))
+    order = sorted(groups, key=lambda key: (key[0], list(methods).index(key[1])))
     lines = ["| task | method | seed | demonstrations | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|---|"]
     for key in order:
         for content in sorted(groups[key], key=lambda c: c["seed"]):
@@ -87,7 +90,7 @@ def own_rows() -> list[str]:
         if len(groups[key]) > 1:
             gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in groups[key]]
             after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
-            lines.append(f"| {key[0]} | {METHODS[key[1]]} | **mean** | | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
+            lines.append(f"| {key[0]} | {methods[key[1]]} | **mean** | | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
     return lines
 
 
@@ -97,7 +100,7 @@ def other_rows() -> list[str]:
         "| environment | demonstrations | n | before | after | gain, points | p | cycles, promoted | minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for content in (found := _results(own=False)):
+    for content in (found := _results(own=False, methods=METHODS)):
         *exam, minutes = _cells(content)
         shown, cycles = content["config"]["demonstrate"]["episodes"], f"{content['cycles']}, {content['promoted']}"
         lines.append(f"| {' | '.join([content['task'] + _mark(content), str(shown), str(content['after']['n']), *exam, cycles, minutes])} |")
@@ -117,7 +120,7 @@ def _mark(content: dict[str, Any]) -> str:
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
     config, (*exam, minutes) = content.get("config"), _cells(content)
     shown, cores = (str(config["demonstrate"]["episodes"]), f"{max(config['threads'], config.get('processes', 1))} x ") if config else ("", "")
-    return f"| {' | '.join([key[0], METHODS[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
+    return f"| {' | '.join([key[0], (METHODS | WITH_GPU)[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
 
 
 def _cells(content: dict[str, Any]) -> list[str]:
@@ -131,12 +134,13 @@ def _cells(content: dict[str, Any]) -> list[str]:
 
 
 def table() -> None:
-    """Rewrite the tables in README.md."""
-    readme = (ROOT / "README.md").read_text()
-    for (begin, finish), lines in ((OWN, own_rows()), (OTHERS, other_rows()), (TASKS, task_rows())):
-        start, end = readme.index(begin) + len(begin), readme.index(finish)
-        readme = readme[:start] + "\n" + "\n".join(lines) + "\n" + readme[end:]
-    (ROOT / "README.md").write_text(readme)
+    """Rewrite the tables in README.md, and that of runs with a GPU in docs/climb.md."""
+    readme, climb = ROOT / "README.md", ROOT / "docs" / "climb.md"
+    tables = ((readme, OWN, own_rows(METHODS)), (readme, OTHERS, other_rows()), (readme, TASKS, task_rows()), (climb, GPU, own_rows(WITH_GPU)))
+    for page, (begin, finish), lines in tables:
+        text = page.read_text()
+        start, end = text.index(begin) + len(begin), text.index(finish)
+        page.write_text(text[:start] + "\n" + "\n".join(lines) + "\n" + text[end:])
 
 
 def task_rows() -> list[str]:

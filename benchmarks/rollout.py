@@ -223,6 +223,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": named[1] if named else platform.processor(),
         "cores": os.cpu_count(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "torch_threads": torch.get_num_threads(),
         "renderer": render.renderer_name(),
         "python": platform.python_version(),

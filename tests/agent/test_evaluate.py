@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from agent.evaluate import beats, compare
+from agent.evaluate import beats, compare, exam_name, gate_of
 from agent.records import Rate, Scorecard
 
 
@@ -37,6 +37,17 @@ def test_a_clear_gain_passes_and_a_lucky_one_does_not() -> None:
     before = card([False] * 100)
     assert beats(card([True] * 20 + [False] * 80), before, 0.05)
     assert not beats(card([True] * 4 + [False] * 96), before, 0.05)
+
+
+def test_an_exam_in_two_parts_counts_all_its_seeds() -> None:
+    first, further = Scorecard("x", {"t/0": True, "t/1": False}), Scorecard("x", {"t/2": True})
+    assert first.and_also(further).success == Rate.of(2, 3)
+
+
+def test_the_name_of_a_gate_exam_says_whose_it_is() -> None:
+    assert [gate_of(exam_name("gate", "abc", part=part)) for part in (0, 1)] == ["abc", "abc"]
+    assert gate_of(exam_name("final", "abc")) == gate_of(exam_name("final", "abc", "new colours")) == ""
+    assert len({exam_name("gate", "abc", part=part) for part in range(3)}) == 3
 
 
 def test_different_exams_are_not_compared() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from agent.configure import parse
+from agent.evaluate import exam_name
 from agent.files import load
-from agent.improve import practice_jobs
+from agent.improve import gate, practice_jobs
 from agent.judge import takes
+from agent.records import Scorecard
 from agent.run import Run
+from agent.track import Track
+from agent.warm_start import Player
 from policies.vlm import NANO
 
 TINY = {
@@ -119,6 +125,32 @@ def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole:
     run.keep(file, lambda: content)
     jobs = practice_jobs(run, run.cycle(2))
     assert jobs == practice_jobs(Run(whole), run.cycle(2)) and len({job.seed for job in jobs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "seats"),
+    [
+        ((10, 0, 0), (19, 0, 0), 20),  # surely better at first sight
+        ((10, 0, 0), (9, 0, 0), 20),  # not better
+        ((10, 5, 0), (11, 16, 0), 40),  # better perhaps, and surely at the second look
+        ((10, 10, 0), (11, 8, 0), 40),  # better perhaps, and not at the second look
+        ((10, 10, 10), (11, 10, 11), 60),  # nobody knows
+    ],
+)
+def test_both_sit_further_seeds_while_the_challenger_may_be_better(
+    champion: tuple[int, ...], challenger: tuple[int, ...], seats: int, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.05, "prolong": 2}, "track": {"mode": "off"}}, "test"))
+    for name, passed in (("old", champion), ("new", challenger)):
+        for part, right in enumerate(passed[: seats // 20]):  # an exam that is not there would have to be sat, by nobody
+            outcomes = {f"t/{part}-{seed}": seed < right for seed in range(20)}
+            run.keep(
+                run.folder / "exams" / f"{exam_name('gate', name, part=part)}.json", lambda name=name, made=outcomes: asdict(Scorecard(name, made))
+            )
+    nobody = tmp_path / "nobody"
+    before, after = gate(run, Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
+    assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
+    assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(challenger[: seats // 20])
 
 
 @pytest.mark.slow
