@@ -76,6 +76,15 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _counts(self) -> "Config":
+        if self.curate.credit == "steps" and not (self.tune.critic and self.demonstrate.episodes):
+            raise ValueError(
+                "curate.credit steps asks the model how many decisions are left, which it learns from demonstrations and its own takes: "
+                "give demonstrate.episodes and tune.critic more than 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _foresees(self) -> "Config":
         far = next((env.title for env in self.envs if env.timeout), None)
         if self.collect.guided and far:

@@ -19,7 +19,9 @@ from agent.run import Run
 from envs.host import begin, end, obey, portable
 
 
-def perform(run: Run, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
+def perform(
+    run: Run, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
+) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs, by the policy with these weights.
 
     Args:
@@ -28,15 +30,18 @@ def perform(run: Run, weights: Path, jobs: Sequence[Job], variation: str = "", p
         jobs: what to attempt.
         variation: of the environments, a name in `evaluate.variations`; empty: as they are.
         practice: in the environments for practice.
+        temperature: of sampling; None: the config's.
 
     Raises:
         ValueError: one of several processes died.
     """
     if run.config.processes > 1:
-        yield from run.crew.perform(weights, jobs, variation, practice)
+        yield from run.crew.perform(weights, jobs, variation, practice, temperature)
         return
     workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
-    yield from collect(run.play(weights), workers, jobs)
+    policy = run.play(weights)
+    policy.temperature = temperature or run.config.policy.temperature
+    yield from collect(policy, workers, jobs)
     if variation:
         workers.close()
 
@@ -52,13 +57,15 @@ class Crew:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._members = folder, [_Member(folder) for _ in range(size)]
 
-    def perform(self, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
+    def perform(
+        self, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
+    ) -> Iterator[Episode]:
         """Yield one episode a job, in order; see `perform`. Whoever stops listening ends the processes; the next work begins with new ones."""
         parts = [jobs[i :: len(self._members)] for i in range(len(self._members))]
         whole = False
         try:
             for member, part in zip(self._members, parts, strict=True):
-                member.send((weights, part, variation, practice))
+                member.send((weights, part, variation, practice, temperature))
             for index in range(len(jobs)):
                 yield self._members[index % len(self._members)].receive()
             whole = True
@@ -126,14 +133,14 @@ def serve(line_number: int) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # the run's own bars are enough
     while True:
         try:
-            folder, (weights, jobs, variation, practice) = line.recv()
+            folder, work = line.recv()
         except EOFError:
             os._exit(0)  # at once: the environments may refuse to be closed
         try:
             if run is None:
                 run = Run(folder)
                 run.config = run.config.model_copy(update={"threads": 1, "processes": 1})
-            for episode in perform(run, weights, jobs, variation, practice):
+            for episode in perform(run, *work):
                 line.send(("episode", episode))
         except (Exception, SystemExit) as error:
             line.send(("failed", portable(error)))

@@ -44,7 +44,7 @@ def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: 
     moments = [episode.frames if all_moments else episode.frames[-1:] for episode in episodes if len(episode)]
     asked = [question.replace("{instruction}", episode.instruction) for episode in episodes if len(episode)]
     told = believe(policy, [frames for own in moments for frames in own], [q for q, own in zip(asked, moments, strict=True) for _ in own])
-    parts = iter(np.split(told, np.cumsum([len(own) for own in moments])[:-1]))
+    parts = iter(np.split(told[:, 0], np.cumsum([len(own) for own in moments])[:-1]))
     return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
 
 

@@ -218,7 +218,7 @@ def credit_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.nda
     reward of its first action. With rewards that say how near the goal is, the sum of progress does not favour slow takes, as the sum of
     rewards does. Success adds a bonus.
     """
-    if config.credit == "progress":
+    if config.credit in ("progress", "steps"):  # with `steps` the rewards are the model's own word
         credit = np.diff(episode.closing.astype(np.float64), prepend=episode.rewards[0, 0])
     else:
         credit = np.nanmean(episode.rewards.astype(np.float64), axis=1) * (config.credit == "reward")

@@ -10,6 +10,7 @@ from agent.collect import Job
 from agent.evaluate import before_and_after
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
+from envs.spaces import Actions
 
 
 def share(count: int, weights: Sequence[float]) -> list[int]:
@@ -61,6 +62,20 @@ def pick(count: int, fresh: Sequence[int], history: Sequence[dict[int, float]], 
     unsettled = sorted((abs(rate - 0.5), -cycle, seed) for seed, (cycle, rate) in last.items() if rate < 1)
     known = [seed for *_, seed in unsettled[: int(again * count)]] + [seed for _, seed in solved[: int(recheck * count)]]
     return [*known, *fresh][:count]
+
+
+def diversity(episodes: Iterable[Episode], actions: Actions) -> float:
+    """Return how far apart the takes of one seed begin: standard deviation of their first actions, in halves of the action box, mean over seeds."""
+    begun: dict[tuple[str, int], list[np.ndarray]] = {}
+    for episode in episodes:
+        if len(episode) and not episode.faults and episode.fork_of is None:
+            begun.setdefault((episode.task, episode.seed), []).append(2 * episode.actions[0] / np.maximum(actions.high - actions.low, 1e-9))
+    return float(np.mean([np.std(takes, axis=0).mean() for takes in begun.values()])) if begun else 0.0
+
+
+def warmer(temperature: float, met: float, wanted: float, given: float) -> float:
+    """Return a sampling temperature for takes `wanted` apart, where at `temperature` they were `met`; between half and twice what is `given`."""
+    return float(np.clip(temperature * wanted / max(met, 1e-6), given / 2, 2 * given))
 
 
 def fork_points(episodes: Sequence[Episode], count: int) -> list[tuple[Episode, int]]:

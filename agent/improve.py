@@ -12,10 +12,11 @@ from agent import film
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
-from agent.curriculum import attention, by_seed, by_task, exam_jobs, fork_points, lacking, parts, pick, share
+from agent.curriculum import by_seed, by_task, diversity, exam_jobs, parts
 from agent.evaluate import Comparison, beats, before_and_after, compare, exam_name, score
 from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
+from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
 from agent.ready import comes_back, nothing_lost
 from agent.records import Episode, Label, Lessons, Scorecard
@@ -69,12 +70,12 @@ def latest(run: Run, champion: Player) -> Player:
 
 def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's seeds."""
-    config, jobs = run.config.collect, practice_jobs(run, cycle)
+    config, jobs, warmth = run.config.collect, practice_jobs(run, cycle), temperature(run, cycle)
 
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
         kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
-            made = perform(run, champion.weights, todo[len(kept) :], practice=True)
+            made = perform(run, champion.weights, todo[len(kept) :], practice=True, temperature=warmth)
             spoilt = sum(bool(episode.faults) for episode in kept)
             store(run, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
         return run.episodes(folder)
@@ -93,6 +94,8 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "success": float(np.mean([episode.success for episode in episodes])),
             "decisions": int(sum(map(len, everything))) + int(sum(map(len, guided))),
             "faults": len(faults),
+            "diversity": diversity(episodes, run.workers.firsts[0].actions),
+            "temperature": warmth,
         }
         if guided:
             figures["guided_success"] = float(np.mean([episode.success for episode in guided]))
@@ -104,57 +107,6 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
     run.finished("collect")
-
-
-def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
-    """Return more attempts from where takes of this cycle went wrong."""
-    jobs, count = [], run.config.collect.takes
-    for i, (episode, t) in enumerate(fork_points(episodes, run.config.collect.forks)):
-        first = 1_000_000 * cycle.number + count * i  # no take has another's number
-        for take in range(first, first + count):
-            noise = (run.config.seed, cycle.number, episode.seed, take)
-            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t), episode.frames[t]))
-    return jobs
-
-
-def refill_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
-    """Return takes of further seeds, four fifths up the range of practice seeds, while too few of those practised tell something."""
-    config, jobs = run.config.collect, []
-    done, count = lacking(episodes, config.seeds, config.refill)
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + config.refill * (cycle.number - 1) + done
-    for kind, own in enumerate(share(count, [env.weight for env in run.config.envs])):
-        numbered = [(seed, take) for seed in range(first, first + own) for take in range(config.takes)]
-        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for seed, take in numbered]
-        first += own
-    return jobs
-
-
-def guided_jobs(run: Run, cycle: Cycle) -> list[Job]:
-    """Return the guided takes of a cycle: one a seed, half-way up the range of the run's practice seeds, shared among tasks by weight."""
-    config, jobs = run.config.collect, []
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + config.guided * (cycle.number - 1)
-    for kind, count in enumerate(share(config.guided, [env.weight for env in run.config.envs])):
-        ahead = {"foresight": config.foresight, "wander": config.wander}
-        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, **ahead) for seed in range(first, first + count)]
-        first += count
-    return jobs
-
-
-def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
-    """Return the takes of a cycle: on seeds that are new, and on those of earlier cycles that come again."""
-    config, jobs = run.config.collect, []
-    cycles = [run.cycle(number) for number in range(1, cycle.number)]
-    told = run.config.label.by != "critic"  # the critic's word is in the takes alone, and older runs did not keep the environment's
-    earlier = [(told and load(each.folder / "collect.json").get("seeds")) or by_seed(takes(run, each)) for each in cycles]
-    history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
-    lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]
-    fresh = SEEDS["practice"] + 100_000 * run.config.seed + config.seeds * (cycle.number - 1)
-    for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
-        for seed in pick(count, range(fresh, fresh + count), history[kind], config.again, config.recheck):
-            first = config.takes * (cycle.number - 1) * any(seed in rates for rates in history[kind])  # no take of a seed has another's number
-            jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for take in range(first, first + config.takes)]
-        fresh += count
-    return jobs
 
 
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
@@ -192,6 +144,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     def go() -> dict[str, Any]:
         from agent.tune import tune
 
+        run.policy.temperature = temperature(run, cycle)  # at which the trials were sampled
         return train(run, champion, cycle.folder, lambda policy, watch: tune(
             policy, lessons, run.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip

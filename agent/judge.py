@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset
+from agent import countdown, dataset
 from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, num_rewards, opine, quality, verdict
 from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
@@ -29,6 +29,8 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     config = run.config.label
     if config.by != "env" or config.critique:
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
+    if run.config.curate.credit == "steps":
+        run.keep(cycle.folder / "countdown.json", lambda: _count_down(run, champion, cycle))
     own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
     mine = own[-run.config.curate.pool :]
     episodes = [episode for each in mine for episode in takes(run, each)]
@@ -57,8 +59,15 @@ def believed(run: Run, cycle: Cycle) -> list[Cycle]:
 
 
 def takes(run: Run, cycle: Cycle) -> list[Episode]:
-    """Return a cycle's takes; where the critic has a say, as it sees them."""
-    episodes = run.episodes(cycle.folder)
+    """Return a cycle's takes; where the critic or the model's countdown has a say, as it sees them."""
+    episodes = _criticised(run, cycle, run.episodes(cycle.folder))
+    if run.config.curate.credit != "steps":
+        return episodes
+    told = load(cycle.folder / "countdown.json")["digits"]
+    return [countdown.paced(episode, np.array(own)) for episode, own in zip(episodes, told, strict=True)]
+
+
+def _criticised(run: Run, cycle: Cycle, episodes: list[Episode]) -> list[Episode]:
     if run.config.label.by == "env":
         return episodes
     told = zip(episodes, _probabilities(cycle), strict=True)
@@ -80,11 +89,14 @@ def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
 
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
-    config = run.config.label
-    if config.by == "env" and not config.critique:
-        return []
+    config, told = run.config.label, []
     shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
-    return answers(shown if config.by == "critic" else [*episodes, *shown], config.question, config.lessons, rng)
+    known = shown if config.by == "critic" else [*episodes, *shown]
+    if config.by != "env" or config.critique:
+        told += answers(known, config.question, config.lessons, rng)
+    if run.config.curate.credit == "steps":
+        told += countdown.lessons(known, config.countdown, countdown.pace(shown), config.lessons, rng)
+    return told
 
 
 def _probabilities(cycle: Cycle) -> list[np.ndarray]:
@@ -116,6 +128,14 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
         held_out, ends = _moments(told[1::2])
         figures["demonstration_auroc"] = quality(calibration(held_out), ends)["auroc"]
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
+
+
+def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+    """Ask the model how far each take of a cycle is from success, and measure what it says on those that get there."""
+    episodes, shown = run.episodes(cycle.folder), [episode for episode in run.episodes(run.folder / "start") if episode.success]
+    told = countdown.foretell(run.play(champion.weights), episodes, run.config.label.countdown)
+    missed = countdown.error(episodes, told, countdown.pace(shown))
+    return {"figures": {} if missed is None else {"countdown_error": missed}, "digits": [each.tolist() for each in told]}
 
 
 def _moments(told: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

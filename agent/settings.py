@@ -81,6 +81,9 @@ class CollectConfig(Strict):
     wander: float = Field(default=0.2, ge=0, lt=1)
     """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
     come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where one error leads to the next."""
+    diversity: float = Field(default=0.0, ge=0, lt=1)
+    """How far apart the takes of one seed should begin: standard deviation of their first actions, in halves of the action box. Each new champion
+    samples at the temperature that should bring this about, between half and twice `policy.temperature`. 0: the temperature stays as it is."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)
@@ -107,6 +110,8 @@ class LabelConfig(Strict):
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     question: str = "is it done: {instruction} ?"
     """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
+    countdown: str = "how many steps to go: {instruction} ?"
+    """What the model is asked about a moment where `curate.credit` is `steps`; it answers with a digit, and learns to from its demonstrations."""
     lessons: int = Field(default=256, ge=2)
     """Lessons for the critic a cycle (`tune.critic`), as many yes as no: moments of the demonstrations and, but with `critic`, of practice with the
     environment's word."""
@@ -133,9 +138,10 @@ class CurateConfig(Strict):
     """Preference pairs drawn from each mixed seed."""
     pairs_by: Literal["fork", "takes"] = "fork"
     """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
-    credit: Literal["progress", "reward", "outcome"] = "progress"
+    credit: Literal["progress", "reward", "outcome", "steps"] = "progress"
     """What a decision is credited with, and those before it by `discount`: how much nearer to the goal it brought the take, by the reward at its end;
-    the mean reward of its steps; or nothing but the success (with `discount` 1 all decisions of a take share it)."""
+    the mean reward of its steps; nothing but the success (with `discount` 1 all decisions of a take share it); or, with `steps`, how much nearer by
+    the model's own word on how many decisions are left (`label.countdown`), whatever the environment's reward says."""
     discount: float = Field(default=0.7, ge=0, le=1)
     """Per decision, of the credit that follows a decision (its return-to-go)."""
     success_bonus: float = Field(default=1.0, ge=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset, demonstrations
+from agent import countdown, dataset, demonstrations
 from agent.bearings import bearings
 from agent.collect import Job, demonstrate, ponder
 from agent.curate import decisions
@@ -59,7 +59,11 @@ def warm_start(run: Run, track: Track) -> Player:
     def imitate() -> dict[str, Any]:
         from agent.tune import tune
 
-        lessons = Lessons(tuple(d for episode in run.episodes(folder) if episode.success for d in decisions(episode)))
+        shown, told = [episode for episode in run.episodes(folder) if episode.success], []
+        if run.config.curate.credit == "steps":
+            rng, label = np.random.default_rng([run.config.seed, 0, 1]), run.config.label
+            told = countdown.lessons(shown, label.countdown, countdown.pace(shown), label.lessons, rng)
+        lessons = Lessons(tuple(d for episode in shown for d in decisions(episode)), answers=tuple(told))
         return train(run, None, folder, lambda policy, watch: tune(
             policy, lessons, recipe(config), seed=(run.config.seed, 0), steps=config.steps if lessons else 0,
             checkpoint=folder / "checkpoint.pt", watch=watch,
@@ -71,8 +75,8 @@ def warm_start(run: Run, track: Track) -> Player:
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:
-    """Return how demonstrations are imitated."""
-    return TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=config.batch, lr=config.lr)
+    """Return how demonstrations are imitated; where the model also learns to count down from them, that weighs as much."""
+    return TuneConfig(policy_gradient=0, preference=0, imitation=1, critic=1, batch=config.batch, lr=config.lr)
 
 
 def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:

@@ -88,24 +88,26 @@ def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]
     return Recital(torch.cat([p.logprobs for p in parts]), *(join([getattr(p, name) for p in parts]) for name in ("guessed", "told", "owner")))
 
 
-def believe(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], yes: str = "yes", no: str = "no") -> np.ndarray:
-    """Return float64[B]: P(yes) / (P(yes) + P(no)) of the first token of the answer to each question, as `Vlm.probability`, many at a time.
+def believe(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], words: Sequence[str] = ("yes", "no")) -> np.ndarray:
+    """Return float64[B, W]: how probable each word is as the first token of the answer to each question, if it is one of these; many at a time.
+
+    With two words the first column is `Vlm.probability`.
 
     Args:
         policy: as for `recite`.
         moments: B of them, uint8[F, h, w, 3].
         questions: B, one a moment.
-        yes: the word that is asked for.
-        no: the other one.
+        words: W possible answers that begin differently.
     """
-    found, size = [], policy.config.rows
+    found, size = [np.zeros((0, len(words)))], policy.config.rows
     with torch.inference_mode():
         for start in range(0, len(moments), size):
             frames, asked = moments[start : start + size], questions[start : start + size]
-            told = recite(policy, policy.features(frames), frames, [[(question, word) for word in (yes, no)] for question in asked])
+            told = recite(policy, policy.features(frames), frames, [[(question, word) for word in words] for question in asked])
             first = {tuple(owner): i for i, owner in reversed(list(enumerate(told.owner.tolist())))}
-            found += [float(torch.sigmoid(told.logprobs[first[row, 0]] - told.logprobs[first[row, 1]])) for row in range(len(frames))]
-    return np.array(found)
+            rows = [[first[row, word] for word in range(len(words))] for row in range(len(frames))]
+            found.append(told.logprobs[torch.tensor(rows, device=told.logprobs.device)].double().softmax(-1).cpu().numpy())
+    return np.concatenate(found)
 
 
 def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

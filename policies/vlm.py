@@ -39,7 +39,7 @@ class Vlm:
     """
 
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
-        self.config, self.chunk = config, config.chunk
+        self.config, self.chunk, self.temperature = config, config.chunk, config.temperature
         source = str(NANO) if config.model == "nano" else config.model
         kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
         kernel = attention(config.vision_precision, config.device) if config.attention == "auto" else config.attention
@@ -110,7 +110,7 @@ class Vlm:
 
     def _normalise(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
         """Return log-probabilities among the allowed action tokens, at the sampling temperature; same leading shape."""
-        logits_xU = logits_xV.index_select(-1, self._columns).float() / self.config.temperature
+        logits_xU = logits_xV.index_select(-1, self._columns).float() / self.temperature
         if allowed_xU is not None:
             logits_xU = logits_xU.masked_fill(~torch.as_tensor(allowed_xU, device=logits_xU.device), -torch.inf)
         return logits_xU.log_softmax(-1)

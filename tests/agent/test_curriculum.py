@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.curriculum import attention, by_task, exam_jobs, fork_points, lacking, parts, pick, share
+from agent.curriculum import attention, by_task, diversity, exam_jobs, fork_points, lacking, parts, pick, share, warmer
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
+from envs.spaces import Actions
 
 ONE, OTHER = EnvConfig(name="one"), EnvConfig(name="other", weight=3)
 
@@ -100,3 +102,20 @@ def test_parts_of_a_scorecard() -> None:
     assert by_task((ONE, EnvConfig(name="one/two")), within.outcomes) == {"one": 1.0, "one/two": 0.0}
     assert parts((ONE,), before, after) == {} and by_task((ONE,), after.outcomes) == {}
     assert by_task((ONE, OTHER), before.outcomes) == {"one": 0.5, "other": 0.0}
+
+
+def test_takes_are_as_far_apart_as_their_first_actions_spread_in_the_action_box() -> None:
+    actions = Actions(spaces.Box(-2, 2, (1,)))
+    begun = [take(i, [0.1, 0.9], actions=np.array([[[first]], [[9.0]]], np.float32)) for i, first in enumerate((-1, 1))]
+    assert diversity(begun, actions) == pytest.approx(0.5)
+    elsewhere = replace(begun[0], seed=2)  # alone on its seed
+    assert diversity([*begun, elsewhere, replace(begun[0], faults=("x",)), replace(begun[0], fork_of=("t/1/0", 1))], actions) == pytest.approx(0.25)
+    assert diversity([], actions) == 0
+
+
+@given(temperature=st.floats(0.2, 3), met=st.floats(0, 2), wanted=st.floats(0.01, 0.99), first=st.floats(0.3, 2))
+def test_a_temperature_follows_what_was_met_and_keeps_its_bounds(temperature: float, met: float, wanted: float, first: float) -> None:
+    now = warmer(temperature, met, wanted, first)
+    assert first / 2 <= now <= 2 * first
+    if first / 2 < now < 2 * first:
+        assert (now > temperature) == (wanted > met) or now == pytest.approx(temperature)

@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from agent.configure import parse
 from agent.evaluate import exam_name
 from agent.files import load
-from agent.improve import gate, practice_jobs
+from agent.improve import gate
+from agent.jobs import practice_jobs
 from agent.judge import takes
 from agent.records import Scorecard
 from agent.run import Run
@@ -34,7 +35,18 @@ TINY = {
     "threads": 1,
     "policy": {"rows": 8, "temperature": 3.0},
     "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
-    "collect": {"seeds": 3, "takes": 3, "num_envs": 4, "again": 0.34, "recheck": 0.34, "refill": 2, "forks": 1, "guided": 2, "foresight": 4},
+    "collect": {
+        "seeds": 3,
+        "takes": 3,
+        "num_envs": 4,
+        "again": 0.34,
+        "recheck": 0.34,
+        "refill": 2,
+        "forks": 1,
+        "guided": 2,
+        "foresight": 4,
+        "diversity": 0.5,
+    },
     "tune": {"batch": 16, "epochs": 1},
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},

@@ -10,7 +10,8 @@ import pytest
 
 from agent.config import Config
 from agent.files import load
-from agent.improve import practice_jobs, practise, study
+from agent.improve import practise, study
+from agent.jobs import practice_jobs
 from agent.judge import judge
 from agent.records import Episode
 from agent.run import Run
@@ -96,8 +97,10 @@ def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared
 
 
 @pytest.mark.slow
-def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, champion, cycle, track = prepared("run", label={"by": "critic", "lessons": 8}, collect={"seeds": 4, "takes": 4, "num_envs": 4})
+@pytest.mark.parametrize("credit", ["progress", "steps"])
+def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(credit: str, prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    label, collect, curate = {"by": "critic", "lessons": 8}, {"seeds": 4, "takes": 4, "num_envs": 4}, {"hindsight": 1.0, "credit": credit}
+    run, champion, cycle, track = prepared("run", label=label, collect=collect, curate=curate)
     monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: _yes_to_some(opinions))
     truth, made = Run.episodes, []
 
@@ -106,7 +109,7 @@ def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(prepare
 
     for read in (truth, lying):
         monkeypatch.setattr(Run, "episodes", read)
-        for stage in ("critic", "label", "curate"):
+        for stage in ("critic", "countdown", "label", "curate"):
             (cycle.folder / f"{stage}.json").unlink(missing_ok=True)
         episodes, labels, _ = judge(run, champion, cycle, track)
         lessons = study(run, champion, episodes, labels, cycle, track)

@@ -156,7 +156,7 @@ def test_the_critic_learns_beside_the_actor(policy: Any, situations: list[Situat
     rows = tune(policy, Lessons(shown, answers=tuple(told)), config, steps=15)
     assert rows[-1]["critic"] < 0.5 * rows[0]["critic"] and rows[-1]["imitation"] < rows[0]["imitation"]
     asked, frames = [each.question for each in told], [each.frames for each in told]
-    np.testing.assert_array_equal(believe(policy, frames, asked) > 0.5, [each.answer == "yes" for each in told])
+    np.testing.assert_array_equal(believe(policy, frames, asked)[:, 0] > 0.5, [each.answer == "yes" for each in told])
     assert "critic" not in tune(policy, Lessons(shown, answers=tuple(told)), config.model_copy(update={"critic": 0.0}), steps=1)[0]
     assert tune(policy, Lessons(shown, answers=tuple(told)), config.model_copy(update={"imitation": 0.0})) == [], "alone they are no reason to train"
 
