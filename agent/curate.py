@@ -46,7 +46,7 @@ def curate(
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
     led = [demonstration for episode in guided for demonstration in decisions(episode)]
-    make = {"fork": fork_pairs, "takes": loose_pairs}[config.pairs_by]
+    make = {"fork": fork_pairs, "takes": loose_pairs, "trajectory": whole_pairs}[config.pairs_by]
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
@@ -102,7 +102,7 @@ def hindsight_pair(episode: Episode, takes: Sequence[Take], thought: int = 0) ->
         fork = fork_of(episode, other) if label.success else None
         if fork is not None:
             rejected = np.concatenate([episode.tokens[fork][:thought], other.tokens[fork][thought:]])
-            return PreferencePair(episode.situation(fork), episode.tokens[fork], rejected, "hindsight", (episode.id, other.id, fork))
+            return PreferencePair.of(episode.situation(fork), episode.tokens[fork], rejected, "hindsight", (episode.id, other.id, fork))
     return None
 
 
@@ -144,7 +144,7 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
         good, bad = won[place // len(lost)], lost[place % len(lost)]
         fork = fork_of(good, bad)
         if fork is not None and len(pairs) < count:
-            pairs.append(PreferencePair(good.situation(fork), good.tokens[fork], bad.tokens[fork], "fork", (good.id, bad.id, fork)))
+            pairs.append(PreferencePair.of(good.situation(fork), good.tokens[fork], bad.tokens[fork], "fork", (good.id, bad.id, fork)))
     return pairs
 
 
@@ -160,7 +160,24 @@ def loose_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
         good, bad = won[place // len(lost)], lost[place % len(lost)]
         t = int(rng.integers(min(len(good), len(bad))))
         if len(pairs) < count and not np.array_equal(good.tokens[t], bad.tokens[t]):
-            pairs.append(PreferencePair(good.situation(t), good.tokens[t], bad.tokens[t], "takes", (good.id, bad.id, t)))
+            pairs.append(PreferencePair.of(good.situation(t), good.tokens[t], bad.tokens[t], "takes", (good.id, bad.id, t)))
+    return pairs
+
+
+def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    """Return up to `count` pairs of all that a success and a failure replied, the success up to its end (trajectory-wise, GRAPE, arXiv 2411.19309).
+
+    What both did alike before they part would cancel in the margin, and is left out.
+    """
+    won = [episode for episode, label in takes if label.success]
+    lost = [episode for episode, label in takes if not label.success]
+    pairs: list[PreferencePair] = []
+    for place in rng.permutation(len(won) * len(lost)):
+        good, bad = won[place // len(lost)], lost[place % len(lost)]
+        fork = fork_of(good, bad)
+        if fork is not None and fork < _end(good) and len(pairs) < count:
+            chosen, rejected = (tuple(decisions(each)[fork:]) for each in (good, bad))
+            pairs.append(PreferencePair(chosen, rejected, "trajectory", (good.id, bad.id, fork)))
     return pairs
 
 

@@ -5,7 +5,7 @@ moment (cameras x history), h and w = height and width in pixels, S = size of th
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import binomtest
@@ -151,20 +151,23 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """Two replies to one situation, one better."""
+    """Two replies to one situation, one better; or all that two takes replied from the decision on at which they part."""
 
-    situation: Situation
-    chosen: np.ndarray
-    """int64[L]."""
-    rejected: np.ndarray
-    """int64[L]."""
-    kind: Literal["fork", "takes", "hindsight"]
-    """Where it comes from: the fork of two takes, two whole takes, a relabelled take."""
+    chosen: tuple[Demonstration, ...]
+    rejected: tuple[Demonstration, ...]
+    """One reply each, to one situation; or one a decision."""
+    kind: Literal["fork", "takes", "hindsight", "trajectory"]
+    """Where it comes from: the fork of two takes, any decision of theirs, a relabelled take, two whole takes."""
     provenance: tuple[str, str, int]
     """Ids of the two episodes, and the decision."""
 
+    @classmethod
+    def of(cls, situation: Situation, chosen: np.ndarray, rejected: np.ndarray, kind: Any, provenance: tuple[str, str, int]) -> "PreferencePair":
+        """Return a pair of two replies, int64[L] each, to one situation."""
+        return cls((Demonstration(situation, chosen),), (Demonstration(situation, rejected),), kind, provenance)
+
     def __post_init__(self) -> None:
-        assert not np.array_equal(self.chosen, self.rejected), "chosen and rejected are the same reply"
+        assert not np.array_equal(self.chosen[0].tokens, self.rejected[0].tokens), "chosen and rejected begin with the same reply"
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,9 @@ class CurateConfig(Strict):
     "bad", and whoever acts is asked for "good" (advantage-conditioned imitation, RECAP, arXiv 2511.14759). Others have 1. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
-    pairs_by: Literal["fork", "takes"] = "fork"
-    """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do."""
+    pairs_by: Literal["fork", "takes", "trajectory"] = "fork"
+    """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do;
+    `trajectory` all that they did from where they part (GRAPE, arXiv 2411.19309), which costs as many replies a pair as they have decisions."""
     credit: Literal["progress", "reward", "outcome", "steps"] = "progress"
     """What a decision is credited with, and those before it by `discount`: how much nearer to the goal it brought the take, by the reward at its end;
     the mean reward of its steps; nothing but the success (with `discount` 1 all decisions of a take share it); or, with `steps`, how much nearer by

@@ -3,6 +3,7 @@
 Shape suffixes: B replies, L tokens of a reply, P pairs, T trials, J tokens of a thought, U action vocabulary.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -173,13 +174,17 @@ class _Book:
     ) -> None:
         self.policy, self.answers = policy, answers
         self.precision: Precision = config.precision
-        self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *pairs)] + [Situation(a.question, a.frames) for a in answers]
+        sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
+        replies = [reply for side in sides for reply in side]
+        self.situations = [lesson.situation for lesson in (*trials, *demonstrations, *replies)] + [Situation(a.question, a.frames) for a in answers]
         self.frozen = policy.config.train != "all"
         size = policy.config.rows  # larger batches leave the cache of a CPU, and are slower
         frames = [situation.frames for situation in self.situations]
         parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
         self.features = torch.cat(parts) if parts else None
-        self.reference = self._reference(pairs, len(self.situations) - len(answers) - len(pairs)) if pairs else torch.zeros(0, 2)
+        ends = len(trials) + len(demonstrations) + np.cumsum([0, *map(len, sides)])
+        self.sides = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]  # rows of each pair's chosen, then of its rejected replies
+        self.reference = self._reference([reply.tokens for reply in replies]) if pairs else torch.zeros(0, 2)
         # Thoughts that are held, or that were not sampled, have no credit.
         self.uncredited = policy.codec.thought_length if config.hold or policy.config.explore == "action" else 0
         self.thoughts_TJU = self._thoughts(trials, config.batch) if config.hold and trials else None
@@ -204,16 +209,13 @@ class _Book:
             features = self.policy.features(frames) if self.features is None else self.features[first + rows]
             return -recite(self.policy, features, frames, [[(each.question, each.answer)] for each in chosen]).logprobs.mean()
 
-    def _reference(self, pairs: Sequence[PreferencePair], first: int) -> torch.Tensor:
-        """Return float32[P, 2]: the champion's summed log-probability of chosen and rejected, once, before any step; `first` is their place."""
-        parts = []
+    def _reference(self, tokens: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return float32[P, 2]: the champion's log-probability of all chosen and all rejected replies of each pair, once, before any step."""
         with torch.no_grad():
-            for start in range(0, len(pairs), 128):
-                some, rows = pairs[start : start + 128], range(first + start, first + min(start + 128, len(pairs)))
-                sides = [[getattr(pair, side) for pair in some] for side in ("chosen", "rejected")]
-                both = [self.policy.picked(self.distribution(rows, tokens), np.stack(tokens)).sum(1) for tokens in sides]
-                parts.append(torch.stack(both, 1))
-        return torch.cat(parts)
+            first, parts = self.sides[0].start, [range(i, min(i + 128, len(tokens))) for i in range(0, len(tokens), 128)]
+            told = [self.distribution([first + i for i in part], [tokens[i] for i in part]) for part in parts]
+            sums = torch.cat([self.policy.picked(each, np.stack([tokens[i] for i in part])).sum(1) for each, part in zip(told, parts, strict=True)])
+        return torch.stack([sums[side.start - first : side.stop - first].sum() for side in self.sides]).reshape(-1, 2)
 
 
 def _loss(
@@ -226,11 +228,14 @@ def _loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the weighted sum of the three losses on chosen rows of each kind of lesson, and its figures; one pass for all replies."""
     tried, shown, paired = ([part[i] for i in index] for part, index in zip((trials, demonstrations, pairs), rows, strict=True))
-    place = np.concatenate([rows[0], rows[1] + len(trials), *[rows[2] + len(trials) + len(demonstrations)] * 2]).astype(int)
-    tokens = [*(t.tokens for t in tried), *(d.tokens for d in shown), *(p.chosen for p in paired), *(p.rejected for p in paired)]
-    logprobs_BLU = book.distribution(place.tolist(), tokens)
+    sides = [book.sides[2 * row + side] for side in (0, 1) for row in rows[2].tolist()]
+    place = [*rows[0].tolist(), *(rows[1] + len(trials)).tolist(), *itertools.chain(*sides)]
+    replies = [*tried, *shown, *(reply for pair in paired for reply in pair.chosen), *(reply for pair in paired for reply in pair.rejected)]
+    tokens = [reply.tokens for reply in replies]
+    logprobs_BLU = book.distribution(place, tokens)
     logprobs, entropy = book.policy.picked(logprobs_BLU, np.stack(tokens)), losses.entropy(logprobs_BLU)
-    tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), len(paired), len(paired)])
+    counts = [sum(map(len, part)) for part in (sides[: len(paired)], sides[len(paired) :])]
+    tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), *counts])
     total, figures = -config.entropy * entropy, {"entropy": float(entropy.detach())}
     if tried:
         sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
@@ -256,7 +261,8 @@ def _loss(
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
     if paired:
-        chosen, rejected = chosen_BL.sum(1), rejected_BL.sum(1)
+        summed = [part.sum() for part in torch.cat([chosen_BL, rejected_BL]).split([len(side) for side in sides])]
+        chosen, rejected = torch.stack(summed).chunk(2)
         gained, lost = chosen - book.reference[rows[2], 0], rejected - book.reference[rows[2], 1]
         margin, displaced = gained - lost, -float(gained.detach().mean())
         loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)

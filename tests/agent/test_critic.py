@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
 from agent.curate import curate
 from agent.label import label
-from agent.records import Episode
+from agent.records import Episode, PreferencePair
 from agent.settings import CurateConfig
 from policies import PolicyConfig, load
 
@@ -115,7 +115,11 @@ def test_nothing_that_the_environment_said_reaches_a_lesson() -> None:
         for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True):
             np.testing.assert_array_equal(a.tokens, b.tokens)
     assert [t.advantage for t in one.trials] == [t.advantage for t in other.trials]
-    assert [(p.chosen.tolist(), p.rejected.tolist()) for p in one.pairs] == [(p.chosen.tolist(), p.rejected.tolist()) for p in other.pairs]
+    assert _told(one.pairs) == _told(other.pairs)
+
+
+def _told(pairs: tuple[PreferencePair, ...]) -> list[Any]:
+    return [[reply.tokens.tolist() for reply in side] for pair in pairs for side in (pair.chosen, pair.rejected)]
 
 
 def test_critic_lessons_are_half_yes_and_no_is_every_other_moment() -> None:

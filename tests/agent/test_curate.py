@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.curate import advantages, best_takes, credit_to_go, curate, fork_of, fork_pairs, loose_pairs, relabel, replay
+from agent.curate import advantages, best_takes, credit_to_go, curate, fork_of, fork_pairs, loose_pairs, relabel, replay, whole_pairs
 from agent.label import label
 from agent.records import Episode
 from agent.settings import CurateConfig
@@ -71,7 +71,9 @@ def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -
     good, bad = episode(3, 0, [0.5, 0.6, 1.0], True, [1, 2, 3]), episode(3, 1, [0.5, 0.2, 0.1], False, [1, 2, 9])
     assert fork_of(good, bad) == 2 and fork_of(good, good) is None
     (pair,) = fork_pairs([(each, label([each])[0]) for each in (bad, good)], 5, RNG(0))
-    assert (pair.chosen[0], pair.rejected[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
+    ((chosen,), (rejected,)) = pair.chosen, pair.rejected
+    assert chosen.situation is rejected.situation and np.array_equal(chosen.situation.frames, bad.frames[2])
+    assert (chosen.tokens[0], rejected.tokens[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
     other_thought = replace(good, tokens=good.tokens + np.array([[0, 1]]))
     assert fork_of(good, other_thought) is None
 
@@ -173,9 +175,10 @@ def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
     unasked = [d for d in lessons.demonstrations if d.situation.instruction == "touch the blue ball"]
     assert [(int(d.tokens[0]), d.weight) for d in unasked] == [(0, 0.5), (1, 0.5)]
     (pair,) = lessons.pairs
-    assert pair.kind == "hindsight" and pair.situation.instruction == "touch the blue ball"
-    assert pair.chosen.tolist() == fast.tokens[0].tolist()
-    assert pair.rejected.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"
+    ((chosen,), (rejected,)) = pair.chosen, pair.rejected
+    assert pair.kind == "hindsight" and chosen.situation.instruction == rejected.situation.instruction == "touch the blue ball"
+    assert chosen.tokens.tolist() == fast.tokens[0].tolist()
+    assert rejected.tokens.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"
 
 
 def test_forks_are_groups_of_their_own() -> None:
@@ -194,6 +197,20 @@ def test_loose_pairs_compare_replies_of_one_number_in_the_situation_of_the_succe
     won, lost = episode(3, 0, [0.5, 0.7, 1.0], True), episode(3, 1, [0.2, 0.1], False)
     for draw in range(5):
         (pair,) = loose_pairs([(e, label([e])[0]) for e in (won, lost)], 2, RNG(draw))
-        t = pair.provenance[2]
-        assert t < 2 and pair.kind == "takes" and pair.chosen.tolist() == won.tokens[t].tolist() and pair.rejected.tolist() == lost.tokens[t].tolist()
+        t, ((chosen,), (rejected,)) = pair.provenance[2], (pair.chosen, pair.rejected)
+        assert (
+            t < 2
+            and pair.kind == "takes"
+            and chosen.tokens.tolist() == won.tokens[t].tolist()
+            and rejected.tokens.tolist() == lost.tokens[t].tolist()
+        )
     assert {p.kind for p in teach([won, lost], pairs_by="takes").pairs} == {"takes"} and {p.kind for p in teach([won, lost]).pairs} == {"fork"}
+
+
+def test_whole_pairs_hold_all_that_two_takes_did_from_where_they_part_to_the_success() -> None:
+    won, lost = episode(3, 0, [0.5, 0.6, 1.0, 1.0], True, [1, 2, 3, 4]), episode(3, 1, [0.5, 0.2, 0.1, 0.1], False, [1, 9, 8, 7])
+    won = replace(won, first_success=2)
+    (pair,) = whole_pairs([(e, label([e])[0]) for e in (lost, won)], 3, RNG(0))
+    assert [d.tokens[0] for d in pair.chosen] == [2, 3] and [d.tokens[0] for d in pair.rejected] == [9, 8, 7]
+    assert all(np.array_equal(d.situation.frames, lost.frames[t]) for t, d in enumerate(pair.rejected, 1))
+    assert pair.provenance == ("t/3/0", "t/3/1", 1) and {p.kind for p in teach([won, lost], pairs_by="trajectory").pairs} == {"trajectory"}

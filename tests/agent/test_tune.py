@@ -44,7 +44,7 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
     situations, chosen = ([each[i] for each in parted] for i in range(2))
-    pairs = [PreferencePair(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted]
+    pairs = [PreferencePair.of(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted]
     before = likelihood(policy, situations, chosen)
     rows = tune(
         policy, Lessons(pairs=tuple(pairs)), TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, anchor=0.5, precision="float32"), steps=20
@@ -57,7 +57,21 @@ def test_preference_widens_the_margin_without_sinking_the_chosen(policy: Any, si
 def parted_pairs(policy: Any, situations: list[Situation]) -> Lessons:
     drawn = [[d.tokens for d in replies(policy, situations, seed)] for seed in (1, 2)]
     parted = [(s, c, r) for s, c, r in zip(situations, *drawn, strict=True) if not np.array_equal(c, r)]
-    return Lessons(pairs=tuple(PreferencePair(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted))
+    return Lessons(pairs=tuple(PreferencePair.of(s, c, r, "fork", ("a", "b", 0)) for s, c, r in parted))
+
+
+def test_a_preference_between_whole_takes_is_about_the_sum_of_their_replies(policy: Any, situations: list[Situation]) -> None:
+    """Sides of different length, in batches that hold some of the pairs: every reply counts for its own side."""
+    one, two = (tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, seed), strict=True)) for seed in (1, 2))
+    pairs = [PreferencePair(one[:2], two[:1], "trajectory", ("a", "b", 0)), PreferencePair(two[2:5], one[3:5], "trajectory", ("c", "d", 0))]
+    sums = [sum(likelihood(policy, [d.situation], [d.tokens])[0] for d in side) for pair in pairs for side in (pair.chosen, pair.rejected)]
+    config = TuneConfig(**{**OFF, "preference": 1.0}, lr=3e-4, beta=0.3, precision="float32")
+    first = tune(policy, Lessons(pairs=tuple(pairs)), config, steps=1)[0]
+    assert first["margin"] == pytest.approx(0, abs=1e-4)
+    assert first["chosen_logprob"] == pytest.approx((sums[0] + sums[2]) / 2, abs=1e-3)
+    assert first["rejected_logprob"] == pytest.approx((sums[1] + sums[3]) / 2, abs=1e-3)
+    last = tune(policy, Lessons(pairs=tuple(pairs)), config.model_copy(update={"batch": 1}), steps=20)[-1]
+    assert last["margin"] > 0.3
 
 
 @pytest.mark.parametrize("kind", ["ipo", "robust"])
