@@ -136,7 +136,8 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
                 partial.mkdir(parents=True, exist_ok=True)
                 shutil.copy(place, partial / name)
         partial.rename(folder)
-    given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False, **changes}
+    given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False}
+    given |= {"evaluate.prolong": 0, **changes}  # exams of one length, so that the arms' minutes can be compared
     folder.parent.mkdir(parents=True, exist_ok=True)
     options = [word for key, value in given.items() for word in (f"--{key}", value)]
     _call("-m", "agent.cli", "improve", ROOT / "configs" / f"{task}.yaml", folder, *options, log=folder.parent / f"{folder.name}.log")
