@@ -1,7 +1,7 @@
 """Curation: episodes + labels -> lessons: demonstrations, preference pairs, trials."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -137,11 +137,8 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
 
     Both takes come from one seed, so up to there they saw the same frames: the pair compares two replies to one situation.
     """
-    won = [episode for episode, label in takes if label.success]
-    lost = [episode for episode, label in takes if not label.success]
     pairs: list[PreferencePair] = []
-    for place in rng.permutation(len(won) * len(lost)):
-        good, bad = won[place // len(lost)], lost[place % len(lost)]
+    for good, bad in _contests(takes, rng):
         fork = fork_of(good, bad)
         if fork is not None and len(pairs) < count:
             pairs.append(PreferencePair.of(good.situation(fork), good.tokens[fork], bad.tokens[fork], "fork", (good.id, bad.id, fork)))
@@ -153,11 +150,8 @@ def loose_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
 
     What most published loops do. The rejected reply was given to another picture, but for first decisions: `fork_pairs` compares like with like.
     """
-    won = [episode for episode, label in takes if label.success]
-    lost = [episode for episode, label in takes if not label.success]
     pairs: list[PreferencePair] = []
-    for place in rng.permutation(len(won) * len(lost)):
-        good, bad = won[place // len(lost)], lost[place % len(lost)]
+    for good, bad in _contests(takes, rng):
         t = int(rng.integers(min(len(good), len(bad))))
         if len(pairs) < count and not np.array_equal(good.tokens[t], bad.tokens[t]):
             pairs.append(PreferencePair.of(good.situation(t), good.tokens[t], bad.tokens[t], "takes", (good.id, bad.id, t)))
@@ -169,16 +163,21 @@ def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
 
     What both did alike before they part would cancel in the margin, and is left out.
     """
-    won = [episode for episode, label in takes if label.success]
-    lost = [episode for episode, label in takes if not label.success]
     pairs: list[PreferencePair] = []
-    for place in rng.permutation(len(won) * len(lost)):
-        good, bad = won[place // len(lost)], lost[place % len(lost)]
+    for good, bad in _contests(takes, rng):
         fork = fork_of(good, bad)
         if fork is not None and fork < _end(good) and len(pairs) < count:
             chosen, rejected = (tuple(decisions(each)[fork:]) for each in (good, bad))
             pairs.append(PreferencePair(chosen, rejected, "trajectory", (good.id, bad.id, fork)))
     return pairs
+
+
+def _contests(takes: Sequence[Take], rng: np.random.Generator) -> Iterator[tuple[Episode, Episode]]:
+    """Yield every success with every failure, in random order."""
+    won = [episode for episode, label in takes if label.success]
+    lost = [episode for episode, label in takes if not label.success]
+    for place in rng.permutation(len(won) * len(lost)):
+        yield won[place // len(lost)], lost[place % len(lost)]
 
 
 def fork_of(one: Episode, other: Episode) -> int | None:
