@@ -17,11 +17,11 @@ def temperature(run: Run, cycle: Cycle) -> float:
 
     It depends on what the former champion's last takes were like, so that all takes of one champion, which are learnt from together, have one.
     """
-    given = now = run.config.policy.temperature
-    for number in range(1, cycle.number):
-        practised = load(run.cycle(number).folder / "collect.json")
-        if run.config.collect.diversity and load(run.cycle(number).folder / "cycle.json")["promoted"]:
-            now = warmer(now, practised["figures"]["diversity"], run.config.collect.diversity, given)
+    given, wanted = run.config.policy.temperature, run.config.collect.diversity
+    now = given
+    for folder in (run.cycle(number).folder for number in range(1, cycle.number if wanted else 1)):
+        if load(folder / "cycle.json")["promoted"]:
+            now = warmer(now, load(folder / "collect.json")["figures"]["diversity"], wanted, given)
     return now
 
 

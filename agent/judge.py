@@ -90,11 +90,14 @@ def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config, told = run.config.label, []
+    asked, counted = config.by != "env" or config.critique, run.config.curate.credit == "steps"
+    if not (asked or counted):
+        return []
     shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
     known = shown if config.by == "critic" else [*episodes, *shown]
-    if config.by != "env" or config.critique:
+    if asked:
         told += answers(known, config.question, config.lessons, rng)
-    if run.config.curate.credit == "steps":
+    if counted:
         told += countdown.lessons(known, config.countdown, countdown.pace(shown), config.lessons, rng)
     return told
 
