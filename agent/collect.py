@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.guided import better
+from agent.guided import better, contest
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
@@ -39,6 +39,8 @@ class Job:
     """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
     wander: float = 0.0
     """Share of a guided take's decisions at which the policy's own is carried out all the same."""
+    rivals: int = 0
+    """Further replies that are drawn at each decision of a sampled take; the one that differs most is tried in a copy of the moment."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class _Live:
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rewards: list[np.ndarray] = field(default_factory=list)
+    contests: list[tuple[Decision, float]] = field(default_factory=list)
     first_success: int | None = None
     success_at_end: bool = False
     terminated: bool = False
@@ -84,17 +87,21 @@ class _Live:
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
-    def go_on(self, decision: Decision, policy: Policy) -> None:
+    def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
+        decision, contests = draws[0], []
         done = decision.actions
         try:
             if self.job.foresight:
                 decision = better(self.adapter, decision, policy, self.rng, self.job.foresight)
                 done = done if self.rng.random() < self.job.wander else decision.actions
+            if len(draws) > 1:
+                contests = [contest(self.adapter, draws, policy)]
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
             return
         self.decisions.append(decision)
+        self.contests += contests
         self.observations.append(outcome.observation)
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:
@@ -132,6 +139,8 @@ class _Live:
             truncated=self.truncated,
             achieved=self.achieved,
             unasked=self.unasked,
+            rivals=np.stack([rival.tokens for rival, _ in self.contests]) if self.contests else None,
+            margins=np.array([margin for _, margin in self.contests], np.float32) if self.contests else None,
             fork_of=self.job.fork_of,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
@@ -160,8 +169,8 @@ def collect(
             live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
             live[index].begin()
         playing = [each for each in live.values() if not each.over]
-        for each, decision in zip(playing, _decide(policy, playing), strict=True):
-            each.go_on(decision, policy)
+        for each, draws in zip(playing, _decide(policy, playing), strict=True):
+            each.go_on(draws, policy)
         watch(len(playing))
         for index in [index for index, each in live.items() if each.over]:
             each = live.pop(index)
@@ -257,12 +266,17 @@ def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Ite
             yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))
 
 
-def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:
-    """Return a decision for each live episode: those that sample use their own noise; guided takes begin from what the policy holds most probable."""
-    decisions: dict[int, Decision] = {}
+def _decide(policy: Policy, playing: Sequence[_Live]) -> list[list[Decision]]:
+    """Return replies for each live episode, what it does first and then those to compare that with.
+
+    Those that sample use their own noise; guided takes begin from what the policy holds most probable.
+    """
+    replies: dict[int, list[Decision]] = {i: [] for i in range(len(playing))}
     for greedy in (True, False):
         chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.foresight > 0) == greedy]
-        if chosen:
-            noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in chosen])
-            decisions.update(zip(chosen, policy.act([playing[i].situation for i in chosen], noise), strict=True))
-    return [decisions[i] for i in range(len(playing))]
+        asked = [i for i in chosen for _ in range(1 if greedy else 1 + playing[i].job.rivals)]
+        if asked:
+            noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in asked])
+            for i, decision in zip(asked, policy.act([playing[i].situation for i in asked], noise), strict=True):
+                replies[i].append(decision)
+    return [replies[i] for i in range(len(playing))]

@@ -65,8 +65,10 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _asks_nobody(self) -> "Config":
-        if self.label.by == "critic" and (self.collect.refill or self.collect.forks or self.collect.guided):
-            raise ValueError("collect.refill, forks and guided go by the environment's word, which label.by critic must not know; set them to 0")
+        if self.label.by == "critic" and (self.collect.refill or self.collect.forks or self.collect.guided or self.collect.rivals):
+            raise ValueError(
+                "collect.refill, forks, guided and rivals go by the environment's word, which label.by critic must not know; set them to 0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -87,8 +89,9 @@ class Config(Strict):
     @model_validator(mode="after")
     def _foresees(self) -> "Config":
         far = next((env.title for env in self.envs if env.timeout), None)
-        if self.collect.guided and far:
-            raise ValueError(f"collect.guided tries actions in a copy of the moment, which {far} has in another process; set env.timeout to 0")
+        key = "guided" if self.collect.guided else "rivals"
+        if getattr(self.collect, key) and far:
+            raise ValueError(f"collect.{key} tries actions in a copy of the moment, which {far} has in another process; set env.timeout to 0")
         return self
 
     @model_validator(mode="after")

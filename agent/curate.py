@@ -48,6 +48,8 @@ def curate(
     led = [demonstration for episode in guided for demonstration in decisions(episode)]
     make = {"fork": fork_pairs, "takes": loose_pairs, "trajectory": whole_pairs}[config.pairs_by]
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
+    contested = [(episode, t) for takes in groups.values() for episode, _ in takes for t in contested_decisions(episode)]
+    pairs += rival_pairs(contested, config.rivals, rng)
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
@@ -55,7 +57,7 @@ def curate(
     demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked, *told)
     seeds = {start: takes for start, takes in groups.items() if start[2] is None}
     notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}
-    notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys()))}
+    notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys())), "rivals": float(len(contested))}
     return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
 
 
@@ -77,7 +79,11 @@ def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episod
         cut = {name: getattr(episode, name)[: hit + 1] for name in ("actions", "tokens", "logprobs", "rewards")}
         states = None if episode.states is None else episode.states[: hit + 2]
         ends = {"success": True, "first_success": hit, "success_at_end": True, "terminated": False, "truncated": True, "achieved": (words,)}
-        told.append(replace(episode, instruction=words, frames=episode.frames[: hit + 2], states=states, unasked=None, **cut, **ends))
+        told.append(
+            replace(
+                episode, instruction=words, frames=episode.frames[: hit + 2], states=states, unasked=None, rivals=None, margins=None, **cut, **ends
+            )
+        )
     return told
 
 
@@ -169,6 +175,27 @@ def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
         if fork is not None and fork < _end(good) and len(pairs) < count:
             chosen, rejected = (tuple(decisions(each)[fork:]) for each in (good, bad))
             pairs.append(PreferencePair(chosen, rejected, "trajectory", (good.id, bad.id, fork)))
+    return pairs
+
+
+def contested_decisions(episode: Episode) -> list[int]:
+    """Return the decisions at which a rival was tried and earned more or less than what was done."""
+    return [] if episode.margins is None else np.flatnonzero(episode.margins).tolist()
+
+
+def rival_pairs(contested: Sequence[tuple[Episode, int]], count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    """Return up to `count` pairs of what was done and what was tried in a copy of the same moment; chosen is what earned more there.
+
+    Args:
+        contested: takes, and decisions of theirs that `contested_decisions` names.
+        count: drawn at random.
+        rng: of the draws.
+    """
+    pairs = []
+    for episode, t in (contested[i] for i in sorted(rng.permutation(len(contested))[:count])):
+        assert episode.rivals is not None and episode.margins is not None, "contested"
+        better, worse = (episode.tokens[t], episode.rivals[t])[:: 1 if episode.margins[t] > 0 else -1]
+        pairs.append(PreferencePair.of(episode.situation(t), better, worse, "rival", (episode.id, episode.id, t)))
     return pairs
 
 

@@ -30,8 +30,11 @@ DATA, LISTING, BLANK = "data", "meta/episodes", "meta/blank"  # folders of a sha
 CHUNK = 1000  # shards a subfolder
 CAMERA = "observation.images."
 QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
-COLUMNS = {"states": "observation.state", "actions": "action"} | {name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards")}
-DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64"}
+COLUMNS = {"states": "observation.state", "actions": "action"} | {
+    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "rivals", "margins")
+}
+DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64", "rivals": "int64"}
+LATER = ("unasked", "rivals", "margins")  # what datasets of before do not know: where it is None, nothing is written of it
 INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
 PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG, "first_success": INT}
 PLAIN |= {"success_at_end": FLAG, "terminated": FLAG, "truncated": FLAG, "achieved": WORDS, "faults": WORDS}
@@ -72,7 +75,8 @@ def append(root: Path, episodes: Sequence[Episode], *, fps: int, cameras: tuple[
     `fps` is decisions per second; `cameras` names the F frames of a moment. Raise ValueError if these or the episodes do not suit what is
     there, if that is damaged, or if the disk refuses; the dataset is then as before.
     """
-    info, shapes = _info(root), [{name: np.shape(getattr(e, name))[1:] for name in DTYPES} for e in episodes if len(e)]
+    info = _info(root)
+    shapes = [{n: np.shape(getattr(e, n))[1:] for n in DTYPES if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
     kinds = {json.dumps({"fps": fps, "cameras": cameras, **shape}) for shape in shapes} | {*info["etude"]["kinds"]}
     if not isinstance(fps, int) or fps < 1:
         raise ValueError(f"fps is {fps}; it should be decisions per second, a whole number of 1 or more")
@@ -125,7 +129,7 @@ def _fingerprint(episode: Episode) -> str:
     """Return the SHA-256 of all that the episode holds."""
     digest = hashlib.sha256()
     for name, value in vars(episode).items():
-        if name == "unasked" and value is None:  # datasets from before it was kept
+        if name in LATER and value is None:
             continue
         is_array = isinstance(value, np.ndarray)
         assert not is_array or value.dtype == DTYPES[name], f"{name} should be {DTYPES[name]}, got {value.dtype}"
@@ -202,6 +206,7 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     values |= {name: tuple(values[name]) for name, kind in PLAIN.items() if kind == WORDS}
     chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
     shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": [fact["etude/steps"]]}
+    shapes |= {"rivals": [reply], "margins": []} if fact["length"] and COLUMNS["margins"] in rows.column_names else {}
     for name, shape in (shapes if state is None else shapes | {"states": [len(state)]}).items():
         cells = rows[COLUMNS[name]].to_pylist() if 0 not in (fact["length"], *shape) else []  # nothing has no column
         values[name] = np.array(cells, DTYPES[name]).reshape(fact["length"], *shape)

@@ -1,7 +1,8 @@
-"""Guided practice: what would have been better than the policy's own decision, found by trying others in a copy of the moment."""
+"""Trying replies in a copy of the moment: what would have been better than the policy's own decision, and which of its own replies is."""
 
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,26 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     if reward + span * end < worth[0] + NEARLY * spread:
         return decision
     return Decision(actions, tokens, np.zeros(len(tokens), np.float32))
+
+
+def contest(adapter: Any, draws: Sequence[Decision], policy: Any) -> tuple[Decision, float]:
+    """Return a reply for the first of several to be compared with, and how much more the first earns, one decision deep.
+
+    It is the one whose actions are farthest from the first's: of two that hardly differ little can be learnt. The same reply, and 0, where all act
+    alike.
+
+    Args:
+        adapter: stays at its moment.
+        draws: two or more replies to it.
+        policy: whose they are.
+    """
+    own, half = draws[0], (policy.codec.high - policy.codec.low) / 2
+    far = [float((((each.actions - own.actions) / half) ** 2).sum()) for each in draws]
+    rival = draws[int(np.argmax(far))]
+    if not max(far):
+        return own, 0.0
+    worth, _, spread = appraise(*foresee(adapter, [own.actions, rival.actions]))
+    return rival, float(worth[0] - worth[1]) if spread else 0.0
 
 
 @functools.cache

@@ -97,9 +97,10 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
             "diversity": diversity(episodes, run.workers.firsts[0].actions),
             "temperature": warmth,
         }
-        if guided:
-            figures["guided_success"] = float(np.mean([episode.success for episode in guided]))
-            figures["foreseen"] = int(sum(map(len, guided))) * (config.foresight + 1)
+        figures |= {"guided_success": float(np.mean([episode.success for episode in guided]))} if guided else {}
+        rivals = sum(int((e.rivals != e.tokens).any(1).sum()) for e in everything if e.rivals is not None)
+        if foreseen := rivals + sum(map(len, guided)) * (config.foresight + 1):
+            figures["foreseen"] = foreseen
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
         recorded = {"episodes": len(everything)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
         return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}

@@ -32,7 +32,8 @@ def fork_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
         first = 1_000_000 * cycle.number + count * i  # no take has another's number
         for take in range(first, first + count):
             noise = (run.config.seed, cycle.number, episode.seed, take)
-            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), episode.actions[:t], (episode.id, t), episode.frames[t]))
+            opening = {"opening": episode.actions[:t], "fork_of": (episode.id, t), "sight": episode.frames[t]}
+            jobs.append(Job(episode.seed, take, noise, run.workers.of(episode.task), **opening, rivals=run.config.collect.rivals))
     return jobs
 
 
@@ -43,7 +44,7 @@ def refill_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job
     first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + config.refill * (cycle.number - 1) + done
     for kind, own in enumerate(share(count, [env.weight for env in run.config.envs])):
         numbered = [(seed, take) for seed in range(first, first + own) for take in range(config.takes)]
-        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for seed, take in numbered]
+        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind, rivals=config.rivals) for seed, take in numbered]
         first += own
     return jobs
 
@@ -71,6 +72,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
         for seed in pick(count, range(fresh, fresh + count), history[kind], config.again, config.recheck):
             first = config.takes * (cycle.number - 1) * any(seed in rates for rates in history[kind])  # no take of a seed has another's number
-            jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for take in range(first, first + config.takes)]
+            numbers = range(first, first + config.takes)
+            jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind, rivals=config.rivals) for take in numbers]
         fresh += count
     return jobs

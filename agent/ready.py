@@ -33,10 +33,10 @@ def comes_back(run: Run) -> None:
     Raises:
         ValueError: one cannot.
     """
-    for adapter in run.workers.firsts if run.config.collect.guided else ():
+    config = run.config.collect
+    for adapter in run.workers.firsts if config.guided or config.rivals else ():
         proof = prove(adapter, range(SEEDS["practice"], SEEDS["practice"] + 8), np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
         if not proof.exact:
             why = proof.difference or "every episode ended in its first two decisions"
-            raise ValueError(
-                f"collect.guided needs an environment that comes back to a moment, and {adapter.config.title} does not: {why}; set it to 0."
-            )
+            key, name = "guided" if config.guided else "rivals", adapter.config.title
+            raise ValueError(f"collect.{key} needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")

@@ -76,6 +76,10 @@ class Episode:
     """The first instruction but its own that it fulfilled on the way, and the decision at which it did, where the environment names them."""
     states: np.ndarray | None = None
     """float32[T + 1, S], proprioception."""
+    rivals: np.ndarray | None = None
+    """int64[T, L], another reply to each moment, which was tried in a copy of it (`collect.rivals`); the same reply where none differed."""
+    margins: np.ndarray | None = None
+    """float32[T], how much more was earned by what was carried out than by the rival, one decision deep; 0: no difference."""
     fork_of: tuple[str, int] | None = None
     """Episode id and decision whose opening this take replayed."""
     faults: tuple[str, ...] = ()
@@ -85,6 +89,7 @@ class Episode:
         count = len(self.actions)
         assert len(self.frames) == count + 1, f"{len(self.frames)} frames for {count} decisions"
         assert len(self.tokens) == len(self.logprobs) == len(self.rewards) == count, "one entry a decision"
+        assert self.rivals is None or (self.margins is not None and len(self.rivals) == len(self.margins) == count), "and one rival"
         assert (self.first_success is not None) == self.success, "first_success goes with success"
 
     def __len__(self) -> int:
@@ -156,8 +161,8 @@ class PreferencePair:
     chosen: tuple[Demonstration, ...]
     rejected: tuple[Demonstration, ...]
     """One reply each, to one situation; or one a decision."""
-    kind: Literal["fork", "takes", "hindsight", "trajectory"]
-    """Where it comes from: the fork of two takes, any decision of theirs, a relabelled take, two whole takes."""
+    kind: Literal["fork", "takes", "hindsight", "trajectory", "rival"]
+    """Where it comes from: the fork of two takes, any decision of theirs, a relabelled take, two whole takes, a rival tried at one moment."""
     provenance: tuple[str, str, int]
     """Ids of the two episodes, and the decision."""
 

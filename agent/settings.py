@@ -81,6 +81,9 @@ class CollectConfig(Strict):
     wander: float = Field(default=0.2, ge=0, lt=1)
     """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
     come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where one error leads to the next."""
+    rivals: int = Field(default=0, ge=0)
+    """Further replies that are drawn at each decision of practice. The one that differs most from what is carried out is tried as well, in a copy of
+    the moment, for one decision, and which of the two earned more makes a preference pair (`curate.rivals`). What `guided` needs, this needs."""
     diversity: float = Field(default=0.0, ge=0, lt=1)
     """How far apart the takes of one seed should begin: standard deviation of their first actions, in halves of the action box. Each new champion
     samples at the temperature that should bring this about, between half and twice `policy.temperature`. 0: the temperature stays as it is."""
@@ -136,6 +139,8 @@ class CurateConfig(Strict):
     "bad", and whoever acts is asked for "good" (advantage-conditioned imitation, RECAP, arXiv 2511.14759). Others have 1. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
+    rivals: int = Field(default=512, ge=0)
+    """Preference pairs of what was done and its rival a cycle, at most, where practice has rivals (`collect.rivals`)."""
     pairs_by: Literal["fork", "takes", "trajectory"] = "fork"
     """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do;
     `trajectory` all that they did from where they part (GRAPE, arXiv 2411.19309), which costs as many replies a pair as they have decisions."""

@@ -41,7 +41,9 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("tune: {hold: 1}", "tune.hold holds a thought"),
         ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's word"),
         ("curate: {conditioned: 1}", "needs the word {advantage} in it"),
-        ("env: {timeout: 5}\ncollect: {guided: 2}", "in another process; set env.timeout to 0"),
+        ("label: {by: critic}\ncollect: {rivals: 2}", "go by the environment's word"),
+        ("env: {timeout: 5}\ncollect: {guided: 2}", "collect.guided tries actions .* in another process; set env.timeout to 0"),
+        ("env: {timeout: 5}\ncollect: {rivals: 2}", "collect.rivals tries actions .* in another process; set env.timeout to 0"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:

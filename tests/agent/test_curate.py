@@ -181,6 +181,19 @@ def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
     assert rejected.tokens.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"
 
 
+def test_a_rival_that_earned_more_is_preferred_and_one_that_earned_less_is_not() -> None:
+    """However the take ends, in whatever seed; where there was no difference there is no pair."""
+    rivals, margins = np.array([[5, 7], [6, 7], [8, 7]]), np.array([0.5, 0.0, -0.25], np.float32)
+    takes = [replace(episode(1, k, [0.1, 0.2, 0.3], False, [1, 2, 3]), rivals=rivals, margins=margins) for k in range(2)]
+    lessons = teach(takes)
+    assert lessons.notes["mixed_seeds"] == 0 and lessons.notes["rivals"] == 4
+    told = [(pair.kind, pair.chosen[0].tokens.tolist(), pair.rejected[0].tokens.tolist()) for pair in lessons.pairs]
+    assert told == [("rival", [1, 7], [5, 7]), ("rival", [8, 7], [3, 7])] * 2
+    assert all(pair.chosen[0].situation is pair.rejected[0].situation for pair in lessons.pairs)
+    assert len(teach(takes, rivals=3).pairs) == 3 and not teach(takes, rivals=0).pairs
+    assert not teach([replace(each, faults=("reset: it fell",)) for each in takes]).pairs
+
+
 def test_forks_are_groups_of_their_own() -> None:
     """Attempts from one state are compared with one another, and not with takes that began elsewhere."""
     whole = [episode(3, 0, [0.5, 0.2, 0.1], False), episode(3, 1, [0.2, 0.1], False)]

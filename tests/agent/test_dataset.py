@@ -21,7 +21,7 @@ SHAPES = {"size": (8, 6), "cameras": 2, "chunk": (4, 2), "reply": 5, "state": 3}
 SINGLE = {"size": (8, 6), "cameras": 2, "chunk": (1, 1), "reply": 1, "state": 1}
 
 
-def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, chunk, reply, state) -> Episode:
+def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, chunk, reply, state, rivals=False) -> Episode:
     """Return an episode of random contents, every optional field present or absent at random."""
     hit = int(rng.integers(length)) if length and rng.random() < 0.5 else None
     rewards = rng.normal(size=(length, chunk[0])).astype(np.float32)
@@ -47,6 +47,8 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         unasked=("touch the blue ball", 2) if rng.random() < 0.5 else None,
         fork_of=("etude/Reach-v0/7/0", 3) if rng.random() < 0.5 else None,
         faults=() if length else ("reset raised RuntimeError",),
+        rivals=rng.integers(0, 2**40, (length, reply)) if rivals and length else None,
+        margins=rng.normal(size=length).astype(np.float32) if rivals and length else None,
     )
 
 
@@ -79,7 +81,7 @@ def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("shapes", [SHAPES, SINGLE, SHAPES | {"state": None}, SHAPES | {"reply": 0}])
+@pytest.mark.parametrize("shapes", [SHAPES, SINGLE, SHAPES | {"state": None}, SHAPES | {"reply": 0}, SHAPES | {"rivals": True}])
 def test_what_is_read_is_what_was_appended(tmp_path: Path, shapes: dict) -> None:
     shards = [batch(seed, lengths, **shapes) for seed, lengths in enumerate([(0,), (3, 0, 1), (0, 0), (2,), (0, 9, 4, 0)])]
     for i, shard in enumerate(shards):
@@ -93,6 +95,8 @@ def test_what_is_read_is_what_was_appended(tmp_path: Path, shapes: dict) -> None
 def test_a_dataset_from_before_a_field_was_kept_is_read(tmp_path: Path) -> None:
     episodes = [replace(e, unasked=None) for e in batch(0)]
     add(tmp_path, episodes)
+    kinds = json.loads((tmp_path / "meta/info.json").read_text())["etude"]["kinds"]
+    assert not {"rivals", "margins"} & json.loads(kinds[0]).keys(), "or nothing more could be added to it"
     for file in [*tmp_path.glob("meta/episodes/*/*.parquet"), *tmp_path.glob("meta/blank/*/*.parquet")]:
         pq.write_table(pq.read_table(file).drop_columns(["etude/unasked"]), file, write_page_checksum=True)
     assert same(dataset.read(tmp_path), episodes)
@@ -362,6 +366,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path: Path) -> None:
         (batch(1, reply=6), 5, CAMERAS, "use a folder for each"),
         (batch(1, chunk=(2, 4)), 5, CAMERAS, "use a folder for each"),
         (batch(1, state=None), 5, CAMERAS, "use a folder for each"),
+        (batch(1, rivals=True), 5, CAMERAS, "use a folder for each"),
         (batch(1) + batch(2, size=(4, 4)), 5, CAMERAS, "use a folder for each"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.collect import Job, collect
-from agent.guided import _directions, better
+from agent.guided import _directions, better, contest
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
@@ -91,3 +91,36 @@ def test_candidates_lie_evenly_about_the_policys_own_and_always_at_the_same_plac
         workers.first.reset(3)
         told.append(better(workers.first, own, policy, np.random.default_rng(draw), 24).tokens)
     assert np.array_equal(*told)
+
+
+def test_a_rival_is_the_reply_that_differs_most_and_its_margin_is_what_a_copy_of_the_moment_says() -> None:
+    """Practice goes on as it would without; and the same seed gives the same rivals for any number of environments."""
+    workers, alone = Workers(EnvConfig(), 4), Workers(EnvConfig(), 1)
+    space = workers.first.actions
+    policy = load(PolicyConfig(rows=8, temperature=2.0), space.low, space.high)
+    jobs = [Job(seed, 0, (seed,), rivals=3) for seed in range(6)]
+    takes, again = (list(collect(policy, where, jobs)) for where in (workers, alone))
+    tried = 0
+    for take, other in zip(takes, again, strict=True):
+        assert take.rivals is not None and take.margins is not None and other.rivals is not None
+        np.testing.assert_array_equal(take.rivals, other.rivals)
+        np.testing.assert_array_equal(take.actions, other.actions)
+        for t in range(len(take)):
+            earned = []
+            for tokens in (take.tokens[t], take.rivals[t]):
+                workers.first.reset(take.seed)
+                for actions in take.actions[:t]:
+                    workers.first.step(actions)
+                outcome = workers.first.step(policy.codec.decode(tokens))
+                earned.append((outcome.success, np.nanmean(outcome.rewards)))
+            if take.margins[t]:
+                assert (earned[0] > earned[1]) == (take.margins[t] > 0)
+                tried += 1
+    assert tried > 10
+    assert all(take.rivals is None for take in collect(policy, workers, [Job(0, 0, (0,)), Job(0)]))
+
+
+def test_nothing_is_tried_where_all_replies_act_alike() -> None:
+    policy = load(PolicyConfig(rows=8), -np.ones(3), np.ones(3))
+    draws = [Decision(np.zeros((1, 3), np.float32), np.array([k]), np.zeros(1, np.float32)) for k in range(3)]
+    assert contest(None, draws, policy) == (draws[0], 0.0)

@@ -45,6 +45,7 @@ TINY = {
         "forks": 1,
         "guided": 2,
         "foresight": 4,
+        "rivals": 2,
         "diversity": 0.5,
     },
     "tune": {"batch": 16, "epochs": 1},
@@ -274,7 +275,7 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("label", [{"by": "critic"}, {"critique": True}])
 def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
-    collect = {**TINY["collect"], "refill": 0, "forks": 0, "guided": 0}  # which go by the environment's reward
+    collect = {**TINY["collect"], "refill": 0, "forks": 0, "guided": 0, "rivals": 0}  # which go by the environment's reward
     films = {"mode": "off", "films": True}
     file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12}, collect=collect, track=films)
     done = etude("improve", file, tmp_path / "run")
@@ -367,7 +368,7 @@ def test_tasks_of_one_run_must_have_states_of_one_size(tmp_path: Path) -> None:
     (tmp_path / "sized.py").write_text(SIZED)
     env = {"id": f"{tmp_path}/sized.py:Sized", "cameras": ["eye"], "instruction": "go", "success": "reward > 1"}
     envs = [{**env, "name": f"with {size}", "kwargs": {"size": size}} for size in (2, 5)]
-    collect = {**TINY["collect"], "forks": 0, "guided": 0}  # its episodes are too short to come back to
+    collect = {**TINY["collect"], "forks": 0, "guided": 0, "rivals": 0}  # its episodes are too short to come back to
     done = etude("improve", config(tmp_path, env=envs, collect=collect, demonstrate={"episodes": 0}), tmp_path / "run")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "has 2 numbers in with 2 and 5 in with 5; name keys of one size in env.state" in " ".join(done.stderr.split())

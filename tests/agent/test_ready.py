@@ -50,14 +50,15 @@ class Forgetful(gymnasium.Env):
         return {"eye": np.zeros((16, 16, 3), np.uint8)}, float(next(MADE)), False, False, {"success": False}
 
 
-@pytest.mark.parametrize("guided", [0, 4])
-def test_guided_takes_need_an_environment_that_comes_back(guided: int) -> None:
-    for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", horizon=12), not guided), (EnvConfig(), True)):
+@pytest.mark.parametrize(("guided", "rivals"), [(0, 0), (4, 0), (0, 8)])
+def test_trying_in_a_copy_needs_an_environment_that_comes_back(guided: int, rivals: int) -> None:
+    plain = not guided and not rivals
+    for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", horizon=12), plain), (EnvConfig(), True)):
         workers = Workers(env, 1)
-        run = SimpleNamespace(workers=workers, config=SimpleNamespace(collect=SimpleNamespace(guided=guided)))
+        run = SimpleNamespace(workers=workers, config=SimpleNamespace(collect=SimpleNamespace(guided=guided, rivals=rivals)))
         if fine:
             comes_back(run)  # type: ignore[arg-type]
         else:
-            with pytest.raises(ValueError, match=r"does not: rewards differ .*; set it to 0"):
+            with pytest.raises(ValueError, match=rf"collect.{'guided' if guided else 'rivals'} needs .* does not: rewards differ .*; set it to 0"):
                 comes_back(run)  # type: ignore[arg-type]
         workers.close()
