@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.guided import better, contest
+from agent.guided import ahead, better, farthest
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
+from envs.foresight import came_to, foresee
 from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
 
@@ -50,6 +51,8 @@ class _Live:
     job: Job
     adapter: Adapter | Remote
     rng: np.random.Generator
+    aside: np.random.Generator
+    """Of rivals alone, so that a take is the same with them and without."""
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rewards: list[np.ndarray] = field(default_factory=list)
@@ -88,20 +91,21 @@ class _Live:
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
     def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
-        decision, contests = draws[0], []
+        decision, rival, tried = draws[0], draws[0], None
         done = decision.actions
         try:
             if self.job.foresight:
                 decision = better(self.adapter, decision, policy, self.rng, self.job.foresight)
                 done = done if self.rng.random() < self.job.wander else decision.actions
-            if len(draws) > 1:
-                contests = [contest(self.adapter, draws, policy)]
+            if len(draws) > 1 and (rival := farthest(draws, self.adapter.actions)) is not decision:
+                tried = foresee(self.adapter, [rival.actions])  # type: ignore[arg-type]  # config: not in another process
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
             return
         self.decisions.append(decision)
-        self.contests += contests
+        if len(draws) > 1:
+            self.contests.append((rival, 0.0 if tried is None else ahead(came_to(outcome), (float(tried[0][0]), int(tried[1][0])))))
         self.observations.append(outcome.observation)
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:
@@ -166,7 +170,7 @@ def collect(
     while sent < len(jobs):
         while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
-            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
+            live[index] = _Live(job, adapter, np.random.default_rng(job.noise), np.random.default_rng((*(job.noise or ()), 1)))
             live[index].begin()
         playing = [each for each in live.values() if not each.over]
         for each, draws in zip(playing, _decide(policy, playing), strict=True):
@@ -276,7 +280,8 @@ def _decide(policy: Policy, playing: Sequence[_Live]) -> list[list[Decision]]:
         chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.foresight > 0) == greedy]
         asked = [i for i in chosen for _ in range(1 if greedy else 1 + playing[i].job.rivals)]
         if asked:
-            noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in asked])
+            drawing = [playing[i].aside if i == before else playing[i].rng for i, before in zip(asked, [None, *asked], strict=False)]
+            noise = None if greedy else np.stack([rng.random(policy.reply_length) for rng in drawing])
             for i, decision in zip(asked, policy.act([playing[i].situation for i in asked], noise), strict=True):
                 replies[i].append(decision)
     return [replies[i] for i in range(len(playing))]

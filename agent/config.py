@@ -87,6 +87,12 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _prefers(self) -> "Config":
+        if self.collect.rivals and not (self.tune.preference and self.curate.rivals):
+            raise ValueError("collect.rivals makes preference pairs, from which nothing is learnt without tune.preference and curate.rivals above 0")
+        return self
+
+    @model_validator(mode="after")
     def _foresees(self) -> "Config":
         far = next((env.title for env in self.envs if env.timeout), None)
         key = "guided" if self.collect.guided else "rivals"

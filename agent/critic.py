@@ -129,6 +129,8 @@ def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
         truncated=hit is None,
         achieved=(),
         unasked=None,
+        rivals=None,
+        margins=None,
     )
 
 

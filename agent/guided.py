@@ -10,6 +10,7 @@ from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
 from envs.foresight import appraise, blend, foresee
+from envs.spaces import Actions
 from policies.policy import Decision
 
 NEARLY = 0.2  # of the spread of the candidates' worth: the policy's own decision stands where the better one is better by no more
@@ -39,24 +40,32 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     return Decision(actions, tokens, np.zeros(len(tokens), np.float32))
 
 
-def contest(adapter: Any, draws: Sequence[Decision], policy: Any) -> tuple[Decision, float]:
-    """Return a reply for the first of several to be compared with, and how much more the first earns, one decision deep.
+def farthest(draws: Sequence[Decision], actions: Actions) -> Decision:
+    """Return which of several replies to one moment acts most unlike the first: of two that hardly differ little can be learnt.
 
-    It is the one whose actions are farthest from the first's: of two that hardly differ little can be learnt. The same reply, and 0, where all act
-    alike.
+    The distance is that of the numbers, in halves of the action box; of discrete ones only whether they are the same counts.
 
     Args:
-        adapter: stays at its moment.
-        draws: two or more replies to it.
-        policy: whose they are.
+        draws: replies; the first itself is returned where all act alike.
+        actions: what they are numbers of.
     """
-    own, half = draws[0], (policy.codec.high - policy.codec.low) / 2
-    far = [float((((each.actions - own.actions) / half) ** 2).sum()) for each in draws]
-    rival = draws[int(np.argmax(far))]
-    if not max(far):
-        return own, 0.0
-    worth, _, spread = appraise(*foresee(adapter, [own.actions, rival.actions]))
-    return rival, float(worth[0] - worth[1]) if spread else 0.0
+    apart = np.stack([np.abs(each.actions - draws[0].actions) for each in draws])
+    scaled = np.where(actions.counts > 0, np.sign(apart), apart * 2 / np.maximum(actions.high - actions.low, 1e-9))
+    return draws[int((scaled**2).sum((1, 2)).argmax())]
+
+
+def ahead(own: tuple[float, int], other: tuple[float, int]) -> float:
+    """Return by how much one decision came to more than another, each a reward and an end as `came_to` tells them.
+
+    A better end is more than any reward; it counts as twice the difference of the rewards. A difference that is rounding is none.
+    """
+    gap = own[0] - other[0]
+    if not np.isfinite(gap):  # the other could not be tried
+        return 0.0
+    better_end = own[1] - other[1]
+    if not better_end and abs(gap) <= 1e-6 * max(abs(own[0]), abs(other[0])):
+        return 0.0
+    return gap + 2 * (abs(gap) or 1.0) * better_end
 
 
 @functools.cache

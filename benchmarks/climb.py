@@ -37,12 +37,14 @@ ROUND = {"collect.guided": 0, "collect.forks": 0, "collect.refill": 0, "collect.
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
+RIVALS = {"collect.seeds": 16, "collect.rivals": 8, "curate.rivals": 512, "curate.pairs_per_seed": 0}  # no more environment steps than the others
 ARMS: dict[str, tuple[dict[str, Any], str]] = {
     # what is changed, and the weight or number in the task's own config without which the change would change nothing
     "full": ({}, ""),
     "imitation": ({**ROUND, "tune.imitation": 1, "tune.batch": 64}, ""),
     "preference": ({**ROUND, **SMALL, "tune.preference": 1}, ""),
     "preference, no anchor": ({**ROUND, **SMALL, "tune.preference": 1, "tune.anchor": 0}, ""),
+    "preference, rivals": ({**ROUND, **SMALL, **RIVALS, "tune.preference": 1}, ""),
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "collect.seeds": 64}, "collect.guided"),
     "no replay": ({"curate.replay": 0}, "curate.replay"),

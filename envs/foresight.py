@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.adapt import Adapter
+from envs.adapt import Adapter, Outcome
 from envs.replay import restore, snapshot
 
 FOCUS = 0.35  # of the spread of the candidates' worth: one that is worth so much less than the best weighs 1 / e
@@ -18,20 +18,24 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
         candidates: N times float32[H, A] actions.
 
     Returns:
-        float64[N], the mean of the rewards on the way, so that a way counts and not its end alone; -inf for one that raises an error: it was only
-        tried. And int64[N], 1 where it would succeed, -1 where it would end the episode without, else 0.
+        float64[N] and int64[N], rewards and ends as `came_to` tells them; a reward of -inf for a candidate that raises an error: it was only tried.
     """
     moment, rewards, ends = snapshot(adapter), [], []
     for actions in candidates:
         try:
-            outcome = adapter.step(actions, look=False)
-            rewards.append(float(np.nanmean(outcome.rewards)))
-            ends.append(1 if outcome.success else -1 if outcome.terminated else 0)
+            reward, end = came_to(adapter.step(actions, look=False))
+            rewards.append(reward)
+            ends.append(end)
         except Exception:  # an environment may raise anything
             rewards.append(-np.inf)
             ends.append(0)
         restore(adapter, moment)
     return np.array(rewards), np.array(ends)
+
+
+def came_to(outcome: Outcome) -> tuple[float, int]:
+    """Return the mean of a decision's rewards, so that the way counts and not its end alone; and 1 for success, -1 for an end without, else 0."""
+    return float(np.nanmean(outcome.rewards)), 1 if outcome.success else -1 if outcome.terminated else 0
 
 
 def appraise(rewards: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float, float]:
