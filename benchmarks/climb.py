@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from rollout import RESULTS, machine
+from rollout import RESULTS, fill, machine
 
 from agent.configure import read
 from agent.evaluate import compare
@@ -224,9 +224,7 @@ def _joined(each: dict[int, dict[str, Any]]) -> Scorecard:
 
 def table() -> None:
     """Rewrite the table in docs/climb.md."""
-    page = PAGE.read_text()
-    start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
-    PAGE.write_text(page[:start] + "\n" + "\n".join(rows()) + "\n" + page[end:])
+    fill(PAGE, MARKS, "\n".join(rows()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rollout import RESULTS, machine
+from rollout import RESULTS, fill, machine
 
 import agent.configure as configure
 from agent.expert import resolve
@@ -75,9 +75,7 @@ def table() -> None:
     for file in sorted(FOLDER.glob("*.json")):
         groups[file.stem.split("-")[0]].append(file)
     text = "".join(_section(title, names, groups[key]) for key, (title, names) in PACKAGES.items() if groups[key])
-    page = PAGE.read_text()
-    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    PAGE.write_text(page[:start] + "\n" + text + "\n" + page[end:])
+    fill(PAGE, (BEGIN, END), text)
 
 
 def _section(title: str, names: list[str], files: list[Path]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from results import RESULTS, machine
+from rollout import RESULTS, fill, machine
 
 from agent.collect import Job, collect
 from agent.curate import Start, contested_decisions, fork_of, start_of
@@ -188,9 +188,7 @@ def rows() -> list[str]:
 
 def table() -> None:
     """Rewrite the table in docs/climb.md."""
-    page = PAGE.read_text()
-    start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
-    PAGE.write_text(page[:start] + "\n" + "\n".join(rows()) + "\n" + page[end:])
+    fill(PAGE, MARKS, "\n".join(rows()))
 
 
 if __name__ == "__main__":

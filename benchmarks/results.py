@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rollout import RESULTS, machine
+from rollout import RESULTS, fill, machine
 
 import policies
 
@@ -137,10 +137,8 @@ def table() -> None:
     """Rewrite the tables in README.md, and that of runs with a GPU in docs/climb.md."""
     readme, climb = ROOT / "README.md", ROOT / "docs" / "climb.md"
     tables = ((readme, OWN, own_rows(METHODS)), (readme, OTHERS, other_rows()), (readme, TASKS, task_rows()), (climb, GPU, own_rows(WITH_GPU)))
-    for page, (begin, finish), lines in tables:
-        text = page.read_text()
-        start, end = text.index(begin) + len(begin), text.index(finish)
-        page.write_text(text[:start] + "\n" + "\n".join(lines) + "\n" + text[end:])
+    for page, marks, lines in tables:
+        fill(page, marks, "\n".join(lines))
 
 
 def task_rows() -> list[str]:

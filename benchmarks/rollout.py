@@ -231,6 +231,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def fill(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Write `text` between the two marks of a page, instead of what stands there."""
+    whole = page.read_text()
+    start, end = whole.index(marks[0]) + len(marks[0]), whole.index(marks[1])
+    page.write_text(f"{whole[:start]}\n{text}\n{whole[end:]}")
+
+
 def show(content: dict[str, Any]) -> None:
     """Print the results as tables."""
     console, host = Console(highlight=False), content["machine"]
