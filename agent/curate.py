@@ -79,11 +79,8 @@ def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episod
         cut = {name: getattr(episode, name)[: hit + 1] for name in ("actions", "tokens", "logprobs", "rewards")}
         states = None if episode.states is None else episode.states[: hit + 2]
         ends = {"success": True, "first_success": hit, "success_at_end": True, "terminated": False, "truncated": True, "achieved": (words,)}
-        told.append(
-            replace(
-                episode, instruction=words, frames=episode.frames[: hit + 2], states=states, unasked=None, rivals=None, margins=None, **cut, **ends
-            )
-        )
+        gone = dict.fromkeys(("unasked", "rivals", "margins"))  # what they say is of the other instruction
+        told.append(replace(episode, instruction=words, frames=episode.frames[: hit + 2], states=states, **cut, **ends, **gone))
     return told
 
 

@@ -22,10 +22,11 @@ import tyro
 from rollout import RESULTS, fill, machine
 
 from agent.collect import Job, collect
-from agent.curate import Start, contested_decisions, fork_of, start_of
+from agent.curate import Start, contested_decisions, fork_pairs, rival_pairs, start_of
 from agent.curriculum import fork_points
 from agent.files import write_text
-from agent.records import Episode
+from agent.label import label
+from agent.records import Episode, Label, PreferencePair
 from agent.run import SEEDS, Run
 
 OUT, PAGE = RESULTS / "forks", Path(__file__).resolve().parent.parent / "docs" / "climb.md"
@@ -70,6 +71,16 @@ class Bench:
         opened = [0 if job.opening is None else len(job.opening) for job in jobs]
         return episodes, self.held * (sum(map(len, episodes)) + sum(tried) + sum(opened))
 
+    def located(self, pairs: Sequence[PreferencePair], episodes: Sequence[Episode], jobs: Sequence[Job]) -> list[Pair]:
+        """Return pairs with the way to their moments: what a take's job did again, and what the take did until there."""
+        takes = {e.id: (e, e.actions[:0] if job.opening is None else job.opening) for e, job in zip(episodes, jobs, strict=True)}
+        found = []
+        for pair in pairs:
+            (episode, opening), t = takes[pair.provenance[0]], pair.provenance[2]
+            replies = [self.policy.codec.decode(side[0].tokens) for side in (pair.chosen, pair.rejected)]
+            found.append(Pair(episode.seed, np.concatenate([opening, episode.actions[:t]]), episode.frames[t], *replies))
+        return found
+
     def worth(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Return float64[N]: by how much each pair's chosen reply adds more to the chance of success than its rejected one."""
         jobs, places, won, adapter = [], [], np.zeros((len(pairs), 2)), self.workers.first
@@ -92,31 +103,19 @@ class Bench:
         return (won[:, 0] - won[:, 1]) / AGAIN
 
 
-def parted(episodes: Sequence[Episode], jobs: Sequence[Job], count: int) -> list[Pair]:
-    """Return up to `count` pairs of each group of takes with one beginning, where a success and a failure part, as `curate.fork_pairs` draws them."""
-    groups: dict[Start, list[tuple[Episode, np.ndarray]]] = defaultdict(list)
-    for episode, job in zip(episodes, jobs, strict=True):
-        groups[start_of(episode)].append((episode, episode.actions[:0] if job.opening is None else job.opening))
-    pairs, rng = [], np.random.default_rng(0)
-    for takes in groups.values():
-        won, lost = ([take for take in takes if take[0].success == wanted] for wanted in (True, False))
-        found: list[Pair] = []
-        for place in rng.permutation(len(won) * len(lost)):
-            (good, opening), (bad, _) = won[place // len(lost)], lost[place % len(lost)]
-            if (t := fork_of(good, bad)) is not None:
-                found.append(Pair(good.seed, np.concatenate([opening, good.actions[:t]]), good.frames[t], good.actions[t], bad.actions[t]))
-        pairs += found[:count]
-    return pairs
+def parted(episodes: Sequence[Episode], count: int) -> list[PreferencePair]:
+    """Return up to `count` pairs of each group of takes with one beginning, where a success and a failure part."""
+    groups: dict[Start, list[tuple[Episode, Label]]] = defaultdict(list)
+    for episode, said in zip(episodes, label(episodes), strict=True):
+        groups[start_of(episode)].append((episode, said))
+    rng = np.random.default_rng(0)
+    return [pair for takes in groups.values() for pair in fork_pairs(takes, count, rng)]
 
 
-def rivalled(bench: Bench, episodes: Sequence[Episode]) -> list[Pair]:
-    """Return a pair of each decision whose rival earned more or less."""
-    pairs = []
-    for episode in episodes:
-        for t in contested_decisions(episode):
-            replies = episode.actions[t], bench.policy.codec.decode(episode.rivals[t])  # type: ignore[index]
-            pairs.append(Pair(episode.seed, episode.actions[:t], episode.frames[t], *replies[:: 1 if episode.margins[t] > 0 else -1]))  # type: ignore[index]
-    return pairs
+def rivalled(episodes: Sequence[Episode]) -> list[PreferencePair]:
+    """Return a pair of each decision whose rival came to more or less."""
+    contested = [(episode, t) for episode in episodes for t in contested_decisions(episode)]
+    return rival_pairs(contested, len(contested), np.random.default_rng(0))
 
 
 def run(folder: tyro.conf.Positional[Path], seeds: int = 48, forks: int = 32, measured: int = 96) -> None:
@@ -132,13 +131,14 @@ def run(folder: tyro.conf.Positional[Path], seeds: int = 48, forks: int = 32, me
     bench, span = Bench(whole), range(FIRST, FIRST + seeds)
     jobs = [Job(seed, take, (1, seed, take)) for seed in span for take in range(TAKES)]
     takes, spent = bench.play(jobs)
-    ways = {f"takes of one seed, up to {count}": (parted(takes, jobs, count), spent) for count in (FEW, MANY)}
+    ways = {f"takes of one seed, up to {count}": (bench.located(parted(takes, count), takes, jobs), spent) for count in (FEW, MANY)}
     points = [(e, t, 1_000 + TAKES * i + k) for i, (e, t) in enumerate(fork_points(takes, forks)) for k in range(TAKES)]
     jobs = [Job(e.seed, take, (2, e.seed, take), 0, e.actions[:t], (e.id, t), e.frames[t]) for e, t, take in points]
     again, spent = bench.play(jobs)
-    ways |= {f"forks of failed takes, up to {count}": (parted(again, jobs, count), spent) for count in (FEW, MANY)}
-    contested, spent = bench.play([Job(seed, 0, (4, seed), rivals=DRAWS) for seed in span])
-    ways["rivals"] = rivalled(bench, contested), spent
+    ways |= {f"forks of failed takes, up to {count}": (bench.located(parted(again, count), again, jobs), spent) for count in (FEW, MANY)}
+    jobs = [Job(seed, 0, (4, seed), rivals=DRAWS) for seed in span]
+    contested, spent = bench.play(jobs)
+    ways["rivals"] = bench.located(rivalled(contested), contested, jobs), spent
     content = {"task": whole.config.task, "seeds": seeds, "practice_success": float(np.mean([e.success for e in takes])), "machine": machine()}
     OUT.mkdir(parents=True, exist_ok=True)
     file = OUT / f"{whole.config.task.split('/')[-1].split('-')[0].lower()}.json"
