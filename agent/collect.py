@@ -91,11 +91,11 @@ class _Live:
             self.faults = (f"reset: {type(error).__name__}: {error}",)
 
     def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
-        decision, rival, tried = draws[0], draws[0], None
+        decision, rival, tried, margin = draws[0], draws[0], None, 0.0
         done = decision.actions
         try:
             if self.job.foresight:
-                decision = better(self.adapter, decision, policy, self.rng, self.job.foresight)
+                decision, margin = better(self.adapter, decision, policy, self.rng, self.job.foresight)
                 done = done if self.rng.random() < self.job.wander else decision.actions
             if len(draws) > 1 and (rival := farthest(draws, self.adapter.actions)) is not decision:
                 tried = foresee(self.adapter, [rival.actions])  # type: ignore[arg-type]  # config: not in another process
@@ -104,8 +104,10 @@ class _Live:
             self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
             return
         self.decisions.append(decision)
-        if len(draws) > 1:
-            self.contests.append((rival, 0.0 if tried is None else ahead(came_to(outcome), (float(tried[0][0]), int(tried[1][0])))))
+        if tried is not None:
+            margin = ahead(came_to(outcome), (float(tried[0][0]), int(tried[1][0])))
+        if self.job.foresight or len(draws) > 1:
+            self.contests.append((rival, margin))
         self.observations.append(outcome.observation)
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:

@@ -17,8 +17,8 @@ NEARLY = 0.2  # of the spread of the candidates' worth: the policy's own decisio
 AROUND = 0.4  # of half the action box: standard deviation of the candidates about the policy's own decision
 
 
-def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> Decision:
-    """Return a better decision than the policy's, if there is one: a blend of `count` candidates, itself and others around it.
+def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generator, count: int) -> tuple[Decision, float]:
+    """Return a better decision than the policy's, if there is one, and by how much: a blend of `count` candidates, itself and others around it.
 
     Near the policy's own a blend is a step that it can learn; from anywhere in the box it would be another's habit. Discrete numbers have no
     neighbours, and are drawn from all there are. What is written before the actions stays.
@@ -30,14 +30,14 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     candidates = [own, *np.clip(around, low, high).astype(np.float32)]
     worth, span, spread = appraise(*foresee(adapter, candidates))
     if not spread:  # nothing to choose between
-        return decision
+        return decision, 0.0
     told = policy.codec.encode(blend(candidates, worth, spread, adapter.actions.counts))
     tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], told])
     actions = policy.codec.decode(tokens)
     (reward,), (end,) = foresee(adapter, [actions])
-    if reward + span * end < worth[0] + NEARLY * spread:
-        return decision
-    return Decision(actions, tokens, np.zeros(len(tokens), np.float32))
+    if (gained := reward + span * end - worth[0]) < NEARLY * spread:
+        return decision, 0.0
+    return Decision(actions, tokens, np.zeros(len(tokens), np.float32)), float(gained)
 
 
 def farthest(draws: Sequence[Decision], actions: Actions) -> Decision:

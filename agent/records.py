@@ -77,9 +77,10 @@ class Episode:
     states: np.ndarray | None = None
     """float32[T + 1, S], proprioception."""
     rivals: np.ndarray | None = None
-    """int64[T, L], another reply to each moment, which was tried in a copy of it (`collect.rivals`); the same reply where none differed."""
+    """int64[T, L], another reply to each moment, tried in a copy of it (`collect.rivals`); in guided takes, what the policy wanted to do. The same
+    reply where none differed."""
     margins: np.ndarray | None = None
-    """float32[T], how much more was earned by what was carried out than by the rival, one decision deep; 0: no difference."""
+    """float32[T], how much more was earned by what was carried out (in guided takes: told) than by the rival, one decision deep; 0: no difference."""
     fork_of: tuple[str, int] | None = None
     """Episode id and decision whose opening this take replayed."""
     faults: tuple[str, ...] = ()

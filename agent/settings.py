@@ -141,6 +141,8 @@ class CurateConfig(Strict):
     """Preference pairs drawn from each mixed seed."""
     rivals: int = Field(default=512, ge=0)
     """Preference pairs of what was done and its rival a cycle, at most, where practice has rivals (`collect.rivals`)."""
+    contrast: int = Field(default=0, ge=0)
+    """Preference pairs a cycle, at most, of a better decision that a guided take found (`collect.guided`) and what the policy wanted to do there."""
     pairs_by: Literal["fork", "takes", "trajectory"] = "fork"
     """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do;
     `trajectory` all that they did from where they part (GRAPE, arXiv 2411.19309), which costs as many replies a pair as they have decisions."""

@@ -4,6 +4,7 @@ python benchmarks/results.py add runs/reach-0     # copy a finished run's summar
 python benchmarks/results.py add runs/demo demo   # the same, as that of `make demo`
 python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
 python benchmarks/results.py add runs/reach-0 gpu # the same, as that of one core and a GPU: it stands in docs/climb.md
+python benchmarks/results.py add runs/bare base   # the exam of the base model as it is (`--cycles 0 --demonstrate.episodes 0`)
 python benchmarks/results.py table                # rewrite the tables between the markers in README.md and docs/climb.md
 """
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
 OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 GPU = "<!-- gpu: begin (python benchmarks/results.py table) -->", "<!-- gpu: end -->"
+BARE = "<!-- base: begin (python benchmarks/results.py table) -->", "<!-- base: end -->"
 OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- others: end -->"
 METHODS = {
     "etude": "etude",
@@ -32,11 +34,13 @@ METHODS = {
     "ppo_pixels": "SB3 PPO from pixels, same time",
 }
 WITH_GPU = {"gpu": "etude, one core and a GPU"}
+BASE = {"base": "the base model as it is"}
+KINDS = METHODS | WITH_GPU | BASE
 FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
 
 def add(run: Path, method: str = "etude") -> Path:
-    """Copy a run's summary, with its config and the machine, to docs/results/; `method` is one of `METHODS` or `WITH_GPU`."""
+    """Copy a run's summary, with its config and the machine, to docs/results/; `method` is one of `KINDS`."""
     import yaml
 
     summary = json.loads((run / "summary.json").read_text())
@@ -108,6 +112,21 @@ def other_rows() -> list[str]:
     return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | |"]
 
 
+def base_rows() -> list[str]:
+    """Return the lines of the table of what the base model passes without a demonstration, beside the run that begins from some."""
+    runs = {(c["task"], c["seed"]): c for own in (True, False) for c in _results(own, {"etude": ""})}
+    lines = ["| task | numbers, scale | the base model as it is | numbers, scale of its run | demonstrations | warm start | in the end |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for content in [*_results(own=True, methods=BASE), *_results(own=False, methods=BASE)]:
+        run = runs[content["task"], content["seed"]]
+        before, after, *_ = _cells(run)
+        policy = [each["config"]["policy"] for each in (content, run)]
+        units = [f"{each['num_bins']}, {each.get('scale', 1):g}" for each in policy]  # runs of before `scale` have none
+        shown = str(run["config"]["demonstrate"]["episodes"])
+        lines.append(f"| {' | '.join([content['task'], units[0], _cells(content)[1], units[1], shown, before, after])} |")
+    return lines
+
+
 @functools.cache
 def _shipped() -> str:
     return policies.load(policies.PolicyConfig(), -np.ones(3), np.ones(3)).base_name
@@ -136,7 +155,13 @@ def _cells(content: dict[str, Any]) -> list[str]:
 def table() -> None:
     """Rewrite the tables in README.md, and that of runs with a GPU in docs/climb.md."""
     readme, climb = ROOT / "README.md", ROOT / "docs" / "climb.md"
-    tables = ((readme, OWN, own_rows(METHODS)), (readme, OTHERS, other_rows()), (readme, TASKS, task_rows()), (climb, GPU, own_rows(WITH_GPU)))
+    tables = (
+        (readme, OWN, own_rows(METHODS)),
+        (readme, OTHERS, other_rows()),
+        (readme, TASKS, task_rows()),
+        (readme, BARE, base_rows()),
+        (climb, GPU, own_rows(WITH_GPU)),
+    )
     for page, marks, lines in tables:
         fill(page, marks, "\n".join(lines))
 
@@ -153,7 +178,7 @@ def task_rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["add"] and len(sys.argv) in (3, 4) and set(sys.argv[3:]) <= METHODS.keys():
+    if sys.argv[1:2] == ["add"] and len(sys.argv) in (3, 4) and set(sys.argv[3:]) <= KINDS.keys():
         print(add(Path(sys.argv[2]), *sys.argv[3:]))
     elif sys.argv[1:2] == ["film"] and len(sys.argv) in (3, 4):
         print(film(Path(sys.argv[2]), *sys.argv[3:]))

@@ -7,7 +7,7 @@ import pytest
 
 from agent.curate import advantages, best_takes, credit_to_go, curate, fork_of, fork_pairs, loose_pairs, relabel, replay, whole_pairs
 from agent.label import label
-from agent.records import Episode
+from agent.records import Episode, Lessons
 from agent.settings import CurateConfig
 
 RNG = np.random.default_rng
@@ -192,6 +192,18 @@ def test_a_rival_that_earned_more_is_preferred_and_one_that_earned_less_is_not()
     assert all(pair.chosen[0].situation is pair.rejected[0].situation for pair in lessons.pairs)
     assert len(teach(takes, rivals=3).pairs) == 3 and not teach(takes, rivals=0).pairs
     assert not teach([replace(each, faults=("reset: it fell",)) for each in takes]).pairs
+
+
+def test_what_a_guided_take_found_is_preferred_to_what_the_policy_wanted() -> None:
+    rivals, margins = np.array([[5, 7], [2, 7]]), np.array([0.5, 0.0], np.float32)
+    guided = [replace(episode(1, 0, [0.1, 0.2], True, [1, 2]), rivals=rivals, margins=margins)]
+
+    def taught(count: int) -> Lessons:
+        return curate([], [], [], CurateConfig(contrast=count), RNG(0), guided=guided)
+
+    (pair,) = taught(4).pairs
+    assert (pair.chosen[0].tokens.tolist(), pair.rejected[0].tokens.tolist()) == ([1, 7], [5, 7])
+    assert not taught(0).pairs and len(taught(0).demonstrations) == len(taught(4).demonstrations) == 2
 
 
 def test_forks_are_groups_of_their_own() -> None:

@@ -75,8 +75,8 @@ def test_a_success_counts_also_where_the_reward_says_nothing(monkeypatch: pytest
     monkeypatch.setattr("agent.guided.foresee", told)
     policy = load(PolicyConfig(rows=8), -np.ones(3), np.ones(3))
     own = Decision(np.zeros((1, 3), np.float32), policy.codec.encode(np.zeros((1, 3), np.float32)), np.zeros(3, np.float32))
-    chosen = better(Adapter(EnvConfig()), own, policy, np.random.default_rng(0), 24)
-    assert np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh
+    chosen, margin = better(Adapter(EnvConfig()), own, policy, np.random.default_rng(0), 24)
+    assert margin > 0 and np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh
 
 
 def test_candidates_lie_evenly_about_the_policys_own_and_always_at_the_same_places() -> None:
@@ -90,7 +90,7 @@ def test_candidates_lie_evenly_about_the_policys_own_and_always_at_the_same_plac
     told = []
     for draw in range(2):
         workers.first.reset(3)
-        told.append(better(workers.first, own, policy, np.random.default_rng(draw), 24).tokens)
+        told.append(better(workers.first, own, policy, np.random.default_rng(draw), 24)[0].tokens)
     assert np.array_equal(*told)
 
 
@@ -117,6 +117,26 @@ def test_a_rival_is_tried_beside_what_is_done_which_stays_as_it_would_be_without
             assert take.margins[t] == pytest.approx(ahead(own, (float(np.nanmean(outcome.rewards)), int(outcome.success))), abs=1e-5)
             tried += take.margins[t] != 0
     assert tried > 10
+
+
+def test_a_guided_take_keeps_what_the_policy_wanted_to_do_and_how_much_better_the_other_was() -> None:
+    workers = Workers(EnvConfig(), 4)
+    space = workers.first.actions
+    policy = load(PolicyConfig(rows=8), space.low, space.high)
+    found = 0
+    for take in list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=24) for seed in range(12)])):
+        assert take.rivals is not None and take.margins is not None
+        np.testing.assert_array_equal(take.margins > 0, (take.rivals != take.tokens).any(1))
+        end = len(take) if take.first_success is None else take.first_success  # from there on success counts, too
+        for t in np.flatnonzero(take.margins[:end]):
+            workers.first.reset(take.seed)
+            for actions in take.actions[:t]:
+                workers.first.step(actions)
+            outcome = workers.first.step(policy.codec.decode(take.rivals[t]))
+            if not outcome.success:
+                assert take.margins[t] == pytest.approx(float(np.nanmean(take.rewards[t]) - np.nanmean(outcome.rewards)), abs=1e-5)
+                found += 1
+    assert found > 5
 
 
 def test_the_rival_is_the_reply_that_acts_most_unlike_the_first() -> None:
