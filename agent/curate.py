@@ -50,8 +50,8 @@ def curate(
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
     contested = [(episode, t) for takes in groups.values() for episode, _ in takes for t in contested_decisions(episode)]
     pairs += rival_pairs(contested, config.rivals, rng)
-    found = [(episode, t) for episode in guided for t in contested_decisions(episode)] if config.contrast else []
-    pairs += rival_pairs(found, config.contrast, rng) if found else []
+    if config.contrast:
+        pairs += rival_pairs([(episode, t) for episode in guided for t in contested_decisions(episode)], config.contrast, rng)
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
 CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
-ROUND = {"collect.guided": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
+ROUND = {"collect.guided": 0, "curate.contrast": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
@@ -46,7 +46,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "preference, no anchor": ({**ROUND, **SMALL, "tune.preference": 1, "tune.anchor": 0}, ""),
     "preference, rivals": ({**ROUND, **SMALL, **RIVALS, "tune.preference": 1}, ""),
     "policy gradient": ({**ROUND, **TRIALS}, ""),
-    "no guided takes": ({"collect.guided": 0, "collect.seeds": 64}, "collect.guided"),
+    "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no replay": ({"curate.replay": 0}, "curate.replay"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),

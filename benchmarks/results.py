@@ -114,10 +114,10 @@ def other_rows() -> list[str]:
 
 def base_rows() -> list[str]:
     """Return the lines of the table of what the base model passes without a demonstration, beside the run that begins from some."""
-    runs = {(c["task"], c["seed"]): c for own in (True, False) for c in _results(own, {"etude": ""})}
+    runs = {(c["task"], c["seed"]): c for c in _results(own=True, methods={"etude": ""})}
     lines = ["| task | numbers, scale | the base model as it is | numbers, scale of its run | demonstrations | warm start | in the end |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for content in [*_results(own=True, methods=BASE), *_results(own=False, methods=BASE)]:
+    for content in _results(own=True, methods=BASE):
         run = runs[content["task"], content["seed"]]
         before, after, *_ = _cells(run)
         policy = [each["config"]["policy"] for each in (content, run)]
