@@ -48,22 +48,24 @@ def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: 
     return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
 
 
-def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
+def calibrate(opinions: np.ndarray, truth: np.ndarray, balanced: bool = False) -> Calibration:
     """Return the most likely calibration, with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2), which keep it finite.
 
     Args:
         opinions: float64[N].
         truth: bool[N]; where all are alike nothing can be learnt, and opinions are taken as they are.
+        balanced: yes and no count alike, however many there are of each: for what is calibrated on moments of which few are a success.
     """
     if truth.all() or not truth.any():
         return Calibration()
     right, wrong = int(truth.sum()), int((~truth).sum())
     target, x = np.where(truth, (right + 1) / (right + 2), 1 / (wrong + 2)), logit(np.clip(opinions, SURE, 1 - SURE))
+    share = np.where(truth, 0.5 / right, 0.5 / wrong) if balanced else np.full(len(truth), 1 / len(truth))
 
     def cost(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = weights[0] * x + weights[1]
         error = expit(z) - target
-        return -float((target * log_expit(z) + (1 - target) * log_expit(-z)).mean()), np.array([(error * x).mean(), error.mean()])
+        return -float(share @ (target * log_expit(z) + (1 - target) * log_expit(-z))), np.array([share @ (error * x), share @ error])
 
     slope, offset = minimize(cost, np.array([1.0, 0.0]), jac=True, method="BFGS").x
     return Calibration(float(slope), float(offset))

@@ -90,7 +90,7 @@ def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config, told = run.config.label, []
-    asked, counted = config.by != "env" or config.critique, run.config.curate.credit == "steps"
+    asked, counted = config.judge == "champion" and (config.by != "env" or config.critique), run.config.curate.credit == "steps"
     if not (asked or counted):
         return []
     shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
@@ -110,7 +110,8 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 
 def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
-    config, policy, episodes = run.config.label, run.play(champion.weights), run.episodes(cycle.folder)
+    config, episodes = run.config.label, run.episodes(cycle.folder)
+    policy = run.play(champion.weights if config.judge == "champion" else run.untrained)
     alone, told = config.by == "critic", []
     opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
@@ -120,7 +121,7 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
         shown = shown[:: math.ceil(len(shown) / SHOWN) or 1]  # of every task
         told = opine(policy, shown, config.question, all_moments=True)
         told = [each[: e.first_success + 2] for e, each in zip(shown, told, strict=True) if e.first_success is not None]
-        calibration, measured = calibrate(*_moments(told[::2])), np.ones(len(asked), bool)
+        calibration, measured = calibrate(*_moments(told[::2]), balanced=True), np.ones(len(asked), bool)
     else:
         measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])

@@ -61,7 +61,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, config: Config | None = None, stop_after: str = "") -> None:
-        self.folder, self._stop_after = folder, stop_after
+        self.folder, self.untrained, self._stop_after = folder, folder / "untrained.safetensors", stop_after
         own = folder / "config.yaml"
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
@@ -142,6 +142,8 @@ class Run:
             file = self.folder / "ground" / "ground.json"
             grounded = file.exists() and load(file)["figures"]["steps"]
             self._policy = self._load({"model": str(file.parent / "model")} if grounded else {})
+            if self.config.label.judge == "base":
+                self._policy.save(self.untrained)
         return self._policy
 
     def recognise(self) -> str:

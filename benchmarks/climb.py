@@ -47,12 +47,14 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "preference, rivals": ({**ROUND, **SMALL, **RIVALS, "tune.preference": 1}, ""),
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
+    "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
     "no replay": ({"curate.replay": 0}, "curate.replay"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, ""),
     "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
-    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "base", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+    "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
 }
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
@@ -65,6 +67,7 @@ def run(
     seeds: tuple[int, ...] = (0,),
     beside: int = 2,
     device: str = "cpu",
+    processes: int = 1,
 ) -> None:
     """Make every result that is missing.
 
@@ -74,7 +77,9 @@ def run(
         seeds: of the runs.
         beside: runs at a time, each on one core.
         device: that the models lie on; several runs may share a GPU.
+        processes: of each run; more than one where there are cores to spare, and its minutes are no longer one core's.
     """
+    how = {"policy.device": device, "processes": processes}
     OUT.mkdir(parents=True, exist_ok=True)
     # In this order whoever waits for another waits for one that has begun.
     order = [WARM, "full", *(arm for arm in arms if arm in ARMS and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
@@ -84,7 +89,7 @@ def run(
         for task, seed, arm in cells:
             if _means_something(task, arm) and (arm == WARM or not _file(task, seed, arm).exists()):
                 first = made.get((task, seed, "full" if arm in OTHERS else WARM))
-                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first)
+                made[task, seed, arm] = pool.submit(_make, task, seed, arm, how, first)
     for each in made.values():
         each.result()
 
@@ -101,7 +106,7 @@ def _value(config: Any, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), config)
 
 
-def _make(task: str, seed: int, arm: str, device: str, first: Future[None] | None) -> None:
+def _make(task: str, seed: int, arm: str, how: dict[str, Any], first: Future[None] | None) -> None:
     """Make one result, when what it begins from is there."""
     if first:
         first.result()
@@ -118,7 +123,7 @@ def _make(task: str, seed: int, arm: str, device: str, first: Future[None] | Non
         )
     else:
         changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]}
-        folder = _run(task, seed, arm, {"policy.device": device, **changes})
+        folder = _run(task, seed, arm, {**how, **changes})
         write_text(out, json.dumps(_result(folder), indent=1) + "\n")
 
 
@@ -138,7 +143,7 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
                 partial.mkdir(parents=True, exist_ok=True)
                 shutil.copy(place, partial / name)
         partial.rename(folder)
-    given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False}
+    given = {"seed": seed, "threads": 1, "minutes": 0, "track.mode": "off", "track.films": False}
     given |= {"evaluate.prolong": 0, **changes}  # exams of one length, so that the arms' minutes can be compared
     folder.parent.mkdir(parents=True, exist_ok=True)
     options = [word for key, value in given.items() for word in (f"--{key}", value)]
@@ -165,6 +170,7 @@ def _result(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "summary.json").read_text())
     collects = [load(file)["figures"] for file in sorted(folder.glob("cycle-*/collect.json"))]
     gates = [load(file).get("gate_rate") for file in sorted(folder.glob("cycle-*/cycle.json"))]
+    critic = [load(file)["figures"].get("balanced_accuracy") for file in sorted(folder.glob("cycle-*/critic.json"))]
     exam = load(folder / "exams" / f"final-{summary['policy']}.json")["outcomes"]
     kept = ("task", "seed", "base", "cycles", "promoted", "before", "after", "gain", "gain_low", "gain_high", "p_value")
     return {
@@ -172,6 +178,7 @@ def _result(folder: Path) -> dict[str, Any]:
         "practice_decisions": sum(each["decisions"] for each in collects),
         "foreseen": sum(each.get("foreseen", 0) for each in collects),
         "gate_rates": gates,
+        **({"critic": critic} if critic else {}),
         "outcomes": "".join("01"[passed] for passed in exam.values()),
         "seconds": {"total": round(_practice_seconds(folder), 1)},
         "machine": machine(),
@@ -197,15 +204,19 @@ def rows() -> list[str]:
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())
-    lines = ["| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | minutes |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+    lines = [
+        "| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | critic | minutes |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|---|---|")
     for task in sorted({task for task, _ in found}, key=lambda task: [*CYCLES, task].index(task)):
         for arm in (arm for arm in names.values() if (task, arm) in found):
             each = found[task, arm]
             against = [_difference(each, found.get((task, other), {})) if other != arm else "" for other in (WARM, "full")]
             counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
             made = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
-            cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made]
+            judged = [[content["critic"][t] for content in each.values() if t < len(content.get("critic", ()))] for t in range(CYCLES.get(task, 3))]
+            critic = ", ".join(f"{100 * np.mean(rates):.1f}" for rates in judged if rates)
+            cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made, critic]
             seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in each.values()]
             lines.append(f"| {' | '.join(cells)} | {np.mean(seconds) / 60:.1f} |")
     return lines

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
 from agent.curate import curate
@@ -74,6 +75,18 @@ def test_quality_equals_its_definitions(seed: int) -> None:
     assert found["balanced_accuracy"] == pytest.approx(((probability[truth] >= 0.5).mean() + (probability[~truth] < 0.5).mean()) / 2)
     assert found["true_yes"] + found["false_yes"] + found["true_no"] + found["false_no"] == 40
     assert found["brier"] == pytest.approx(np.mean((probability - truth) ** 2))
+
+
+def test_balanced_calibration_does_not_ask_how_many_there_are_of_each() -> None:
+    """Ten times as many moments of failure make the usual calibration doubt more; the balanced one says what it said before."""
+    rng = np.random.default_rng(0)
+    yes, no = expit(rng.normal(1, 1, 400)), expit(rng.normal(-1, 1, 400))
+    few, many = (np.concatenate([yes, *[no] * times]) for times in (1, 10))
+    truth, seen = [np.arange(len(each)) < 400 for each in (few, many)], np.array([0.3, 0.5, 0.7])
+    even, skewed = (calibrate(each, known, balanced=True)(seen) for each, known in zip((few, many), truth, strict=True))
+    np.testing.assert_allclose(even, skewed, atol=0.01)
+    np.testing.assert_allclose(even[1], 0.5, atol=0.05)
+    assert (calibrate(many, truth[1])(seen) < skewed - 0.05).all()
 
 
 def test_calibration_error_is_the_gap_between_rate_and_probability() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.config import Config
+from agent.critic import opine
 from agent.files import load
 from agent.improve import practise, study
 from agent.jobs import practice_jobs
@@ -94,6 +95,23 @@ def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared
             else:
                 np.testing.assert_array_equal(before.rewards, after.rewards)
         run.close()
+
+
+def test_the_base_judges_as_it_is_whoever_acts_and_learns_nothing(prepared: Any) -> None:
+    """Its opinions are those of a model that was never trained; the champion, which was, has others, and is taught to judge."""
+    opinions, taught = {}, {}
+    for judges in ("base", "champion"):
+        run, champion, cycle, track = prepared(judges, label={"by": "critic", "judge": judges, "lessons": 8})
+        policy, takes = run._load({}), run.episodes(cycle.folder)
+        untrained = opine(policy, takes, run.config.label.question, all_moments=True)
+        episodes, labels, _ = judge(run, champion, cycle, track)
+        told = load(cycle.folder / "critic.json")["opinions"]
+        opinions[judges] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(told, untrained, strict=True))
+        taught[judges] = len(study(run, champion, episodes, labels, cycle, track).answers)
+        assert run.play(champion.weights).name == champion.name, "who judged does not act"
+        run.close()
+    assert opinions["base"] < 1e-4 < opinions["champion"]
+    assert taught["champion"] and not taught["base"]
 
 
 @pytest.mark.slow
