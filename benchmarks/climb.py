@@ -33,7 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
 CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
-ROUND = {"collect.guided": 0, "curate.contrast": 0, "collect.forks": 0, "collect.refill": 0, "collect.seeds": 64}  # ordinary practice alone
+ROUND = {
+    "collect.guided": 0,
+    "curate.contrast": 0,
+    "collect.forks": 0,
+    "collect.rivals": 0,
+    "collect.refill": 0,
+    "collect.seeds": 64,
+}  # ordinary practice alone
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
@@ -87,7 +94,9 @@ def run(
     made: dict[tuple[str, int, str], Future[None]] = {}
     with ThreadPoolExecutor(beside) as pool:
         for task, seed, arm in cells:
-            if _means_something(task, arm) and (arm == WARM or not _file(task, seed, arm).exists()):
+            if _means_something(task, arm) and (
+                not _file(task, seed, arm).exists() or (arm == WARM and not (_folder(task, seed, WARM) / "summary.json").exists())
+            ):
                 first = made.get((task, seed, "full" if arm in OTHERS else WARM))
                 made[task, seed, arm] = pool.submit(_make, task, seed, arm, how, first)
     for each in made.values():
@@ -208,13 +217,16 @@ def rows() -> list[str]:
         "| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | critic | minutes |"
     ]
     lines.append("|---|---|---|---|---|---|---|---|---|---|")
-    for task in sorted({task for task, _ in found}, key=lambda task: [*CYCLES, task].index(task)):
+    for task in sorted({task for task, _ in found}, key=lambda task: ([*CYCLES, task].index(task), task)):
         for arm in (arm for arm in names.values() if (task, arm) in found):
             each = found[task, arm]
             against = [_difference(each, found.get((task, other), {})) if other != arm else "" for other in (WARM, "full")]
             counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
             made = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
-            judged = [[content["critic"][t] for content in each.values() if t < len(content.get("critic", ()))] for t in range(CYCLES.get(task, 3))]
+            judged = [
+                [content["critic"][t] for content in each.values() if content.get("critic", ())[t : t + 1] not in ((), [], [None])]
+                for t in range(CYCLES.get(task, 3))
+            ]
             critic = ", ".join(f"{100 * np.mean(rates):.1f}" for rates in judged if rates)
             cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made, critic]
             seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in each.values()]
