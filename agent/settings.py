@@ -113,7 +113,7 @@ class LabelConfig(Strict):
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     judge: Literal["champion", "base"] = "champion"
     """Who gives the model's verdict: the champion, which learns to from critic lessons (`tune.critic`), or the model as it was before its warm start,
-    which learns nothing more and forgets nothing. Measured in docs/log.md: with `critic`, `base` is the better one on Lift, and neither is always ahead."""
+    which learns nothing more and forgets nothing. With `critic`, `base` is better on Lift; neither is always ahead (docs/log.md)."""
     question: str = "is it done: {instruction} ?"
     """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
     countdown: str = "how many steps to go: {instruction} ?"
