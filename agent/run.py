@@ -1,7 +1,7 @@
 """A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
 
 ```
-config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
+config.yaml  environment.json (what its frames depend on)  base.json (which base model)  untrained.safetensors  metrics.jsonl  summary.json  report.html  wandb/
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
@@ -142,8 +142,6 @@ class Run:
             file = self.folder / "ground" / "ground.json"
             grounded = file.exists() and load(file)["figures"]["steps"]
             self._policy = self._load({"model": str(file.parent / "model")} if grounded else {})
-            if self.config.label.judge == "base":
-                self._policy.save(self.untrained)
         return self._policy
 
     def recognise(self) -> str:

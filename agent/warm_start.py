@@ -33,6 +33,8 @@ class Player:
 def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
     bearings(run, track)
+    if run.config.label.judge == "base" and not run.untrained.exists():
+        _keep_weights(run.policy, run.untrained)
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed
@@ -103,12 +105,18 @@ def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Tr
     run.dirty()
     with track.bar(title) as step:
         rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
-    partial, weights = folder / "policy.partial", folder / "policy.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    policy.save(partial)
-    partial.replace(weights)
+    weights = folder / "policy.safetensors"
+    _keep_weights(policy, weights)
     policy.load(weights)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(key for row in rows for key in row)}
     return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}
+
+
+def _keep_weights(policy: Any, file: Path) -> None:
+    """Write the trained tensors, whole or not at all."""
+    partial = file.with_suffix(".partial")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    policy.save(partial)
+    partial.replace(file)

@@ -74,7 +74,6 @@ def run(
     seeds: tuple[int, ...] = (0,),
     beside: int = 2,
     device: str = "cpu",
-    processes: int = 1,
 ) -> None:
     """Make every result that is missing.
 
@@ -84,9 +83,7 @@ def run(
         seeds: of the runs.
         beside: runs at a time, each on one core.
         device: that the models lie on; several runs may share a GPU.
-        processes: of each run; more than one where there are cores to spare, and its minutes are no longer one core's.
     """
-    how = {"policy.device": device, "processes": processes}
     OUT.mkdir(parents=True, exist_ok=True)
     # In this order whoever waits for another waits for one that has begun.
     order = [WARM, "full", *(arm for arm in arms if arm in ARMS and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
@@ -94,11 +91,10 @@ def run(
     made: dict[tuple[str, int, str], Future[None]] = {}
     with ThreadPoolExecutor(beside) as pool:
         for task, seed, arm in cells:
-            if _means_something(task, arm) and (
-                not _file(task, seed, arm).exists() or (arm == WARM and not (_folder(task, seed, WARM) / "summary.json").exists())
-            ):
+            needed = _folder(task, seed, WARM) / "summary.json" if arm == WARM else _file(task, seed, arm)
+            if _means_something(task, arm) and not (needed.exists() and _file(task, seed, arm).exists()):
                 first = made.get((task, seed, "full" if arm in OTHERS else WARM))
-                made[task, seed, arm] = pool.submit(_make, task, seed, arm, how, first)
+                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first)
     for each in made.values():
         each.result()
 
@@ -115,7 +111,7 @@ def _value(config: Any, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), config)
 
 
-def _make(task: str, seed: int, arm: str, how: dict[str, Any], first: Future[None] | None) -> None:
+def _make(task: str, seed: int, arm: str, device: str, first: Future[None] | None) -> None:
     """Make one result, when what it begins from is there."""
     if first:
         first.result()
@@ -132,7 +128,7 @@ def _make(task: str, seed: int, arm: str, how: dict[str, Any], first: Future[Non
         )
     else:
         changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]}
-        folder = _run(task, seed, arm, {**how, **changes})
+        folder = _run(task, seed, arm, {"policy.device": device, **changes})
         write_text(out, json.dumps(_result(folder), indent=1) + "\n")
 
 
@@ -152,7 +148,7 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
                 partial.mkdir(parents=True, exist_ok=True)
                 shutil.copy(place, partial / name)
         partial.rename(folder)
-    given = {"seed": seed, "threads": 1, "minutes": 0, "track.mode": "off", "track.films": False}
+    given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False}
     given |= {"evaluate.prolong": 0, **changes}  # exams of one length, so that the arms' minutes can be compared
     folder.parent.mkdir(parents=True, exist_ok=True)
     options = [word for key, value in given.items() for word in (f"--{key}", value)]
@@ -223,11 +219,8 @@ def rows() -> list[str]:
             against = [_difference(each, found.get((task, other), {})) if other != arm else "" for other in (WARM, "full")]
             counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
             made = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
-            judged = [
-                [content["critic"][t] for content in each.values() if content.get("critic", ())[t : t + 1] not in ((), [], [None])]
-                for t in range(CYCLES.get(task, 3))
-            ]
-            critic = ", ".join(f"{100 * np.mean(rates):.1f}" for rates in judged if rates)
+            judged = np.array([content["critic"] for content in each.values() if "critic" in content], float)  # a cycle of equal takes has none
+            critic = ", ".join(f"{100 * rate:.1f}" for rate in np.nanmean(judged, axis=0)) if len(judged) else ""
             cells = [task, arm, str(len(each)), str(_joined(each).success), *against, *made, critic]
             seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in each.values()]
             lines.append(f"| {' | '.join(cells)} | {np.mean(seconds) / 60:.1f} |")
