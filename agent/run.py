@@ -1,9 +1,10 @@
 """A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
 
 ```
-config.yaml  environment.json (what its frames depend on)  base.json (which base model)  untrained.safetensors  metrics.jsonl  summary.json  report.html  wandb/
+config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
+untrained.safetensors   what `label.judge: base` judges with
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
 exams/       one scorecard a policy and exam
 films/       mp4
