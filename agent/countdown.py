@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.critic import as_seen
+from agent.critic import as_seen, drawn_from
 from agent.records import Answer, Episode
 
 DIGITS = tuple("0123456789")
@@ -48,7 +48,7 @@ def lessons(episodes: Sequence[Episode], question: str, unit: int, count: int, r
     told = []
     for left, digit in zip(range(len(moments), 0, -1), sorted(moments, key=lambda each: len(moments[each])), strict=True):
         own = moments[digit]  # what the rarer digits leave is shared by the others
-        told += [own[i] for i in sorted(rng.permutation(len(own))[: (count - len(told)) // left])]
+        told += drawn_from(own, (count - len(told)) // left, rng)
     return told
 
 

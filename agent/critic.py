@@ -48,27 +48,43 @@ def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: 
     return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
 
 
-def calibrate(opinions: np.ndarray, truth: np.ndarray, balanced: bool = False) -> Calibration:
+def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
     """Return the most likely calibration, with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2), which keep it finite.
 
     Args:
         opinions: float64[N].
         truth: bool[N]; where all are alike nothing can be learnt, and opinions are taken as they are.
-        balanced: yes and no count alike, however many there are of each: for what is calibrated on moments of which few are a success.
     """
     if truth.all() or not truth.any():
         return Calibration()
     right, wrong = int(truth.sum()), int((~truth).sum())
     target, x = np.where(truth, (right + 1) / (right + 2), 1 / (wrong + 2)), logit(np.clip(opinions, SURE, 1 - SURE))
-    share = np.where(truth, 0.5 / right, 0.5 / wrong) if balanced else np.full(len(truth), 1 / len(truth))
 
     def cost(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = weights[0] * x + weights[1]
         error = expit(z) - target
-        return -float(share @ (target * log_expit(z) + (1 - target) * log_expit(-z))), np.array([share @ (error * x), share @ error])
+        return -float(np.mean(target * log_expit(z) + (1 - target) * log_expit(-z))), np.array([np.mean(error * x), np.mean(error)])
 
     slope, offset = minimize(cost, np.array([1.0, 0.0]), jac=True, method="BFGS").x
     return Calibration(float(slope), float(offset))
+
+
+def peaks(told: Sequence[np.ndarray], episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the highest opinion of each take before its success, if it has one, and the highest from there on: what a verdict goes by.
+
+    One moment that says yes is enough for a whole take, so that what is calibrated on single moments believes too many takes.
+
+    Args:
+        told: N of float64[T + 1], before the first decision and after each.
+        episodes: N takes whose success is known.
+
+    Returns:
+        float64[M] opinions, and bool[M], which of them are of a success.
+    """
+    ends = [len(each) if e.first_success is None else e.first_success + 1 for e, each in zip(episodes, told, strict=True)]
+    no = [each[:end].max() for each, end in zip(told, ends, strict=True)]
+    yes = [each[end:].max() for each, end in zip(told, ends, strict=True) if end < len(each)]
+    return np.array(no + yes), np.arange(len(no) + len(yes)) >= len(no)
 
 
 def quality(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -153,7 +169,11 @@ def num_rewards(episode: Episode) -> int:
 
 
 def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.random.Generator) -> list[Answer]:
-    """Return lessons for the critic itself, as many yes as no: the moment of success, and moments of the same and of other takes without it.
+    """Return lessons for the critic itself, as many yes as no.
+
+    Yes: a success, and what follows where a take goes on and it lasts. No, a third each as far as there are so many: moments before a success;
+    moments of takes without one; and successes of which something else is asked, namely what another take was told to do (which this one did
+    not do as well, as far as the environment says).
 
     Args:
         episodes: takes whose success is known.
@@ -161,14 +181,25 @@ def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.rand
         count: of lessons at most.
         rng: of the draws.
     """
-    yes, no = [], []
+    yes, before, failed, other = [], [], [], []
+    instructions = sorted({episode.instruction for episode in episodes})
     for episode in (each for each in episodes if len(each) and not each.faults):
-        asked = question.replace("{instruction}", episode.instruction)
-        hit = episode.first_success
-        if hit is not None:
-            yes.append(Answer(episode.frames[hit + 1], asked, "yes"))
-        no += [
-            Answer(episode.frames[t], asked, "no") for t in range(len(episode) if hit is not None else len(episode) + 1) if hit is None or t <= hit
-        ]
-    few = min(len(yes), len(no), count // 2)
-    return [each[i] for each in (yes, no) for i in sorted(rng.permutation(len(each))[:few])]
+        asked, hit, frames = question.replace("{instruction}", episode.instruction), episode.first_success, episode.frames
+        if hit is None:
+            failed += [Answer(each, asked, "no") for each in frames]
+            continue
+        done = frames[hit + 1 :] if episode.success_at_end else frames[hit + 1 : hit + 2]
+        before += [Answer(each, asked, "no") for each in frames[: hit + 1]]
+        yes += [Answer(each, asked, "yes") for each in done]
+        if unasked := [each for each in instructions if each not in (episode.instruction, *episode.achieved)]:
+            drawn = rng.integers(len(unasked), size=len(done))
+            other += [Answer(each, question.replace("{instruction}", unasked[i]), "no") for each, i in zip(done, drawn, strict=True)]
+    few, told = min(len(yes), len(before) + len(failed) + len(other), count // 2), []
+    for left, kind in zip((3, 2, 1), sorted((before, failed, other), key=len), strict=True):
+        told += drawn_from(kind, (few - len(told)) // left, rng)  # what the rarer ones leave is shared by the others
+    return drawn_from(yes, few, rng) + told
+
+
+def drawn_from(lessons: Sequence[Answer], count: int, rng: np.random.Generator) -> list[Answer]:
+    """Return `count` lessons, or all, if there are fewer."""
+    return [lessons[i] for i in sorted(rng.permutation(len(lessons))[:count])]

@@ -46,7 +46,7 @@ def critic_drifts(figures: Mapping[str, float], config: GuardConfig) -> list[str
     auroc = figures.get("demonstration_auroc", 1.0)
     if auroc >= config.critic:
         return []
-    return [f"the critic is no judge: it rates the end of a demonstration above its other moments in {auroc:.0%} of all comparisons"]
+    return [f"the critic is no judge: it rates the success of a demonstration above what was before one in {auroc:.0%} of all comparisons"]
 
 
 def training_collapses(rows: Sequence[Mapping[str, float]], config: GuardConfig) -> list[str]:

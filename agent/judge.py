@@ -1,6 +1,5 @@
 """Stage `label` of a run, and `critic` before it: the environment's word on takes, or the model's own."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +12,10 @@ from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
 from agent.records import Answer, Episode, Label, Verdict
+from agent.referee import examine, held_out, learnt_from
 from agent.run import Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player
-
-SHOWN = 100  # demonstrations that the critic is calibrated on, where it may not ask the environment
+from agent.warm_start import Player, referee
 
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
@@ -93,8 +91,8 @@ def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generat
     asked, counted = config.judge == "champion" and (config.by != "env" or config.critique), run.config.curate.credit == "steps"
     if not (asked or counted):
         return []
-    shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
-    known = shown if config.by == "critic" else [*episodes, *shown]
+    shown = run.episodes(run.folder / "start")
+    known = learnt_from(shown) if config.by == "critic" else [*episodes, *shown]
     if asked:
         told += answers(known, config.question, config.lessons, rng)
     if counted:
@@ -111,26 +109,23 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, episodes = run.config.label, run.episodes(cycle.folder)
-    policy = run.play(champion.weights if config.judge == "champion" else run.untrained)
-    alone, told = config.by == "critic", []
+    policy = run.play(champion.weights if config.judge == "champion" else referee(run))
+    alone, shown = config.by == "critic", run.episodes(run.folder / "start")
     opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
+    untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
+    ends = examine(policy, shown if untaught else held_out(shown), config.question) if alone and shown else None
     if alone:
-        shown = [episode for episode in run.episodes(run.folder / "start") if episode.success]
-        shown = shown[:: math.ceil(len(shown) / SHOWN) or 1]  # of every task
-        told = opine(policy, shown, config.question, all_moments=True)
-        told = [each[: e.first_success + 2] for e, each in zip(shown, told, strict=True) if e.first_success is not None]
-        calibration, measured = calibrate(*_moments(told[::2]), balanced=True), np.ones(len(asked), bool)
+        calibration, measured = calibrate(*ends) if ends else Calibration(), np.ones(len(asked), bool)
     else:
         measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
-    if len(told) > 1:
-        held_out, ends = _moments(told[1::2])
-        figures["demonstration_auroc"] = quality(calibration(held_out), ends)["auroc"]
+    if ends:
+        figures["demonstration_auroc"] = quality(calibration(ends[0]), ends[1])["auroc"]
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
 
 
@@ -140,9 +135,3 @@ def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     told = countdown.foretell(run.play(champion.weights), episodes, run.config.label.countdown)
     missed = countdown.error(episodes, told, countdown.pace(shown))
     return {"figures": {} if missed is None else {"countdown_error": missed}, "digits": [each.tolist() for each in told]}
-
-
-def _moments(told: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the opinions about all moments of demonstrations that end at their success, and whether each moment is that end."""
-    ends = [np.arange(len(each)) == len(each) - 1 for each in told]
-    return (np.concatenate(told), np.concatenate(ends)) if told else (np.zeros(0), np.zeros(0, bool))

@@ -3,8 +3,7 @@
 ```
 config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
-start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors
-untrained.safetensors   what `label.judge: base` judges with
+start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors; referee.json and .safetensors, where `label.judge` is one
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
 exams/       one scorecard a policy and exam
 films/       mp4
@@ -62,7 +61,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, config: Config | None = None, stop_after: str = "") -> None:
-        self.folder, self.untrained, self._stop_after = folder, folder / "untrained.safetensors", stop_after
+        self.folder, self._stop_after = folder, stop_after
         own = folder / "config.yaml"
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")

@@ -132,7 +132,7 @@ def tune(
     trials = lessons.trials if config.policy_gradient or config.filtered else ()
     demonstrations = lessons.demonstrations if config.imitation else ()
     pairs = lessons.pairs if config.preference else ()
-    answers = lessons.answers if config.critic and (trials or demonstrations or pairs) else ()  # they ride along, and are no reason to train
+    answers = lessons.answers if config.critic and (steps or trials or demonstrations or pairs) else ()  # alone they are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
     most = next(filter(None, map(len, kinds)), 0)
     steps = steps or config.epochs * math.ceil(most / config.batch)
@@ -143,7 +143,7 @@ def tune(
         alone = bool(demonstrations) and step >= round((1 - config.pulse) * steps)
         now = [0, shares[1], 0, 0] if alone else shares
         rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, now, strict=True))]
-        loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config)
+        loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config) if any(map(len, rows[:3])) else (torch.zeros(()), {})
         if len(rows[3]):
             answering = book.answering(rows[3])
             loss, figures["critic"] = loss + config.critic * answering, float(answering.detach())

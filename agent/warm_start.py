@@ -15,6 +15,7 @@ from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
 from agent.records import Episode, Lessons
+from agent.referee import train_referee
 from agent.run import SEEDS, Run
 from agent.settings import DemonstrateConfig, TuneConfig
 from agent.track import Track
@@ -33,8 +34,6 @@ class Player:
 def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
     bearings(run, track)
-    if run.config.label.judge == "base" and not run.untrained.exists():
-        _keep_weights(run.policy, run.untrained)
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed
@@ -47,7 +46,8 @@ def warm_start(run: Run, track: Track) -> Player:
             if config.dataset:
                 made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
             else:
-                made = demonstrate(run.workers, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
+                # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
+                made = demonstrate(run.rehearsal, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
             store(run, folder, ponder(run.policy, made) if codec.thought_length else made, lambda episode: step(1))
         shown = run.episodes(folder)
         for why, count in Counter(left_out).items():
@@ -57,6 +57,8 @@ def warm_start(run: Run, track: Track) -> Player:
 
     run.keep(folder / "demonstrate.json", show)
     track.log(run.metrics())
+    if run.config.label.judge == "referee":
+        run.keep(folder / "referee.json", lambda: _raise_referee(run, track))
 
     def imitate() -> dict[str, Any]:
         from agent.tune import tune
@@ -74,6 +76,21 @@ def warm_start(run: Run, track: Track) -> Player:
     made = run.keep(folder / "tune.json", imitate)
     track.log(run.metrics())
     return Player(folder / "policy.safetensors", made["policy"])
+
+
+def _raise_referee(run: Run, track: Track) -> dict[str, Any]:
+    """Write the referee's weights; the model then holds those of the base model again."""
+    policy, base, shown = run.policy, run.policy.weights(), run.episodes(run.folder / "start")
+    with track.bar("referee") as step:
+        figures = train_referee(policy, shown, run.config.label, (run.config.seed, 0, 2), lambda done, steps, now: step(1, total=steps))
+    _keep_weights(policy, referee(run))
+    policy.put(base)
+    return {"figures": figures}
+
+
+def referee(run: Run) -> Path:
+    """Return where a run's referee lies."""
+    return run.folder / "start" / "referee.safetensors"
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:

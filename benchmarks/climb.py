@@ -60,7 +60,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, ""),
     "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
-    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "base", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "referee", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
 }
 WARM = "warm start"  # where all arms begin
@@ -137,7 +137,8 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
     folder, start = _folder(task, seed, arm), _folder(task, seed, WARM)
     if (folder / "summary.json").exists():
         return folder
-    if arm != WARM and not folder.exists():
+    own = arm == WARM or "label.by" in changes  # a critic's demonstrations go on after a success, and are made anew; what is imitated is the same
+    if not own and not folder.exists():
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         for name in START:

@@ -32,6 +32,7 @@ ABOVE = {
     "curriculum",
     "crew",
     "judge",
+    "referee",
     "ready",
     "guards",
 }  # no stage knows them; `run` and `track` hold what stages are given

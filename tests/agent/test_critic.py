@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import expit
 
-from agent.critic import Calibration, answers, as_judged, calibrate, opine, quality, verdict
+from agent.critic import Calibration, answers, as_judged, calibrate, opine, peaks, quality, verdict
 from agent.curate import curate
 from agent.label import label
 from agent.records import Episode, PreferencePair
@@ -77,16 +76,11 @@ def test_quality_equals_its_definitions(seed: int) -> None:
     assert found["brier"] == pytest.approx(np.mean((probability - truth) ** 2))
 
 
-def test_balanced_calibration_does_not_ask_how_many_there_are_of_each() -> None:
-    """Ten times as many moments of failure make the usual calibration doubt more; the balanced one says what it said before."""
-    rng = np.random.default_rng(0)
-    yes, no = expit(rng.normal(1, 1, 400)), expit(rng.normal(-1, 1, 400))
-    few, many = (np.concatenate([yes, *[no] * times]) for times in (1, 10))
-    truth, seen = [np.arange(len(each)) < 400 for each in (few, many)], np.array([0.3, 0.5, 0.7])
-    even, skewed = (calibrate(each, known, balanced=True)(seen) for each, known in zip((few, many), truth, strict=True))
-    np.testing.assert_allclose(even, skewed, atol=0.01)
-    np.testing.assert_allclose(even[1], 0.5, atol=0.05)
-    assert (calibrate(many, truth[1])(seen) < skewed - 0.05).all()
+def test_peaks_are_the_best_before_a_success_and_from_it_on() -> None:
+    won, lost = take(1, 4, hit=1), take(2, 2)
+    opinions, ends = peaks([np.array([0.1, 0.3, 0.8, 0.2, 0.9]), np.array([0.4, 0.6, 0.5])], [won, lost])
+    np.testing.assert_allclose(opinions, [0.3, 0.6, 0.9])
+    np.testing.assert_array_equal(ends, [False, False, True])
 
 
 def test_calibration_error_is_the_gap_between_rate_and_probability() -> None:
@@ -136,13 +130,27 @@ def _told(pairs: tuple[PreferencePair, ...]) -> list[Any]:
 
 
 def test_critic_lessons_are_half_yes_and_no_is_every_other_moment() -> None:
-    won, lost = take(1, 4, hit=2), take(2, 3)
-    lessons = answers([won, lost, take(3, 2, hit=1), replace(take(4, 1), faults=("step: OSError",))], QUESTION, 4, np.random.default_rng(0))
-    assert sorted(each.answer for each in lessons) == ["no", "no", "yes", "yes"]
-    ends = [won.frames[3].tobytes(), take(3, 2, hit=1).frames[2].tobytes()]
-    assert {each.frames.tobytes() for each in lessons if each.answer == "yes"} == set(ends)
-    assert all(each.frames.tobytes() not in ends for each in lessons if each.answer == "no")
+    won, lost, brief = take(1, 4, hit=2), take(2, 3), take(3, 3, hit=1, success_at_end=False)
+    lessons = answers([won, lost, brief, replace(take(4, 1), faults=("step: OSError",))], QUESTION, 100, np.random.default_rng(0))
+    yes = {each.frames.tobytes() for each in lessons if each.answer == "yes"}
+    assert yes == {frames.tobytes() for frames in (won.frames[3], won.frames[4], brief.frames[2])}, "what follows only where it lasts"
+    no = [each for each in lessons if each.answer == "no"]
+    assert len(no) == 3 and not yes & {each.frames.tobytes() for each in no}
     assert {each.question for each in lessons} == {"is it done: touch the red ball ?"}
+    few = answers([won, lost], QUESTION, 2, np.random.default_rng(0))
+    assert sorted(each.answer for each in few) == ["no", "yes"]
+
+
+def test_a_success_is_none_of_what_others_were_told_to_do() -> None:
+    """But of what the environment says that was done as well."""
+    takes = [take(i, 1, hit=0, instruction=words) for i, words in enumerate(("touch red", "touch blue", "touch either"))]
+    takes = [replace(each, achieved=(each.instruction, "touch either")) for each in takes]
+    asked = [answers(takes, "{instruction}", 100, np.random.default_rng(seed)) for seed in range(20)]
+    denied = {(each.frames.tobytes(), each.question) for lessons in asked for each in lessons if each.answer == "no"}
+    red, blue, either = (each.frames[1].tobytes() for each in takes)
+    assert {question for frames, question in denied if frames == red} == {"touch blue"}
+    assert {question for frames, question in denied if frames == blue} == {"touch red"}
+    assert {question for frames, question in denied if frames == either} == {"touch red", "touch blue"}
 
 
 def test_opinions_are_those_of_each_moment_alone(situations: Any) -> None:

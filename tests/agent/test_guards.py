@@ -122,7 +122,8 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
     if poison == "labels":
         poisoned("agent.judge.label", lambda *given: [replace(each, success=not each.success) for each in label(*given)])
     elif poison == "critic":
-        poisoned("agent.judge.opine", lambda policy, episodes, *rest, **named: [np.full(len(e) + 1, 0.99) for e in episodes])
+        for place in ("agent.judge.opine", "agent.referee.opine"):  # of takes, and of demonstrations
+            poisoned(place, lambda policy, episodes, *rest, **named: [np.full(len(e) + 1, 0.99) for e in episodes])
     else:
         from agent import tune as stage
 

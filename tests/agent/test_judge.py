@@ -97,22 +97,34 @@ def test_where_the_reward_says_nothing_the_critic_tells_how_a_take_went(prepared
         run.close()
 
 
-def test_the_base_judges_as_it_is_whoever_acts_and_learns_nothing(prepared: Any) -> None:
-    """Its opinions are those of a model that was never trained; the champion, which was, has others, and is taught to judge."""
-    opinions, taught = {}, {}
-    for judges in ("base", "champion"):
-        run, champion, cycle, track = prepared(judges, label={"by": "critic", "judge": judges, "lessons": 8})
+def test_the_referee_learns_from_demonstrations_alone_and_the_champion_from_every_cycle(prepared: Any) -> None:
+    """Without study its opinions are those of a model that was never trained, whoever acts; the champion's are not, and it is taught to judge."""
+    far, taught = {}, {}
+    for name, label in (("as it is", {"judge": "referee", "study": 0}), ("studied", {"judge": "referee", "study": 3}), ("champion", {})):
+        run, champion, cycle, track = prepared(name, label={"by": "critic", "lessons": 8, **label})
         policy, takes = run._load({}), run.episodes(cycle.folder)
         untrained = opine(policy, takes, run.config.label.question, all_moments=True)
         episodes, labels, _ = judge(run, champion, cycle, track)
         told = load(cycle.folder / "critic.json")["opinions"]
-        opinions[judges] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(told, untrained, strict=True))
+        far[name] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(told, untrained, strict=True))
         lessons = study(run, champion, episodes, labels, cycle, track)
-        taught[judges] = lessons and len(lessons.answers)
+        taught[name] = lessons and len(lessons.answers)
         assert run.play(champion.weights).name == champion.name, "who judged does not act"
+        if name == "studied":
+            assert load(run.folder / "start" / "referee.json")["figures"]["steps"] == 3
         run.close()
-    assert opinions["base"] < 1e-4 < opinions["champion"]
-    assert taught["champion"] and taught["base"] == 0, "lessons, but none in judging"
+    assert far["as it is"] < 1e-4 < min(far["studied"], far["champion"])
+    assert taught["champion"] and taught["as it is"] == taught["studied"] == 0, "lessons, but none in judging"
+
+
+def test_a_referee_changes_nothing_for_the_actor(prepared: Any) -> None:
+    """What is imitated ends at a success, whether or not the demonstrations go on after it; and imitation begins at the base model."""
+    names = []
+    for label in ({"judge": "champion"}, {"by": "critic", "judge": "referee", "study": 3}):
+        run, champion, _, _ = prepared(str(label), label=label)
+        names.append(champion.name)
+        run.close()
+    assert names[0] == names[1]
 
 
 @pytest.mark.slow
