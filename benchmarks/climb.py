@@ -56,6 +56,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
     "no replay": ({"curate.replay": 0}, "curate.replay"),
+    "replay": ({"curate.replay": 4096}, ""),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, ""),
