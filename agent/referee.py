@@ -10,7 +10,7 @@ from agent.records import Episode, Lessons
 from agent.settings import LabelConfig, TuneConfig
 
 BATCH = 32  # lessons a step
-KNOWS = 0.95  # of AUROC on demonstrations that it would not learn from: with this much it is left as it is, and learns from none
+KNOWS = 0.85  # of AUROC on demonstrations that it would not learn from: with this much it is left as it is, and learns from none
 SHOWN = 100  # demonstrations at most by which a critic is calibrated and measured, where it may not ask the environment
 
 

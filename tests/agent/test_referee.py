@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.records import Episode
-from agent.referee import held_out, learnt_from, train_referee
+from agent.referee import KNOWS, held_out, learnt_from, train_referee
 from agent.settings import LabelConfig
 from policies import PolicyConfig, load
 
@@ -43,7 +43,7 @@ def test_study_teaches_what_success_looks_like_on_demonstrations_that_were_not_l
     assert before["before"] == before["after"] == after["before"] and before["steps"] == 0
     assert after["steps"] == 30 and steps[-1] == 30 and after["after"] > max(0.95, after["before"])
     again = train_referee(policy, dark, LabelConfig(study=30), (0,), lambda *given: None)
-    assert again["before"] == after["after"] and (again["steps"] == 0) == (again["before"] >= 0.99), "who knows it is left alone"
+    assert again["before"] == after["after"] and (again["steps"] == 0) == (again["before"] >= KNOWS), "who knows it is left alone"
 
 
 def test_without_demonstrations_the_base_model_judges_as_it_is() -> None:
