@@ -72,6 +72,14 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _refers(self) -> "Config":
+        if self.label.judge == "referee" and self.label.by != "critic":
+            raise ValueError(
+                "label.judge referee goes with label.by critic; where the environment is asked, the champion learns to judge from its word"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tells(self) -> "Config":
         if self.curate.conditioned and "{advantage}" not in self.policy.prompt:
             raise ValueError("curate.conditioned tells the policy how practice turned out, for which policy.prompt needs the word {advantage} in it")

@@ -171,9 +171,9 @@ def num_rewards(episode: Episode) -> int:
 def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.random.Generator) -> list[Answer]:
     """Return lessons for the critic itself, as many yes as no.
 
-    Yes: a success, and what follows where a take goes on and it lasts. No, a third each as far as there are so many: moments before a success;
-    moments of takes without one; and successes of which something else is asked, namely what another take was told to do (which this one did
-    not do as well, as far as the environment says).
+    Yes: a success, and what follows where a take goes on and is successful at its end. No, a third each as far as there are so many: moments before
+    a success; moments of takes without one; and, where the environment says what has been achieved, successes of which something else is asked that
+    has not, namely what another take was told to do.
 
     Args:
         episodes: takes whose success is known.
@@ -191,7 +191,8 @@ def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.rand
         done = frames[hit + 1 :] if episode.success_at_end else frames[hit + 1 : hit + 2]
         before += [Answer(each, asked, "no") for each in frames[: hit + 1]]
         yes += [Answer(each, asked, "yes") for each in done]
-        if unasked := [each for each in instructions if each not in (episode.instruction, *episode.achieved)]:
+        unasked = [each for each in instructions if each not in (episode.instruction, *episode.achieved)]
+        if unasked and episode.achieved:  # else another wording of the same may be among them
             drawn = rng.integers(len(unasked), size=len(done))
             other += [Answer(each, question.replace("{instruction}", unasked[i]), "no") for each, i in zip(done, drawn, strict=True)]
     few, told = min(len(yes), len(before) + len(failed) + len(other), count // 2), []

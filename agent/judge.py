@@ -12,7 +12,7 @@ from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
 from agent.records import Answer, Episode, Label, Verdict
-from agent.referee import examine, held_out, learnt_from
+from agent.referee import examine, held_out, knows, learnt_from
 from agent.run import Cycle, Run
 from agent.track import Track
 from agent.warm_start import Player, referee
@@ -96,7 +96,9 @@ def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generat
     if asked:
         told += answers(known, config.question, config.lessons, rng)
     if counted:
-        told += countdown.lessons(known, config.countdown, countdown.pace(shown), config.lessons, rng)
+        won = [episode for episode in shown if episode.success]
+        timed = won if config.by == "critic" else [*episodes, *won]
+        told += countdown.lessons(timed, config.countdown, countdown.pace(won), config.lessons, rng)
     return told
 
 
@@ -124,8 +126,7 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
-    if ends:
-        figures["demonstration_auroc"] = quality(calibration(ends[0]), ends[1])["auroc"]
+    figures |= knows(ends) if ends else {}  # as it is, for a calibration would turn round who rates the wrong way round
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
 
 

@@ -15,19 +15,30 @@ SHOWN = 100  # demonstrations at most by which a critic is calibrated and measur
 
 
 def held_out(shown: Sequence[Episode]) -> list[Episode]:
-    """Return every third of the demonstrations, which no critic learns from, to calibrate it on; all, if there are fewer than three."""
-    return list(shown[2::3] or shown)
+    """Return every third of the demonstrations that succeeded, and of those that failed, from which no critic has lessons: it is calibrated on them.
+
+    All, if fewer than three succeeded.
+    """
+    kept = [episode for won in (True, False) for episode in [each for each in shown if each.success == won][2::3]]
+    return kept if any(episode.success for episode in kept) else list(shown)
 
 
 def learnt_from(shown: Sequence[Episode]) -> list[Episode]:
-    """Return the other ones."""
-    return [episode for i, episode in enumerate(shown) if i % 3 < 2]
+    """Return the others; all, if none is kept."""
+    kept = {id(episode) for episode in held_out(shown)}
+    return [episode for episode in shown if len(kept) == len(shown) or id(episode) not in kept]
 
 
 def examine(policy: Any, shown: Sequence[Episode], question: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a critic's `peaks` on demonstrations, of every task, but of 100 at most."""
+    """Return a critic's `peaks` on demonstrations, of every task, but of 100 at most; empty, if none has a decision."""
     some = [episode for episode in shown[:: -(-len(shown) // SHOWN) or 1] if len(episode)]
     return peaks(opine(policy, some, question, all_moments=True), some)
+
+
+def knows(ends: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    """Return `demonstration_auroc`, how often a success is rated above what was before one; nothing, if there is no success."""
+    found = quality(*ends).get("auroc") if len(ends[0]) else None
+    return {} if found is None else {"demonstration_auroc": found}
 
 
 def train_referee(
@@ -43,15 +54,20 @@ def train_referee(
         watch: called with steps done, steps in all, and the last figures.
 
     Returns:
-        `before` and `after`, AUROC on the demonstrations that it does not learn from (`peaks`), and `steps` taken.
+        `before` and `after`, AUROC on the demonstrations that it does not learn from (`knows`), where they have a success; and `steps` that count: 0
+        where it was left as it is, or put back because it knew less afterwards.
     """
     from agent.tune import tune
 
-    before = after = quality(*examine(policy, held_out(shown), config.question))["auroc"] if shown else KNOWS
-    told = answers(learnt_from(shown), config.question, BATCH * config.study, np.random.default_rng(seed)) if before < KNOWS else []
-    steps = config.study if told else 0
-    if steps:
-        recipe = TuneConfig(policy_gradient=0, preference=0, imitation=0, critic=1, batch=BATCH, lr=2e-4, warmup=0.2)
-        tune(policy, Lessons(answers=tuple(told)), recipe, seed=seed, steps=steps, watch=watch)
-        after = quality(*examine(policy, held_out(shown), config.question))["auroc"]
-    return {"before": before, "after": after, "steps": steps}
+    kept = held_out(shown)
+    before = knows(examine(policy, kept, config.question)).get("demonstration_auroc")
+    told = answers(learnt_from(shown), config.question, BATCH * config.study, np.random.default_rng(seed)) if config.study else []
+    if before is None or before >= KNOWS or not told:
+        return {"steps": 0} if before is None else {"before": before, "after": before, "steps": 0}
+    base = policy.weights()
+    recipe = TuneConfig(policy_gradient=0, preference=0, imitation=0, critic=1, batch=BATCH, lr=2e-4, warmup=0.2)
+    tune(policy, Lessons(answers=tuple(told)), recipe, seed=seed, steps=config.study, watch=watch)
+    after = knows(examine(policy, kept, config.question))["demonstration_auroc"]
+    if after < before:
+        policy.put(base)
+    return {"before": before, "after": after, "steps": config.study if after >= before else 0}

@@ -289,7 +289,7 @@ class Run:
         """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
         rows = []
         for folder in [self.folder / "ground", self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
-            for stage in ("ground", "demonstrate", "collect", "critic", "countdown", *STAGES[1:], "cycle"):
+            for stage in ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:], "cycle"):
                 if (folder / f"{stage}.json").exists():
                     content = load(folder / f"{stage}.json")
                     number = int(folder.name[-3:]) if folder.name.startswith("cycle") else 0

@@ -112,11 +112,11 @@ class LabelConfig(Strict):
     critique: bool = False
     """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     judge: Literal["champion", "referee"] = "champion"
-    """Who gives the model's verdict: the champion, which learns to from critic lessons (`tune.critic`), or a referee: the model as it was before its
-    warm start, which has learnt from the demonstrations what a success looks like (`study`), and then neither learns nor forgets anything."""
+    """Who gives the model's verdict: the champion, which learns to from critic lessons (`tune.critic`), or, with `critic`, a referee: the model as it
+    was before its warm start, which learns from demonstrations what a success looks like (`study`), and then neither learns nor forgets anything."""
     study: int = Field(default=80, ge=0)
-    """Steps of descent on lessons of demonstrations that a referee takes, once, before practice; none where it can tell the success of demonstrations
-    that it will not learn from by itself."""
+    """Steps of descent on lessons of demonstrations that a referee takes, once, before practice. None where it tells success without: where it rates
+    the success of demonstrations above what was before in 85 % of all comparisons; and none are kept where it does so less often afterwards."""
     question: str = "is it done: {instruction} ?"
     """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
     countdown: str = "how many steps to go: {instruction} ?"
@@ -228,8 +228,8 @@ class GuardConfig(Strict):
     """Chance that a take which is labelled successful ended with a higher reward than another one: below this, labels and rewards contradict each
     other (a success expression that is the wrong way round), and the cycle teaches nothing. 0: off."""
     critic: float = Field(default=0.6, ge=0, le=1)
-    """Chance that a critic which labels alone rates the success of a demonstration above all that was before one, on demonstrations that it has not
-    learnt from: below this (0.5 is a coin, or one that says yes to everything) the cycle teaches nothing. 0: off."""
+    """Chance that a critic which labels alone rates the success of a demonstration above all that was before one, on demonstrations from which it has
+    had no critic lessons: below this (0.5 is a coin, or one that says yes to everything) the cycle teaches nothing. 0: off."""
     entropy: float = Field(default=0.05, ge=0)
     """Nats a token at the end of training: a challenger with less has collapsed onto one reply for everything, and is not examined. Policies that
     learnt well have 0.6 to 1.6. 0: off."""

@@ -3,8 +3,9 @@
     python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2] [--device cuda]
     python benchmarks/climb.py table      # rewrite the table in docs/climb.md from docs/results/climb/*.json
 
-For each task and run seed the warm start is made once. Every arm begins there and takes as many cycles as `full`; how many takes and decisions a
-cycle of it has stands in the table. `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit the same final exam.
+For each task and run seed the warm start is made once. Every arm begins there (those where the critic labels alone make it anew, for their
+demonstrations go on after a success; what is imitated is the same) and takes as many cycles as `full`; how many takes and decisions a cycle of it has
+stands in the table. `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit the same final exam.
 A run is a folder under runs/climb that the same command continues; what has a JSON is left alone.
 """
 
@@ -56,7 +57,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
     "no replay": ({"curate.replay": 0}, "curate.replay"),
-    "replay": ({"curate.replay": 4096}, ""),
+    "replay": ({"curate.replay": 4096}, "curate.contrast"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, ""),
@@ -138,7 +139,7 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
     folder, start = _folder(task, seed, arm), _folder(task, seed, WARM)
     if (folder / "summary.json").exists():
         return folder
-    own = arm == WARM or "label.by" in changes  # a critic's demonstrations go on after a success, and are made anew; what is imitated is the same
+    own = arm == WARM or "label.by" in changes
     if not own and not folder.exists():
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)

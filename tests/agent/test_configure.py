@@ -42,6 +42,7 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's word"),
         ("curate: {conditioned: 1}", "needs the word {advantage} in it"),
         ("label: {by: critic}\ncollect: {rivals: 2}", "go by the environment's word"),
+        ("label: {judge: referee}", "goes with label.by critic"),
         ("collect: {rivals: 2}\ntune: {preference: 0}", "from which nothing is learnt"),
         ("curate: {contrast: 64}", "give tune.preference and collect.guided more than 0"),
         ("env: {timeout: 5}\ncollect: {guided: 2}", "collect.guided tries actions .* in another process; set env.timeout to 0"),

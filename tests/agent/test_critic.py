@@ -129,7 +129,7 @@ def _told(pairs: tuple[PreferencePair, ...]) -> list[Any]:
     return [[reply.tokens.tolist() for reply in side] for pair in pairs for side in (pair.chosen, pair.rejected)]
 
 
-def test_critic_lessons_are_half_yes_and_no_is_every_other_moment() -> None:
+def test_critic_lessons_are_half_yes_and_half_no() -> None:
     won, lost, brief = take(1, 4, hit=2), take(2, 3), take(3, 3, hit=1, success_at_end=False)
     lessons = answers([won, lost, brief, replace(take(4, 1), faults=("step: OSError",))], QUESTION, 100, np.random.default_rng(0))
     yes = {each.frames.tobytes() for each in lessons if each.answer == "yes"}
@@ -151,6 +151,19 @@ def test_a_success_is_none_of_what_others_were_told_to_do() -> None:
     assert {question for frames, question in denied if frames == red} == {"touch blue"}
     assert {question for frames, question in denied if frames == blue} == {"touch red"}
     assert {question for frames, question in denied if frames == either} == {"touch red", "touch blue"}
+
+
+def test_noes_are_of_three_kinds_alike_and_none_of_other_wordings_where_nobody_says_what_was_achieved() -> None:
+    takes = [take(i, 6, hit=2, instruction=words, achieved=(words,)) for i, words in enumerate(("touch red", "touch blue"))] + [take(9, 8)]
+    moments: list[set[bytes]] = [set(), set(), set()]
+    for each in takes[:2]:
+        moments[0] |= {frames.tobytes() for frames in each.frames[:3]}
+        moments[2] |= {frames.tobytes() for frames in each.frames[3:]}
+    moments[1] = {frames.tobytes() for frames in takes[2].frames}
+    no = [each.frames.tobytes() for each in answers(takes, QUESTION, 12, np.random.default_rng(0)) if each.answer == "no"]
+    assert [sum(each in kind for each in no) for kind in moments] == [2, 2, 2]
+    silent = answers([replace(each, achieved=()) for each in takes], QUESTION, 100, np.random.default_rng(0))
+    assert not moments[2] & {each.frames.tobytes() for each in silent if each.answer == "no"}
 
 
 def test_opinions_are_those_of_each_moment_alone(situations: Any) -> None:
