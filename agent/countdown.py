@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.critic import as_seen, drawn_from
+from agent.critic import as_seen, evenly
 from agent.records import Answer, Episode
 
 DIGITS = tuple("0123456789")
@@ -45,11 +45,7 @@ def lessons(episodes: Sequence[Episode], question: str, unit: int, count: int, r
         asked = question.replace("{instruction}", episode.instruction)
         for t, digit in enumerate(to_go(episode, unit)):
             moments.setdefault(digit, []).append(Answer(episode.frames[t], asked, DIGITS[digit]))
-    told = []
-    for left, digit in zip(range(len(moments), 0, -1), sorted(moments, key=lambda each: len(moments[each])), strict=True):
-        own = moments[digit]  # what the rarer digits leave is shared by the others
-        told += drawn_from(own, (count - len(told)) // left, rng)
-    return told
+    return evenly(moments.values(), count, rng)
 
 
 def foretell(policy: Any, episodes: Sequence[Episode], question: str) -> list[np.ndarray]:

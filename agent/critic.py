@@ -3,7 +3,7 @@
 T = decisions in an episode.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -195,12 +195,14 @@ def answers(episodes: Sequence[Episode], question: str, count: int, rng: np.rand
         if unasked and episode.achieved:  # else another wording of the same may be among them
             drawn = rng.integers(len(unasked), size=len(done))
             other += [Answer(each, question.replace("{instruction}", unasked[i]), "no") for each, i in zip(done, drawn, strict=True)]
-    few, told = min(len(yes), len(before) + len(failed) + len(other), count // 2), []
-    for left, kind in zip((3, 2, 1), sorted((before, failed, other), key=len), strict=True):
-        told += drawn_from(kind, (few - len(told)) // left, rng)  # what the rarer ones leave is shared by the others
-    return drawn_from(yes, few, rng) + told
+    few = min(len(yes), len(before) + len(failed) + len(other), count // 2)
+    no = evenly((before, failed, other), few, rng)
+    return evenly((yes,), few, rng) + no
 
 
-def drawn_from(lessons: Sequence[Answer], count: int, rng: np.random.Generator) -> list[Answer]:
-    """Return `count` lessons, or all, if there are fewer."""
-    return [lessons[i] for i in sorted(rng.permutation(len(lessons))[:count])]
+def evenly(kinds: Collection[Sequence[Answer]], count: int, rng: np.random.Generator) -> list[Answer]:
+    """Return up to `count` lessons, as many of each kind as can be: what the rarer ones leave is shared by the others."""
+    told: list[Answer] = []
+    for left, own in zip(range(len(kinds), 0, -1), sorted(kinds, key=len), strict=True):
+        told += [own[i] for i in sorted(rng.permutation(len(own))[: (count - len(told)) // left])]
+    return told

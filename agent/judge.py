@@ -112,21 +112,22 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, episodes = run.config.label, run.episodes(cycle.folder)
     policy = run.play(champion.weights if config.judge == "champion" else referee(run))
-    alone, shown = config.by == "critic", run.episodes(run.folder / "start")
+    alone, told = config.by == "critic", {}
     opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
-    untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
-    ends = examine(policy, shown if untaught else held_out(shown), config.question) if alone and shown else None
     if alone:
-        calibration, measured = calibrate(*ends) if ends else Calibration(), np.ones(len(asked), bool)
+        shown = run.episodes(run.folder / "start")
+        untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
+        ends = examine(policy, shown if untaught else held_out(shown), config.question)
+        calibration, measured = calibrate(*ends), np.ones(len(asked), bool)
+        told = knows(ends)  # not of what is calibrated: that would turn round who rates the wrong way round
     else:
         measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
-    figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset}
-    figures |= knows(ends) if ends else {}  # as it is, for a calibration would turn round who rates the wrong way round
+    figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset, **told}
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
 
 
