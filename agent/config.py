@@ -12,6 +12,7 @@ from agent.settings import (
     GroundConfig,
     GuardConfig,
     LabelConfig,
+    Phase,
     Strict,
     TrackConfig,
     TuneConfig,
@@ -49,6 +50,9 @@ class Config(Strict):
     label: LabelConfig = LabelConfig()
     curate: CurateConfig = CurateConfig()
     tune: TuneConfig = TuneConfig()
+    phases: tuple[Phase, ...] = ()
+    """What changes later in a run, for what teaches a beginner most is not what teaches an expert: each phase begins with its cycle `first`, and
+    changes keys of `collect`, `curate` and `tune` over those of the phases before."""
     guard: GuardConfig = GuardConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
@@ -62,6 +66,30 @@ class Config(Strict):
     def task(self) -> str:
         """Return what the run is about, in words."""
         return " + ".join(env.title for env in self.envs)
+
+    def at(self, cycle: int) -> "Config":
+        """Return the config as it is in a cycle, 1, 2, ..., whose phase has begun; it has no phases.
+
+        Raises:
+            ValidationError: a phase changes keys that are not there, or to values that do not go together.
+        """
+        if not self.phases:
+            return self
+        content = {**self.model_dump(), "phases": ()}
+        for phase in self.phases:
+            if phase.first <= cycle:
+                for section in ("collect", "curate", "tune"):
+                    content[section] = content[section] | getattr(phase, section)
+        return Config(**content)
+
+    @model_validator(mode="after")
+    def _follow(self) -> "Config":
+        firsts = [phase.first for phase in self.phases]
+        if firsts != sorted(set(firsts)):
+            raise ValueError(f"phases begin with cycles {', '.join(map(str, firsts))}; put each later than the one before")
+        if any("num_envs" in phase.collect or "credit" in phase.curate for phase in self.phases):
+            raise ValueError("collect.num_envs and curate.credit are of a whole run, and no phase can change them")
+        return self
 
     @model_validator(mode="after")
     def _asks_nobody(self) -> "Config":

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from agent.config import ONE, SEVERAL, Config
+from agent.settings import Phase
 from envs import EnvConfig
 
 
@@ -32,20 +33,27 @@ def read(file: Path) -> Config:
 
 def parse(content: dict[str, Any], source: str) -> Config:
     """Return the config that `content` holds; errors are one sentence each, and name `source`."""
+    where = source
     try:
-        return Config(**content)
+        config = Config(**content)
+        for phase in config.phases:
+            where = f"{source}, phase from cycle {phase.first}"
+            config.at(phase.first)
+        return config
     except ValidationError as error:
-        raise ValueError(" ".join(_sentence(each, source) for each in error.errors())) from None
+        raise ValueError(" ".join(_sentence(each, where) for each in error.errors())) from None
 
 
 def _sentence(error: Any, source: str) -> str:
     path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
     where = ".".join(str(part) for part in path)
+    if not path:  # of sections that do not go together
+        return f"{source}: {error['msg'].removeprefix('Value error, ')}."
     if error["type"] != "extra_forbidden":
         return f"{source}: {where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
     model: Any = Config
-    for part in path[:-1]:
-        model = EnvConfig if part == "env" or isinstance(part, int) else model.model_fields[part].annotation
+    for part in (part for part in path[:-1] if not isinstance(part, int)):
+        model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(path[-1]), known, 1)
     return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
@@ -62,10 +70,10 @@ def override(config: Config, arguments: list[str]) -> Config:
     if "--help" in arguments or "-h" in arguments:
         import tyro
 
-        class Help(Config):  # a list of environments cannot be overridden key by key
+        class Help(Config):  # lists of environments and phases cannot be overridden key by key
             env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
 
-        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0]}), args=["--help"], prog="etude improve CONFIG RUN")
+        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0], "phases": ()}), args=["--help"], prog="etude improve CONFIG RUN")
     known, content = dict(_keys(Config)), config.model_dump()
     for name, words in _options(arguments):
         if name not in known:

@@ -52,7 +52,7 @@ def improve(run: Run, track: Track) -> None:
         if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"], run.config.guard):
             settle(run, cycle, champion, None, track, alarms)
             continue
-        before, after = gate(run, champion, challenger, track)
+        before, after = gate(run, cycle, champion, challenger, track)
         verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
         promoted = beats(after, before, run.config.evaluate.alpha) and not alarms
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
@@ -70,7 +70,7 @@ def latest(run: Run, champion: Player) -> Player:
 
 def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's seeds."""
-    config, jobs, warmth = run.config.collect, practice_jobs(run, cycle), temperature(run, cycle)
+    config, jobs, warmth = cycle.config.collect, practice_jobs(run, cycle), temperature(run, cycle)
 
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
         kept = run.episodes(folder)
@@ -121,11 +121,11 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
     library += [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
     guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
-    retold, thought = relabel(episodes, labels) if run.config.curate.hindsight else [], 0
+    retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
-    lessons = curate(episodes, labels, library, run.config.curate, rng, retold, thought, guided)
+    lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
@@ -147,7 +147,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
 
         run.policy.temperature = temperature(run, cycle)  # at which the trials were sampled
         return train(run, champion, cycle.folder, lambda policy, watch: tune(
-            policy, lessons, run.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
+            policy, lessons, cycle.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip
 
     made = run.keep(cycle.folder / "tune.json", go)
@@ -156,26 +156,29 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     return Player(cycle.folder / "policy.safetensors", made["policy"])
 
 
-def gate(run: Run, champion: Player, challenger: Player, track: Track) -> tuple[Scorecard, Scorecard]:
-    """Return what both pass of the same gate seeds: more of them while the challenger is ahead, but by no more than chance explains."""
+def gate(run: Run, cycle: Cycle, champion: Player, challenger: Player, track: Track) -> tuple[Scorecard, Scorecard]:
+    """Return what both pass of the same gate seeds: more of them while the challenger is ahead, but by no more than chance explains.
+
+    Each cycle has seeds of its own: on those that a champion was chosen by it looks better than it is, and nobody would beat it there.
+    """
     before, after = Scorecard(champion.name, {}), Scorecard(challenger.name, {})
     for part in range(1 + run.config.evaluate.prolong):
         before, after = (
-            before.and_also(exam(run, champion, "gate", track, part=part)),
-            after.and_also(exam(run, challenger, "gate", track, part=part)),
+            before.and_also(exam(run, champion, "gate", track, cycle=cycle.number, part=part)),
+            after.and_also(exam(run, challenger, "gate", track, cycle=cycle.number, part=part)),
         )
         if beats(after, before, run.config.evaluate.alpha) or compare(after, before).gain <= 0:
             break
     return before, after
 
 
-def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "", part: int = 0) -> Scorecard:
+def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "", cycle: int = 1, part: int = 0) -> Scorecard:
     """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; sat once, then read.
 
-    Parts after the first are as many further seeds each.
+    Each cycle has seeds of its own, and parts after the first are as many further ones each.
     """
     count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    jobs = exam_jobs(run.config.envs, count, SEEDS[kind] + part * count)
+    jobs = exam_jobs(run.config.envs, count, SEEDS[kind] + ((cycle - 1) * (1 + run.config.evaluate.prolong) + part) * count)
 
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
@@ -185,7 +188,7 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "",
                 step(1)
         return asdict(score(player.name, episodes))
 
-    content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, part)}.json", sit)
+    content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, cycle, part)}.json", sit)
     return Scorecard(content["policy"], content["outcomes"])
 
 

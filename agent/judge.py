@@ -30,7 +30,7 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
     if run.config.curate.credit == "steps":
         run.keep(cycle.folder / "countdown.json", lambda: _count_down(run, champion, cycle))
     own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
-    mine = own[-run.config.curate.pool :]
+    mine = own[-cycle.config.curate.pool :]
     episodes = [episode for each in mine for episode in takes(run, each)]
     labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
     successes = [each.success for each in labels]

@@ -33,10 +33,11 @@ def comes_back(run: Run) -> None:
     Raises:
         ValueError: one cannot.
     """
-    config = run.config.collect
-    for adapter in run.workers.firsts if config.guided or config.rivals else ():
+    collects = [run.config.at(number).collect for number in (1, *(phase.first for phase in run.config.phases))]
+    key = next((key for key in ("guided", "rivals") if any(getattr(config, key) for config in collects)), "")
+    for adapter in run.workers.firsts if key else ():
         proof = prove(adapter, range(SEEDS["practice"], SEEDS["practice"] + 8), np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
         if not proof.exact:
             why = proof.difference or "every episode ended in its first two decisions"
-            key, name = "guided" if config.guided else "rivals", adapter.config.title
+            name = adapter.config.title
             raise ValueError(f"collect.{key} needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")

@@ -75,7 +75,7 @@ class Story:
 
     def gate(self, policy: str) -> Rate | None:
         """Return a policy's success rate on all gate seeds that it has sat, if any."""
-        found = [Scorecard(policy, content["outcomes"]) for name, content in self.exams.items() if gate_of(name) == policy]
+        found = [Scorecard(policy, content["outcomes"]) for name, content in self.exams.items() if gate_of(name)[0] == policy]
         return functools.reduce(Scorecard.and_also, found).success if found else None
 
     def champions(self) -> dict[int, Rate]:
@@ -86,12 +86,12 @@ class Story:
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """Return the seconds by stage of the warm start, of each cycle, of the final exam, and of all; exams count as `evaluate`."""
-        left = {name: content["seconds"] for name, content in self.exams.items()}
+        left = {(*gate_of(name), name): content["seconds"] for name, content in self.exams.items()}
         table: dict[str, dict[str, float]] = {}
-        for name, stages in {"warm start": self.start, **{f"cycle {number}": stages for number, stages in self.cycles.items()}}.items():
+        for number, stages in {0: self.start, **self.cycles}.items():
             row = {stage: content["seconds"] for stage, content in stages.items() if stage != "cycle"}
-            exam = sum(left.pop(exam) for exam in list(left) if gate_of(exam) == stages.get("tune", {}).get("policy"))
-            table[name] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
+            exam = sum(left.pop(key) for key in list(left) if (key[1] == number if key[1] > 1 else key[0] == stages.get("tune", {}).get("policy")))
+            table[f"cycle {number}" if number else "warm start"] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
         table["final exam"] = {"evaluate": sum(left.values())}
         return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in EVERY}}
 
@@ -183,7 +183,7 @@ def _row(story: Story, number: int) -> list[object]:
     stages = story.cycles[number]
     practised, labels, lessons, result = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "label", "curate", "evaluate"))
     recorded = stages.get("collect", {}).get("recorded", {})
-    count = recorded.get("episodes", story.config.collect.seeds * story.config.collect.takes)
+    count = recorded.get("episodes", story.config.at(number).collect.seeds * story.config.at(number).collect.takes)
     parts = {"": count, " earlier": labels.get("episodes", count) - count, " guided": recorded.get("guided/episodes", 0)}
     return [
         number,

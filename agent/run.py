@@ -46,6 +46,8 @@ class Cycle:
     number: int
     """1, 2, ..."""
     folder: Path
+    config: Config
+    """Of the run, as it is in this cycle (`phases`)."""
 
 
 class Run:
@@ -250,7 +252,7 @@ class Run:
 
     def cycle(self, number: int) -> Cycle:
         """Return cycle `number`, 1, 2, ..."""
-        return Cycle(number, self.folder / f"cycle-{number:03d}")
+        return Cycle(number, self.folder / f"cycle-{number:03d}", self.config.at(number))
 
     def cycles(self) -> Iterator[Cycle]:
         """Yield the cycles that are not finished, until the config's number or minutes are used up."""

@@ -221,6 +221,19 @@ class TuneConfig(Strict):
     """Gradients are scaled down to this norm."""
 
 
+class Phase(Strict):
+    """Another way to practise and to learn, later in a run."""
+
+    first: int = Field(ge=2)
+    """The cycle that it begins with."""
+    collect: dict[str, Any] = {}
+    """Keys of `collect` that have other values from then on; `num_envs` has one for the whole run."""
+    curate: dict[str, Any] = {}
+    """Keys of `curate` likewise; `credit` has one value for the whole run."""
+    tune: dict[str, Any] = {}
+    """Keys of `tune` likewise."""
+
+
 class GuardConfig(Strict):
     """What a healthy cycle keeps within bounds. What is outside is named in the report, and no lesson or challenger of that kind gets further."""
 
@@ -251,10 +264,11 @@ class EvaluateConfig(Strict):
     """The exam. Gate seeds decide promotions; final seeds are seen only at the end, so the reported gain is not selected on."""
 
     episodes: int = Field(default=200, ge=1)
-    """Gate seeds, the same for champion and challenger."""
+    """Gate seeds a cycle, the same for champion and challenger, and new in each cycle: on the old ones the champion was chosen, and looks better than
+    it is."""
     prolong: int = Field(default=2, ge=0)
     """How many times both sit as many further gate seeds, while the challenger is ahead but not beyond `alpha`: near the top 200 seeds cannot tell 90
-    from 94 %, and a champion that was lucky on them would never be beaten. Each look is a further chance of an error of `alpha`'s kind."""
+    from 94 %. Each look is a further chance of an error of `alpha`'s kind."""
     final_episodes: int = Field(default=400, ge=1)
     """Final exam seeds, for the first and the last champion."""
     variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Any]] = {}

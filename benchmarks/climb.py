@@ -41,7 +41,8 @@ ROUND = {
     "collect.rivals": 0,
     "collect.refill": 0,
     "collect.seeds": 64,
-}  # ordinary practice alone
+    "phases": (),
+}  # ordinary practice alone, in every cycle
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
@@ -154,7 +155,7 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
     given = {"seed": seed, "threads": 1, "processes": 1, "minutes": 0, "track.mode": "off", "track.films": False}
     given |= {"evaluate.prolong": 0, **changes}  # exams of one length, so that the arms' minutes can be compared
     folder.parent.mkdir(parents=True, exist_ok=True)
-    options = [word for key, value in given.items() for word in (f"--{key}", value)]
+    options = [word for key, value in given.items() for word in (f"--{key}", *([] if value == () else [value]))]
     _call("-m", "agent.cli", "improve", ROOT / "configs" / f"{task}.yaml", folder, *options, log=folder.parent / f"{folder.name}.log")
     return folder
 

@@ -5,7 +5,7 @@
 A policy is one number, its skill; it passes a seed with the chance 1 / (1 + exp(difficulty - skill)). Each cycle's challenger has the
 champion's skill plus a Gaussian step: most steps are small, some are backwards, as fine-tuning near the top is. What counts is the true success of
 the last champion. The exam is that of `agent.improve.gate`: the same seeds for both, McNemar's exact test, more seeds while the challenger may be
-better.
+better, and other seeds in the next cycle.
 """
 
 import functools
@@ -34,9 +34,12 @@ class Rule:
     alpha: float
     episodes: int
     prolong: int = 0
+    fresh: bool = True
+    """Each cycle has seeds of its own, which the champion sits anew, as in `agent.improve.gate`; else all have the same."""
 
 
-RULES = [Rule(0.3, 200), Rule(0.5, 200), Rule(1.0, 200), Rule(0.3, 400), Rule(0.3, 600), Rule(0.3, 200, 1), Rule(0.3, 200, 2)]
+RULES = [Rule(alpha, 200) for alpha in (0.3, 0.5, 1.0)] + [Rule(0.3, 400), Rule(0.3, 600), Rule(0.3, 200, 1), Rule(0.3, 200, 2)]
+RULES += [Rule(0.3, 200, fresh=False), Rule(0.3, 600, fresh=False), Rule(0.3, 200, 2, fresh=False)]
 
 
 @functools.cache
@@ -47,10 +50,13 @@ def p_value(won: int, lost: int) -> float:
 
 def loop(rule: Rule, drift: float, rng: np.random.Generator) -> tuple[float, float]:
     """Return the true success of the last champion of one loop, in [0, 1], and how many exam episodes the loop had."""
-    difficulty, skill, sat = rng.normal(0, SPREAD, rule.episodes * (1 + rule.prolong)), FIRST, 0
+    skill, sat, known = FIRST, 0, 0
+    difficulty, champion = np.zeros(0), np.zeros(0, bool)
     exam: Callable[[float], np.ndarray] = lambda skill: rng.random(len(difficulty)) < expit(skill - difficulty)  # noqa: E731
-    champion, known = exam(skill), 0
-    for _ in range(CYCLES):
+    for cycle in range(CYCLES):
+        if rule.fresh or not cycle:
+            difficulty = rng.normal(0, SPREAD, rule.episodes * (1 + rule.prolong))
+            champion, known = exam(skill), 0
         step = rng.normal(drift, STEP)
         challenger, count, won, lost = exam(skill + step), 0, 0, 0
         for part in range(1 + rule.prolong):
@@ -76,7 +82,7 @@ def main(runs: int = 400) -> None:
         runs: loops a rule and drift.
     """
     drifts = (-0.2, 0.0, 0.15, 0.3)
-    table = Table("alpha", "gate seeds", "prolonged", *(f"{drift:+} ± {STEP}" for drift in drifts), "exam episodes")
+    table = Table("alpha", "gate seeds", "prolonged", "new in each cycle", *(f"{drift:+} ± {STEP}" for drift in drifts), "exam episodes")
     for rule in RULES:
         cells, sat = [], []
         for drift in drifts:
@@ -85,7 +91,7 @@ def main(runs: int = 400) -> None:
             rates = [100 * rate for rate, _ in ends]
             cells.append(f"{np.mean(rates):.1f} % ± {np.std(rates) / np.sqrt(runs):.1f}")
             sat += [count for _, count in ends]
-        table.add_row(str(rule.alpha), str(rule.episodes), str(rule.prolong), *cells, f"{np.mean(sat):,.0f}")
+        table.add_row(str(rule.alpha), str(rule.episodes), str(rule.prolong), "yes" if rule.fresh else "no", *cells, f"{np.mean(sat):,.0f}")
     console = Console(width=140, highlight=False)
     console.print(
         f"True success of the last champion after {CYCLES} cycles; the first passes {100 * truth(FIRST):.1f} %, and its successors' steps are"

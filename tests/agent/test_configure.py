@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.configure import override, read
+from agent.configure import override, parse, read
 from agent.ground import NUMBERS, REACH
 from envs.stage import STEP
 
@@ -45,6 +45,11 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("label: {judge: referee}", "goes with label.by critic"),
         ("collect: {rivals: 2}\ntune: {preference: 0}", "from which nothing is learnt"),
         ("curate: {contrast: 64}", "give tune.preference and collect.guided more than 0"),
+        ("phases: [{first: 3, lr: 1}]", "unknown key 'phases.0.lr'; allowed are first, collect, curate, tune"),
+        ("phases: [{first: 3, tune: {lrr: 1}}]", "phase from cycle 3: unknown key 'tune.lrr'; did you mean 'lr'"),
+        ("phases: [{first: 3}, {first: 2}]", "phases begin with cycles 3, 2; put each later than the one before"),
+        ("phases: [{first: 3, collect: {num_envs: 2}}]", "of a whole run, and no phase can change them"),
+        ("collect: {guided: 2}\ncurate: {contrast: 9}\nphases: [{first: 3, collect: {guided: 0}}]", "phase from cycle 3: curate.contrast makes"),
         ("env: {timeout: 5}\ncollect: {guided: 2}", "collect.guided tries actions .* in another process; set env.timeout to 0"),
         ("env: {timeout: 5}\ncollect: {rivals: 2}", "collect.rivals tries actions .* in another process; set env.timeout to 0"),
     ],
@@ -92,3 +97,10 @@ def test_several_environments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="which of the 2 environments"):
         override(config, ["--env.size", "32"])
     assert Config().envs == (Config().env,)
+
+
+def test_a_phase_holds_from_its_first_cycle_over_those_before() -> None:
+    phases = [{"first": 3, "collect": {"guided": 0}, "tune": {"lr": 1e-4}}, {"first": 5, "tune": {"lr": 1e-5}}]
+    config = parse({"collect": {"guided": 9, "seeds": 16}, "phases": phases}, "test")
+    met = [(each.collect.guided, each.collect.seeds, each.tune.lr) for each in map(config.at, range(1, 7))]
+    assert met == [(9, 16, 5e-4)] * 2 + [(0, 16, 1e-4)] * 2 + [(0, 16, 1e-5)] * 2

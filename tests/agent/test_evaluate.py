@@ -44,10 +44,10 @@ def test_an_exam_in_two_parts_counts_all_its_seeds() -> None:
     assert first.and_also(further).success == Rate.of(2, 3)
 
 
-def test_the_name_of_a_gate_exam_says_whose_it_is() -> None:
-    assert [gate_of(exam_name("gate", "abc", part=part)) for part in (0, 1)] == ["abc", "abc"]
-    assert gate_of(exam_name("final", "abc")) == gate_of(exam_name("final", "abc", "new colours")) == ""
-    assert len({exam_name("gate", "abc", part=part) for part in range(3)}) == 3
+def test_the_name_of_a_gate_exam_says_whose_and_when_it_is() -> None:
+    names = {(cycle, part): exam_name("gate", "abc", cycle=cycle, part=part) for cycle in (1, 2, 12) for part in (0, 1, 2)}
+    assert all(gate_of(name) == ("abc", cycle) for (cycle, _), name in names.items()) and len(set(names.values())) == 9
+    assert gate_of(exam_name("final", "abc")) == gate_of(exam_name("final", "abc", "new colours")) == ("", 0)
 
 
 def test_different_exams_are_not_compared() -> None:

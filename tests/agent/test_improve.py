@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ import yaml
 from safetensors.torch import load_file
 
 from agent.configure import parse
-from agent.evaluate import exam_name
+from agent.evaluate import exam_name, gate_of
 from agent.files import load
 from agent.improve import gate
 from agent.jobs import practice_jobs
@@ -49,6 +50,7 @@ TINY = {
         "diversity": 0.5,
     },
     "tune": {"batch": 16, "epochs": 1},
+    "phases": [{"first": 2, "tune": {"epochs": 2}}],
     "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
     "track": {"mode": "off", "films": False},
 }
@@ -128,6 +130,23 @@ def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -
     assert sum(episode.fork_of is None for episode in takes) == 3 * (len(first[task]) + len(second[task])) < len(takes)
 
 
+def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
+    first, second = (whole / f"cycle-{number:03d}" for number in (1, 2))
+    trials, steps = (
+        [load(folder / f"{stage}.json")["figures"][key] for folder in (first, second)] for stage, key in (("curate", "trials"), ("tune", "steps"))
+    )
+    assert steps == [math.ceil(trials[0] / 16), 2 * math.ceil(trials[1] / 16)], "passes over the trials, 16 a step"
+
+
+def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
+    sat: dict[tuple[str, int], set[str]] = {}
+    for file in (whole / "exams").glob("gate-*.json"):
+        sat.setdefault(gate_of(file.stem), set()).update(load(file)["outcomes"])
+    cycles = [{frozenset(seeds) for (_, cycle), seeds in sat.items() if cycle == number} for number in (1, 2)]
+    assert [len(each) for each in cycles] == [1, 1] and len(sat) == 4, "champion and challenger sat the same"
+    assert not set.intersection(*(set(seeds) for each in cycles for seeds in each))
+
+
 def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole: Path, tmp_path: Path) -> None:
     older = tmp_path / "older"
     shutil.copytree(whole, older)
@@ -161,7 +180,7 @@ def test_both_sit_further_seeds_while_the_challenger_may_be_better(
                 run.folder / "exams" / f"{exam_name('gate', name, part=part)}.json", lambda name=name, made=outcomes: asdict(Scorecard(name, made))
             )
     nobody = tmp_path / "nobody"
-    before, after = gate(run, Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
+    before, after = gate(run, run.cycle(1), Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
     assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(challenger[: seats // 20])
 

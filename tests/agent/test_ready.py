@@ -10,6 +10,7 @@ import pytest
 
 from agent import dataset
 from agent.collect import Job, collect
+from agent.configure import parse
 from agent.files import save
 from agent.ready import comes_back, nothing_lost
 from agent.workers import Workers
@@ -50,12 +51,15 @@ class Forgetful(gymnasium.Env):
         return {"eye": np.zeros((16, 16, 3), np.uint8)}, float(next(MADE)), False, False, {"success": False}
 
 
+@pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize(("guided", "rivals"), [(0, 0), (4, 0), (0, 8)])
-def test_trying_in_a_copy_needs_an_environment_that_comes_back(guided: int, rivals: int) -> None:
+def test_trying_in_a_copy_needs_an_environment_that_comes_back(guided: int, rivals: int, later: bool) -> None:
     plain = not guided and not rivals
+    collect = {"guided": guided, "rivals": rivals}
+    config = parse({"phases": [{"first": 2, "collect": collect}]} if later else {"collect": collect}, "test")
     for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", horizon=12), plain), (EnvConfig(), True)):
         workers = Workers(env, 1)
-        run = SimpleNamespace(workers=workers, config=SimpleNamespace(collect=SimpleNamespace(guided=guided, rivals=rivals)))
+        run = SimpleNamespace(workers=workers, config=config)
         if fine:
             comes_back(run)  # type: ignore[arg-type]
         else:
