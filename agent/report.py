@@ -35,10 +35,9 @@ body { font: 16px/1.55 system-ui, sans-serif; } h1 { margin: 0 0 12px; } h2 { fo
 .soft, figcaption, th, dt, small { color: var(--soft); font-size: 14px; font-weight: 400; } small { display: block; } img { width: 100%; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 12px; } dd { margin: 0; font-size: 24px; }
 dl div, pre { background: var(--card); border-radius: 8px; padding: 12px 14px; } pre { overflow-x: auto; font-size: 13px; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; } video { border-radius: 6px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-td:nth-child(10) { white-space: normal; min-width: 14em; } figure { display: inline-block; margin: 0 8px 8px 0; }
-video { border-radius: 6px; }</style></head><body>$body</body></html>
+td:nth-child(10) { white-space: normal; min-width: 14em; } figure { display: inline-block; margin: 0 8px 8px 0; }</style><body>$body</body></html>
 """)
 
 
@@ -73,9 +72,10 @@ class Story:
         done = self.cycles.get(number, {})
         return f"cycle {number}, {next((s for s in STAGES if s not in done), STAGES[-1])}" if number and not late else "final exam"
 
-    def gate(self, policy: str) -> Rate | None:
-        """Return a policy's success rate on all gate seeds that it has sat, if any."""
-        found = [Scorecard(policy, content["outcomes"]) for name, content in self.exams.items() if gate_of(name)[0] == policy]
+    def gate(self, policy: str, cycle: int = 0) -> Rate | None:
+        """Return a policy's success rate on the gate seeds of one cycle, where it has sat those, or on all that it has sat, if any."""
+        sat = [(gate_of(name), Scorecard(policy, content["outcomes"])) for name, content in self.exams.items()]
+        found = [card for who, card in sat if who == (policy, cycle)] or [card for who, card in sat if who[0] == policy]
         return functools.reduce(Scorecard.and_also, found).success if found else None
 
     def champions(self) -> dict[int, Rate]:
@@ -191,7 +191,7 @@ def _row(story: Story, number: int) -> list[object]:
         f"{100 * practised['success']:.1f} %" if practised else NONE,
         f"{lessons['mixed_seeds']:.0f} of {lessons['seeds']:.0f}" if lessons else NONE,
         *(lessons.get(kind, NONE) for kind in ("demonstrations", "pairs", "trials")),
-        story.gate(stages.get("tune", {}).get("policy", "")) or NONE,
+        story.gate(stages.get("tune", {}).get("policy", ""), number) or NONE,
         f"{100 * result['gate_gain']:+.1f}, p = {result['gate_p_value']:.2g}" if "won" in result else NONE,
         _verdict(stages.get("cycle"), story.config.evaluate.alpha),
     ]

@@ -254,6 +254,17 @@ def test_seconds_are_those_of_the_run(tmp_path: Path) -> None:
     assert sum(table["all"].values()) == pytest.approx(run.seconds(), abs=0.1)
 
 
+def test_a_challenger_is_shown_by_the_gate_of_its_cycle_and_a_champion_by_all_that_it_sat(tmp_path: Path) -> None:
+    whole(tmp_path)
+    first = Story.read(tmp_path)
+    assert first.gate("challenger2", 2) == first.gate("challenger2"), "an older run, whose cycles had the same gate seeds"
+    further = Scorecard("challenger2", {f"etude/Reach-v0/{seed}": False for seed in range(GATE, 2 * GATE)})
+    save(tmp_path / "exams" / "gate-challenger2-cycle-3.json", {**asdict(further), "seconds": 1.0})
+    (then, now) = (each.gate("challenger2") for each in (first, Story.read(tmp_path)))
+    assert then and now and (now.n, now.rate) == (2 * then.n, then.rate / 2)
+    assert Story.read(tmp_path).gate("challenger2", 3) == further.success
+
+
 def test_champions_stay_when_a_challenger_is_rolled_back(tmp_path: Path) -> None:
     whole(tmp_path)
     rates = [rate.rate for rate in Story.read(tmp_path).champions().values()]
