@@ -87,8 +87,8 @@ class Config(Strict):
         firsts = [phase.first for phase in self.phases]
         if firsts != sorted(set(firsts)):
             raise ValueError(f"phases begin with cycles {', '.join(map(str, firsts))}; put each later than the one before")
-        if any("num_envs" in phase.collect or "credit" in phase.curate for phase in self.phases):
-            raise ValueError("collect.num_envs and curate.credit are of a whole run, and no phase can change them")
+        if any({"num_envs", "diversity"} & phase.collect.keys() or "credit" in phase.curate for phase in self.phases):
+            raise ValueError("collect.num_envs, collect.diversity and curate.credit are of a whole run, and no phase can change them")
         return self
 
     @model_validator(mode="after")

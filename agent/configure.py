@@ -49,6 +49,8 @@ def _sentence(error: Any, source: str) -> str:
     where = ".".join(str(part) for part in path)
     if not path:  # of sections that do not go together
         return f"{source}: {error['msg'].removeprefix('Value error, ')}."
+    if error["type"] == "missing":
+        return f"{source}: {where} is missing."
     if error["type"] != "extra_forbidden":
         return f"{source}: {where} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
     model: Any = Config
@@ -61,6 +63,8 @@ def _sentence(error: Any, source: str) -> str:
 
 def override(config: Config, arguments: list[str]) -> Config:
     """Return the config with overrides from the command line: `--collect.takes 16`, `--env.cameras front wrist`, `--track.films false`.
+
+    They hold for the whole run: no phase changes what is given so. `--phases` alone removes all phases.
 
     `--help` prints every key with its meaning (by tyro) and exits.
 
@@ -75,6 +79,7 @@ def override(config: Config, arguments: list[str]) -> Config:
 
         tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0], "phases": ()}), args=["--help"], prog="etude improve CONFIG RUN")
     known, content = dict(_keys(Config)), config.model_dump()
+    later = content["phases"]
     for name, words in _options(arguments):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
@@ -84,7 +89,10 @@ def override(config: Config, arguments: list[str]) -> Config:
             raise ValueError(f"'--{name}' cannot say which of the {len(content['env'])} environments is meant; change it in the file.")
         for part in path[:-1]:
             section = section[part]
+        for phase in later if path[1:] else ():  # what is given here holds for the whole run
+            phase.get(path[0], {}).pop(path[-1], None)
         values = [_value(word, known[name].annotation) for word in words]
+        values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
         section[path[-1]] = values if isinstance(section[path[-1]], tuple) or len(values) != 1 else values[0]
     return parse(content, "command line")
 

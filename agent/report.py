@@ -144,7 +144,7 @@ def _headline(story: Story) -> str:
 def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield title, HTML and a note of each part of the page; the HTML is empty where there is nothing to show."""
     examined = story.summary or story.champions()
-    note = "The gate exam decides promotions; the final exam's seeds are used only in the end. Band and bars: 95 % Wilson intervals."
+    note = "The gate decides promotions, each cycle on new seeds; a champion's point is of all it sat. Final exam: in the end. 95 % Wilson intervals."
     yield "Success over the cycles", _picture(_draw_curve, story, 5.2, "success by cycle") if examined else "", note
     parts = story.summary.get("tasks", {}).items()
     note = "The final exam, environment by environment."

@@ -227,7 +227,7 @@ class Phase(Strict):
     first: int = Field(ge=2)
     """The cycle that it begins with."""
     collect: dict[str, Any] = {}
-    """Keys of `collect` that have other values from then on; `num_envs` has one for the whole run."""
+    """Keys of `collect` that have other values from then on; `num_envs` and `diversity` have one for the whole run."""
     curate: dict[str, Any] = {}
     """Keys of `curate` likewise; `credit` has one value for the whole run."""
     tune: dict[str, Any] = {}

@@ -3,8 +3,8 @@
     python benchmarks/demonstrations_only.py runs/reach-0 [--threads 1]
 
 Takes a finished run's first champion and its demonstrations and imitates them for as long as the run spent after its warm start. Sits the gate exam
-after every round of the warm start's recipe, and takes the best of all rounds to the final exam: an early stop, without which 40 demonstrations
-are memorised. Writes docs/results/demonstrations-only-<task>-<seed>.json.
+(the seeds of a run's first cycle) after every round of the warm start's recipe, and takes the best of all rounds to the final exam: an early stop,
+without which 40 demonstrations are memorised. Writes docs/results/demonstrations-only-<task>-<seed>.json.
 """
 
 import json

@@ -49,6 +49,8 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("phases: [{first: 3, tune: {lrr: 1}}]", "phase from cycle 3: unknown key 'tune.lrr'; did you mean 'lr'"),
         ("phases: [{first: 3}, {first: 2}]", "phases begin with cycles 3, 2; put each later than the one before"),
         ("phases: [{first: 3, collect: {num_envs: 2}}]", "of a whole run, and no phase can change them"),
+        ("phases: [{first: 3, collect: {diversity: 0.2}}]", "of a whole run, and no phase can change them"),
+        ("phases: [{tune: {lr: 1}}]", "phases.0.first is missing"),
         ("collect: {guided: 2}\ncurate: {contrast: 9}\nphases: [{first: 3, collect: {guided: 0}}]", "phase from cycle 3: curate.contrast makes"),
         ("env: {timeout: 5}\ncollect: {guided: 2}", "collect.guided tries actions .* in another process; set env.timeout to 0"),
         ("env: {timeout: 5}\ncollect: {rivals: 2}", "collect.rivals tries actions .* in another process; set env.timeout to 0"),
@@ -71,6 +73,16 @@ def test_overrides() -> None:
     config = override(Config(), given)
     assert (config.seed, config.collect.takes, config.env.cameras, config.track.films) == (3, 2, ("wrist",), False)
     assert config.env.kwargs == {"size": 32}
+    assert override(Config(), ["--env.cameras", "[front, wrist]"]).env.cameras == ("front", "wrist")  # type: ignore[union-attr]
+
+
+def test_an_override_holds_in_all_phases() -> None:
+    config = parse({"phases": [{"first": 2, "tune": {"lr": 1e-4, "epochs": 7}}, {"first": 3, "tune": {"lr": 1e-5}}]}, "test")
+    given = override(config, ["--tune.lr", "1e-3", "--seed", "3"])
+    assert [(each.tune.lr, each.tune.epochs) for each in map(given.at, (1, 2, 3))] == [(1e-3, 2), (1e-3, 7), (1e-3, 7)]
+    assert config.at(3).tune.lr == 1e-5, "the config itself stays"
+    assert override(config, ["--phases", "--seed", "3"]).phases == override(config, ["--phases", "[]"]).phases == ()
+    assert override(config, ["--phases", "[{first: 4, tune: {lr: 1}}]"]).at(4).tune.lr == 1
 
 
 def test_texts_are_taken_as_they_are() -> None:
