@@ -51,8 +51,8 @@ class Config(Strict):
     curate: CurateConfig = CurateConfig()
     tune: TuneConfig = TuneConfig()
     phases: tuple[Phase, ...] = ()
-    """What changes later in a run, for what teaches a beginner most is not what teaches an expert: each phase begins with its cycle `first`, and
-    changes keys of `collect`, `curate` and `tune` over those of the phases before."""
+    """What changes later in a run: each phase begins with its cycle `first`, and changes keys of `collect`, `curate` and `tune` over those of the
+    phases before."""
     guard: GuardConfig = GuardConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()

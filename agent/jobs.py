@@ -69,9 +69,10 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     history = [[{int(seed): rate for seed, rate in seeds.get(env.title, {}).items()} for seeds in earlier] for env in run.config.envs]
     lately = [next((float(np.mean(list(rates.values()))) for rates in reversed(own) if rates), None) for own in history]
     fresh = SEEDS["practice"] + 100_000 * run.config.seed + _before(run, cycle, "seeds")
+    taken = _before(run, cycle, "takes")
     for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
         for seed in pick(count, range(fresh, fresh + count), history[kind], config.again, config.recheck):
-            first = _before(run, cycle, "takes") * any(seed in rates for rates in history[kind])  # no take of a seed has another's number
+            first = taken * any(seed in rates for rates in history[kind])  # no take of a seed has another's number
             numbers = range(first, first + config.takes)
             jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind, rivals=config.rivals) for take in numbers]
         fresh += count
