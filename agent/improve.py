@@ -111,15 +111,8 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
 
 
 def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Sequence[Label], cycle: Cycle, track: Track) -> Lessons:
-    """Stage `curate`. The library is the oracle's demonstrations, every success of every cycle before this champion's takes, and all guided takes.
-
-    What is told in a guided take is at least as good as the policy's own decision, by one decision of foresight, however the take ends.
-    """
-    mine = {episode.policy for episode in episodes}
-    past = believed(run, cycle)
-    earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
-    library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
-    library += [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
+    """Stage `curate`: what this cycle teaches."""
+    library = _library(run, cycle, episodes) if cycle.config.tune.imitation else []
     guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
     retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
@@ -137,6 +130,18 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     track.log(run.metrics())
     run.finished("curate")
     return lessons
+
+
+def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episode]:
+    """Return what can be shown again: the oracle's demonstrations, every success of every cycle before this champion's takes, and all guided takes.
+
+    What is told in a guided take is at least as good as the policy's own decision, by one decision of foresight, however the take ends.
+    """
+    mine = {episode.policy for episode in episodes}
+    past = believed(run, cycle)
+    earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
+    library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
+    return library + [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
 
 
 def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Track) -> Player:

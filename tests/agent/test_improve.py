@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import yaml
 from safetensors.torch import load_file
 
 from agent.configure import parse
+from agent.curate import decisions
 from agent.evaluate import exam_name, gate_of
 from agent.files import load
-from agent.improve import gate
+from agent.improve import gate, latest, study
 from agent.jobs import practice_jobs
-from agent.judge import takes
+from agent.judge import judge, takes
 from agent.records import Scorecard
 from agent.run import Run
 from agent.track import Track
@@ -136,6 +137,22 @@ def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
         [load(folder / f"{stage}.json")["figures"][key] for folder in (first, second)] for stage, key in (("curate", "trials"), ("tune", "steps"))
     )
     assert steps == [math.ceil(trials[0] / 16), 2 * math.ceil(trials[1] / 16)], "passes over the trials, 16 a step"
+
+
+def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_was(whole: Path, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(whole, tmp_path / "run"))
+    cycle, track, first = run.cycle(2), Track(run.folder, run.config), load(run.folder / "start" / "tune.json")["policy"]
+    champion = latest(run, Player(run.folder / "start" / "policy.safetensors", first))
+    episodes, labels, _ = judge(run, champion, cycle, track)
+    made = []
+    for imitation in (1.0, 0.0):
+        changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"imitation": imitation})})
+        made.append(study(run, champion, episodes, labels, replace(cycle, config=changed), track))
+    shown = sum(len(list(decisions(episode))) for episode in run.episodes(run.folder / "start") if episode.success)
+    assert len(made[0].demonstrations) - len(made[1].demonstrations) >= shown > 0
+    assert [len(each.trials) for each in made] == [load(cycle.folder / "curate.json")["figures"]["trials"]] * 2
+    for one, other in zip(*((*each.trials, *(side for pair in each.pairs for side in (*pair.chosen, *pair.rejected))) for each in made), strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
 def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
