@@ -57,14 +57,19 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
-    "no replay": ({"curate.replay": 0}, "curate.replay"),
-    "replay": ({"curate.replay": 4096}, "curate.contrast"),
+    "no replay": ({"curate.replay": 0}, "tune.imitation"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
-    "hindsight": ({"curate.hindsight": 1.0}, ""),
+    "hindsight": ({"curate.hindsight": 1.0}, "tune.imitation"),
     "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
     "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "referee", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+}
+# Reach's recipe of before, and its own ablations. They stand in the table, and are made only when asked for.
+REPLAY = {"curate.replay": 4096}
+OLD = {"replay": REPLAY}
+OLD |= {
+    f"replay, {arm}": REPLAY | ARMS[arm][0] for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")
 }
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
@@ -89,23 +94,26 @@ def run(
     """
     OUT.mkdir(parents=True, exist_ok=True)
     # In this order whoever waits for another waits for one that has begun.
-    order = [WARM, "full", *(arm for arm in arms if arm in ARMS and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
+    order = [WARM, "full", *(arm for arm in arms if arm in ARMS | OLD and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
     cells = [(task, seed, arm) for arm in order if arm in (WARM, *arms) for seed in seeds for task in tasks]
     made: dict[tuple[str, int, str], Future[None]] = {}
     with ThreadPoolExecutor(beside) as pool:
         for task, seed, arm in cells:
             needed = _folder(task, seed, WARM) / "summary.json" if arm == WARM else _file(task, seed, arm)
             if _means_something(task, arm) and not (needed.exists() and _file(task, seed, arm).exists()):
-                first = made.get((task, seed, "full" if arm in OTHERS else WARM))
-                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first)
+                first = [made[task, seed, other] for other in (WARM, "full") if (task, seed, other) in made]
+                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first[: 1 + (arm in OTHERS)])
     for each in made.values():
         each.result()
 
 
 def _means_something(task: str, arm: str) -> bool:
-    """Return whether an arm differs from `full` in this task."""
+    """Return whether an arm differs from `full` in this task, in the cycles that there are."""
+    if arm in OLD:
+        return task == "reach"
     changes, needs = ARMS.get(arm, ({}, ""))
     config = read(ROOT / "configs" / f"{task}.yaml")
+    config = config.model_copy(update={"phases": tuple(phase for phase in config.phases if phase.first <= CYCLES.get(task, 3))})
     same = arm in ARMS and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
     return not same and (not needs or bool(_value(config, needs)))
 
@@ -114,25 +122,27 @@ def _value(config: Any, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), config)
 
 
-def _make(task: str, seed: int, arm: str, device: str, first: Future[None] | None) -> None:
+def _make(task: str, seed: int, arm: str, device: str, first: list[Future[None]]) -> None:
     """Make one result, when what it begins from is there."""
-    if first:
-        first.result()
+    for each in first:
+        each.result()
     print(f"{task} {seed} {arm}", flush=True)
-    folder, out = _folder(task, seed, "full"), _file(task, seed, arm)
-    if arm in OTHERS and not (folder / "summary.json").exists():
-        sys.exit(f"{arm} has the time that full took: run the arm full for {task}, seed {seed}, first.")
-    if arm == "demonstrations":
-        _call("benchmarks/demonstrations_only.py", folder, "--threads", 1, "--out", out, log=folder.parent / "demonstrations.log")
-    elif arm == "ppo":
-        minutes, name = _practice_seconds(folder) / 60, json.loads((folder / "summary.json").read_text())["task"]
-        _call(
-            *f"benchmarks/ppo_pixels.py --task {name} --seed {seed} --threads 1 --minutes {minutes} --out".split(), out, log=folder.parent / "ppo.log"
+    folder, out, full = _folder(task, seed, WARM), _file(task, seed, arm), _file(task, seed, "full")
+    if arm in OTHERS:
+        if not full.exists():
+            sys.exit(f"{arm} has the time that full took: run the arm full for {task}, seed {seed}, first.")
+        minutes, title = json.loads(full.read_text())["seconds"]["total"] / 60, json.loads((folder / "summary.json").read_text())["task"]
+        command = (
+            ["benchmarks/demonstrations_only.py", folder]
+            if arm == "demonstrations"
+            else ["benchmarks/ppo_pixels.py", "--task", title, "--seed", seed]
         )
+        _call(*command, "--threads", 1, "--minutes", minutes, "--out", out, log=folder.parent / f"{arm}.log")
     else:
-        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]}
+        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **(OLD[arm] if arm in OLD else ARMS[arm][0])}
         folder = _run(task, seed, arm, {"policy.device": device, **changes})
-        write_text(out, json.dumps(_result(folder), indent=1) + "\n")
+        if not out.exists():  # where a start is made again, on another machine, what others began from stays on record
+            write_text(out, json.dumps(_result(folder), indent=1) + "\n")
 
 
 def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
@@ -209,7 +219,7 @@ def _plain(arm: str) -> str:
 def rows() -> list[str]:
     """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
+    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS, *OLD)}
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())

@@ -49,12 +49,13 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     return [float(rate) for rate in rates], best
 
 
-def main(folder: tyro.conf.Positional[Path], threads: int = 0, out: Path | None = None) -> None:
+def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 0.0, out: Path | None = None) -> None:
     """Train, sit the exam, write the result.
 
     Args:
         folder: of the finished run.
         threads: of torch; 0: as many as the run had. Time is processor time, so with fewer threads the same time takes longer.
+        minutes: to imitate for; 0: as long as the run spent after its warm start.
         out: JSON file; by default named after task and seed.
     """
     run = Run(folder)
@@ -62,7 +63,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, out: Path | None 
     torch.set_num_threads(threads or run.config.threads)
     summary = json.loads((folder / "summary.json").read_text())
     before = [file for file in ("ground/ground.json", "start/demonstrate.json", "start/tune.json") if (folder / file).exists()]
-    spent = summary["seconds"]["total"] - sum(load(folder / file)["seconds"] for file in before)
+    spent = 60 * minutes or summary["seconds"]["total"] - sum(load(folder / file)["seconds"] for file in before)
     rates, best = go_on_imitating(run, spent)
     first = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(first, load(folder / "exams" / f"final-{first}.json")["outcomes"])
