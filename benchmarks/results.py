@@ -1,11 +1,11 @@
-"""Results as JSON, and the README's table rebuilt from these alone.
+"""Results as JSON, and the tables of README.md, docs/results.md and docs/climb.md rebuilt from these alone.
 
 python benchmarks/results.py add runs/reach-0     # copy a finished run's summary to docs/results/
 python benchmarks/results.py add runs/demo demo   # the same, as that of `make demo`
 python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
 python benchmarks/results.py add runs/reach-0 gpu # the same, as that of one core and a GPU: it stands in docs/climb.md
 python benchmarks/results.py add runs/bare base   # the exam of the base model as it is (`--cycles 0 --demonstrate.episodes 0`)
-python benchmarks/results.py table                # rewrite the tables between the markers in README.md and docs/climb.md
+python benchmarks/results.py table                # rewrite the tables, between their markers
 """
 
 import functools
@@ -23,6 +23,7 @@ import policies
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = "<!-- tasks: begin (python benchmarks/results.py table) -->", "<!-- tasks: end -->"
+SHORT = "<!-- short: begin (python benchmarks/results.py table) -->", "<!-- short: end -->"
 OWN = "<!-- results: begin (python benchmarks/results.py table) -->", "<!-- results: end -->"
 GPU = "<!-- gpu: begin (python benchmarks/results.py table) -->", "<!-- gpu: end -->"
 BARE = "<!-- base: begin (python benchmarks/results.py table) -->", "<!-- base: end -->"
@@ -98,6 +99,23 @@ def own_rows(methods: dict[str, str]) -> list[str]:
     return lines
 
 
+def short_rows() -> list[str]:
+    """Return the lines of the README's table: the runs of etude on one own task each, and the mean over a task's run seeds."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for content in _results(own=True, methods={"etude": ""}):
+        if "tasks" not in content:
+            groups[content["task"] + _mark(content)].append(content)
+    lines = ["| task | seed | before | after | gain, points | minutes |", "|---|---|---|---|---|---|"]
+    for task, found in sorted(groups.items()):
+        for content in sorted(found, key=lambda c: c["seed"]):
+            before, after, gain, _, minutes = _cells(content)
+            lines.append(f"| {task} | {content['seed']} | {before} | {after} | {gain} | {_cores(content)} x {minutes} |")
+        if len(found) > 1:
+            after, gain = (100 * np.mean([c["after"]["rate"] - part * c["before"]["rate"] for c in found]) for part in (0, 1))
+            lines.append(f"| {task} | **mean** | | **{after:.1f} %** | **{gain:+.1f}** | |")
+    return lines
+
+
 def other_rows() -> list[str]:
     """Return the lines of the table of environments of others: one a run, and the mean gain."""
     lines = [
@@ -138,8 +156,12 @@ def _mark(content: dict[str, Any]) -> str:
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
     config, (*exam, minutes) = content.get("config"), _cells(content)
-    shown, cores = (str(config["demonstrate"]["episodes"]), f"{max(config['threads'], config.get('processes', 1))} x ") if config else ("", "")
+    shown, cores = (str(config["demonstrate"]["episodes"]), f"{_cores(content)} x ") if config else ("", "")
     return f"| {' | '.join([key[0], (METHODS | WITH_GPU)[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
+
+
+def _cores(content: dict[str, Any]) -> int:
+    return max(content["config"]["threads"], content["config"].get("processes", 1))
 
 
 def _cells(content: dict[str, Any]) -> list[str]:
@@ -153,13 +175,14 @@ def _cells(content: dict[str, Any]) -> list[str]:
 
 
 def table() -> None:
-    """Rewrite the tables in README.md, and that of runs with a GPU in docs/climb.md."""
-    readme, climb = ROOT / "README.md", ROOT / "docs" / "climb.md"
+    """Rewrite all tables."""
+    readme, results, climb = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "climb.md"
     tables = (
-        (readme, OWN, own_rows(METHODS)),
+        (readme, SHORT, short_rows()),
         (readme, OTHERS, other_rows()),
-        (readme, TASKS, task_rows()),
-        (readme, BARE, base_rows()),
+        (results, OWN, own_rows(METHODS)),
+        (results, BARE, base_rows()),
+        (results, TASKS, task_rows()),
         (climb, GPU, own_rows(WITH_GPU)),
     )
     for page, marks, lines in tables:

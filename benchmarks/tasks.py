@@ -2,7 +2,7 @@
 
     python benchmarks/tasks.py
 
-Then `python benchmarks/results.py table` puts it into the README.
+Then `python benchmarks/results.py table` puts it into docs/results.md.
 """
 
 import json
