@@ -65,12 +65,10 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "referee", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
 }
-# Reach's recipe of before, and its own ablations. They stand in the table, and are made only when asked for.
-REPLAY = {"curate.replay": 4096}
-OLD = {"replay": REPLAY}
-OLD |= {
-    f"replay, {arm}": REPLAY | ARMS[arm][0] for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")
-}
+# Reach's and Lift's recipe of before, and its own ablations. They stand in the table, and are made only when asked for.
+REPLAY = {"reach": {"curate.replay": 4096}, "lift": {"curate.replay": 512}}
+OLD = {"replay": {}}
+OLD |= {f"replay, {arm}": ARMS[arm][0] for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")}
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
@@ -110,7 +108,7 @@ def run(
 def _means_something(task: str, arm: str) -> bool:
     """Return whether an arm differs from `full` in this task, in the cycles that there are."""
     if arm in OLD:
-        return task == "reach"
+        return task in REPLAY
     changes, needs = ARMS.get(arm, ({}, ""))
     config = read(ROOT / "configs" / f"{task}.yaml")
     config = config.model_copy(update={"phases": tuple(phase for phase in config.phases if phase.first <= CYCLES.get(task, 3))})
@@ -139,7 +137,7 @@ def _make(task: str, seed: int, arm: str, device: str, first: list[Future[None]]
         )
         _call(*command, "--threads", 1, "--minutes", minutes, "--out", out, log=folder.parent / f"{arm}.log")
     else:
-        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **(OLD[arm] if arm in OLD else ARMS[arm][0])}
+        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **(REPLAY[task] | OLD[arm] if arm in OLD else ARMS[arm][0])}
         folder = _run(task, seed, arm, {"policy.device": device, **changes})
         if not out.exists():  # where a start is made again, on another machine, what others began from stays on record
             write_text(out, json.dumps(_result(folder), indent=1) + "\n")

@@ -37,7 +37,7 @@ AILMENTS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(ailment=AILMENTS, at=st.integers(0, 5), seed=st.integers(1, 9))
 def test_no_broken_environment_ends_a_run_and_each_is_named(ailment: tuple[str, Any], at: int, seed: int) -> None:
     kind, value = ailment

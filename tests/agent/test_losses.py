@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import losses
@@ -30,7 +30,6 @@ def test_robust_preference_is_unbiased_where_some_pairs_are_the_wrong_way_round(
     assert float(noisy) == pytest.approx(float(losses.preference(margin, 0.5)), rel=1e-9)
 
 
-@settings(deadline=None)  # the first gradient of a process takes its time
 @given(st.integers(0, 10**6))
 def test_drift_is_the_divergence_from_the_champion_on_average(seed: int) -> None:
     """Summed over all tokens with the champion's probabilities, value and gradient are those of the exact KL divergence."""
