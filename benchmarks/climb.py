@@ -67,8 +67,8 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
 }
 # Reach's and Lift's recipe of before, and its own ablations. They stand in the table, and are made only when asked for.
 REPLAY = {"reach": {"curate.replay": 4096}, "lift": {"curate.replay": 512}}
-OLD = {"replay": {}}
-OLD |= {f"replay, {arm}": ARMS[arm][0] for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")}
+OLD = {"replay": "full"}
+OLD |= {f"replay, {arm}": arm for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")}
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
@@ -99,21 +99,25 @@ def run(
         for task, seed, arm in cells:
             needed = _folder(task, seed, WARM) / "summary.json" if arm == WARM else _file(task, seed, arm)
             if _means_something(task, arm) and not (needed.exists() and _file(task, seed, arm).exists()):
-                first = [made[task, seed, other] for other in (WARM, "full") if (task, seed, other) in made]
-                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first[: 1 + (arm in OTHERS)])
+                first = [made[task, seed, other] for other in (WARM, *(("full",) if arm in OTHERS else ())) if (task, seed, other) in made]
+                made[task, seed, arm] = pool.submit(_make, task, seed, arm, device, first)
     for each in made.values():
         each.result()
 
 
 def _means_something(task: str, arm: str) -> bool:
     """Return whether an arm differs from `full` in this task, in the cycles that there are."""
-    if arm in OLD:
-        return task in REPLAY
-    changes, needs = ARMS.get(arm, ({}, ""))
+    if arm in OLD and task not in REPLAY:
+        return False
+    changes, needs = _changes(task, arm), ARMS[OLD.get(arm, arm)][1] if arm in ARMS | OLD else ""
     config = read(ROOT / "configs" / f"{task}.yaml")
     config = config.model_copy(update={"phases": tuple(phase for phase in config.phases if phase.first <= CYCLES.get(task, 3))})
-    same = arm in ARMS and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
+    same = arm in ARMS | OLD and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
     return not same and (not needs or bool(_value(config, needs)))
+
+
+def _changes(task: str, arm: str) -> dict[str, Any]:
+    return {"cycles": 0} if arm == WARM else {} if arm in OTHERS else {**(REPLAY[task] if arm in OLD else {}), **ARMS[OLD.get(arm, arm)][0]}
 
 
 def _value(config: Any, key: str) -> Any:
@@ -137,7 +141,7 @@ def _make(task: str, seed: int, arm: str, device: str, first: list[Future[None]]
         )
         _call(*command, "--threads", 1, "--minutes", minutes, "--out", out, log=folder.parent / f"{arm}.log")
     else:
-        changes = {"cycles": 0} if arm == WARM else {"cycles": CYCLES.get(task, 3), **(REPLAY[task] | OLD[arm] if arm in OLD else ARMS[arm][0])}
+        changes = {"cycles": CYCLES.get(task, 3), **_changes(task, arm)}
         folder = _run(task, seed, arm, {"policy.device": device, **changes})
         if not out.exists():  # where a start is made again, on another machine, what others began from stays on record
             write_text(out, json.dumps(_result(folder), indent=1) + "\n")

@@ -93,9 +93,7 @@ def own_rows(methods: dict[str, str]) -> list[str]:
                 part["config"] = content["config"]
                 lines.append(_row((f"of which {task}", key[1]), part))
         if len(groups[key]) > 1:
-            gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in groups[key]]
-            after = np.mean([100 * c["after"]["rate"] for c in groups[key]])
-            lines.append(f"| {key[0]} | {methods[key[1]]} | **mean** | | | **{after:.1f} %** | **{np.mean(gains):+.1f}** | | |")
+            lines.append(f"| {key[0]} | {methods[key[1]]} | **mean** | | | {_mean(groups[key])} | | |")
     return lines
 
 
@@ -111,8 +109,7 @@ def short_rows() -> list[str]:
             before, after, gain, _, minutes = _cells(content)
             lines.append(f"| {task} | {content['seed']} | {before} | {after} | {gain} | {_cores(content)} x {minutes} |")
         if len(found) > 1:
-            after, gain = (100 * np.mean([c["after"]["rate"] - part * c["before"]["rate"] for c in found]) for part in (0, 1))
-            lines.append(f"| {task} | **mean** | | **{after:.1f} %** | **{gain:+.1f}** | |")
+            lines.append(f"| {task} | **mean** | | {_mean(found)} | |")
     return lines
 
 
@@ -158,6 +155,12 @@ def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
     config, (*exam, minutes) = content.get("config"), _cells(content)
     shown, cores = (str(config["demonstrate"]["episodes"]), f"{_cores(content)} x ") if config else ("", "")
     return f"| {' | '.join([key[0], (METHODS | WITH_GPU)[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
+
+
+def _mean(found: list[dict[str, Any]]) -> str:
+    """Return two cells: mean success after practice, and mean gain."""
+    gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in found]
+    return f"**{np.mean([100 * c['after']['rate'] for c in found]):.1f} %** | **{np.mean(gains):+.1f}**"
 
 
 def _cores(content: dict[str, Any]) -> int:
