@@ -157,8 +157,6 @@ def collect(
     policy: Policy,
     workers: Workers,
     jobs: Sequence[Job],
-    *,
-    watch: Callable[[int], None] = lambda decisions: None,
 ) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs.
 
@@ -166,7 +164,6 @@ def collect(
         policy: who acts.
         workers: where.
         jobs: what to attempt.
-        watch: called with the number of decisions just made.
     """
     waiting, live, done, sent = list(enumerate(jobs))[::-1], {}, {}, 0
     while sent < len(jobs):
@@ -177,7 +174,6 @@ def collect(
         playing = [each for each in live.values() if not each.over]
         for each, draws in zip(playing, _decide(policy, playing), strict=True):
             each.go_on(draws, policy)
-        watch(len(playing))
         for index in [index for index, each in live.items() if each.over]:
             each = live.pop(index)
             done[index] = each.episode(policy)
@@ -221,45 +217,58 @@ def demonstrate(
         jobs: seeds; the noise seed of a job draws the disturbance.
         noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
         expert: the present moment of an environment -> float32[A].
+
+    Raises:
+        ValueError: an environment or its expert failed; says at which seed. A warm start does not go on without what it was to imitate.
     """
     for job in jobs:
         adapter = workers.firsts[job.kind]
-        rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
-        observations, actions, rewards = [adapter.reset(job.seed)], [], []
-        while not over:
-            held = adapter.config.action_repeat
-            meant, earned = [], np.full(codec.chunk * held, np.nan, np.float32)
-            for h in range(codec.chunk):
-                if not over:
-                    meant.append(expert(adapter))
-                    disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
-                    outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
-                    over, earned[h * held : (h + 1) * held] = outcome.terminated or outcome.truncated, outcome.rewards
-                    success = len(actions) if outcome.success and success is None else success
-            actions.append(np.stack([*meant, *[meant[-1]] * (codec.chunk - len(meant))]).astype(np.float32))
-            rewards.append(earned)
-            observations.append(adapter.observe())
-        tokens = np.stack([codec.encode(each) for each in actions])
-        assert outcome is not None, "an episode lasts at least one step"
-        yield Episode(
-            task=adapter.config.title,
-            seed=job.seed,
-            take=job.take,
-            policy="oracle",
-            instruction=observations[0].instruction,
-            frames=np.stack([o.frames for o in observations]),
-            actions=np.stack(actions),
-            tokens=tokens,
-            logprobs=np.zeros(tokens.shape, np.float32),
-            rewards=np.stack(rewards),
-            success=success is not None,
-            first_success=success,
-            success_at_end=outcome.success_at_end,
-            terminated=outcome.terminated,
-            truncated=outcome.truncated,
-            achieved=outcome.achieved,
-            states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
-        )
+        try:
+            episode = _demonstrated(adapter, codec, job, noise, expert)
+        except ValueError:
+            raise  # a sentence for the user already
+        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
+            raise ValueError(f"{adapter.config.title}, demonstration of seed {job.seed}: {type(error).__name__}: {error}.") from error
+        yield episode
+
+
+def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode:
+    rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
+    observations, actions, rewards = [adapter.reset(job.seed)], [], []
+    while not over:
+        held = adapter.config.action_repeat
+        meant, earned = [], np.full(codec.chunk * held, np.nan, np.float32)
+        for h in range(codec.chunk):
+            if not over:
+                meant.append(expert(adapter))
+                disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
+                outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
+                over, earned[h * held : (h + 1) * held] = outcome.terminated or outcome.truncated, outcome.rewards
+                success = len(actions) if outcome.success and success is None else success
+        actions.append(np.stack([*meant, *[meant[-1]] * (codec.chunk - len(meant))]).astype(np.float32))
+        rewards.append(earned)
+        observations.append(adapter.observe())
+    tokens = np.stack([codec.encode(each) for each in actions])
+    assert outcome is not None, "an episode lasts at least one step"
+    return Episode(
+        task=adapter.config.title,
+        seed=job.seed,
+        take=job.take,
+        policy="oracle",
+        instruction=observations[0].instruction,
+        frames=np.stack([o.frames for o in observations]),
+        actions=np.stack(actions),
+        tokens=tokens,
+        logprobs=np.zeros(tokens.shape, np.float32),
+        rewards=np.stack(rewards),
+        success=success is not None,
+        first_success=success,
+        success_at_end=outcome.success_at_end,
+        terminated=outcome.terminated,
+        truncated=outcome.truncated,
+        achieved=outcome.achieved,
+        states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
+    )
 
 
 def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Iterator[Episode]:

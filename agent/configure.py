@@ -35,7 +35,7 @@ def parse(content: dict[str, Any], source: str) -> Config:
     """Return the config that `content` holds; errors are one sentence each, and name `source`."""
     where = source
     try:
-        config = Config(**content)
+        config = Config.model_validate(content)
         for phase in config.phases:
             where = f"{source}, phase from cycle {phase.first}"
             config.at(phase.first)

@@ -218,21 +218,25 @@ def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
     """Return every decision with its advantage: discounted progress that followed, less what was to be expected, over the deviation.
 
     Expected of a first decision is the mean over the takes of its seed, which all begin alike. Expected of a later one is a quadratic in
-    the reward at that moment, fitted to the batch for each decision index: far from the goal there is more progress to be made.
+    the reward at that moment, fitted to the task's takes for each decision index: far from the goal there is more progress to be made.
     """
     returns = [credit_to_go(episode, label, config) for episode, label in takes]
     if not returns:
         return []
     surprise = [row.copy() for row in returns]
-    for t in range(max(map(len, returns))):
-        rows = [i for i, row in enumerate(returns) if len(row) > t]
-        gained = np.array([returns[i][t] for i in rows])
-        expected = _expected(gained, [takes[i][0] for i in rows], t)
-        for i, value in zip(rows, gained - expected, strict=True):
-            surprise[i][t] = value
-    spread = float(np.std(np.concatenate(surprise))) + 1e-6
+    for task in dict.fromkeys(episode.task for episode, _ in takes):  # each by itself: tasks may have rewards of different scales
+        own = [i for i, (episode, _) in enumerate(takes) if episode.task == task]
+        for t in range(max(len(returns[i]) for i in own)):
+            rows = [i for i in own if len(returns[i]) > t]
+            gained = np.array([returns[i][t] for i in rows])
+            expected = _expected(gained, [takes[i][0] for i in rows], t)
+            for i, value in zip(rows, gained - expected, strict=True):
+                surprise[i][t] = value
+        spread = float(np.std(np.concatenate([surprise[i] for i in own]))) + 1e-6
+        for i in own:
+            surprise[i] /= spread
     return [
-        Trial(episode.situation(t), episode.tokens[t], episode.logprobs[t], float(row[t] / spread))
+        Trial(episode.situation(t), episode.tokens[t], episode.logprobs[t], float(row[t]))
         for (episode, _), row in zip(takes, surprise, strict=True)
         for t in range(len(episode))
     ]

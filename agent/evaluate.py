@@ -43,7 +43,7 @@ def gate_of(exam: str) -> tuple[str, int]:
 
 def score(policy: str, episodes: Iterable[Episode]) -> Scorecard:
     """Return the scorecard of greedy episodes; a seed that the environment spoilt counts as failed."""
-    return Scorecard(policy, {f"{episode.task}/{episode.seed}": episode.success for episode in episodes})
+    return Scorecard(policy, {f"{e.task}/{e.seed}": e.success and not e.faults for e in episodes})
 
 
 def compare(challenger: Scorecard, champion: Scorecard) -> Comparison:

@@ -17,10 +17,14 @@ def load(file: Path) -> Any:
     """Return the content of a stage file.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: it is damaged, or cannot be read.
     """
     try:
-        saved = json.loads(file.read_text())
+        text = file.read_text()
+    except OSError as error:
+        raise ValueError(f"Stage file {file} cannot be read ({error.strerror}).") from error
+    try:
+        saved = json.loads(text)
         body = json.dumps(saved["content"], indent=1)
         if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():
             raise KeyError("sha256")

@@ -25,7 +25,7 @@ def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[n
     actions = np.repeat(episode.actions.reshape(-1, episode.actions.shape[-1]), adapter.config.action_repeat, axis=0)
     for action, reward in zip(actions, episode.rewards.reshape(-1), strict=True):
         if not np.isnan(reward):
-            adapter.env.step(action)
+            adapter.advance(action)
             frames.append(adapter.film(SIZE, pretty))
     return frames
 

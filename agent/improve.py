@@ -1,7 +1,7 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def improve(run: Run, track: Track) -> None:
         if not lessons and not alarms:
             track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
         if alarms or not lessons:
+            run.finished("tune")  # there is nothing to wait for
             settle(run, cycle, champion, None, track, alarms)
             continue
         challenger = learn(run, champion, lessons, cycle, track)
@@ -123,13 +124,21 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         shown = [take for take in run.episodes(cycle.folder) if not take.faults and take.fork_of is None]  # as the environment saw them
-        track.films(film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
-        if cycle.number == 1:
+        _films(track, lambda: film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
+        if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
     track.log(run.metrics())
     run.finished("curate")
     return lessons
+
+
+def _films(track: Track, make: Callable[[], dict[str, Path]]) -> None:
+    """Show films; an environment that fails while a take is done again for one costs the film, not the run."""
+    try:
+        track.films(make())
+    except (Exception, SystemExit) as error:
+        track.note(f"no film: {type(error).__name__}: {error}")
 
 
 def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episode]:
@@ -191,7 +200,12 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "",
             for episode in perform(run, player.weights, jobs, variation):
                 episodes.append(episode)
                 step(1)
-        return asdict(score(player.name, episodes))
+        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
+        if faults:
+            track.note(
+                f"{kind} exam{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
+            )
+        return asdict(score(player.name, episodes)) | {"faults": faults}
 
     content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, cycle, part)}.json", sit)
     return Scorecard(content["policy"], content["outcomes"])
@@ -244,7 +258,7 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     write_text(run.folder / "summary.json", _dump(summary))
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:
-        track.films(film.contrast(run, first, last, before, after))
+        _films(track, lambda: film.contrast(run, first, last, before, after))
 
 
 def _generalises(run: Run, first: Player, last: Player, name: str, track: Track) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
         if config.by == "critic":
             alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"], run.config.guard)
         else:
-            alarms = labels_contradict(episodes[-new:], labels[-new:], run.config.guard)
+            plain = config.by == "env" and run.config.curate.credit != "steps"  # else the takes' rewards are the model's own word
+            alarms = labels_contradict(episodes[-new:] if plain else run.episodes(cycle.folder), labels[-new:], run.config.guard)
         figures = {"episodes": len(labels), "success": float(np.mean(successes))}
         return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
 

@@ -4,16 +4,24 @@ import numpy as np
 
 from agent import dataset
 from agent.files import load
-from agent.run import SEEDS, Run
+from agent.run import SEEDS, STAGES, Run
 from envs.replay import prove
 
 
 def nothing_lost(run: Run) -> None:
-    """Refuse to go on without episodes that a finished stage had recorded, for lessons would be fewer without a word.
+    """Refuse to go on without a stage of an earlier cycle, on which the later ones rest, or without episodes that a finished stage had recorded.
 
     Raises:
-        ValueError: says which are gone, and how to have them made again.
+        ValueError: says what is gone, and how to have it made again.
     """
+    last = max((int(folder.name[6:]) for folder in run.folder.glob("cycle-*")), default=0)
+    for folder in (run.folder / f"cycle-{number:03d}" for number in range(1, last + 1)):
+        for stage in (*STAGES, "cycle") if folder.name != f"cycle-{last:03d}" or (folder / "cycle.json").exists() else ():
+            if stage != "tune" and not (folder / f"{stage}.json").exists():  # a cycle that learns nothing has none of it
+                raise ValueError(
+                    f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; delete the folder {folder} and those of all later cycles, "
+                    "and the same command makes them again."
+                )
     recorded = {file.parent: load(file).get("recorded", {}) for file in sorted(run.folder.glob("cycle-*/collect.json"))}
     if (file := run.folder / "start" / "demonstrate.json").exists():
         recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}

@@ -37,8 +37,8 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr));
 dl div, pre { background: var(--card); border-radius: 8px; padding: 12px 14px; } pre { overflow-x: auto; font-size: 13px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; } video { border-radius: 6px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-td:nth-child(10) { white-space: normal; min-width: 14em; } figure { display: inline-block; margin: 0 8px 8px 0; }</style><body>$body</body></html>
-""")
+td:nth-child(10) { white-space: normal; min-width: 14em; } figure { display: inline-block; margin: 0 8px 8px 0; }</style></head>
+<body>$body</body></html>""")
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,8 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     tuned = any(each.get("tune", {}).get("rows") for each in (story.start, *story.cycles.values()))
     yield "Training", _picture(_draw_training, story, 5.4, "figures by step") if tuned else "", note
     faults = "".join(f"<li>{escape(line)}</li>" for line in _faults(story))
-    yield "Faults of the environment", faults, "These episodes were spoilt; nothing was learnt from them."
-    text = escape((folder / "config.yaml").read_text())
-    yield "Config", f"<details><summary>config.yaml</summary><pre>{text}</pre></details>", ""
+    yield "Faults of the environment", faults, "These episodes were spoilt; nothing was learnt from them, and those of exams count as failed."
+    yield "Config", f"<details><summary>config.yaml</summary><pre>{escape((folder / 'config.yaml').read_text())}</pre></details>", ""
 
 
 def _task_row(task: str, part: Content) -> list[object]:
@@ -202,12 +201,14 @@ def _verdict(result: Content | None, alpha: float) -> str:
     alarms = "; ".join((result or {}).get("alarms", []))
     if result is None or "won" not in result:
         return f"no challenger: {alarms or 'nothing to learn from, all takes of each seed ended alike'}" if result else "in progress"
-    why = "; ".join(filter(None, ("not better" if result["gate_gain"] <= 0 else f"not surely better (p above {alpha:g})", alarms)))
+    unsure = result["gate_p_value"] > alpha and f"not surely better (p above {alpha:g})"
+    why = "; ".join(filter(None, ("not better" if result["gate_gain"] <= 0 else unsure, alarms)))
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
     return f"● promoted: {seeds}{f'; {alarms}' if alarms else ''}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
 
 
 def _faults(story: Story) -> Iterator[str]:
+    yield from (f"exam {name}, {each}" for name, content in story.exams.items() for each in content.get("faults", []))
     for number, content in ((number, stages["collect"]) for number, stages in story.cycles.items() if "collect" in stages):
         yield from (f"cycle {number}, {each}" for each in content["faults"])
         if (more := content["figures"]["faults"] - len(content["faults"])) > 0:
@@ -220,8 +221,7 @@ def _film(file: Path, caption: str, width: int) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["".join(f"<th>{escape(each)}</th>" for each in head)]
-    lines += ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows]
+    lines = ["".join(f"<th>{escape(each)}</th>" for each in head), *("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 

@@ -170,7 +170,7 @@ def _cores(content: dict[str, Any]) -> int:
 def _cells(content: dict[str, Any]) -> list[str]:
     """Return before, after, gain, p and minutes."""
     before, after = (f"{100 * c['rate']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in (content["before"], content["after"]))
-    gain = f"{100 * (content['after']['rate'] - content['before']['rate']):+.1f}"
+    gain = f"{100 * content.get('gain', content['after']['rate'] - content['before']['rate']):+.1f}"  # as the run itself rounds it
     if "gain_low" in content:
         gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
     p = f"{content['p_value']:.1g}" if "p_value" in content else ""

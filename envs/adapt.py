@@ -98,12 +98,7 @@ class Adapter:
         held = np.repeat(actions, self.config.action_repeat, axis=0)
         rewards, once, now, terminated, truncated = np.full(len(held), np.nan, np.float32), False, False, False, False
         for i, action in enumerate(held):
-            self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
-            # Environments that reset themselves at the end put the word that belongs to it aside.
-            self._info = info["final_info"] if isinstance(info.get("final_info"), dict) else info
-            rewards[i] = np.asarray(reward, np.float64).item()
-            if not np.isfinite(rewards[i]):
-                raise ValueError(f"{self.config.id} returned the reward {reward}; rewards must be finite.")
+            rewards[i], terminated, truncated = self.advance(action)
             self._total += float(rewards[i])
             now = self._success(float(rewards[i]))
             once |= now
@@ -114,6 +109,15 @@ class Adapter:
         if look:
             self.observe()
         return Outcome(self._now, rewards, once, now, bool(terminated), bool(truncated), self.achieved)
+
+    def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
+        """Execute a float32[A] action for one environment step; return reward, terminated, truncated, as the environment gives them."""
+        self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
+        # Environments that reset themselves at the end put the word that belongs to it aside.
+        self._info = info["final_info"] if isinstance(info.get("final_info"), dict) else info
+        if not np.isfinite(earned := np.asarray(reward, np.float64).item()):
+            raise ValueError(f"{self.config.id} returned the reward {reward}; rewards must be finite.")
+        return earned, terminated, truncated
 
     def observe(self) -> Observation:
         """Draw the present moment as the policy sees it; each call is one moment of its history."""

@@ -140,6 +140,17 @@ def test_demonstrations_are_written_in_the_policys_tokens() -> None:
             assert np.abs(codec.decode(tokens) - actions).max() <= 1 / 32 + 1e-6
 
 
+def test_a_demonstration_that_fails_says_where() -> None:
+    workers = Workers(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
+
+    def tired(adapter: Any) -> np.ndarray:
+        raise KeyError("no plan")
+
+    with pytest.raises(ValueError, match=r"etude/Reach-v0, demonstration of seed 10000000: KeyError: 'no plan'\."):
+        next(iter(demonstrate(workers, codec, [Job(10_000_000)], expert=tired)))
+
+
 def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
     codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec

@@ -32,6 +32,7 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("track: {mode: loud}", "track.mode is 'loud'"),
         ("seed: [", "is not YAML"),
         ("- 1", "holds a list"),
+        ("on: true", "should be str"),
         ("zzz: 1", "allowed are seed"),
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),

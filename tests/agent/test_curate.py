@@ -111,6 +111,16 @@ def test_advantages_are_centred_and_of_unit_spread() -> None:
     assert values.std() == pytest.approx(1, abs=1e-3)
 
 
+def test_a_task_with_larger_rewards_does_not_drown_another() -> None:
+    rng = RNG(1)
+    small = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(10) for k in range(4)]
+    large = [replace(episode(s, k, list(100 * rng.random(3) - 100), False), task="u") for s in range(10) for k in range(4)]
+    alone, among = (
+        [t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())][: 3 * len(small)] for takes in (small, small + large)
+    )
+    assert alone == among
+
+
 def test_an_easy_place_earns_no_credit() -> None:
     """What a decision gains only because its place is far from the goal is expected, and so no advantage."""
     far = [episode(s, k, [0.1, 0.9], False) for s in range(5) for k in range(2)]

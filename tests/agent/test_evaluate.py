@@ -1,13 +1,19 @@
 """The gate: an exact paired test that cannot be passed by luck or by sitting another exam."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from agent.evaluate import beats, compare, exam_name, gate_of
+from agent.collect import Job, collect
+from agent.evaluate import beats, compare, exam_name, gate_of, score
 from agent.records import Rate, Scorecard
+from agent.workers import Workers
+from envs import EnvConfig
+from policies.scripted import Random
 
 
 def card(outcomes: list[bool]) -> Scorecard:
@@ -37,6 +43,16 @@ def test_a_clear_gain_passes_and_a_lucky_one_does_not() -> None:
     before = card([False] * 100)
     assert beats(card([True] * 20 + [False] * 80), before, 0.05)
     assert not beats(card([True] * 4 + [False] * 96), before, 0.05)
+
+
+def test_a_seed_that_the_environment_spoilt_counts_as_failed() -> None:
+    workers = Workers(EnvConfig(), 1)
+    space = workers.first.actions
+    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
+    won = replace(episode, success=True, first_success=0)
+    name = f"{episode.task}/3"
+    assert score("x", [won]).outcomes == {name: True}
+    assert score("x", [replace(won, faults=("decision 1: it died",))]).outcomes == {name: False}
 
 
 def test_an_exam_in_two_parts_counts_all_its_seeds() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import av
+import gymnasium
 import numpy as np
 
 from agent import film
@@ -11,6 +12,34 @@ from agent.records import Demonstration, Lessons
 from agent.workers import Workers
 from envs import EnvConfig
 from policies.scripted import Random
+
+
+class Clock(gymnasium.Env):
+    """Shows how many steps were made; takes a number of three."""
+
+    action_space = gymnasium.spaces.Discrete(3)
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.look(), {}
+
+    def look(self):
+        return {"eye": np.full((16, 16, 3), 20 * self.time, np.uint8)}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.time += 1
+        return self.look(), 0.0, False, False, {"success": False}
+
+
+def test_a_film_shows_each_step_of_an_environment_with_pictures_and_numbered_actions() -> None:
+    workers = Workers(EnvConfig(id=f"{__name__}:Clock", cameras=("eye",), instruction="wait", horizon=6, action_repeat=2), 1)
+    space = workers.first.actions
+    (episode,) = collect(Random(space.low, space.high, 1), workers, [Job(3, 0, (1,))])
+    assert not episode.faults
+    assert [int(frame[0, 0, 0]) for frame in film.replayed(workers.first, episode)] == [20 * time for time in range(7)]
 
 
 def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:

@@ -411,6 +411,46 @@ def test_tasks_of_one_run_must_have_states_of_one_size(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "cycle-001" / "episodes").exists()
 
 
+FLAKY = """
+import gymnasium
+import numpy as np
+
+
+class Flaky(gymnasium.Env):
+    # Never done; fails in one exam, and whenever it is seen a second time in one process.
+    action_space = gymnasium.spaces.Discrete(3)
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+    met = set()
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.mine, self.first = seed, seed not in self.met
+        self.met.add(seed)
+        return self.look(), {}
+
+    def look(self):
+        return {"eye": self.np_random.integers(0, 255, (16, 16, 3), dtype=np.uint8)}
+
+    def step(self, action):
+        if self.mine == 30_000_002 or (self.mine < 1000 and not self.first):
+            raise RuntimeError("the gripper is stuck")
+        return self.look(), 0.0, False, False, {"success": False}
+"""
+
+
+def test_what_an_environment_spoils_in_films_and_exams_is_said_and_costs_no_more(tmp_path: Path) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    env = {"id": f"{tmp_path}/flaky.py:Flaky", "cameras": ["eye"], "instruction": "go", "horizon": 4, "action_repeat": 2}
+    collect = {"seeds": 2, "takes": 1, "num_envs": 1}
+    file = config(tmp_path, env=env, collect=collect, demonstrate={"episodes": 0}, track={"mode": "off", "films": True}, cycles=1)
+    done = etude("improve", file, tmp_path / "run", "--tune.imitation", 0, "--curate.groups", "mixed")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "no film: RuntimeError: the gripper is stuck" in said and "nothing to learn from" in said
+    assert "final exam: 1 of 6 seeds failed by a fault of the environment: seed 30000002" in said
+    assert "seed 30000002: decision 0: RuntimeError: the gripper is stuck" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_exams_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
     variations = {"camera moved": {"variation": {"camera": 0.05}}, "other words": {"variation": {"wording": "other"}}}
     file = config(tmp_path, cycles=1, evaluate={**TINY["evaluate"], "variations": variations})

@@ -37,14 +37,14 @@ class Easy(gymnasium.Env):
     def look(self):
         return {"eye": self.np_random.integers(0, 255, (16, 16, 3), dtype=np.uint8)}
 
-    def __init__(self, sparse=False):
-        self.sparse = sparse
+    def __init__(self, sparse=False, wrong=False):
+        self.sparse, self.wrong = sparse, wrong
 
     def step(self, action):
         seen, luck = self.look(), self.np_random.random()
         if self.sparse:
             return seen, float(luck < 0.15) - 1.0, False, False, {"success": luck < 0.15}
-        return seen, float(luck), False, False, {"success": True}
+        return seen, float(luck), False, False, {"success": luck < 0.04 if self.wrong else True}
 
     def oracle(self, steps):
         return np.zeros(2)
@@ -71,6 +71,15 @@ def prepared(tmp_path: Path) -> Any:
         return run, champion, cycle, track
 
     return make
+
+
+@pytest.mark.parametrize("credit", ["progress", "steps"])
+def test_labels_are_held_against_the_environments_rewards_whoever_gives_credit(credit: str, prepared: Any) -> None:
+    collect = {"seeds": 8, "takes": 3, "num_envs": 4}
+    run, champion, cycle, track = prepared(credit, {"wrong": True}, collect=collect, curate={"credit": credit})
+    _, labels, alarms = judge(run, champion, cycle, track)
+    assert 5 <= sum(each.success for each in labels) <= 19 and len(alarms) == 1 and "labels contradict rewards" in alarms[0]
+    run.close()
 
 
 def test_where_the_critic_labels_practice_does_not_end_at_a_success(prepared: Any) -> None:

@@ -19,7 +19,7 @@ from policies.scripted import Random
 
 
 def test_lost_episodes_are_named_before_lessons_get_fewer(tmp_path: Path) -> None:
-    run, folder = SimpleNamespace(folder=tmp_path), tmp_path / "cycle-002"
+    run, folder = SimpleNamespace(folder=tmp_path), tmp_path / "cycle-001"
     workers = Workers(EnvConfig(), 1)
     policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
     dataset.append(
@@ -29,9 +29,25 @@ def test_lost_episodes_are_named_before_lessons_get_fewer(tmp_path: Path) -> Non
     nothing_lost(run)  # type: ignore[arg-type]
     save(folder / "collect.json", {"recorded": {"episodes": 3, "guided/episodes": 2}})
     with pytest.raises(
-        ValueError, match=r"cycle-002/guided/episodes holds 0 of the 2 episodes .* delete the folder .*cycle-002 and those of all later"
+        ValueError, match=r"cycle-001/guided/episodes holds 0 of the 2 episodes .* delete the folder .*cycle-001 and those of all later"
     ):
         nothing_lost(run)  # type: ignore[arg-type]
+
+
+def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) -> None:
+    run, stages = SimpleNamespace(folder=tmp_path), ("collect", "label", "curate", "evaluate", "cycle")
+    for number in (1, 2):
+        for stage in stages:
+            save(tmp_path / f"cycle-{number:03d}" / f"{stage}.json", {})
+    (tmp_path / "cycle-003").mkdir()  # only begun
+    nothing_lost(run)  # type: ignore[arg-type]
+    for number, stage in itertools.product((1, 2), stages):
+        file = tmp_path / f"cycle-{number:03d}" / f"{stage}.json"
+        file.rename(tmp_path / "aside")
+        with pytest.raises(ValueError, match=rf"{stage}.json is gone, .* delete the folder .*cycle-00{number} and those of all later cycles"):
+            nothing_lost(run)  # type: ignore[arg-type]
+        (tmp_path / "aside").rename(file)
+    nothing_lost(run)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()

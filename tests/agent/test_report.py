@@ -160,9 +160,13 @@ def test_cycles_say_why_a_challenger_was_rolled_back(page: str) -> None:
     [
         (None, "in progress"),
         ({"promoted": False}, "no challenger: nothing to learn from"),
-        ({"promoted": False, "won": 3, "lost": 5, "gate_gain": -0.01}, "○ rolled back: 3 seeds won, 5 lost; not better"),
-        ({"promoted": False, "won": 5, "lost": 3, "gate_gain": 0.01}, "○ rolled back: 5 seeds won, 3 lost; not surely better (p above"),
-        ({"promoted": True, "won": 9, "lost": 1, "gate_gain": 0.04}, "● promoted: 9 seeds won, 1 lost"),
+        ({"promoted": False, "won": 3, "lost": 5, "gate_gain": -0.01, "gate_p_value": 0.7}, "○ rolled back: 3 seeds won, 5 lost; not better"),
+        ({"promoted": False, "won": 5, "lost": 3, "gate_gain": 0.01, "gate_p_value": 0.7}, "5 seeds won, 3 lost; not surely better (p above"),
+        (
+            {"promoted": False, "won": 9, "lost": 1, "gate_gain": 0.04, "gate_p_value": 0.02, "alarms": ["Press is forgotten"]},
+            "○ rolled back: 9 seeds won, 1 lost; Press is forgotten",
+        ),
+        ({"promoted": True, "won": 9, "lost": 1, "gate_gain": 0.04, "gate_p_value": 0.02}, "● promoted: 9 seeds won, 1 lost"),
     ],
 )
 def test_verdict(result: dict[str, Any] | None, said: str) -> None:

@@ -41,6 +41,11 @@ def test_a_damaged_stage_file_is_named_and_nothing_else_is_lost(damage: str, tmp
     assert (tmp_path / "config.yaml").exists()
 
 
+def test_a_stage_file_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"label\.json cannot be read \(No such file"):
+        load(tmp_path / "label.json")
+
+
 def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
     run = Run(tmp_path, Config())
     run.keep(tmp_path / "a.json", lambda: {"rate": 0.25})
