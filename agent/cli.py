@@ -99,7 +99,7 @@ def _expert(arguments: list[str]) -> None:
     from agent.expert import train
 
     if len(arguments) < 2:
-        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/fetch-reach.yaml experts/fetch-reach --steps 50000")
+        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
     env, *others = configure.read(Path(arguments[0])).envs
     if others:
         raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")

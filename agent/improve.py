@@ -40,6 +40,9 @@ def improve(run: Run, track: Track) -> None:
     first = champion = warm_start(run, track)
     champion = latest(run, champion)
     for cycle in run.cycles():
+        if wrong := wrong_twice(run, cycle):
+            track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
+            break
         practise(run, champion, cycle, track)
         episodes, labels, alarms = judge(run, champion, cycle, track)
         lessons = study(run, champion, episodes, labels, cycle, track)
@@ -59,6 +62,12 @@ def improve(run: Run, track: Track) -> None:
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
         champion = challenger if promoted else champion
     conclude(run, first, champion, track)
+
+
+def wrong_twice(run: Run, cycle: Cycle) -> str:
+    """Return what made the labels of the last two cycles incredible, if it is the same to the letter: a judge that learns nothing stays as it is."""
+    last, before = (load(run.cycle(cycle.number - back).folder / "label.json").get("alarms") if cycle.number > back else [] for back in (1, 2))
+    return "; ".join(last or []) if last == before else ""
 
 
 def latest(run: Run, champion: Player) -> Player:

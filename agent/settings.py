@@ -37,8 +37,8 @@ class GroundConfig(Strict):
     """Bearings in a new environment, before the warm start: the simulator's own state asks and answers questions about the frames."""
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for Reach, Push and Press,
-    which it was made with, and 0 for every other model."""
+    """Gradient steps on questions; null: 600 for the embedded model in MuJoCo environments whose frames etude draws, but 0 for our own tasks, which
+    it was made with, and 0 for every other model."""
     scenes: int = Field(default=3000, ge=32)
     """Scenes drawn from random motion, and from the expert's where there is one."""
     batch: int = Field(default=24, ge=1)
@@ -190,7 +190,7 @@ class TuneConfig(Strict):
     lr: float = Field(default=5e-4, gt=0)
     """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
     warmup: float = Field(default=0.05, ge=0, le=1)
-    """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.85 of `lr` at most. Adam's first steps follow the signs of a
+    """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.8 of `lr` at most. Adam's first steps follow the signs of a
     few batches, whatever the gradient's size: where a cycle has few steps, and the task is hard, a longer warm-up keeps them from deciding."""
     preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share

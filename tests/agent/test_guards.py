@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agent.config import Config
-from agent.files import load
+from agent.files import load, save
 from agent.guards import critic_drifts, exploration_shrinks, labels_contradict, tasks_forgotten, training_collapses
-from agent.improve import improve
+from agent.improve import improve, wrong_twice
 from agent.label import label
 from agent.records import Episode, Scorecard
 from agent.run import Run
@@ -27,6 +27,14 @@ def take(i: int, reward: float, success: bool) -> Episode:
     ends = {"first_success": 0 if success else None, "success_at_end": success, "terminated": success, "truncated": not success}
     rewards = np.array([[reward]], np.float32)
     return Episode(task="t", seed=i, take=0, policy="p", instruction="go", frames=frames, **one, rewards=rewards, success=success, **ends)  # type: ignore[arg-type]
+
+
+def test_the_same_alarm_twice_is_the_last(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    told = [["no judge: 55 %"], ["no judge: 56 %"], ["no judge: 56 %"], [], []]
+    for number, alarms in enumerate(told, 1):
+        save(run.cycle(number).folder / "label.json", {"alarms": alarms})
+    assert [wrong_twice(run, run.cycle(number)) for number in range(1, 7)] == ["", "", "", "no judge: 56 %", "", ""]
 
 
 def test_labels_that_contradict_rewards_are_named() -> None:
