@@ -126,6 +126,8 @@ class Config(Strict):
     def _prefers(self) -> "Config":
         if self.collect.rivals and not (self.tune.preference and self.curate.rivals):
             raise ValueError("collect.rivals makes preference pairs, from which nothing is learnt without tune.preference and curate.rivals above 0")
+        if self.collect.guided and not (self.tune.imitation or self.curate.contrast):
+            raise ValueError("collect.guided finds better decisions, from which nothing is learnt without tune.imitation or curate.contrast above 0")
         if self.curate.contrast and not (self.tune.preference and self.collect.guided):
             raise ValueError("curate.contrast makes preference pairs of guided takes; give tune.preference and collect.guided more than 0")
         return self

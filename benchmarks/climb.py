@@ -57,7 +57,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
-    "no replay": ({"curate.replay": 0}, "tune.imitation"),
+    "replay": ({}, ""),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, "tune.imitation"),
@@ -65,10 +65,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "referee", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
 }
-# Reach's and Lift's recipe of before, and its own ablations. They stand in the table, and are made only when asked for.
-REPLAY = {"reach": {"curate.replay": 4096}, "lift": {"curate.replay": 512}}
-OLD = {"replay": "full"}
-OLD |= {f"replay, {arm}": arm for arm in ("no guided takes", "no contrast", "mixed groups only", "random pairs", "hindsight", "forks")}
+REPLAY = {"reach": 4096, "lift": 512}  # decisions of earlier cycles that the arm `replay` shows again; Push's one cycle has none before it
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
@@ -92,7 +89,7 @@ def run(
     """
     OUT.mkdir(parents=True, exist_ok=True)
     # In this order whoever waits for another waits for one that has begun.
-    order = [WARM, "full", *(arm for arm in arms if arm in ARMS | OLD and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
+    order = [WARM, "full", *(arm for arm in arms if arm in ARMS and arm != "full"), *(arm for arm in arms if arm in OTHERS)]
     cells = [(task, seed, arm) for arm in order if arm in (WARM, *arms) for seed in seeds for task in tasks]
     made: dict[tuple[str, int, str], Future[None]] = {}
     with ThreadPoolExecutor(beside) as pool:
@@ -107,17 +104,19 @@ def run(
 
 def _means_something(task: str, arm: str) -> bool:
     """Return whether an arm differs from `full` in this task, in the cycles that there are."""
-    if arm in OLD and task not in REPLAY:
+    if arm == "replay" and task not in REPLAY:
         return False
-    changes, needs = _changes(task, arm), ARMS[OLD.get(arm, arm)][1] if arm in ARMS | OLD else ""
+    changes, needs = _changes(task, arm), ARMS[arm][1] if arm in ARMS else ""
     config = read(ROOT / "configs" / f"{task}.yaml")
     config = config.model_copy(update={"phases": tuple(phase for phase in config.phases if phase.first <= CYCLES.get(task, 3))})
-    same = arm in ARMS | OLD and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
+    same = arm in ARMS and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
     return not same and (not needs or bool(_value(config, needs)))
 
 
 def _changes(task: str, arm: str) -> dict[str, Any]:
-    return {"cycles": 0} if arm == WARM else {} if arm in OTHERS else {**(REPLAY[task] if arm in OLD else {}), **ARMS[OLD.get(arm, arm)][0]}
+    if arm in (WARM, *OTHERS):
+        return {"cycles": 0} if arm == WARM else {}
+    return {"curate.replay": REPLAY[task]} if arm == "replay" else ARMS[arm][0]
 
 
 def _value(config: Any, key: str) -> Any:
@@ -221,7 +220,7 @@ def _plain(arm: str) -> str:
 def rows() -> list[str]:
     """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS, *OLD)}
+    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())

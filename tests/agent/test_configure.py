@@ -45,6 +45,7 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("label: {by: critic}\ncollect: {rivals: 2}", "go by the environment's word"),
         ("label: {judge: referee}", "goes with label.by critic"),
         ("collect: {rivals: 2}\ntune: {preference: 0}", "from which nothing is learnt"),
+        ("collect: {guided: 2}\ntune: {imitation: 0}", "collect.guided finds better decisions"),
         ("curate: {contrast: 64}", "give tune.preference and collect.guided more than 0"),
         ("phases: [{first: 3, lr: 1}]", "unknown key 'phases.0.lr'; allowed are first, collect, curate, tune"),
         ("phases: [{first: 3, tune: {lrr: 1}}]", "phase from cycle 3: unknown key 'tune.lrr'; did you mean 'lr'"),
