@@ -21,14 +21,15 @@ HELD_OUT = 200  # scenes that only the accuracy is measured on
 def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
-    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes]
+    # With a history the frames of moments before come first, and questions speak of the present ones.
+    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes and each.config.history == 1]
     new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
     if not steps or ((run.folder / "start" / "demonstrate.json").exists() and not (folder / "ground.json").exists()):
         return  # a run that began without goes on without
     if not seeing:
         raise ValueError(
-            "ground.steps needs a MuJoCo environment and frames that etude draws (of its cameras, or render); set ground.steps to 0 here."
+            "ground.steps needs a MuJoCo environment, frames that etude draws (of its cameras, or render) and env.history 1; set it to 0 here."
         )
 
     def learn_to_see() -> dict[str, Any]:

@@ -12,7 +12,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
         label, curate, tune, evaluate    likewise
   etude tasks                            our own environments
   etude check ID [--config FILE] [--env.KEY VALUE]   what would go wrong with an environment, before a run finds out
-  etude expert CONFIG OUT [overrides]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
+  etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
@@ -53,22 +53,26 @@ def _improve(arguments: list[str], stop_after: str) -> None:
     if len(paths) < 2:
         raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
+    from agent.files import alone
     from agent.improve import improve
     from agent.run import Halt, Run
     from agent.track import Track
 
     run = Run(Path(paths[1]), chosen, stop_after)
-    track = Track(run.folder, run.config)
-    try:
-        improve(run, track)
-        from agent.report import report
+    with alone(run.folder):
+        track, failed = Track(run.folder, run.config), True
+        try:
+            improve(run, track)
+            from agent.report import report
 
-        track.note(f"report  {report(run.folder)}")
-    except Halt as halt:
-        track.note(f"{halt}: finished in {run.folder}")
-    finally:
-        run.close()
-        track.close()
+            track.note(f"report  {report(run.folder)}")
+            failed = False
+        except Halt as halt:
+            track.note(f"{halt}: finished in {run.folder}")
+            failed = False
+        finally:
+            run.close()
+            track.close(failed)
 
 
 def _tasks(_: list[str]) -> None:
@@ -108,7 +112,10 @@ def _expert(arguments: list[str]) -> None:
         """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
         return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
 
-    print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
+    try:
+        print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
+    except ModuleNotFoundError as error:
+        raise ValueError(f"An expert is trained by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
 
 
 def _watch(arguments: list[str]) -> None:

@@ -129,6 +129,9 @@ def _camera(root: Path, features: dict[str, Any], name: str) -> str:
     raise ValueError(f"demonstrate.dataset {root} has no camera {name!r}; it has {known}: say by demonstrate.cameras which to use.")
 
 
+NOT_SHOWN: dict[str, Any] = {"rivals": None, "margins": None, "unasked": None}  # of practice, in tokens of the policy that practised
+
+
 def _own(
     root: Path, info: dict[str, Any], names: Sequence[str], env: EnvConfig, actions: Actions, codec: Any, leave_out: Callable[[str], None]
 ) -> Iterator[Episode]:
@@ -148,7 +151,7 @@ def _own(
         frames = np.stack([[picture(frame, env.size) for frame in moment[chosen]] for moment in episode.frames])
         tokens = np.stack([codec.encode(each) for each in episode.actions])
         blank = np.zeros(tokens.shape, np.float32)
-        yield replace(episode, policy="oracle", frames=_remembered(frames, env.history), tokens=tokens, logprobs=blank, fork_of=None)
+        yield replace(episode, policy="oracle", frames=_remembered(frames, env.history), tokens=tokens, logprobs=blank, fork_of=None, **NOT_SHOWN)
 
 
 def _remembered(frames: np.ndarray, history: int) -> np.ndarray:

@@ -127,8 +127,10 @@ def resolve(name: str, config: EnvConfig) -> Expert:
     if not name:
         return lambda adapter: adapter.oracle()
     if (Path(name) / "expert.json").exists():
-        from policies import expert
-
+        try:
+            from policies import expert
+        except ModuleNotFoundError as error:
+            raise ValueError(f"The expert in {name} acts by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
         env = Blind(config)
         act = expert.load(Path(name), env)
         return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)

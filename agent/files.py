@@ -1,8 +1,11 @@
 """Files of a run that are there whole or not at all: text, and stage files under a checksum."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,23 @@ def load(file: Path) -> Any:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Stage file {file} is damaged; delete it and run the same command again, and the stage is done anew.") from error
     return saved["content"]
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Work in a folder that no other process works in meanwhile: two would mix what they append.
+
+    Raises:
+        ValueError: another one does.
+    """
+    with (folder / "lock").open("a") as stream:  # it stays, and is empty: what counts is who has locked it, which ends with that process
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"Another process is at work in {folder}; wait until it has ended, or name another folder.") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def write_text(file: Path, text: str) -> None:

@@ -30,24 +30,36 @@ def scenes(
         rng: draws motion and questions.
         expert: who moves the robot to where it matters; None: random motion only.
         tool: see `find`.
+
+    Raises:
+        ValueError: the environment or the expert failed; says at which seed.
     """
-    middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     for seed in seeds:
-        adapter.reset(seed, look=False)
-        drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
-        led, to_the_end = led and expert is not None, to_the_end and expert is not None
-        for _ in range(1 if to_the_end else 3):
-            over = False
-            for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
-                wander = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
-                action = expert(adapter) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
-                outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
-                over = outcome.terminated or outcome.truncated
-                if over:
-                    break
-            yield look(adapter, rng, tool)
+        try:
+            yield from _episode(adapter, seed, rng, expert, tool)
+        except ValueError:
+            raise  # a sentence for the user already
+        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
+            raise ValueError(f"{adapter.config.title}, scenes to learn to see it by, seed {seed}: {type(error).__name__}: {error}.") from error
+
+
+def _episode(adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str) -> Iterator[Scene]:
+    middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
+    adapter.reset(seed, look=False)
+    drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
+    led, to_the_end = led and expert is not None, to_the_end and expert is not None
+    for _ in range(1 if to_the_end else 3):
+        over = False
+        for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
+            wander = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
+            action = expert(adapter) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
+            outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
+            over = outcome.terminated or outcome.truncated
             if over:
                 break
+        yield look(adapter, rng, tool)
+        if over:
+            break
 
 
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:

@@ -157,8 +157,9 @@ def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episod
     """
     mine = {episode.policy for episode in episodes}
     past = believed(run, cycle)
-    earlier = [take for each in past for take in takes(run, each) if take.policy not in mine]
-    library = [take for take in [*run.episodes(run.folder / "start"), *earlier] if take.success and not take.faults]
+    library = [take for take in run.episodes(run.folder / "start") if take.success and not take.faults]
+    for each in past:  # a cycle's failures are let go before the next one is read
+        library += [take for take in takes(run, each) if take.policy not in mine and take.success and not take.faults]
     return library + [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
 
 
@@ -258,12 +259,12 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
         "gain_high": comparison.high,
         "p_value": comparison.p_value,
         "policy": last.name,
-        "seconds": {"total": round(run.seconds(), 1), **run.seconds_by_stage()},
     }
     if tasks := parts(run.config.envs, before, after):
         summary["tasks"] = tasks
     if run.config.evaluate.variations:
         summary["variations"] = {name: _generalises(run, first, last, name, track) for name in run.config.evaluate.variations}
+    summary["seconds"] = {"total": round(run.seconds(), 1), **run.seconds_by_stage()}
     write_text(run.folder / "summary.json", _dump(summary))
     track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
     if run.config.track.films:

@@ -64,7 +64,8 @@ def pretrain(
     if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
         raise ValueError(f"Scenes must be at least {len(PRETRAINED)}, one a task, and their seeds below {TEST_SEEDS}, which are held out.")
     facts = {"base": base and str(base), "see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions}
-    _enter(out, facts)
+    if done := _enter(out, facts):
+        return done
     torch.set_num_threads(threads)
     began = time.time()
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
@@ -74,8 +75,7 @@ def pretrain(
             _begin(out, base, scenes, facts)
         if not (out / "seen").exists():
             policy = _pupil(out, "all", device)
-            workers = processes if device != "cpu" else 0
-            kept, watch = out / "see.pt", _watch(bars, "see", see, out)
+            workers, kept, watch = processes if device != "cpu" else 0, out / "see.pt", _watch(bars, "see", see, out)
             teach.see(policy, scenes, steps=see, batch=batch, questions=questions, workers=workers, checkpoint=kept, watch=watch)
             policy.base.save_pretrained(out)
             (out / "seen").touch()
@@ -93,15 +93,20 @@ def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:
     return Vlm(PolicyConfig(model=str(out), train=train, device=device), -np.ones(3), np.ones(3))
 
 
-def _enter(out: Path, facts: dict[str, Any]) -> None:
-    """Make the folder; refuse to go on in it with other settings than it was begun with. One that was prepared by hand has none."""
+def _enter(out: Path, facts: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    """Make the folder; refuse to go on in it with other settings than it was begun with. One that was prepared by hand has none.
+
+    Returns:
+        What the model that lies there finished came to; nothing where there is still something to do.
+    """
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "config.json").exists() or not (out / "pretrain.json").exists():
-        return
+        return {}
     begun = json.loads((out / "pretrain.json").read_text())
     for name, value in facts.items():
         if begun.get(name, value) != value:
             raise ValueError(f"{out} was begun with {name} {begun[name]}, not {value}; go on with that, or name another folder.")
+    return {kind: (share, count) for kind, (share, count) in begun.get("accuracy", {}).items()}
 
 
 def _conclude(out: Path, facts: dict[str, Any]) -> None:

@@ -35,6 +35,21 @@ def nothing_lost(run: Run) -> None:
                 )
 
 
+def can_be_asked(run: Run) -> None:
+    """Look whether the model can be asked what it thinks of frames, where the run will.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    config = run.config
+    keys = {"label.by": config.label.by != "env", "label.critique": config.label.critique, "curate.credit": config.curate.credit == "steps"}
+    if any(keys.values()) and hasattr(run.policy.base.model, "rope_deltas"):
+        raise ValueError(
+            f"{next(key for key, on in keys.items() if on)} asks the model questions, whose answers are not read from models that count positions "
+            f"in three dimensions, as {config.policy.model!r} does; set label.by env, label.critique false and curate.credit progress."
+        )
+
+
 def comes_back(run: Run) -> None:
     """Look whether the environments can be put back to a moment exactly, where practice will look ahead in copies of moments.
 

@@ -23,7 +23,7 @@ from agent.run import STAGES
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"
 NONE = "-"
-EVERY = ("ground", "demonstrate", *STAGES)
+EVERY = ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:])
 PANELS = (("loss",), ("loss",), ("kl",), ("entropy",), ("chosen_logprob", "rejected_logprob"), ("margin",))  # the first: warm start
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>$title</title><style>

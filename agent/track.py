@@ -1,6 +1,7 @@
 """Where figures, films and remarks go: W&B (online, offline, off) and `metrics.jsonl`, behind the same few methods."""
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -35,7 +36,8 @@ class Track:
             for row in rows[self._sent :]:
                 x = {"cycle": row["cycle"]} if "step" not in row else {"cycle": row["cycle"], "step": row["step"]}
                 skip = ("cycle", "stage", "step")
-                self._wandb.log({f"{row['stage']}/{key}": value for key, value in row.items() if key not in skip} | x)
+                figures = {f"{row['stage']}/{key}": value for key, value in row.items() if key not in skip}
+                self._send(functools.partial(dict, figures | x))
         self._sent = len(rows)
 
     def note(self, text: str) -> None:
@@ -47,14 +49,24 @@ class Track:
         if self._wandb and files:
             import wandb
 
-            self._wandb.log({f"films/{name}": wandb.Video(str(file), format="mp4") for name, file in files.items()})
+            self._send(lambda: {f"films/{name}": wandb.Video(str(file), format="mp4") for name, file in files.items()})
 
     def picture(self, file: Path) -> None:
         """Send a picture to W&B."""
         if self._wandb:
             import wandb
 
-            self._wandb.log({"pictures/" + file.stem: wandb.Image(str(file))})
+            self._send(lambda: {"pictures/" + file.stem: wandb.Image(str(file))})
+
+    def _send(self, content: Callable[[], dict[str, Any]]) -> None:
+        """Send to W&B; where that breaks the run goes on without it."""
+        if not self._wandb:
+            return
+        try:
+            self._wandb.log(content())
+        except Exception as error:  # its service may have died, a disk may be full
+            self._wandb = None
+            self.note(f"W&B is not available any more ({type(error).__name__}); metrics.jsonl has everything.")
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
@@ -72,10 +84,11 @@ class Track:
 
             yield step
 
-    def close(self) -> None:
-        """Finish the W&B run."""
+    def close(self, failed: bool = False) -> None:
+        """Finish the W&B run; one that `failed` is shown as such."""
         if self._wandb:
-            self._wandb.finish()
+            with contextlib.suppress(Exception):  # what could not be sent lies in metrics.jsonl
+                self._wandb.finish(exit_code=int(failed))
 
 
 def _start_wandb(folder: Path, config: Config, console: Console) -> Any:

@@ -14,6 +14,7 @@ from agent.collect import Job, demonstrate, ponder
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
+from agent.ready import can_be_asked
 from agent.records import Episode, Lessons
 from agent.referee import train_referee
 from agent.run import SEEDS, Run
@@ -34,6 +35,7 @@ class Player:
 def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
     bearings(run, track)
+    can_be_asked(run)
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed

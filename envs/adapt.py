@@ -1,7 +1,6 @@
 """Any Gymnasium environment -> frames, instruction, state, success: one shape of observation for every policy."""
 
 import re
-import zlib
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from envs import EnvConfig, render
-from envs.frames import lookup, picture
+from envs.frames import lookup, picture, pictures
 from envs.make import make
 from envs.render import mujoco
 from envs.spaces import Actions
@@ -113,8 +112,9 @@ class Adapter:
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
         """Execute a float32[A] action for one environment step; return reward, terminated, truncated, as the environment gives them."""
         self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
-        # Environments that reset themselves at the end put the word that belongs to it aside.
-        self._info = info["final_info"] if isinstance(info.get("final_info"), dict) else info
+        if isinstance(ended := info.get("final_info"), dict):  # it has reset itself, and put aside what belongs to the end
+            self._observation = info.get("final_obs", info.get("final_observation", self._observation))
+        self._info = ended if isinstance(ended, dict) else info
         if not np.isfinite(earned := np.asarray(reward, np.float64).item()):
             raise ValueError(f"{self.config.id} returned the reward {reward}; rewards must be finite.")
         return earned, terminated, truncated
@@ -176,12 +176,12 @@ class Adapter:
             if "render" in self.config.sources and self._view is None:  # it draws itself: these are read when it makes its renderer
                 model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
             own = getattr(self.env.unwrapped, "source", self.config.id)
-            self._source = f"{own} {model.ngeom} {model.ntexdata} {zlib.crc32(model.mesh_vert.tobytes())}"  # what a camera is made for
+            self._source = f"{own} {model.ngeom} {render.uploaded(model)}"  # what a camera is made for
         self.model, self.data = model, data
 
     def _check_cameras(self) -> None:
         cameras = [self.model.camera(i).name for i in range(self.model.ncam)] if self.model is not None else []
-        known = [*filter(None, cameras), *_pictures(self.env.observation_space), *(["render"] if self.env.render_mode == "rgb_array" else [])]
+        known = [*filter(None, cameras), *pictures(self.env.observation_space), *(["render"] if self.env.render_mode == "rgb_array" else [])]
         for name in self.config.sources:
             if name not in known:
                 raise ValueError(f"there is no camera {name!r}; it has {', '.join(map(repr, known)) or 'none'}.")
@@ -287,14 +287,3 @@ def _promised(space: gymnasium.Space, state: str) -> int:
     for name in path:
         space = space[name] if isinstance(space, gymnasium.spaces.Dict) and name in space.spaces else gymnasium.spaces.Box(0, 1, (0,))
     return int(np.prod(space.shape or ()))
-
-
-def _pictures(space: gymnasium.Space, path: str = "") -> list[str]:
-    """Return the dotted names of all pictures in an observation space; 'observation' where it is one picture itself."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        return [found for key, part in space.items() for found in _pictures(part, f"{path}.{key}" if path else str(key))]
-    shape = space.shape or ()
-    if len(shape) == 4:
-        return [f"{path}.{i}" for i in range(shape[0])]
-    wide = len(shape) == 3 and min(sorted(shape)[1:]) >= 8 and min(shape) in (1, 3, 4)
-    return [path or "observation"] if wide else []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 from PIL import Image
 
@@ -26,9 +27,22 @@ def lookup(holder: Any, path: str) -> Any:
 
 
 def is_picture(value: Any) -> bool:
-    """Return whether an array has the shape of one picture: [h, w, 3], [3, h, w], or with 1 or 4 channels; at least 8 pixels wide."""
+    """Return whether an array has the shape of one picture: [h, w, 3], [3, h, w], or with 1 channel, or [h, w, 4]; at least 8 pixels wide.
+
+    [4, h, w] is none: it is more often four grey frames, one after the other, than one with transparency.
+    """
     shape = np.shape(value)
-    return len(shape) == 3 and ((shape[2] in (1, 3, 4) and min(shape[:2]) >= 8) or (shape[0] in (1, 3, 4) and min(shape[1:]) >= 8))
+    return len(shape) == 3 and ((shape[2] in (1, 3, 4) and min(shape[:2]) >= 8) or (shape[0] in (1, 3) and min(shape[1:]) >= 8))
+
+
+def pictures(space: gymnasium.Space, path: str = "") -> list[str]:
+    """Return the dotted names of all pictures in an observation space; 'observation' where it is one picture itself."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return [found for key, part in space.items() for found in pictures(part, f"{path}.{key}" if path else str(key))]
+    shape = space.shape or ()
+    if len(shape) == 4 and path:
+        return [f"{path}.{i}" for i in range(shape[0])]
+    return [path or "observation"] if is_picture(np.broadcast_to(0, shape)) else []
 
 
 def picture(value: Any, size: int) -> np.ndarray:

@@ -4,7 +4,9 @@ Shadows and multisampling cost a software renderer 6 to 30 times its speed and c
 average, so they are off unless a film is made (`pretty`).
 """
 
+import functools
 import os
+import zlib
 from typing import Any
 
 from envs import backend
@@ -16,6 +18,7 @@ import numpy as np  # noqa: E402
 
 mujoco: Any = _mujoco  # its stubs lack most of what is used here
 
+KEPT = 32  # cameras at a time
 SHAPES = 10_000  # in a scene, as MuJoCo's own Renderer has it: sites, tendons and skins are drawn beside geoms, and what is too many is left out
 MISSING = "No frame can be drawn with MUJOCO_GL={backend}: {why}. To mend it, {install}, then set MUJOCO_GL=egl."
 
@@ -67,6 +70,12 @@ class Camera:
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         return self._pixels[::-1].copy()  # OpenGL counts rows from below
 
+    def close(self) -> None:
+        """Free what the graphics driver holds."""
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()
+
 
 _CAMERAS: dict[tuple[str, tuple[int, int], bool], Camera] = {}
 
@@ -75,8 +84,17 @@ def camera(source: str, model: Any, size: tuple[int, int], pretty: bool = False)
     """Return this process's camera for models made from `source` (any name that stands for one geometry)."""
     key = (source, size, pretty)
     if key not in _CAMERAS:
+        if len(_CAMERAS) >= KEPT:  # an environment that makes a new scene at every reset
+            _CAMERAS.pop(next(iter(_CAMERAS))).close()
         _CAMERAS[key] = Camera(model, size, pretty)
     return _CAMERAS[key]
+
+
+def uploaded(model: Any) -> int:
+    """Return a checksum of what the graphics driver gets of a model once, when a camera is made: meshes, textures, height fields, planes."""
+    planes = model.geom_size[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE.value]
+    parts = (model.mesh_vert, model.mesh_face, model.mesh_texcoord, model.tex_data, model.hfield_data, planes)
+    return functools.reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0)
 
 
 def view_of(env: Any, model: Any) -> Any:

@@ -100,7 +100,8 @@ class _Watch(BaseCallback):
         if self.num_timesteps % CHECKPOINT == 0:
             partial = self._folder / "partial.zip"
             if hasattr(self.model, "save_replay_buffer"):
-                self.model.save_replay_buffer(self._folder / "replay.pkl")  # type: ignore[attr-defined]
+                self.model.save_replay_buffer(self._folder / "partial.pkl")  # type: ignore[attr-defined]
+                (self._folder / "partial.pkl").replace(self._folder / "replay.pkl")
             self.model.save(partial)
             partial.replace(self._folder / "checkpoint.zip")
         if np.asarray(self.locals["dones"]).any():

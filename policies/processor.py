@@ -23,9 +23,15 @@ def load(source: str, **kwargs: Any) -> Any:
         OSError, ValueError: there is no processor.
     """
     try:
-        return AutoProcessor.from_pretrained(source, **kwargs)
-    except (ImportError, AttributeError):  # what transformers 5 raises where torchvision is missing
-        return ImageHalf(source, **kwargs)
+        made = AutoProcessor.from_pretrained(source, **kwargs)
+    except (ImportError, AttributeError) as error:  # what transformers 5 raises where torchvision is missing
+        half = ImageHalf(source, **kwargs)
+        if "image_grid_thw" not in half.image_processor.model_input_names:
+            raise ValueError(f"its processor cannot be made: {error}") from error
+        return half
+    if getattr(made.image_processor, "do_image_splitting", False):  # Idefics3, SmolVLM: frames are smaller than one of the tiles it would make
+        made.image_processor.do_image_splitting = False
+    return made
 
 
 def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

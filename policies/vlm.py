@@ -7,9 +7,8 @@ Nothing is ever padded along the sequence: prompts of one length are batched tog
 a matrix product may round differently for another number of rows, and a decision must not depend on its neighbours.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,13 +39,18 @@ class Vlm:
 
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
         self.config, self.chunk, self.temperature = config, config.chunk, config.temperature
+        try:
+            torch.empty(0, device=config.device)
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
         source = str(NANO) if config.model == "nano" else config.model
         kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
         kernel = attention(config.vision_precision, config.device) if config.attention == "auto" else config.attention
         try:
             self.processor: Any = processor.load(source, **kwargs)
             model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=kernel, dtype=torch.float32, **kwargs)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
         tokenizer = self.processor.tokenizer
@@ -61,8 +65,7 @@ class Vlm:
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
         self._seen = Seen(self._encode, min(16, config.rows))
         self.prompts = Prompts(config, self.processor, len(thoughts))
-        self._start = self.weights()
-        self.name = fingerprint(self._start)
+        self.name = fingerprint(self.weights())
 
     # --- acting ----------------------------------------------------------------------------------------------------
 
@@ -168,16 +171,6 @@ class Vlm:
         flat = torch.cat(list(tokens)) if not isinstance(tokens, torch.Tensor) else tokens.flatten(0, -2)
         return flat.float().reshape(moments, -1, flat.shape[-1])
 
-    @contextlib.contextmanager
-    def reference(self) -> Iterator[None]:
-        """Within it the policy is as it was when it was last loaded; only the trainable weights change places."""
-        mine = self.weights()
-        self.put(self._start)
-        try:
-            yield
-        finally:
-            self.put(mine)
-
     def parameters(self) -> list[torch.nn.Parameter]:
         """Return what is trained."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -187,7 +180,7 @@ class Vlm:
         return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def put(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take trained tensors without making them the reference.
+        """Take trained tensors, and keep the name.
 
         Raises:
             ValueError: they belong to another model.
@@ -200,10 +193,9 @@ class Vlm:
                 own[name].copy_(value)
 
     def load(self, file: Path | dict[str, torch.Tensor]) -> None:
-        """Take weights from a safetensors file or from `weights()`; they become the reference."""
+        """Take weights from a safetensors file or from `weights()`, and a name by them."""
         self.put(load_file(file) if isinstance(file, Path) else file)
-        self._start = self.weights()
-        self.name = fingerprint(self._start)
+        self.name = fingerprint(self.weights())
 
     def save(self, file: Path) -> None:
         """Write the trained tensors as safetensors."""

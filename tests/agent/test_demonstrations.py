@@ -295,6 +295,18 @@ def test_what_we_recorded_is_read_back(workers: Workers, tmp_path: Path) -> None
         read(config(tmp_path))
 
 
+def test_what_was_learnt_from_in_practice_is_not_shown(workers: Workers, tmp_path: Path) -> None:
+    """Rivals are replies in the tokens of the policy that practised, of which there may be another number here."""
+    (shown,) = demonstrate(workers, codec(), [Job(3)])
+    rivals, margins = np.zeros((len(shown), 9), np.int64), np.ones(len(shown), np.float32)
+    practised = replace(shown, tokens=rivals + 1, logprobs=np.zeros(rivals.shape, np.float32), rivals=rivals, margins=margins)
+    dataset.append(tmp_path / "a", [practised], fps=5, cameras=("front", "wrist"))
+    (episode,), _ = read(config(tmp_path / "a"), bins=65)
+    assert episode.rivals is None and episode.margins is None and episode.tokens.shape[1] < 9
+    dataset.append(tmp_path / "b", [episode], fps=5, cameras=("front", "wrist"))
+    np.testing.assert_array_equal(dataset.read(tmp_path / "b")[0].tokens, episode.tokens)
+
+
 def test_exam_seeds_are_not_shown(workers: Workers, tmp_path: Path) -> None:
     seeds = (SEEDS["gate"] + 1, 7, SEEDS["final"])
     dataset.append(tmp_path, list(demonstrate(workers, codec(), [Job(seed) for seed in seeds])), fps=5, cameras=("front", "wrist"))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from agent.configure import read
@@ -23,6 +24,14 @@ def test_questions_are_answered_consistently_with_the_state() -> None:
         kinds |= {question.kind for question in scene.questions}
         done |= {question.answer for question in scene.questions if question.kind == "done"}
     assert kinds == {"where", "offset", "way", "instruction", "relation", "colour", "count", "done"} and done == {"yes", "no"}
+
+
+def test_an_expert_that_fails_is_named_with_its_seed() -> None:
+    def tired(adapter: Adapter) -> np.ndarray:
+        raise TypeError("one argument is missing")
+
+    with pytest.raises(ValueError, match=r"etude/Reach-v0, scenes .*, seed \d+: TypeError: one argument is missing"):
+        list(itertools.islice(scenes(Adapter(EnvConfig()), itertools.count(49_600_000), np.random.default_rng(0), tired), 30))
 
 
 def test_done_follows_the_environment() -> None:

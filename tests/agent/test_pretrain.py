@@ -1,5 +1,6 @@
 """Pretraining: scenes are the same however many processes draw them, and two parts share none."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ def test_a_folder_goes_on_with_the_settings_that_it_was_begun_with(tmp_path: Pat
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             pretrain.pretrain(tmp_path, num_scenes=8, see=1, read=1, batch=2, threads=1)
+    facts = json.loads((tmp_path / "pretrain.json").read_text())
+    (tmp_path / "pretrain.json").write_text(json.dumps({**facts, "accuracy": {"where": [0.5, 10]}}))  # as when all is done
+    assert pretrain.pretrain(tmp_path, num_scenes=8, see=1, read=1, batch=2, threads=1) == {"where": (0.5, 10)}, "nothing is trained again"
     for name, other in {"batch": 3, "questions": 5, "see": 2, "read": 0, "seed": pretrain.SEEDS + 1}.items():
         with pytest.raises(ValueError, match=f"was begun with {name} .*; go on with that, or name another folder"):
             pretrain.pretrain(tmp_path, **{"num_scenes": 8, "see": 1, "read": 1, "batch": 2, "threads": 1, name: other})  # type: ignore[arg-type]

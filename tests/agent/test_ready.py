@@ -12,7 +12,7 @@ from agent import dataset
 from agent.collect import Job, collect
 from agent.configure import parse
 from agent.files import save
-from agent.ready import comes_back, nothing_lost
+from agent.ready import can_be_asked, comes_back, nothing_lost
 from agent.workers import Workers
 from envs import EnvConfig
 from policies.scripted import Random
@@ -48,6 +48,26 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
             nothing_lost(run)  # type: ignore[arg-type]
         (tmp_path / "aside").rename(file)
     nothing_lost(run)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asks", "says"),
+    [
+        ({}, ""),
+        ({"label": {"critique": True}}, "label.critique"),
+        ({"label": {"by": "both"}}, "label.by"),
+        ({"curate": {"credit": "steps"}}, "curate.credit"),
+    ],
+)
+def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, says: str) -> None:
+    inner, config = SimpleNamespace(rope_deltas=None), parse(asks, "test")
+    for model, fine in ((inner, not says), (SimpleNamespace(), True)):
+        run = SimpleNamespace(config=config, policy=SimpleNamespace(base=SimpleNamespace(model=model)))
+        if fine:
+            can_be_asked(run)  # type: ignore[arg-type]
+        else:
+            with pytest.raises(ValueError, match=f"{says} asks the model questions"):
+                can_be_asked(run)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()

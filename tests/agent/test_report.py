@@ -252,6 +252,8 @@ def test_seconds_are_those_of_the_run(tmp_path: Path) -> None:
     save(again, load(tmp_path / "exams" / "gate-base.json"))
     write_stage(again, 5.0)
     write_stage(tmp_path / "exams" / "final-base.json", 3.0)
+    save(tmp_path / "start" / "referee.json", {"seconds": 11.0})
+    save(tmp_path / "cycle-002" / "critic.json", {"seconds": 13.0})
     table = Story.read(tmp_path).seconds()
     second = table["cycle 2"]
     assert (second["collect"], second["evaluate"], table["final exam"]["evaluate"]) == pytest.approx((40, 12, 3), abs=0.1)

@@ -36,15 +36,29 @@ def test_each_row_reaches_wandb_once_and_on_its_cycle(tmp_path: Path) -> None:
         def log(self, row: dict[str, Any]) -> None:
             sent.append(row)
 
-        def finish(self) -> None:
-            sent.append({})
+        def finish(self, exit_code: int) -> None:
+            sent.append({"exit code": exit_code})
 
     track = Track(tmp_path, Config(track=TrackConfig(mode="off")))
     track._wandb = Listener()
     track.log(ROWS[:1])
     track.log(ROWS)
     track.close()
-    assert sent == [{"tune/loss": 1.0, "cycle": 1, "step": 0}, {"tune/loss": 0.5, "tune/seconds": 2.0, "cycle": 1}, {}]
+    assert sent == [{"tune/loss": 1.0, "cycle": 1, "step": 0}, {"tune/loss": 0.5, "tune/seconds": 2.0, "cycle": 1}, {"exit code": 0}]
+
+
+def test_wandb_that_breaks_costs_the_run_nothing(tmp_path: Path, capsys: Any) -> None:
+    class Broken:
+        def log(self, row: dict[str, Any]) -> None:
+            raise BrokenPipeError("its service is gone")
+
+    track = Track(tmp_path, Config(track=TrackConfig(mode="off")))
+    track._wandb = Broken()
+    track.log(ROWS)
+    track.log(ROWS)
+    track.close(failed=True)
+    assert capsys.readouterr().out.count("W&B is not available any more (BrokenPipeError)") == 1
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == ROWS
 
 
 def test_a_bar_counts_from_where_it_was(tmp_path: Path, capsys: Any) -> None:

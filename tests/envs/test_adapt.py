@@ -219,7 +219,10 @@ class Painter(gymnasium.Env):
         self.taken.append(action)
         word = {"won": np.float32(self.steps >= 3)}
         if self.steps == 4 and self.forgets:  # resets itself inside step, as LIBERO's wrappers do
-            return self._see(10), 0.0, True, False, {"won": np.float32(0), "final_info": {"won": np.float32(1)}}
+            last = {key: part.copy() for key, part in self._see(200).items() if key != "pixels"} | {
+                "pixels": {key: part.copy() for key, part in self.seen["pixels"].items()}
+            }
+            return self._see(10), 0.0, True, False, {"won": np.float32(0), "final_info": {"won": np.float32(1)}, "final_obs": last}
         return self._see(10 + 20 * self.steps), np.array([1.0]), self.steps >= 6, False, word
 
     def render(self) -> np.ndarray:
@@ -269,6 +272,7 @@ def test_an_environment_that_resets_itself_is_asked_about_the_end_not_the_new_be
     adapter.reset(0)
     outcome = adapter.step(np.ones((9, 1)))
     assert outcome.success_at_end and outcome.terminated and np.isfinite(outcome.rewards).sum() == 4
+    assert (adapter.raw["agent_pos"] == 200).all(), "the observation of the end, not of the new beginning"
 
 
 def test_instructions_by_template_by_list_and_by_attribute():

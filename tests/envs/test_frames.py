@@ -1,9 +1,10 @@
 """Pictures in any form become the same small square."""
 
+import gymnasium
 import numpy as np
 import pytest
 
-from envs.frames import lookup, picture
+from envs.frames import lookup, picture, pictures
 
 
 def test_all_forms_of_one_picture_agree() -> None:
@@ -37,6 +38,7 @@ def test_the_result_never_shares_memory() -> None:
     [
         (np.zeros(5), "no picture"),
         (np.zeros((4, 4, 3)), "no picture"),
+        (np.zeros((4, 84, 84), np.uint8), "no picture"),  # four grey ones, of which the newest would be lost
         (np.full((16, 16, 3), np.nan), "NaN"),
         (np.full((16, 16, 3), 80.0), "floats must lie in"),
         (np.full((16, 16, 3), 300), "whole numbers must lie in"),
@@ -46,6 +48,13 @@ def test_the_result_never_shares_memory() -> None:
 def test_what_is_no_picture_is_named(pixels: object, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         picture(pixels, 16)
+
+
+def test_pictures_of_a_space_are_found() -> None:
+    box = lambda *shape: gymnasium.spaces.Box(0, 255, shape, np.uint8)  # noqa: E731
+    space = gymnasium.spaces.Dict({"eye": box(3, 20, 30), "many": box(2, 24, 24, 3), "old": box(4, 84, 84), "state": box(5)})
+    assert pictures(space) == ["eye", "many.0", "many.1"]
+    assert pictures(box(20, 30, 4)) == ["observation"] and pictures(box(4, 24, 24, 3)) == pictures(box(4, 84, 84)) == []
 
 
 def test_lookup_goes_through_dicts_arrays_and_attributes() -> None:

@@ -18,6 +18,30 @@ def scene(task: str = envs.TASKS[0], seed: int = 0):
     return env, env.unwrapped
 
 
+BOARD = """<mujoco><asset><texture name="t" type="2d" builtin="checker" width="64" height="64" rgb1="{}" rgb2="0 0 0"/>
+<material name="m" texture="t" texrepeat="4 4"/></asset><worldbody><light pos="0 0 3"/>
+<geom type="plane" size="{} 1 1" material="m"/><camera name="top" pos="0 0 2"/></worldbody></mujoco>"""
+
+
+def test_a_scene_is_drawn_with_its_own_textures_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(render, "KEPT", 2)
+    boards = {name: mujoco.MjModel.from_xml_string(BOARD.format(rgb, size)) for name, rgb, size in (
+        ("red", "1 0 0", 1), ("blue", "0 0 1", 1), ("green", "0 1 0", 1), ("narrow", "1 0 0", 0.2)
+    )}  # fmt: skip
+    again = mujoco.MjModel.from_xml_string(BOARD.format("1 0 0", 1))
+    assert len({render.uploaded(model) for model in boards.values()}) == 4 and render.uploaded(again) == render.uploaded(boards["red"])
+    seen = {}
+    for name in ("red", "blue", "green", "narrow", "red", "blue"):
+        model = boards[name]
+        data = mujoco.MjData(model)
+        mujoco.mj_forward(model, data)
+        frame = render.camera(f"board {render.uploaded(model)}", model, (32, 32)).draw(model, data, "top")
+        np.testing.assert_array_equal(frame, seen.setdefault(name, frame))
+        assert len(render._CAMERAS) <= 2
+    brightest = {name: int(frame.sum((0, 1)).argmax()) for name, frame in seen.items()}
+    assert brightest == {"red": 0, "blue": 2, "green": 1, "narrow": 0} and not np.array_equal(seen["red"], seen["narrow"])
+
+
 @pytest.mark.parametrize("task", envs.TASKS)
 @pytest.mark.parametrize("name", ["front", "wrist"])
 def test_fast_and_pretty_frames_differ_a_little(task: str, name: str):

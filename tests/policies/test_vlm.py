@@ -1,5 +1,7 @@
 """The policy: exactness of its log-probabilities, independence of the batch, adapters, every family through one path."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from policies import PolicyConfig, load
+from policies import PolicyConfig, load, processor
 from policies.policy import Situation
+from policies.vlm import NANO
 
 LOW, HIGH = -np.ones(3), np.ones(3)
 FAMILIES = ["nano", "llava", "qwen"]
@@ -68,7 +71,7 @@ def test_a_fresh_adapter_equals_the_base(family: str, request: Any, situations: 
 
 
 @pytest.mark.parametrize("train", ["text", "all", "lora"])
-def test_weights_survive_the_disk_and_the_reference_stays(train: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
+def test_weights_survive_the_disk(train: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
     policy = make("nano", request, train=train)
     tokens = np.stack([d.tokens for d in policy.act(situations, None)])
     before, name = policy.logprobs(situations, tokens).detach(), policy.name
@@ -79,9 +82,6 @@ def test_weights_survive_the_disk_and_the_reference_stays(train: str, request: A
         optimiser.step()
     after = policy.logprobs(situations, tokens).detach()
     assert not torch.allclose(before, after)
-    with policy.reference():
-        torch.testing.assert_close(policy.logprobs(situations, tokens).detach(), before, rtol=0, atol=0)
-    torch.testing.assert_close(policy.logprobs(situations, tokens).detach(), after, rtol=0, atol=0)
     policy.save(tmp_path / "policy.safetensors")
     other = make("nano", request, train=train)
     assert other.name == name
@@ -108,6 +108,22 @@ def test_an_unknown_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # without a network the hub is asked again and again
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(PolicyConfig(model="no/such-folder-here"), LOW, HIGH)
+
+
+@pytest.mark.parametrize("device", ["gpu", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there_is_one_sentence(device: str) -> None:
+    with pytest.raises(ValueError, match=f"policy.device is '{device}': .*; give cpu, or cuda where torch finds a GPU"):
+        load(PolicyConfig(device=device), LOW, HIGH)
+
+
+def test_frames_are_not_cut_into_tiles(tmp_path: Path) -> None:
+    shutil.copytree(NANO, tmp_path / "tiled")
+    file = tmp_path / "tiled" / "processor_config.json"
+    content = json.loads(file.read_text())
+    assert content["image_processor"]["do_image_splitting"] is False
+    content["image_processor"]["do_image_splitting"] = True  # as SmolVLM has it
+    file.write_text(json.dumps(content))
+    assert processor.load(str(tmp_path / "tiled")).image_processor.do_image_splitting is False
 
 
 def test_bins_need_number_tokens(request: Any) -> None:
