@@ -56,11 +56,11 @@ def bearings(run: Run, track: Track) -> None:
                 checkpoint=folder / "checkpoint.pt", watch=lambda done, figures: step(1, total=steps, note=f"loss {figures['loss']:.2f}"),
             )  # fmt: skip
         run.settle_base(policy)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
         right = {f"{kind}_right": share for kind, (share, _) in teach.quiz(policy, scenes[-HELD_OUT:]).items()}
         return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **right}}
 
     run.keep(folder / "ground.json", learn_to_see)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
     track.log(run.metrics())
 
 

@@ -18,7 +18,7 @@ class Question:
     """One thing that a scene is asked, with its answer."""
 
     kind: str
-    """Type of the question, for reports: where, offset, way, relation, colour, count, done."""
+    """Type of the question, for reports: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
     question: str
     """Words; may hold number tokens."""
     answer: str

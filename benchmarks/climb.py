@@ -66,6 +66,7 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
 }
 REPLAY = {"reach": 4096, "lift": 512}  # decisions of earlier cycles that the arm `replay` shows again; Push's one cycle has none before it
+FORMER = tuple(f"replay, {arm}" for arm in ("mixed groups only", "random pairs", "hindsight", "forks"))  # of Lift's recipe before; made no more
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
@@ -181,7 +182,7 @@ def _call(*command: Any, log: Path) -> None:
 
 def _practice_seconds(folder: Path) -> float:
     """Return how long a run took after its warm start."""
-    before = [folder / name for name in ("ground/ground.json", "start/demonstrate.json", "start/tune.json")]
+    before = [folder / name for name in ("ground/ground.json", "start/demonstrate.json", "start/referee.json", "start/tune.json")]
     total = json.loads((folder / "summary.json").read_text())["seconds"]["total"]
     return total - sum(load(file)["seconds"] for file in before if file.exists())
 
@@ -220,7 +221,7 @@ def _plain(arm: str) -> str:
 def rows() -> list[str]:
     """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
+    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS, *FORMER)}
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())

@@ -75,7 +75,8 @@ class Success:
             if key in info:
                 return _truth(info[key], f"info[{key!r}]")
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
-        raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_listed(info)}.")
+        late = """where only an episode's last info says it: env.success '"is_success" in info and info["is_success"]'"""
+        raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_listed(info)}; {late}.")
 
 
 def _truth(value: Any, source: str) -> bool:

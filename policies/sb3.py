@@ -93,7 +93,7 @@ class Instructed(gymnasium.Wrapper):
 
 
 class Progress(gymnasium.Wrapper):
-    """Reward = how much the task's reward rose in this step, and 1 for success: `agent.curate.progress_to_go` before discounting.
+    """Reward = how much the task's reward rose in this step, and 1 for success: `agent.curate.credit_to_go` before discounting.
 
     As there, the first step has no progress: nothing is known of the reward before it.
     """

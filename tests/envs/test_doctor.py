@@ -1,12 +1,16 @@
 """The doctor: a sound environment passes, and each thing that would spoil training is named."""
 
+import itertools
+import re
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 
-from envs import EnvConfig
+from envs import EnvConfig, doctor
+from envs.adapt import Adapter
 from envs.doctor import Diagnosis, examine
 
 
@@ -111,3 +115,14 @@ def test_whoever_demonstrates_is_tried(action: float, words: str) -> None:
     found = examine(config, episodes=4, expert=lambda adapter: np.array([action], np.float32), openings=9)
     assert found.lines["expert"] == words and "9 openings" in found.lines["replay"]
     assert any("The expert never succeeds" in fault for fault in found.faults) == (action < 0)
+
+
+def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = Adapter(EnvConfig())
+    for pace, said in ((100.0, "an episode takes more than 20 s"), (1.5, " of [123] episodes succeed"), (0.0, " of 4 episodes succeed")):
+        clock, found = itertools.count(), Diagnosis()
+        found.lines["snapshot"] = "exact"
+        monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda clock=clock, pace=pace: pace * next(clock)))
+        doctor._looking_ahead(adapter, found)
+        assert re.search(said, found.lines["foresight"])
+    adapter.close()

@@ -69,3 +69,8 @@ def test_mistakes_are_named() -> None:
     for value in (float("nan"), "yes", np.zeros(2), None):
         with pytest.raises(ValueError, match="must be one finite number"):
             ask("", {"success": value})
+
+
+def test_a_key_that_only_the_last_info_has_can_be_asked_for() -> None:
+    rule = '"is_success" in info and info["is_success"]'
+    assert [Success(rule)(info, {}, 0.0, 0.0) for info in ({}, {"is_success": False}, {"is_success": True})] == [False, False, True]
