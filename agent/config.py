@@ -105,6 +105,8 @@ class Config(Strict):
             raise ValueError(
                 "label.judge referee goes with label.by critic; where the environment is asked, the champion learns to judge from its word"
             )
+        if self.label.way and self.label.by != "critic":
+            raise ValueError("label.way is a second question to a critic whose word is the only one; it goes with label.by critic")
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 from scipy.stats import rankdata
 
-from agent.records import Answer, Episode, Verdict
+from agent.records import NUMBERS, REACH, Answer, Episode, Verdict
 
 SURE = 1e-6  # opinions nearer to 0 or 1 than this count as this
 
@@ -26,7 +26,7 @@ class Calibration:
 
     def __call__(self, opinions: np.ndarray) -> np.ndarray:
         """Return float64 probabilities of the same shape."""
-        return expit(self.slope * logit(np.clip(opinions, SURE, 1 - SURE)) + self.offset)
+        return expit(self.slope * _logit(opinions) + self.offset)
 
 
 def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: bool) -> list[np.ndarray]:
@@ -48,6 +48,66 @@ def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: 
     return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What two answers about a moment are worth together: sigmoid(word x logit(yes) + near x nearness + offset)."""
+
+    word: float
+    near: float
+    offset: float
+
+    def __call__(self, opinions: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """Return float64 opinions of the same shape."""
+        return expit(self.word * _logit(opinions) + self.near * near + self.offset)
+
+
+def nearness(policy: Any, episodes: Sequence[Episode], question: str) -> list[np.ndarray]:
+    """Return how near the policy says it is, before the first decision of each take and after each: float64[T + 1], -log of metres and a centimetre.
+
+    Args:
+        policy: a `Vlm` with number tokens.
+        episodes: takes.
+        question: with `{instruction}`; to be answered by a way, in three numbers as `ground` has them.
+    """
+    from policies.recite import tell
+
+    asked = [question.replace("{instruction}", episode.instruction) for episode in episodes if len(episode) for _ in episode.frames]
+    told = tell(policy, [frames for episode in episodes if len(episode) for frames in episode.frames], asked, 3)
+    near = -np.log(np.linalg.norm(2 * REACH * (told / (NUMBERS - 1) - 0.5), axis=1) + 0.01)
+    parts = iter(np.split(near, np.cumsum([len(episode.frames) for episode in episodes if len(episode)])[:-1]))
+    return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
+
+
+def sight(opinions: Sequence[np.ndarray], near: Sequence[np.ndarray], episodes: Sequence[Episode]) -> Sight:
+    """Return the most likely weights of both answers: a logistic regression on all moments of demonstrations, yes and no weighing alike.
+
+    Args:
+        opinions: N of float64[T + 1], of yes.
+        near: N of float64[T + 1].
+        episodes: N takes whose success is known, and which stay successful after it; where all moments are alike nearness counts nothing.
+    """
+    first = [len(e.frames) if e.first_success is None else e.first_success + 1 for e in episodes]
+    fulfilled = np.concatenate([np.arange(len(e.frames)) >= hit for e, hit in zip(episodes, first, strict=True)])
+    if fulfilled.all() or not fulfilled.any():
+        return Sight(1.0, 0.0, 0.0)
+    answers_M2 = np.stack([_logit(np.concatenate(opinions)), np.concatenate(near)], axis=1)
+    middle, spread = answers_M2.mean(0), answers_M2.std(0) + 1e-9
+    x_M3 = np.c_[(answers_M2 - middle) / spread, np.ones(len(fulfilled))]
+    weight = np.where(fulfilled, 0.5 / fulfilled.sum(), 0.5 / (~fulfilled).sum())
+
+    def cost(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = x_M3 @ weights
+        ridge = 1e-3 * np.array([weights[0], weights[1], 0.0])  # keeps what tells all moments apart finite
+        return float(weight @ (np.logaddexp(0, z) - fulfilled * z) + ridge @ weights), x_M3.T @ (weight * (expit(z) - fulfilled)) + 2 * ridge
+
+    word, close, offset = minimize(cost, np.zeros(3), jac=True, method="BFGS").x
+    return Sight(word / spread[0], close / spread[1], offset - word * middle[0] / spread[0] - close * middle[1] / spread[1])
+
+
+def _logit(opinions: np.ndarray) -> np.ndarray:
+    return logit(np.clip(opinions, SURE, 1 - SURE))
+
+
 def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
     """Return the most likely calibration, with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2), which keep it finite.
 
@@ -58,7 +118,7 @@ def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
     if truth.all() or not truth.any():
         return Calibration()
     right, wrong = int(truth.sum()), int((~truth).sum())
-    target, x = np.where(truth, (right + 1) / (right + 2), 1 / (wrong + 2)), logit(np.clip(opinions, SURE, 1 - SURE))
+    target, x = np.where(truth, (right + 1) / (right + 2), 1 / (wrong + 2)), _logit(opinions)
 
     def cost(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = weights[0] * x + weights[1]
@@ -69,7 +129,7 @@ def calibrate(opinions: np.ndarray, truth: np.ndarray) -> Calibration:
     return Calibration(float(slope), float(offset))
 
 
-def peaks(told: Sequence[np.ndarray], episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray]:
+def peaks(told: Sequence[np.ndarray], episodes: Sequence[Episode], lasting: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest opinion of each take before its success, if it has one, and the highest from there on: what a verdict goes by.
 
     One moment that says yes is enough for a whole take, so that what is calibrated on single moments believes too many takes.
@@ -77,13 +137,15 @@ def peaks(told: Sequence[np.ndarray], episodes: Sequence[Episode]) -> tuple[np.n
     Args:
         told: N of float64[T + 1], before the first decision and after each.
         episodes: N takes whose success is known.
+        lasting: False: not the highest from the success on, but the opinion at it. An oracle that stays where it is done is nearer there than a
+            policy that passes by.
 
     Returns:
         float64[M] opinions, and bool[M], which of them are of a success.
     """
     ends = [len(each) if e.first_success is None else e.first_success + 1 for e, each in zip(episodes, told, strict=True)]
     no = [each[:end].max() for each, end in zip(told, ends, strict=True)]
-    yes = [each[end:].max() for each, end in zip(told, ends, strict=True) if end < len(each)]
+    yes = [each[end:].max() if lasting else each[end] for each, end in zip(told, ends, strict=True) if end < len(each)]
     return np.array(no + yes), np.arange(len(no) + len(yes)) >= len(no)
 
 

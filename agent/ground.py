@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agent.records import Question, Scene
+from agent.records import NUMBERS, REACH, Question, Scene
 from envs.adapt import Adapter
 from envs.things import Thing, find
 
-NUMBERS = 65  # number tokens
-REACH = 0.4  # metres: an offset of this length fills half of the number range
 SIDE = 0.05  # metres from a thing's centre to its "far side"
 
 

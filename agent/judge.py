@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from agent import countdown, dataset
-from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, num_rewards, opine, quality, verdict
+from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, nearness, num_rewards, opine, peaks, quality, sight, verdict
 from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
 from agent.records import Answer, Episode, Label, Verdict
-from agent.referee import examine, held_out, knows, learnt_from
+from agent.referee import a_few, held_out, knows, learnt_from
 from agent.run import Cycle, Run
 from agent.track import Track
 from agent.warm_start import Player, referee
@@ -120,7 +120,14 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     if alone:
         shown = run.episodes(run.folder / "start")
         untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
-        ends = examine(policy, shown if untaught else held_out(shown), config.question)
+        some = a_few(shown if untaught else held_out(shown))
+        words = opine(policy, some, config.question, all_moments=True)
+        if config.way and some:
+            seen = nearness(policy, some, config.way)
+            both = sight(words, seen, some)
+            words = [both(*each) for each in zip(words, seen, strict=True)]
+            opinions = [both(*each) for each in zip(opinions, nearness(policy, episodes, config.way), strict=True)]
+        ends = peaks(words, some, lasting=not config.way)
         calibration, measured = calibrate(*ends), np.ones(len(asked), bool)
         told = knows(ends)  # not of what is calibrated: that would turn round who rates the wrong way round
     else:

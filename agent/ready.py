@@ -6,6 +6,7 @@ from agent import dataset
 from agent.files import load
 from agent.run import SEEDS, STAGES, Run
 from envs.replay import prove
+from policies.codec import bins
 
 
 def nothing_lost(run: Run) -> None:
@@ -48,6 +49,8 @@ def can_be_asked(run: Run) -> None:
             f"{next(key for key, on in keys.items() if on)} asks the model questions, whose answers are not read from models that count positions "
             f"in three dimensions, as {config.policy.model!r} does; set label.by env, label.critique false and curate.credit progress."
         )
+    if config.label.way and not len(bins(run.policy.processor.tokenizer)):
+        raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 
 def comes_back(run: Run) -> None:

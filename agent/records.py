@@ -12,6 +12,9 @@ from scipy.stats import binomtest
 
 from policies.policy import Situation
 
+NUMBERS = 65  # number tokens that questions are answered in
+REACH = 0.4  # metres: a way of this length fills half of the number range
+
 
 @dataclass(frozen=True)
 class Question:

@@ -30,9 +30,14 @@ def learnt_from(shown: Sequence[Episode]) -> list[Episode]:
 
 
 def examine(policy: Any, shown: Sequence[Episode], question: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a critic's `peaks` on demonstrations, of every task, but of 100 at most; empty, if none has a decision."""
-    some = [episode for episode in shown[:: -(-len(shown) // SHOWN) or 1] if len(episode)]
+    """Return a critic's `peaks` on demonstrations; empty, if none has a decision."""
+    some = a_few(shown)
     return peaks(opine(policy, some, question, all_moments=True), some)
+
+
+def a_few(shown: Sequence[Episode]) -> list[Episode]:
+    """Return demonstrations of every task, but 100 at most, and none without a decision."""
+    return [episode for episode in shown[:: -(-len(shown) // SHOWN) or 1] if len(episode)]
 
 
 def knows(ends: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:

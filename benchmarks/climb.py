@@ -45,6 +45,7 @@ ROUND = {
 }  # ordinary practice alone, in every cycle
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
+CRITIC = {"label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
 RIVALS = {"collect.seeds": 16, "collect.rivals": 8, "curate.rivals": 512, "curate.pairs_per_seed": 0}  # no more environment steps than the others
 ARMS: dict[str, tuple[dict[str, Any], str]] = {
@@ -62,8 +63,9 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, "tune.imitation"),
     "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
-    "critic only": ({**ROUND, **TRIALS, "label.by": "critic", "label.judge": "referee", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
-    "critic only, champion": ({**ROUND, **TRIALS, "label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}, ""),
+    "critic only": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee"}, ""),
+    "critic only, way": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee", "label.way": "{instruction} : how far to the first ?"}, ""),
+    "critic only, champion": ({**ROUND, **TRIALS, **CRITIC}, ""),
 }
 REPLAY = {"reach": 4096, "lift": 512}  # decisions of earlier cycles that the arm `replay` shows again; Push's one cycle has none before it
 FORMER = tuple(f"replay, {arm}" for arm in ("mixed groups only", "random pairs", "hindsight", "forks"))  # of Lift's recipe before; made no more

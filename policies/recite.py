@@ -10,11 +10,13 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from policies import codec
 from policies.vlm import Vlm
 
 MARK = "[question]"  # stands where a question goes, to find its place in a chat template
@@ -66,17 +68,11 @@ def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]
     """
     spelt = asked if isinstance(asked, Spelt) else spell(policy, asked)
     device, text = policy.config.device, policy.base.model
-    cache = text(
-        input_ids=_head(policy, frames[0]).expand(len(frames), -1).clone(),  # what `believe` read in inference mode may be trained on later
-        mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
-        use_cache=True,
-    ).past_key_values
+    cache = _read(policy, features_BND, frames)
     owner_Q2, tails, parts = spelt.owner, spelt.tails, []
     for rows in _alike(np.array([len(tokens) for tokens, _ in tails])):
         tokens_QS, scored_QS = _lay_out([tails[row] for row in rows])
-        read = copy.copy(cache)
-        read.layers = [copy.copy(layer) for layer in cache.layers]
-        read.batch_select_indices(torch.as_tensor(owner_Q2[rows, 0], device=device))
+        read = _of(cache, torch.as_tensor(owner_Q2[rows, 0], device=device))
         # Filler stands at the end, where no token of a question can see it, so the causal mask is all that is needed.
         hidden_QSD = text(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=read, use_cache=True).last_hidden_state
         q, s = np.nonzero(scored_QS)
@@ -110,6 +106,36 @@ def believe(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str]
     return np.concatenate(found)
 
 
+def tell(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], numbers: int) -> np.ndarray:
+    """Return float64[B, numbers]: the number tokens that a model expects in its answer to each question, 0 for `<n0>`.
+
+    A mean over its distribution is finer than one token; each place follows the most probable numbers in those before it.
+
+    Args:
+        policy: as for `recite`, and with number tokens.
+        moments: B of them, uint8[F, h, w, 3].
+        questions: B, one a moment.
+        numbers: of an answer.
+    """
+    ids = torch.as_tensor(codec.bins(policy.processor.tokenizer)[:, 0], device=policy.config.device)
+    found, size, text = [np.zeros((0, numbers))], policy.config.rows, policy.base.model
+    with torch.inference_mode():
+        for start in range(0, len(moments), size):
+            frames = moments[start : start + size]
+            asked = [tokens[:-1] for tokens, _ in spell(policy, [[(question, "")] for question in questions[start : start + size]]).tails]
+            cache, told, lengths = _read(policy, policy.features(frames), frames), np.zeros((len(frames), numbers)), np.array([*map(len, asked)])
+            for rows in (np.flatnonzero(lengths == length) for length in np.unique(lengths)):
+                read = _of(cache, torch.as_tensor(rows, device=ids.device))
+                said = torch.tensor([asked[row] for row in rows], device=ids.device)
+                for place in range(numbers):
+                    hidden_QSD = text(input_ids=said, past_key_values=read, use_cache=True).last_hidden_state
+                    chances_QN = policy.base.lm_head(hidden_QSD[:, -1]).float()[:, ids].softmax(-1)
+                    told[rows, place] = chances_QN.double().cpu().numpy() @ np.arange(len(ids))
+                    said = ids[chances_QN.argmax(-1)][:, None]
+            found.append(told)
+    return np.concatenate(found)
+
+
 def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return float32[K, N]: how well each image token of a moment fits each phrase; and the phrases themselves, float32[K, D].
 
@@ -129,6 +155,23 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
     phrase_KD = means[torch.tensor([words.index(each) for each in phrases], device=device)]
     near_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
     return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
+
+
+def _read(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Any:
+    """Return the cache of B moments' frames and of what stands before a question."""
+    return policy.base.model(
+        input_ids=_head(policy, frames[0]).expand(len(frames), -1).clone(),  # what `believe` read in inference mode may be trained on later
+        mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
+        use_cache=True,
+    ).past_key_values
+
+
+def _of(cache: Any, moments: torch.Tensor) -> Any:
+    """Return a copy of a cache, with a row for each of int64[Q] moments."""
+    read = copy.copy(cache)
+    read.layers = [copy.copy(layer) for layer in cache.layers]
+    read.batch_select_indices(moments)
+    return read
 
 
 def _alike(lengths_Q: np.ndarray) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import pytest
 
 from agent.config import Config
 from agent.configure import override, parse, read
-from agent.ground import NUMBERS, REACH
+from agent.records import NUMBERS, REACH
 from envs.stage import STEP
 
 
@@ -43,6 +43,7 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's word"),
         ("curate: {conditioned: 1}", "needs the word {advantage} in it"),
         ("label: {by: critic}\ncollect: {rivals: 2}", "go by the environment's word"),
+        ("label: {way: far}", "goes with label.by critic"),
         ("label: {judge: referee}", "goes with label.by critic"),
         ("collect: {rivals: 2}\ntune: {preference: 0}", "from which nothing is learnt"),
         ("collect: {guided: 2}\ntune: {imitation: 0}", "collect.guided finds better decisions"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.critic import Calibration, answers, as_judged, calibrate, opine, peaks, quality, verdict
+from agent.critic import Calibration, answers, as_judged, calibrate, opine, peaks, quality, sight, verdict
 from agent.curate import curate
 from agent.label import label
 from agent.records import Episode, PreferencePair
@@ -87,6 +87,40 @@ def test_calibration_error_is_the_gap_between_rate_and_probability() -> None:
     probability = np.array([0.25] * 8 + [0.75] * 4)
     assert quality(probability, np.array([True] * 2 + [False] * 6 + [True] * 3 + [False]))["calibration_error"] == pytest.approx(0)
     assert quality(probability, np.array([True] * 8 + [False] * 4))["calibration_error"] == pytest.approx((8 * 0.75 + 4 * 0.75) / 12)
+
+
+def test_two_answers_together_tell_more_than_either() -> None:
+    """Noise on one is not noise on the other; what is fitted on demonstrations parts other takes better than each by itself."""
+    rng = np.random.default_rng(0)
+
+    def drawn(count: int) -> tuple[list[Episode], list[np.ndarray], list[np.ndarray]]:
+        takes = [take(i, 6, hit=3 if i % 2 else None) for i in range(count)]
+        done = [np.arange(7) >= (7 if each.first_success is None else 4) for each in takes]
+        words = [1 / (1 + np.exp(-(2.0 * each - 1 + rng.normal(0, 1, 7)))) for each in done]
+        return takes, words, [0.1 * each + rng.normal(0, 0.05, 7) for each in done]
+
+    shown, others = drawn(60), drawn(200)
+    both = sight(shown[1], shown[2], shown[0])
+    truth = np.concatenate([np.arange(7) >= (7 if each.first_success is None else 4) for each in others[0]])
+    words, near = np.concatenate(others[1]), np.concatenate(others[2])
+    together = quality(both(words, near), truth)
+    assert both.word > 0 and both.near > 0
+    assert together["auroc"] > 0.03 + max(quality(each, truth)["auroc"] for each in (words, 1 / (1 + np.exp(-near))))
+    assert together["balanced_accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("hit", [None, -1])
+def test_where_all_moments_are_alike_the_word_counts_alone(hit: int | None) -> None:
+    takes = [take(i, 1, hit=hit) for i in (1, 2)]
+    both = sight([np.full(2, 0.3)] * 2, [np.zeros(2)] * 2, takes)
+    np.testing.assert_allclose(both(np.array([0.2, 0.7]), np.array([5.0, -5.0])), [0.2, 0.7])
+
+
+def test_the_peak_of_a_success_is_what_lasts_or_the_success_itself() -> None:
+    takes, told = [take(1, 4, hit=1), take(2, 4)], [np.array([0.1, 0.3, 0.6, 0.9, 0.8]), np.array([0.2, 0.4, 0.1, 0.1, 0.1])]
+    for lasting, yes in ((True, 0.9), (False, 0.6)):
+        opinions, ends = peaks(told, takes, lasting)
+        assert opinions.tolist() == [0.3, 0.4, yes] and ends.tolist() == [False, False, True]
 
 
 def test_the_verdict_says_when() -> None:

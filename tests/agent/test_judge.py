@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from agent.config import Config
-from agent.critic import opine
+from agent.critic import nearness, opine, sight
 from agent.files import load
 from agent.improve import practise, study
 from agent.jobs import practice_jobs
 from agent.judge import judge
 from agent.records import Episode
+from agent.referee import held_out
 from agent.run import Run
 from agent.track import Track
 from agent.warm_start import warm_start
 
+QUESTION, WAY = "is it done: {instruction} ?", "{instruction} : how far to the first ?"
 ENVIRONMENT = """
 import gymnasium
 import numpy as np
@@ -126,6 +128,21 @@ def test_the_referee_learns_from_demonstrations_alone_and_the_champion_from_ever
     assert taught["champion"] and taught["as it is"] == taught["studied"] == 0, "lessons, but none in judging"
 
 
+def test_how_far_it_is_counts_beside_the_yes(prepared: Any) -> None:
+    told = {}
+    for way in ("", WAY):
+        run, champion, cycle, track = prepared(f"way {bool(way)}", {"sparse": True}, label={"by": "critic", "way": way})
+        judge(run, champion, cycle, track)
+        told[way] = np.concatenate(load(cycle.folder / "critic.json")["opinions"])
+        if way:
+            policy, takes, shown = run.play(champion.weights), run.episodes(cycle.folder), held_out(run.episodes(run.folder / "start"))
+            (words, seen), (others, far) = ((opine(policy, some, QUESTION, True), nearness(policy, some, WAY)) for some in (shown, takes))
+            expected = sight(words, seen, shown)(np.concatenate(others), np.concatenate(far))
+            np.testing.assert_allclose(told[way], expected, atol=1e-4)
+        run.close()
+    assert told[""].shape == told[WAY].shape and np.abs(told[""] - told[WAY]).max() > 1e-3
+
+
 def test_a_referee_changes_nothing_for_the_actor(prepared: Any) -> None:
     """What is imitated ends at a success, whether or not the demonstrations go on after it; and imitation begins at the base model."""
     names = []
@@ -137,9 +154,11 @@ def test_a_referee_changes_nothing_for_the_actor(prepared: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("credit", ["progress", "steps"])
-def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(credit: str, prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    label, collect, curate = {"by": "critic", "lessons": 8}, {"seeds": 4, "takes": 4, "num_envs": 4}, {"hindsight": 1.0, "credit": credit}
+@pytest.mark.parametrize(("credit", "way"), [("progress", WAY), ("steps", "")])
+def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(
+    credit: str, way: str, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label, collect, curate = {"by": "critic", "lessons": 8, "way": way}, {"seeds": 4, "takes": 4, "num_envs": 4}, {"hindsight": 1.0, "credit": credit}
     run, champion, cycle, track = prepared("run", label=label, collect=collect, curate=curate)
     monkeypatch.setattr("agent.critic.Calibration.__call__", lambda self, opinions: _yes_to_some(opinions))
     truth, made = Run.episodes, []

@@ -1,11 +1,12 @@
 """Questions that share their frames, and pointing."""
 
 import numpy as np
+import pytest
 import torch
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from policies.recite import believe, point, recite, spell
+from policies.recite import believe, point, recite, spell, tell
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -22,6 +23,21 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
         alone = recite(policy, policy.features([frames[moment]]), [frames[moment]], [[asked[question]]])
         mine = (together.owner == [moment, question]).all(1)
         torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)
+
+
+def test_numbers_are_told_as_the_mean_of_what_the_model_holds_possible(situations: list[Situation]) -> None:
+    policy = load(PolicyConfig(vision_precision="float32"), -np.ones(3), np.ones(3))
+    frames, far = [each.frames for each in situations[:3]], "touch the red ball : how far to the first ?"
+    questions = [far, "where is the purple ball in view 1 ?", far]
+    together = tell(policy, frames, questions, 2)
+    assert together.shape == (3, 2) and (together >= 0).all() and (together <= 64).all()
+    names = [f"<n{i}>" for i in range(65)]
+    chances = believe(policy, frames, questions, names)
+    np.testing.assert_allclose(together[:, 0], chances @ np.arange(65), atol=1e-3)
+    for row, (question, first) in enumerate(zip(questions, chances.argmax(1), strict=True)):  # the second number, after the first
+        told = recite(policy, policy.features([frames[row]]), [frames[row]], [[(question, names[first] + name) for name in names]])
+        second = torch.stack([told.logprobs[(told.owner[:, 1] == i)][1] for i in range(65)]).double().softmax(0).detach().numpy()
+        assert together[row, 1] == pytest.approx(float(second @ np.arange(65)), abs=1e-3)
 
 
 def test_pointing_finds_the_token_that_means_the_phrase(situations: list[Situation]) -> None:
