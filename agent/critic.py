@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from agent.records import NUMBERS, REACH, Answer, Episode, Verdict
 
+CLOSE = 0.01  # metres, within which one way is as short as another
 SURE = 1e-6  # opinions nearer to 0 or 1 than this count as this
 
 
@@ -62,7 +63,7 @@ class Sight:
 
 
 def nearness(policy: Any, episodes: Sequence[Episode], question: str) -> list[np.ndarray]:
-    """Return how near the policy says it is, before the first decision of each take and after each: float64[T + 1], -log of metres and a centimetre.
+    """Return how near the policy says it is, before the first decision of each take and after each: float64[T + 1], 0 at 40 cm, 1 at it, by the log.
 
     Args:
         policy: a `Vlm` with number tokens.
@@ -73,7 +74,8 @@ def nearness(policy: Any, episodes: Sequence[Episode], question: str) -> list[np
 
     asked = [question.replace("{instruction}", episode.instruction) for episode in episodes if len(episode) for _ in episode.frames]
     told = tell(policy, [frames for episode in episodes if len(episode) for frames in episode.frames], asked, 3)
-    near = -np.log(np.linalg.norm(2 * REACH * (told / (NUMBERS - 1) - 0.5), axis=1) + 0.01)
+    way = np.linalg.norm(2 * REACH * (told / (NUMBERS - 1) - 0.5), axis=1)
+    near = 1 - np.log1p(way / CLOSE) / np.log1p(REACH / CLOSE)
     parts = iter(np.split(near, np.cumsum([len(episode.frames) for episode in episodes if len(episode)])[:-1]))
     return [next(parts) if len(episode) else np.zeros(0) for episode in episodes]
 
@@ -182,15 +184,17 @@ def verdict(probability_T: np.ndarray) -> Verdict:
     return Verdict(chance, f"not fulfilled; nearest to it at decision {best + 1} of {count} ({chance:.0%}){lost}")
 
 
-def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
-    """Return a take as the critic sees it: its rewards are the probabilities, it succeeded and ended where they reach one half.
+def as_judged(episode: Episode, probability_T1: np.ndarray, reward_T1: np.ndarray | None = None) -> Episode:
+    """Return a take as the critic sees it: it succeeded and ended where the probability reaches one half; its rewards are that, or what is given.
 
     Nothing of the environment's reward or success is left in it, so nothing of that can reach a lesson. The take on disk stays as it was.
 
     Args:
         episode: at least one decision.
         probability_T1: float64[T + 1], calibrated, before the first decision and after each.
+        reward_T1: float64[T + 1], where a probability says too little of how near to success a moment is.
     """
+    reward_T1 = probability_T1 if reward_T1 is None else reward_T1
     reached = np.flatnonzero(probability_T1[1:] >= 0.5)
     hit = int(reached[0]) if len(reached) else None
     end = len(episode) if hit is None else hit + 1
@@ -201,7 +205,7 @@ def as_judged(episode: Episode, probability_T1: np.ndarray) -> Episode:
         actions=episode.actions[:end],
         tokens=episode.tokens[:end],
         logprobs=episode.logprobs[:end],
-        rewards=np.stack([probability_T1[:-1], probability_T1[1:]], axis=1)[:end].astype(np.float32),
+        rewards=np.stack([reward_T1[:-1], reward_T1[1:]], axis=1)[:end].astype(np.float32),
         success=hit is not None,
         first_success=hit,
         success_at_end=hit is not None,

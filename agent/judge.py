@@ -71,7 +71,8 @@ def _criticised(run: Run, cycle: Cycle, episodes: list[Episode]) -> list[Episode
         return episodes
     told = zip(episodes, _probabilities(cycle), strict=True)
     if run.config.label.by == "critic":
-        return [as_judged(e, p) if len(p) else e for e, p in told]
+        near = load(cycle.folder / "critic.json").get("near") or [None] * len(episodes)
+        return [as_judged(e, p, n and np.array(n)) if len(p) else e for (e, p), n in zip(told, near, strict=True)]
     met: dict[str, list[int]] = defaultdict(list)
     for episode in episodes:
         met[episode.task].append(num_rewards(episode))
@@ -113,7 +114,7 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, episodes = run.config.label, run.episodes(cycle.folder)
     policy = run.play(champion.weights if config.judge == "champion" else referee(run))
-    alone, told = config.by == "critic", {}
+    alone, told, near = config.by == "critic", {}, []
     opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
@@ -126,7 +127,8 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
             seen = nearness(policy, some, config.way)
             both = sight(words, seen, some)
             words = [both(*each) for each in zip(words, seen, strict=True)]
-            opinions = [both(*each) for each in zip(opinions, nearness(policy, episodes, config.way), strict=True)]
+            near = nearness(policy, episodes, config.way)
+            opinions = [both(*each) for each in zip(opinions, near, strict=True)]
         ends = peaks(words, some, lasting=not config.way)
         calibration, measured = calibrate(*ends), np.ones(len(asked), bool)
         told = knows(ends)  # not of what is calibrated: that would turn round who rates the wrong way round
@@ -136,7 +138,8 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset, **told}
-    return {"figures": figures, "calibration": [calibration.slope, calibration.offset], "opinions": [each.tolist() for each in opinions]}
+    said = {"opinions": [each.tolist() for each in opinions], "near": [each.tolist() for each in near]}
+    return {"figures": figures, "calibration": [calibration.slope, calibration.offset], **said}
 
 
 def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class LabelConfig(Strict):
     """What the critic is asked about a moment, to be answered by yes or no. The embedded model has been taught to answer the default."""
     way: str = ""
     """With `critic`, a second question about a moment, answered by a way in three number tokens, which the embedded model has learnt:
-    "{instruction} : how far to the first ?". How short it is counts beside the yes, as much as demonstrations say. Empty: not asked."""
+    "{instruction} : how far to the first ?". How short it is counts beside the yes, as much as demonstrations say, and instead of the yes it is the
+    reward from which credit comes. Empty: not asked."""
     countdown: str = "how many steps to go: {instruction} ?"
     """What the model is asked about a moment where `curate.credit` is `steps`; it answers with a digit, and learns to from its demonstrations."""
     lessons: int = Field(default=256, ge=2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.critic import Calibration, answers, as_judged, calibrate, opine, peaks, quality, sight, verdict
+from agent.critic import Calibration, answers, as_judged, calibrate, nearness, opine, peaks, quality, sight, verdict
 from agent.curate import curate
 from agent.label import label
 from agent.records import Episode, PreferencePair
@@ -87,6 +87,13 @@ def test_calibration_error_is_the_gap_between_rate_and_probability() -> None:
     probability = np.array([0.25] * 8 + [0.75] * 4)
     assert quality(probability, np.array([True] * 2 + [False] * 6 + [True] * 3 + [False]))["calibration_error"] == pytest.approx(0)
     assert quality(probability, np.array([True] * 8 + [False] * 4))["calibration_error"] == pytest.approx((8 * 0.75 + 4 * 0.75) / 12)
+
+
+def test_a_moment_is_near_where_the_way_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = np.array([[64, 32, 32], [32, 32, 48], [32, 32, 33], [32, 32, 32]], float)  # 40, 20, 1.25 and 0 cm
+    monkeypatch.setattr("policies.recite.tell", lambda policy, frames, asked, numbers: ways)
+    (near,) = nearness(None, [take(1, 3)], "how far: {instruction} ?")
+    assert near[0] == pytest.approx(0) and near[3] == pytest.approx(1) and (np.diff(near) > 0.1).all()
 
 
 def test_two_answers_together_tell_more_than_either() -> None:

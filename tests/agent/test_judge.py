@@ -132,13 +132,15 @@ def test_how_far_it_is_counts_beside_the_yes(prepared: Any) -> None:
     told = {}
     for way in ("", WAY):
         run, champion, cycle, track = prepared(f"way {bool(way)}", {"sparse": True}, label={"by": "critic", "way": way})
-        judge(run, champion, cycle, track)
+        judged, _, _ = judge(run, champion, cycle, track)
         told[way] = np.concatenate(load(cycle.folder / "critic.json")["opinions"])
         if way:
             policy, takes, shown = run.play(champion.weights), run.episodes(cycle.folder), held_out(run.episodes(run.folder / "start"))
             (words, seen), (others, far) = ((opine(policy, some, QUESTION, True), nearness(policy, some, WAY)) for some in (shown, takes))
             expected = sight(words, seen, shown)(np.concatenate(others), np.concatenate(far))
             np.testing.assert_allclose(told[way], expected, atol=1e-4)
+            for episode, near in zip(judged, far, strict=True):  # what is progress: to be nearer, not to be surer
+                np.testing.assert_allclose(episode.closing, near[1 : len(episode) + 1], atol=1e-4)
         run.close()
     assert told[""].shape == told[WAY].shape and np.abs(told[""] - told[WAY]).max() > 1e-3
 
