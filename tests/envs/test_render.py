@@ -25,6 +25,7 @@ BOARD = """<mujoco><asset><texture name="t" type="2d" builtin="checker" width="6
 
 def test_a_scene_is_drawn_with_its_own_textures_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(render, "KEPT", 2)
+    monkeypatch.setattr(render, "_CAMERAS", {})
     boards = {name: mujoco.MjModel.from_xml_string(BOARD.format(rgb, size)) for name, rgb, size in (
         ("red", "1 0 0", 1), ("blue", "0 0 1", 1), ("green", "0 1 0", 1), ("narrow", "1 0 0", 0.2)
     )}  # fmt: skip
@@ -38,6 +39,8 @@ def test_a_scene_is_drawn_with_its_own_textures_however_many_there_are(monkeypat
         frame = render.camera(f"board {render.uploaded(model)}", model, (32, 32)).draw(model, data, "top")
         np.testing.assert_array_equal(frame, seen.setdefault(name, frame))
         assert len(render._CAMERAS) <= 2
+    for camera in render._CAMERAS.values():
+        camera.close()
     brightest = {name: int(frame.sum((0, 1)).argmax()) for name, frame in seen.items()}
     assert brightest == {"red": 0, "blue": 2, "green": 1, "narrow": 0} and not np.array_equal(seen["red"], seen["narrow"])
 
