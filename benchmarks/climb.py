@@ -10,6 +10,7 @@ A run is a folder under runs/climb that the same command continues; what has a J
 """
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -44,10 +45,16 @@ ROUND = {
     "phases": (),
 }  # ordinary practice alone, in every cycle
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
+OWN: dict[str, dict[str, Any]] = {  # of a task, where an arm says None; what is not here stays as in the task's config
+    "reach": {"curate.replay": 4096, "label.way": "{instruction} : how far to the first ?"},
+    "lift": {"tune.imitation": 0.1, "tune.preference": 0.05},
+    "place": {"label.study": 240, "label.way": "{instruction} : how far to the second ?"},  # its judge has more to learn
+}
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
-CRITIC = {"label.by": "critic", "tune.imitation": 0.1, "tune.preference": 0.05}
+CRITIC = {"label.by": "critic", "label.study": None, "tune.imitation": 0.1, "tune.preference": 0.05}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
 RIVALS = {"collect.seeds": 16, "collect.rivals": 8, "curate.rivals": 512, "curate.pairs_per_seed": 0}  # no more environment steps than the others
+BESIDE = {"tune.imitation": None, "tune.preference": None}  # where a config has none of both
 ARMS: dict[str, tuple[dict[str, Any], str]] = {
     # what is changed, and the weight or number in the task's own config without which the change would change nothing
     "full": ({}, ""),
@@ -58,17 +65,19 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
-    "replay": ({}, ""),
+    "replay": ({"curate.replay": None}, "tune.imitation"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
     "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
+    "no pairs of takes": ({"curate.pairs_per_seed": 0}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, "tune.imitation"),
+    "imitation and pairs": (BESIDE, ""),
+    "imitation and random pairs": ({**BESIDE, "curate.pairs_by": "takes"}, ""),
+    "imitation, pairs, hindsight": ({**BESIDE, "curate.hindsight": 1.0}, ""),
     "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
     "critic only": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee"}, ""),
-    "critic only, way": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee", "label.way": "{instruction} : how far to the first ?"}, ""),
+    "critic only, way": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee", "label.way": None}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, **CRITIC}, ""),
 }
-REPLAY = {"reach": 4096, "lift": 512}  # decisions of earlier cycles that the arm `replay` shows again; Push's one cycle has none before it
-FORMER = tuple(f"replay, {arm}" for arm in ("mixed groups only", "random pairs", "hindsight", "forks"))  # of Lift's recipe before; made no more
 WARM = "warm start"  # where all arms begin
 OTHERS = ("demonstrations", "ppo")  # arms without practice of ours
 START = ("ground", "start", "exams", "base.json", "environment.json")  # what an arm takes over from the common start
@@ -106,8 +115,8 @@ def run(
 
 
 def _means_something(task: str, arm: str) -> bool:
-    """Return whether an arm differs from `full` in this task, in the cycles that there are."""
-    if arm == "replay" and task not in REPLAY:
+    """Return whether an arm differs from `full` in this task, in the cycles that there are, and from the arms above it."""
+    if arm in ARMS and any(_changes(task, arm) == _changes(task, other) for other in itertools.takewhile(lambda other: other != arm, ARMS)):
         return False
     changes, needs = _changes(task, arm), ARMS[arm][1] if arm in ARMS else ""
     config = read(ROOT / "configs" / f"{task}.yaml")
@@ -119,7 +128,9 @@ def _means_something(task: str, arm: str) -> bool:
 def _changes(task: str, arm: str) -> dict[str, Any]:
     if arm in (WARM, *OTHERS):
         return {"cycles": 0} if arm == WARM else {}
-    return {"curate.replay": REPLAY[task]} if arm == "replay" else ARMS[arm][0]
+    own = OWN.get(task, {})
+    given = {key: own.get(key) if value is None else value for key, value in ARMS[arm][0].items()}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _value(config: Any, key: str) -> Any:
@@ -223,7 +234,7 @@ def _plain(arm: str) -> str:
 def rows() -> list[str]:
     """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS, *FORMER)}
+    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
         found[task, names[arm]][int(seed)] = json.loads(file.read_text())
