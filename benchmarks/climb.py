@@ -47,7 +47,7 @@ ROUND = {
 ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
 OWN: dict[str, dict[str, Any]] = {  # of a task, where an arm says None; what is not here stays as in the task's config
     "reach": {"curate.replay": 4096, "label.way": "{instruction} : how far to the first ?"},
-    "lift": {"tune.imitation": 0.1, "tune.preference": 0.05},
+    "lift": {"tune.imitation": 0.1, "tune.preference": 0.05, "label.way": "{instruction} : how far to the first ?"},
     "place": {"label.study": 240, "label.way": "{instruction} : how far to the second ?"},  # its judge has more to learn
 }
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
