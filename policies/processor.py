@@ -1,7 +1,7 @@
 """A processor for every family, also where torchvision is not installed.
 
-The Qwen-VL processors refuse to load without torchvision because of their video half. Frames need only the other half: tokenizer, image
-processor and chat template, put together here.
+Processors of families that also watch videos (SmolVLM, Qwen-VL, InternVL) refuse to load without torchvision. Frames need only their other half:
+tokenizer, image processor, chat template and what counts image tokens.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoProcessor, Idefics3Processor, SmolVLMProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 
 def load(source: str, **kwargs: Any) -> Any:
@@ -20,17 +21,24 @@ def load(source: str, **kwargs: Any) -> Any:
         kwargs: for `from_pretrained`.
 
     Raises:
-        OSError, ValueError: there is no processor.
+        OSError, ValueError: there is no processor, or none that writes chats.
     """
     try:
         made = AutoProcessor.from_pretrained(source, **kwargs)
-    except (ImportError, AttributeError) as error:  # what transformers 5 raises where torchvision is missing
-        half = ImageHalf(source, **kwargs)
-        if "image_grid_thw" not in half.image_processor.model_input_names:
-            raise ValueError(f"its processor cannot be made: {error}") from error
-        return half
-    if getattr(made.image_processor, "do_image_splitting", False):  # Idefics3, SmolVLM: frames are smaller than one of the tiles it would make
-        made.image_processor.do_image_splitting = False
+    except (ImportError, AttributeError, ValueError) as error:  # what transformers 5 raises where torchvision is missing, by family
+        try:
+            made = _image_half(source, **kwargs)
+        except (ImportError, AttributeError, KeyError, ValueError):
+            raise ValueError(f"its processor cannot be made: {str(error).strip().splitlines()[0]}") from error
+    made.chat_template = made.chat_template or made.tokenizer.chat_template
+    if not made.chat_template:
+        raise ValueError("it has no chat template: take an instruction-tuned model, or put a chat_template.jinja into its folder.")
+    # Frames are smaller than one of the tiles that Idefics3 and SmolVLM, InternVL, or Gemma 3 would cut them into.
+    for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
+        if getattr(made.image_processor, tiles, False):
+            setattr(made.image_processor, tiles, False)
+        if getattr(made, "images_kwargs", {}).get(tiles):  # what a class sets for every call outweighs its image processor
+            made.images_kwargs = {**made.images_kwargs, tiles: False}
     return made
 
 
@@ -45,32 +53,18 @@ def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tens
     return {key: value for key, value in made.items() if key not in ("rows", "cols")}
 
 
-class ImageHalf:
-    """Tokenizer + image processor of a family that counts image tokens by grid (Qwen2-VL and its successors)."""
+def _image_half(source: str, **kwargs: Any) -> Any:
+    """Return the processor without its video half, which frames do not need.
 
-    def __init__(self, source: str, **kwargs: Any) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(source, **kwargs)
-        self.image_processor: Any = AutoImageProcessor.from_pretrained(source, **kwargs)
-        self._image_id = AutoConfig.from_pretrained(source, **kwargs).image_token_id
-        self._image = self.tokenizer.convert_ids_to_tokens(self._image_id)
-
-    def apply_chat_template(self, messages: list[dict], **kwargs: Any) -> str:
-        """Return the chat as text, with one image token an image."""
-        return self.tokenizer.apply_chat_template(messages, **kwargs)
-
-    def __call__(self, text: list[str], images: list[Any], return_tensors: str = "pt") -> Any:
-        """Return input_ids, attention_mask, mm_token_type_ids and the image inputs for prompts of one length."""
-        made = self.image_processor(images=images, return_tensors=return_tensors)
-        counts = iter((made["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist())
-        expanded = []
-        for each in text:
-            pieces = each.split(self._image)
-            expanded.append("".join(piece + self._image * next(counts) for piece in pieces[:-1]) + pieces[-1])
-        made.update(self.tokenizer(expanded, return_tensors=return_tensors))
-        made["mm_token_type_ids"] = (made["input_ids"] == self._image_id).to(torch.long)
-        return made
-
-    def save_pretrained(self, folder: str) -> None:
-        """Write both halves."""
-        self.tokenizer.save_pretrained(folder)
-        self.image_processor.save_pretrained(folder)
+    Raises:
+        ValueError: its class has no video half, so that it is something else which is missing.
+    """
+    config = AutoConfig.from_pretrained(source, **kwargs)
+    whole: Any = PROCESSOR_MAPPING[type(config)]
+    if whole is SmolVLMProcessor:  # which also wants num2words, to tell of videos; its prompts of images are those of Idefics3
+        return Idefics3Processor.from_pretrained(source, **kwargs)
+    own = whole.get_attributes()
+    if "video_processor" not in own:
+        raise ValueError("it wants a library that is not installed")
+    half = type(whole.__name__, (whole,), {"get_attributes": classmethod(lambda cls: [each for each in own if each != "video_processor"])})
+    return half.from_pretrained(source, **kwargs)

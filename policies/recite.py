@@ -9,7 +9,6 @@ of a moment, D width.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,9 +48,10 @@ class Spelt:
 def spell(policy: Vlm, asked: Sequence[Sequence[tuple[str, str]]]) -> Spelt:
     """Return B lists of (question, answer) as tokens; nothing here needs the model's device."""
     tokenizer, chat = policy.processor.tokenizer, policy.prompts.chat(MARK, 1)
-    closing = chat[chat.index(MARK) + len(MARK) :]
+    opening, closing = chat.split(MARK)
+    lead = " " if opening.endswith(" ") else ""  # which belongs to the question's first token
     pairs = [pair for row in asked for pair in row]
-    questions = tokenizer([f" {question}{closing}" for question, _ in pairs], add_special_tokens=False)["input_ids"]
+    questions = tokenizer([f"{lead}{question}{closing}" for question, _ in pairs], add_special_tokens=False)["input_ids"]
     answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     tails = [(said + told + [tokenizer.eos_token_id], len(told) + 1) for said, told in zip(questions, answers, strict=True)]
     return Spelt(np.array([(moment, index) for moment, row in enumerate(asked) for index in range(len(row))]), tails)
@@ -159,10 +159,12 @@ def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases:
 
 def _read(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Any:
     """Return the cache of B moments' frames and of what stands before a question."""
+    head = _head(policy, frames[0])
     return policy.base.model(
-        input_ids=_head(policy, frames[0]).expand(len(frames), -1).clone(),  # what `believe` read in inference mode may be trained on later
-        mm_encoder_outputs={"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])},
+        # Clones, for what `believe` read in inference mode may be trained on later. Token types tell Gemma 3 which tokens are an image's.
+        **{key: head[key].expand(len(frames), -1).clone() for key in ("input_ids", "token_type_ids") if key in head},
         use_cache=True,
+        **policy.seen(features_BND),
     ).past_key_values
 
 
@@ -194,7 +196,7 @@ def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.nda
     return tokens_QS, (place_S >= first_Q[:, None]) & (place_S < lengths[:, None])
 
 
-def _head(policy: Vlm, frames: np.ndarray) -> torch.Tensor:
-    """Return int64[1, P], the tokens that stand before the question."""
+def _head(policy: Vlm, frames: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return the tokens that stand before the question, int64[1, P] a key."""
     text = policy.prompts.chat(MARK, len(frames))
-    return policy.prompts.tokenised(text[: text.index(MARK)].rstrip(), frames)["input_ids"]
+    return policy.prompts.tokenised(text[: text.index(MARK)].removesuffix(" "), frames)

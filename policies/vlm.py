@@ -62,6 +62,7 @@ class Vlm:
         # Some numbers of every weight tell one base model from another, also where all of them would take long.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
+        self._levels, self._listed = 1, True  # how its forward pass takes image tokens; `encode` sees it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
         self._seen = Seen(self._encode, min(16, config.rows))
         self.prompts = Prompts(config, self.processor, len(thoughts))
@@ -156,7 +157,10 @@ class Vlm:
         return torch.cat(parts, dim=1), places
 
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them."""
+        """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them.
+
+        Where it receives them at several of its layers (Qwen3-VL) D is all of these side by side.
+        """
         return self._encode(frames) if self.config.train == "all" else self._seen.look(frames)
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
@@ -167,9 +171,16 @@ class Vlm:
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.vision_precision, self.config.device):
             encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items()})
-        tokens = encoded.pooler_output
-        flat = torch.cat(list(tokens)) if not isinstance(tokens, torch.Tensor) else tokens.flatten(0, -2)
+        levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
+        self._levels, self._listed = len(levels), not isinstance(levels[0], torch.Tensor)
+        flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
         return flat.float().reshape(moments, -1, flat.shape[-1])
+
+    def seen(self, features_BND: torch.Tensor) -> dict[str, Any]:
+        """Return what `features()` gave in the form in which this family's forward pass takes it."""
+        first, *deeper = features_BND.flatten(0, 1).chunk(self._levels, dim=-1)
+        seen = SimpleNamespace(pooler_output=[first] if self._listed else first, deepstack_features=[[each] for each in deeper])
+        return {"mm_encoder_outputs": {"image": seen}}
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Return what is trained."""
@@ -226,11 +237,11 @@ class Vlm:
                 ("input_ids", reply_BJ),
                 ("attention_mask", torch.ones_like(reply_BJ)),
                 ("mm_token_type_ids", torch.zeros_like(reply_BJ)),
+                ("token_type_ids", torch.zeros_like(reply_BJ)),
             ):
                 if key in inputs:
                     inputs[key] = torch.cat([inputs[key], filler], dim=1)
-        inputs["mm_encoder_outputs"] = {"image": SimpleNamespace(pooler_output=[features_BND.flatten(0, 1)])}
-        return inputs
+        return inputs | self.seen(features_BND)
 
     def _choose_trainable(self, model: Any) -> Any:
         """Freeze what does not learn, and wrap the model with LoRA adapters where the config asks for them."""

@@ -1,5 +1,6 @@
-"""Shared pieces: tiny models of three families, saved to a folder and loaded through the path that a hub id takes."""
+"""Shared pieces: tiny models of six families, saved to a folder and loaded through the path that a hub id takes."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,142 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vision_end_token_id=4,
         tie_word_embeddings=False,
     )
-    folder = tmp_path_factory.mktemp("qwen")  # saved as the hub's folders are: without torchvision there is no whole processor to save
+    return _save_parts(Qwen2_5_VLForConditionalGeneration(config), tokenizer, images, None, tmp_path_factory.mktemp("qwen"))
+
+
+TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="session")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Qwen3-VL with random weights; its text model gets image tokens at three of its layers."""
+    import torch
+    from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"])
+    tokenizer.chat_template = template("<|vision_start|><|image_pad|><|vision_end|>")
+    images = Qwen2VLImageProcessorPil(patch_size=16, merge_size=2, size={"shortest_edge": 64 * 64, "longest_edge": 64 * 64})
+    turns = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    vision = {
+        "depth": 3,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "patch_size": 16,
+        "deepstack_visual_indexes": [0, 1],
+        "num_position_embeddings": 16,
+    }
+    torch.manual_seed(0)
+    config = Qwen3VLConfig(
+        text_config={**TEXT, "vocab_size": len(tokenizer), "rope_parameters": turns},
+        vision_config=vision,
+        image_token_id=5,
+        video_token_id=6,
+        vision_start_token_id=3,
+        vision_end_token_id=4,
+        tie_word_embeddings=False,
+    )
+    return _save_parts(Qwen3VLForConditionalGeneration(config), tokenizer, images, None, tmp_path_factory.mktemp("qwen3"))
+
+
+@pytest.fixture(scope="session")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Gemma 3 with random weights; the tokens of one image see each other in both directions."""
+    import torch
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessorPil,
+        Gemma3Processor,
+        Gemma3TextConfig,
+        SiglipVisionConfig,
+    )
+
+    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", *named.values()])
+    for name, token in named.items():
+        setattr(tokenizer, name, token)
+        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
+    tokenizer.init_kwargs.update(named)
+    processor = Gemma3Processor(
+        image_processor=Gemma3ImageProcessorPil(size={"height": 28, "width": 28}),
+        tokenizer=tokenizer,
+        image_seq_length=4,
+        chat_template=template("<start_of_image>"),
+    )
+    torch.manual_seed(0)
+    config = Gemma3Config(
+        text_config=Gemma3TextConfig(**TEXT, vocab_size=len(tokenizer), sliding_window=32, query_pre_attn_scalar=16),
+        vision_config=SiglipVisionConfig(**TOWER, image_size=28, patch_size=7),
+        mm_tokens_per_image=4,
+        boi_token_index=3,
+        eoi_token_index=4,
+        image_token_index=5,
+    )
+    return _save(Gemma3ForConditionalGeneration(config), processor, tmp_path_factory.mktemp("gemma"))
+
+
+@pytest.fixture(scope="session")
+def smolvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a SmolVLM with random weights; like the hub's it says that frames be cut into tiles."""
+    import torch
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessorPil
+
+    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"])
+    tokenizer.chat_template = template("<image>")
+    images = SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 56}, do_image_splitting=True)
+    torch.manual_seed(0)
+    config = SmolVLMConfig(
+        text_config={"model_type": "llama", **TEXT, "vocab_size": len(tokenizer)},
+        vision_config={**TOWER, "image_size": 56, "patch_size": 14},
+        scale_factor=2,
+        image_token_id=3,
+        tie_word_embeddings=False,
+        pad_token_id=0,
+    )
+    told = {"image_seq_len": 4, "processor_class": "SmolVLMProcessor"}
+    return _save_parts(SmolVLMForConditionalGeneration(config), tokenizer, images, told, tmp_path_factory.mktemp("smolvlm"))
+
+
+@pytest.fixture(scope="session")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an InternVL with random weights; its processor cuts pictures into tiles unless it is told not to."""
+    import torch
+    from transformers import GotOcr2ImageProcessorPil, InternVLConfig, InternVLForConditionalGeneration
+
+    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>"])
+    tokenizer.chat_template = template("<IMG_CONTEXT>\n")
+    named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
+    tokenizer.init_kwargs.update(named)
+    torch.manual_seed(0)
+    text = {name: value for name, value in TEXT.items() if name != "head_dim"}
+    config = InternVLConfig(
+        text_config={"model_type": "qwen2", **text, "vocab_size": len(tokenizer)},
+        vision_config={**TOWER, "image_size": [28, 28], "patch_size": [7, 7]},
+        image_token_id=3,
+        image_seq_length=4,
+    )
+    told = {"image_seq_length": 4, "processor_class": "InternVLProcessor"}
+    images = GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=True)
+    return _save_parts(InternVLForConditionalGeneration(config), tokenizer, images, told, tmp_path_factory.mktemp("internvl"))
+
+
+def _save_parts(model: Any, tokenizer: Any, images: Any, told: dict[str, Any] | None, folder: Path) -> Path:
+    """Save as the hub's folders are: without torchvision there is no whole processor to save."""
     tokenizer.save_pretrained(folder)
     images.save_pretrained(folder)
-    return _save(Qwen2_5_VLForConditionalGeneration(config), None, folder)
+    if told is not None:
+        (folder / "processor_config.json").write_text(json.dumps(told))
+    return _save(model, None, folder)
 
 
 def _save(model: Any, processor: Any, folder: Path) -> Path:

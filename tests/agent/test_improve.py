@@ -341,7 +341,7 @@ def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llava", "qwen"])
+@pytest.mark.parametrize("family", ["llava", "qwen", "smolvlm"])
 @pytest.mark.parametrize("train", ["text", "lora"])
 def test_the_loop_runs_on_other_families(family: str, train: str, request: Any, tmp_path: Path) -> None:
     model = request.getfixturevalue(family)

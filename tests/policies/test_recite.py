@@ -25,6 +25,15 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
         torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("family", ["nano", "llava", "gemma", "smolvlm", "internvl"])
+def test_what_is_believed_of_many_moments_is_what_each_would_say(family: str, request: pytest.FixtureRequest, situations: list[Situation]) -> None:
+    model = {"model": family} if family == "nano" else {"model": str(request.getfixturevalue(family)), "codec": "digits"}
+    policy = load(PolicyConfig.model_validate({**model, "vision_precision": "float32", "rows": 2}), -np.ones(3), np.ones(3))
+    frames, question = [each.frames for each in situations[:3]], "is it done: touch the red ball ?"
+    each = [policy.probability(question, seen) for seen in frames]
+    np.testing.assert_allclose(believe(policy, frames, [question] * 3)[:, 0], each, atol=1e-5)
+
+
 def test_numbers_are_told_as_the_mean_of_what_the_model_holds_possible(situations: list[Situation]) -> None:
     policy = load(PolicyConfig(vision_precision="float32"), -np.ones(3), np.ones(3))
     frames, far = [each.frames for each in situations[:3]], "touch the red ball : how far to the first ?"

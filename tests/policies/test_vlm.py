@@ -15,7 +15,7 @@ from policies.policy import Situation
 from policies.vlm import NANO
 
 LOW, HIGH = -np.ones(3), np.ones(3)
-FAMILIES = ["nano", "llava", "qwen"]
+FAMILIES = ["nano", "llava", "qwen", "qwen3", "gemma", "smolvlm", "internvl"]
 
 
 def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
@@ -37,6 +37,16 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
     again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
     np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), atol=1e-5)
     assert all(np.array_equal(policy.codec.decode(d.tokens), d.actions) for d in decisions)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frames_that_were_encoded_before_mean_what_the_whole_model_sees(family: str, request: Any, situations: list[Situation]) -> None:
+    policy, situation = make(family, request, vision_precision="float32"), situations[0]
+    chat = policy.prompts.chat(policy.config.ask(situation.instruction), len(situation.frames))
+    whole = policy.processor(text=[chat], images=list(situation.frames), return_tensors="pt")
+    split = policy._inputs([policy.prompts.of(situation)], policy.features([situation.frames]))
+    with torch.no_grad():
+        torch.testing.assert_close(policy.model(**split).logits[:, -1], policy.model(**whole).logits[:, -1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -124,6 +134,20 @@ def test_frames_are_not_cut_into_tiles(tmp_path: Path) -> None:
     content["image_processor"]["do_image_splitting"] = True  # as SmolVLM has it
     file.write_text(json.dumps(content))
     assert processor.load(str(tmp_path / "tiled")).image_processor.do_image_splitting is False
+
+
+def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: Path) -> None:
+    shutil.copytree(smolvlm, tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="has no chat template: take an instruction-tuned model"):
+        load(PolicyConfig(model=str(tmp_path / "plain"), codec="digits"), LOW, HIGH)
+
+
+def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, llava: Path) -> None:
+    shutil.copytree(llava, tmp_path / "broken")
+    (tmp_path / "broken" / "processor_config.json").unlink()
+    with pytest.raises(ValueError, match="cannot be loaded: .*processor"):
+        load(PolicyConfig(model=str(tmp_path / "broken"), codec="digits"), LOW, HIGH)
 
 
 def test_bins_need_number_tokens(request: Any) -> None:
