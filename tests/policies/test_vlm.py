@@ -146,7 +146,7 @@ def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: P
 def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, llava: Path) -> None:
     shutil.copytree(llava, tmp_path / "broken")
     (tmp_path / "broken" / "processor_config.json").unlink()
-    with pytest.raises(ValueError, match="cannot be loaded: .*processor"):
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*processor"):
         load(PolicyConfig(model=str(tmp_path / "broken"), codec="digits"), LOW, HIGH)
 
 
