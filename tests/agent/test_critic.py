@@ -116,6 +116,14 @@ def test_two_answers_together_tell_more_than_either() -> None:
     assert together["balanced_accuracy"] > 0.85
 
 
+def test_what_comes_after_a_success_that_was_lost_counts_for_neither() -> None:
+    takes = [take(1, 4, hit=1, success_at_end=True), take(2, 4), take(3, 4, hit=1, success_at_end=False)]
+    words = [np.array([0.1, 0.2, 0.9, 0.8, 0.9]), np.array([0.2, 0.1, 0.3, 0.2, 0.1]), np.array([0.1, 0.3, 0.1, 0.2, 0.1])]
+    near = [0.5 * each for each in words]
+    cut = [words[0], words[1], words[2][:2]], [near[0], near[1], near[2][:2]], [*takes[:2], take(3, 1)]
+    assert sight(words, near, takes) == sight(*cut)
+
+
 @pytest.mark.parametrize("hit", [None, -1])
 def test_where_all_moments_are_alike_the_word_counts_alone(hit: int | None) -> None:
     takes = [take(i, 1, hit=hit) for i in (1, 2)]
