@@ -33,13 +33,19 @@ def load(source: str, **kwargs: Any) -> Any:
     made.chat_template = made.chat_template or made.tokenizer.chat_template
     if not made.chat_template:
         raise ValueError("it has no chat template: take an instruction-tuned model, or put a chat_template.jinja into its folder.")
-    # Frames are smaller than one of the tiles that Idefics3 and SmolVLM, InternVL, or Gemma 3 would cut them into.
+    _keep_whole(made)
+    return made
+
+
+def _keep_whole(made: Any) -> None:
+    """Have frames seen as they are: they are smaller than one of the tiles that Idefics3 and SmolVLM, InternVL, or Gemma 3 would cut them into."""
+    if getattr(made.image_processor, "do_image_splitting", False):  # else they are blown up to the size of all tiles first: seven times the work
+        made.image_processor.size = made.image_processor.max_image_size
     for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
         if getattr(made.image_processor, tiles, False):
             setattr(made.image_processor, tiles, False)
         if getattr(made, "images_kwargs", {}).get(tiles):  # what a class sets for every call outweighs its image processor
             made.images_kwargs = {**made.images_kwargs, tiles: False}
-    return made
 
 
 def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

@@ -132,8 +132,11 @@ def test_frames_are_not_cut_into_tiles(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     assert content["image_processor"]["do_image_splitting"] is False
     content["image_processor"]["do_image_splitting"] = True  # as SmolVLM has it
+    side = content["image_processor"]["max_image_size"]["longest_edge"]
+    content["image_processor"]["size"] = {"longest_edge": 4 * side}
     file.write_text(json.dumps(content))
-    assert processor.load(str(tmp_path / "tiled")).image_processor.do_image_splitting is False
+    images = processor.load(str(tmp_path / "tiled")).image_processor
+    assert images.do_image_splitting is False and images.size["longest_edge"] == side
 
 
 def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: Path) -> None:
