@@ -4,6 +4,7 @@ python benchmarks/results.py add runs/reach-0     # copy a finished run's summar
 python benchmarks/results.py add runs/demo demo   # the same, as that of `make demo`
 python benchmarks/results.py film runs/reach-0    # two of its before/after films as strips: docs/film.png, or a name of your own
 python benchmarks/results.py add runs/reach-0 gpu # the same, as that of one core and a GPU: it stands in docs/climb.md
+python benchmarks/results.py add runs/lift critic # the same, as that of a run in which no reward and no success was learnt from (`--label.by critic`)
 python benchmarks/results.py add runs/bare base   # the exam of the base model as it is (`--cycles 0 --demonstrate.episodes 0`)
 python benchmarks/results.py table                # rewrite the tables, between their markers
 """
@@ -31,6 +32,7 @@ OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- ot
 METHODS = {
     "etude": "etude",
     "demo": "etude, by `make demo`",
+    "critic": "etude, by its own word alone",
     "demonstrations_only": "demonstrations only, same time",
     "ppo_pixels": "SB3 PPO from pixels, same time",
 }
