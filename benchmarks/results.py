@@ -32,7 +32,7 @@ OTHERS = "<!-- others: begin (python benchmarks/results.py table) -->", "<!-- ot
 METHODS = {
     "etude": "etude",
     "demo": "etude, by `make demo`",
-    "critic": "etude, by its own word alone",
+    "critic": "etude, by the critic's word alone",
     "demonstrations_only": "demonstrations only, same time",
     "ppo_pixels": "SB3 PPO from pixels, same time",
 }
