@@ -86,11 +86,11 @@ def sight(opinions: Sequence[np.ndarray], near: Sequence[np.ndarray], episodes: 
     Args:
         opinions: N of float64[T + 1], of yes.
         near: N of float64[T + 1].
-        episodes: N takes whose success is known; of one that lost it again, what comes after it is left out. Where all moments are alike nearness
-            counts nothing.
+        episodes: N takes whose success is known; of one that lost it again, what comes after that moment is left out. Where all moments are alike
+            nearness counts nothing.
     """
     first = [len(e.frames) if e.first_success is None else e.first_success + 1 for e in episodes]
-    known = np.concatenate([(np.arange(len(e.frames)) < hit) | e.success_at_end for e, hit in zip(episodes, first, strict=True)])
+    known = np.concatenate([(np.arange(len(e.frames)) <= hit) | e.success_at_end for e, hit in zip(episodes, first, strict=True)])
     fulfilled = np.concatenate([np.arange(len(e.frames)) >= hit for e, hit in zip(episodes, first, strict=True)])[known]
     if fulfilled.all() or not fulfilled.any():
         return Sight(1.0, 0.0, 0.0)

@@ -120,7 +120,7 @@ def test_what_comes_after_a_success_that_was_lost_counts_for_neither() -> None:
     takes = [take(1, 4, hit=1, success_at_end=True), take(2, 4), take(3, 4, hit=1, success_at_end=False)]
     words = [np.array([0.1, 0.2, 0.9, 0.8, 0.9]), np.array([0.2, 0.1, 0.3, 0.2, 0.1]), np.array([0.1, 0.3, 0.1, 0.2, 0.1])]
     near = [0.5 * each for each in words]
-    cut = [words[0], words[1], words[2][:2]], [near[0], near[1], near[2][:2]], [*takes[:2], take(3, 1)]
+    cut = [words[0], words[1], words[2][:3]], [near[0], near[1], near[2][:3]], [*takes[:2], take(3, 2, hit=1)]
     assert sight(words, near, takes) == sight(*cut)
 
 
