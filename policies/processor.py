@@ -25,11 +25,13 @@ def load(source: str, **kwargs: Any) -> Any:
     """
     try:
         made = AutoProcessor.from_pretrained(source, **kwargs)
-    except (ImportError, AttributeError, ValueError) as error:  # what transformers 5 raises where torchvision is missing, by family
+    except (ImportError, AttributeError, OSError, ValueError) as error:  # what transformers 5 raises where torchvision is missing, by family
         try:
             made = _image_half(source, **kwargs)
-        except (ImportError, AttributeError, KeyError, ValueError):
-            raise ValueError(f"its processor cannot be made: {str(error).strip().splitlines()[0]}") from error
+        except (ImportError, AttributeError, KeyError, OSError, ValueError):
+            raise ValueError(f"its processor cannot be made: {str(error).strip()}") from error
+    if not (hasattr(made, "tokenizer") and hasattr(made, "image_processor")):
+        raise ValueError("it does not look at images.")
     made.chat_template = made.chat_template or made.tokenizer.chat_template
     if not made.chat_template:
         raise ValueError("it has no chat template: take an instruction-tuned model, or put a chat_template.jinja into its folder.")
@@ -40,7 +42,7 @@ def load(source: str, **kwargs: Any) -> Any:
 def _keep_whole(made: Any) -> None:
     """Have frames seen as they are: they are smaller than one of the tiles that Idefics3 and SmolVLM, InternVL, or Gemma 3 would cut them into."""
     if getattr(made.image_processor, "do_image_splitting", False):  # else they are blown up to the size of all tiles first: seven times the work
-        made.image_processor.size = made.image_processor.max_image_size
+        made.image_processor.size = getattr(made.image_processor, "max_image_size", None) or made.image_processor.size
     for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
         if getattr(made.image_processor, tiles, False):
             setattr(made.image_processor, tiles, False)

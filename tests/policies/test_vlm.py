@@ -153,6 +153,18 @@ def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, llava
         load(PolicyConfig(model=str(tmp_path / "broken"), codec="digits"), LOW, HIGH)
 
 
+@pytest.mark.parametrize("family", ["qwen", "qwen3", "smolvlm", "internvl"])
+def test_a_processor_without_its_video_half_can_be_saved_and_loaded_again(
+    family: str, request: Any, situations: list[Situation], tmp_path: Path
+) -> None:
+    policy = make(family, request)
+    policy.base.save_pretrained(tmp_path)
+    policy.processor.save_pretrained(tmp_path)
+    again = load(policy.config.model_copy(update={"model": str(tmp_path)}), LOW, HIGH)
+    for one, other in zip(policy.act(situations, None), again.act(situations, None), strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+
+
 def test_bins_need_number_tokens(request: Any) -> None:
     with pytest.raises(ValueError, match="use 'digits'"):
         make("llava", request, codec="bins")
