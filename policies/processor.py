@@ -51,14 +51,13 @@ def _keep_whole(made: Any) -> None:
 
 
 def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    """Return what the vision tower takes of moments, each uint8[F, h, w, 3], on the CPU.
+    """Return what the image processor makes of moments, each uint8[F, h, w, 3], on the CPU.
 
     Args:
         processor: of `load`.
         frames: the moments.
     """
-    made = processor.image_processor(images=[image for moment in frames for image in moment], return_tensors="pt")
-    return {key: value for key, value in made.items() if key not in ("rows", "cols")}
+    return dict(processor.image_processor(images=[image for moment in frames for image in moment], return_tensors="pt"))
 
 
 def _image_half(source: str, **kwargs: Any) -> Any:

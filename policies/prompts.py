@@ -39,8 +39,13 @@ class Prompts:
         """Return the tokens of a chat, int64[1, P] a key, with room for the frames; they depend on the frames' shape only, and are kept."""
         return self._tokens(text, frames.shape)
 
+    def whole(self, text: str, frames: np.ndarray) -> Any:
+        """Return all that the processor makes of a chat and its frames: tokens, and what the vision tower takes."""
+        bos = self._processor.tokenizer.bos_token  # once: some templates write it, some tokenizers add it, some do both
+        return self._processor(text=[text], images=list(frames), return_tensors="pt", add_special_tokens=not (bos and text.startswith(bos)))
+
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
-        made = self._processor(text=[text], images=list(np.zeros(shape, np.uint8)), return_tensors="pt")
+        made = self.whole(text, np.zeros(shape, np.uint8))
         pixels = set(self._processor.image_processor.model_input_names) - {"image_grid_thw"}
         return {name: made[name].to(self._config.device) for name in made if name not in pixels}
 

@@ -48,10 +48,10 @@ class Spelt:
 def spell(policy: Vlm, asked: Sequence[Sequence[tuple[str, str]]]) -> Spelt:
     """Return B lists of (question, answer) as tokens; nothing here needs the model's device."""
     tokenizer, chat = policy.processor.tokenizer, policy.prompts.chat(MARK, 1)
-    opening, closing = chat.split(MARK)
-    lead = " " if opening.endswith(" ") else ""  # which belongs to the question's first token
     pairs = [pair for row in asked for pair in row]
-    questions = tokenizer([f"{lead}{question}{closing}" for question, _ in pairs], add_special_tokens=False)["input_ids"]
+    # Read behind what stands before them: some tokenizers begin a text with a space of their own.
+    opening = len(tokenizer.encode(_opening(chat), add_special_tokens=False))
+    questions = [each[opening:] for each in tokenizer([chat.replace(MARK, asks) for asks, _ in pairs], add_special_tokens=False)["input_ids"]]
     answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     tails = [(said + told + [tokenizer.eos_token_id], len(told) + 1) for said, told in zip(questions, answers, strict=True)]
     return Spelt(np.array([(moment, index) for moment, row in enumerate(asked) for index in range(len(row))]), tails)
@@ -198,5 +198,9 @@ def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.nda
 
 def _head(policy: Vlm, frames: np.ndarray) -> dict[str, torch.Tensor]:
     """Return the tokens that stand before the question, int64[1, P] a key."""
-    text = policy.prompts.chat(MARK, len(frames))
-    return policy.prompts.tokenised(text[: text.index(MARK)].removesuffix(" "), frames)
+    return policy.prompts.tokenised(_opening(policy.prompts.chat(MARK, len(frames))), frames)
+
+
+def _opening(chat: str) -> str:
+    """Return what stands before the question, less a space, which belongs to its first token."""
+    return chat[: chat.index(MARK)].removesuffix(" ")

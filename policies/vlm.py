@@ -9,6 +9,7 @@ a matrix product may round differently for another number of rows, and a decisio
 
 import hashlib
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,7 +171,8 @@ class Vlm:
         """Return float32[moments, N, D]: what the vision tower makes of `processor.pixels`."""
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.vision_precision, self.config.device):
-            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items()})
+            takes = signature(self.base.get_image_features).parameters  # image processors also count tiles, which only prompts need
+            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in takes})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
         self._levels, self._listed = len(levels), not isinstance(levels[0], torch.Tensor)
         flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
@@ -217,7 +219,7 @@ class Vlm:
     @torch.inference_mode()
     def answer(self, question: str, frames: np.ndarray) -> str:
         """Return the greedy reply to `question` about uint8[F, h, w, 3] frames, at most 32 tokens."""
-        inputs = self.processor(text=[self.prompts.chat(question, len(frames))], images=list(frames), return_tensors="pt").to(self.config.device)
+        inputs = self.prompts.whole(self.prompts.chat(question, len(frames)), frames).to(self.config.device)
         tokens = self.model.generate(**inputs, max_new_tokens=32, do_sample=False)
         return self.processor.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 

@@ -15,6 +15,19 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a second thread waits, at every product, for a core that something else may have
 
 
+TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+QWEN_SPECIAL = ["<pad>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+QWEN_TOKENS = {"image_token_id": 5, "video_token_id": 6, "vision_start_token_id": 3, "vision_end_token_id": 4, "tie_word_embeddings": False}
+
+
 def byte_tokenizer(special: list[str]) -> Any:
     """A byte-level tokenizer without merges: every model family can live with it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -24,6 +37,20 @@ def byte_tokenizer(special: list[str]) -> Any:
     tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2])
+
+
+def llama_tokenizer(special: list[str]) -> Any:
+    """As LLaVA's: what begins a text, after its specials, gets a space of its own, and every text a `<s>`."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = ["▁", "\n", *(chr(i) for i in range(33, 127))]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.add_special_tokens(special)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2])
 
@@ -47,7 +74,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
         LlavaProcessor,
     )
 
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<image>"])
+    tokenizer = llama_tokenizer(["<pad>", "<s>", "</s>", "<image>"])
     images = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
     processor = LlavaProcessor(
         image_processor=images,
@@ -73,19 +100,11 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
 
-    special = ["<pad>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
-    tokenizer = byte_tokenizer(special)
+    tokenizer = byte_tokenizer(QWEN_SPECIAL)
     images = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size={"shortest_edge": 56 * 56, "longest_edge": 56 * 56})
     tokenizer.chat_template = template("<|vision_start|><|image_pad|><|vision_end|>")
-    text = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": len(tokenizer),
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
-    }
+    turns = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+    text = {name: value for name, value in TEXT.items() if name != "head_dim"}
     vision = {
         "depth": 2,
         "hidden_size": 32,
@@ -97,26 +116,11 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     torch.manual_seed(0)
     config = Qwen2_5_VLConfig(
-        text_config=text,
+        text_config={**text, "vocab_size": len(tokenizer), "rope_parameters": turns},
         vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=3,
-        vision_end_token_id=4,
-        tie_word_embeddings=False,
+        **QWEN_TOKENS,
     )
     return _save_parts(Qwen2_5_VLForConditionalGeneration(config), tokenizer, images, None, tmp_path_factory.mktemp("qwen"))
-
-
-TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-}
-TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +129,7 @@ def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"])
+    tokenizer = byte_tokenizer(QWEN_SPECIAL)
     tokenizer.chat_template = template("<|vision_start|><|image_pad|><|vision_end|>")
     images = Qwen2VLImageProcessorPil(patch_size=16, merge_size=2, size={"shortest_edge": 64 * 64, "longest_edge": 64 * 64})
     turns = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
@@ -143,11 +147,7 @@ def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Qwen3VLConfig(
         text_config={**TEXT, "vocab_size": len(tokenizer), "rope_parameters": turns},
         vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=3,
-        vision_end_token_id=4,
-        tie_word_embeddings=False,
+        **QWEN_TOKENS,
     )
     return _save_parts(Qwen3VLForConditionalGeneration(config), tokenizer, images, None, tmp_path_factory.mktemp("qwen3"))
 
@@ -166,7 +166,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
     named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", *named.values()])
+    tokenizer = llama_tokenizer(["<pad>", "<s>", "</s>", *named.values()])
     for name, token in named.items():
         setattr(tokenizer, name, token)
         setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
@@ -175,7 +175,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image_processor=Gemma3ImageProcessorPil(size={"height": 28, "width": 28}),
         tokenizer=tokenizer,
         image_seq_length=4,
-        chat_template=template("<start_of_image>"),
+        chat_template="<s>" + template("<start_of_image>"),
     )
     torch.manual_seed(0)
     config = Gemma3Config(

@@ -28,6 +28,14 @@ def test_a_prompt_tells_what_the_robot_feels(family: str, request: Any, situatio
     assert all(number in text for number, text in zip(numbers, told, strict=True))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_chat_begins_once(family: str, request: Any, situations: list[Situation]) -> None:
+    """LLaVA's tokenizer writes the beginning, Gemma's template does too, and the others write none."""
+    policy = make(family, request)
+    tokens, start = policy.prompts.of(situations[0])["input_ids"][0].tolist(), policy.processor.tokenizer.bos_token_id
+    assert (tokens[0] == start) == (family in ("llava", "gemma")) and start not in tokens[1:]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

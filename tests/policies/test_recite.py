@@ -6,7 +6,7 @@ import torch
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from policies.recite import believe, point, recite, spell, tell
+from policies.recite import _head, believe, point, recite, spell, tell
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -69,6 +69,28 @@ def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
     for (tokens, count), (question, answer) in zip(spelt.tails, [pair for row in asked for pair in row], strict=True):
         assert tokens[-count:] == [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
         assert tokenizer.decode(tokens).startswith(question) and tokenizer.decode(tokens).endswith(f"{answer}<end_of_utterance>")
+
+
+@pytest.mark.parametrize("family", ["nano", "llava", "gemma", "smolvlm", "internvl"])
+def test_what_stands_before_a_question_and_its_own_words_are_the_whole_chat(
+    family: str, request: pytest.FixtureRequest, situations: list[Situation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"model": family} if family == "nano" else {"model": str(request.getfixturevalue(family)), "codec": "digits"}
+    policy, frames, question = load(PolicyConfig.model_validate(model), -np.ones(3), np.ones(3)), situations[0].frames, "is it done ?"
+
+    def tell_apart() -> None:
+        whole = policy.prompts.tokenised(policy.prompts.chat(question, len(frames)), frames)["input_ids"][0].tolist()
+        (tokens, answer), head = spell(policy, [[(question, "yes")]]).tails[0], _head(policy, frames)["input_ids"][0].tolist()
+        assert head + tokens[:-answer] == whole
+
+    tell_apart()
+    if family == "nano":
+        return
+    twice = policy.processor.chat_template.replace("{{ part['text'] }}", "{{ part['text'] }} Once more: {{ part['text'] }}")
+    assert twice != policy.processor.chat_template
+    monkeypatch.setattr(policy.processor, "chat_template", twice)
+    policy.prompts.chat.cache_clear()
+    tell_apart()
 
 
 def test_what_was_asked_without_gradients_can_be_learnt_afterwards(situations: list[Situation]) -> None:

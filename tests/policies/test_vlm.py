@@ -43,7 +43,7 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
 def test_frames_that_were_encoded_before_mean_what_the_whole_model_sees(family: str, request: Any, situations: list[Situation]) -> None:
     policy, situation = make(family, request, vision_precision="float32"), situations[0]
     chat = policy.prompts.chat(policy.config.ask(situation.instruction), len(situation.frames))
-    whole = policy.processor(text=[chat], images=list(situation.frames), return_tensors="pt")
+    whole = policy.prompts.whole(chat, situation.frames)
     split = policy._inputs([policy.prompts.of(situation)], policy.features([situation.frames]))
     with torch.no_grad():
         torch.testing.assert_close(policy.model(**split).logits[:, -1], policy.model(**whole).logits[:, -1], atol=1e-5, rtol=1e-4)
