@@ -44,12 +44,10 @@ def can_be_asked(run: Run) -> None:
     """
     config = run.config
     keys = {"label.by": config.label.by != "env", "label.critique": config.label.critique, "curate.credit": config.curate.credit == "steps"}
-    keys["ground.steps"] = bool(config.ground.steps)
     if any(keys.values()) and hasattr(run.policy.base.model, "rope_deltas"):
         raise ValueError(
             f"{next(key for key, on in keys.items() if on)} asks the model questions, whose answers are not read from models that count positions "
-            f"in three dimensions, as {config.policy.model!r} does; set label.by env, label.critique false, curate.credit progress "
-            "and ground.steps 0."
+            f"in three dimensions, as {config.policy.model!r} does; set label.by env, label.critique false and curate.credit progress."
         )
     if config.label.way and not len(bins(run.policy.processor.tokenizer)):
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")

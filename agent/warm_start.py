@@ -34,8 +34,8 @@ class Player:
 
 def warm_start(run: Run, track: Track) -> Player:
     """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
-    can_be_asked(run)
     bearings(run, track)
+    can_be_asked(run)
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed

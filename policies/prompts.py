@@ -42,7 +42,8 @@ class Prompts:
     def whole(self, text: str, frames: np.ndarray) -> Any:
         """Return all that the processor makes of a chat and its frames: tokens, and what the vision tower takes."""
         bos = self._processor.tokenizer.bos_token  # once: some templates write it, some tokenizers add it, some do both
-        return self._processor(text=[text], images=list(frames), return_tensors="pt", add_special_tokens=not (bos and text.startswith(bos)))
+        begun = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+        return self._processor(text=[text], images=list(frames), return_tensors="pt", **begun)
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
         made = self.whole(text, np.zeros(shape, np.uint8))

@@ -171,7 +171,8 @@ class Vlm:
         """Return float32[moments, N, D]: what the vision tower makes of `processor.pixels`."""
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.vision_precision, self.config.device):
-            takes = signature(self.base.get_image_features).parameters  # image processors also count tiles, which only prompts need
+            # Image processors also count tiles, which only prompts need. The outer of these two may just hand on what it is given.
+            takes = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
             encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in takes})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
         self._levels, self._listed = len(levels), not isinstance(levels[0], torch.Tensor)

@@ -231,6 +231,12 @@ def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path
     assert "ground: 0 of" in done.stdout and not (tmp_path / "run" / "ground" / "model").exists()
 
 
+def test_a_model_that_cannot_be_asked_takes_no_bearings(tmp_path: Path, qwen: Path) -> None:
+    file = config(tmp_path, policy={"model": str(qwen), "codec": "digits"}, ground={"steps": 3})
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 1 and "ground.steps asks the model questions" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_bearings_need_frames_that_we_draw(tmp_path: Path) -> None:
     file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
     done = etude("improve", file, tmp_path / "run")

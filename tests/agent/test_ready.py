@@ -57,7 +57,6 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
         ({"label": {"critique": True}}, "label.critique"),
         ({"label": {"by": "both"}}, "label.by"),
         ({"curate": {"credit": "steps"}}, "curate.credit"),
-        ({"ground": {"steps": 600}}, "ground.steps"),
     ],
 )
 def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, says: str) -> None:
