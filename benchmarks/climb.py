@@ -34,6 +34,7 @@ from agent.records import Scorecard
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
+CRITICS = "<!-- critics: begin (python benchmarks/climb.py table) -->", "<!-- critics: end -->"
 CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
 ROUND = {
     "collect.guided": 0,
@@ -231,19 +232,27 @@ def _plain(arm: str) -> str:
     return arm.replace(",", "").replace(" ", "-")
 
 
-def rows() -> list[str]:
-    """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
+NAMES = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
+
+
+def _found() -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
+    """Return what there is, by task and arm, then by run seed."""
     found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    names = {_plain(arm): arm for arm in (WARM, *ARMS, *OTHERS)}
     for file in sorted(OUT.glob("*.json")):
         task, seed, arm = re.fullmatch(r"(.+?)-(\d+)-(.+)", file.stem).groups()  # type: ignore[union-attr]
-        found[task, names[arm]][int(seed)] = json.loads(file.read_text())
+        found[task, NAMES[arm]][int(seed)] = json.loads(file.read_text())
+    return found
+
+
+def rows() -> list[str]:
+    """Return the lines of the table: one an arm and task, over its run seeds; differences are paired, exam seed by exam seed."""
+    found = _found()
     lines = [
         "| task | arm | seeds | passed | gain over the warm start | this arm less `full` | practice decisions | tried in copies | critic | minutes |"
     ]
     lines.append("|---|---|---|---|---|---|---|---|---|---|")
     for task in sorted({task for task, _ in found}, key=lambda task: ([*CYCLES, task].index(task), task)):
-        for arm in (arm for arm in names.values() if (task, arm) in found):
+        for arm in (arm for arm in NAMES.values() if (task, arm) in found):
             each = found[task, arm]
             against = [_difference(each, found.get((task, other), {})) if other != arm else "" for other in (WARM, "full")]
             counts = [[content.get(name, 0) for content in each.values()] for name in ("practice_decisions", "foreseen")]
@@ -267,9 +276,24 @@ def _joined(each: dict[int, dict[str, Any]]) -> Scorecard:
     return Scorecard("", {f"{seed}/{i}": passed == "1" for seed, content in each.items() for i, passed in enumerate(content["outcomes"])})
 
 
+def judged() -> list[str]:
+    """Return the lines of the second table: what the critic's word keeps of what policy gradients alone gain by the environment's."""
+    found = _found()
+    lines = ["| task | arm | run seeds | keeps of the gain | one by one | balanced accuracy, second cycle |", "|---|---|---|---|---|---|"]
+    for task, arm in (key for key in found if key[1].startswith("critic")):
+        mine, its = found[task, arm], found.get((task, "policy gradient")) or found[task, "full"]  # the recipe of Lift and Place
+        seeds, start = sorted(mine.keys() & its.keys()), found[task, WARM]
+        gains = np.array([[each[seed]["after"]["rate"] - start[seed]["after"]["rate"] for seed in seeds] for each in (mine, its)])
+        shares = [f"{100 * one / other:.0f} %" for one, other in (gains.mean(1), *gains.T)]
+        right = np.mean([100 * mine[seed]["critic"][1] for seed in seeds if "critic" in mine[seed]])  # the first runs did not keep it
+        lines.append(f"| {task} | {arm} | {', '.join(map(str, seeds))} | {shares[0]} | {', '.join(shares[1:])} | {right:.1f} % |")
+    return lines
+
+
 def table() -> None:
-    """Rewrite the table in docs/climb.md."""
+    """Rewrite the two tables in docs/climb.md."""
     fill(PAGE, MARKS, "\n".join(rows()))
+    fill(PAGE, CRITICS, "\n".join(judged()))
 
 
 if __name__ == "__main__":
