@@ -1,7 +1,9 @@
 """A finished run's first and last champion on 400 seeds that no exam ever had, where its recipe was settled by runs that had sat the final ones.
 
-python benchmarks/unseen.py run runs/lift-0   # writes docs/results/unseen/<task>-<seed>.json
-python benchmarks/unseen.py table             # rewrite the table in docs/results.md from these
+    python benchmarks/unseen.py run runs/lift-0   # writes docs/results/unseen/<task>-<seed>.json
+    python benchmarks/unseen.py table             # rewrite the table in docs/results.md from these
+
+The run's folder must hold its weights.
 """
 
 import json
