@@ -285,7 +285,7 @@ def judged() -> list[str]:
         seeds, start = sorted(mine.keys() & its.keys()), found[task, WARM]
         gains = np.array([[each[seed]["after"]["rate"] - start[seed]["after"]["rate"] for seed in seeds] for each in (mine, its)])
         shares = [f"{100 * one / other:.0f} %" for one, other in (gains.mean(1), *gains.T)]
-        right = np.mean([100 * mine[seed]["critic"][1] for seed in seeds if "critic" in mine[seed]])  # the first runs did not keep it
+        right = np.mean([100 * mine[seed]["critic"][:2][-1] for seed in seeds if "critic" in mine[seed]])  # the first runs did not keep it
         lines.append(f"| {task} | {arm} | {', '.join(map(str, seeds))} | {shares[0]} | {', '.join(shares[1:])} | {right:.1f} % |")
     return lines
 
