@@ -9,6 +9,7 @@ import numpy as np
 
 from agent import ground
 from agent.expert import resolve
+from agent.ready import answers_are_read
 from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
@@ -36,11 +37,7 @@ def bearings(run: Run, track: Track) -> None:
         from agent import teach
 
         policy = run.student(config.train)
-        if hasattr(policy.base.model, "rope_deltas"):
-            raise ValueError(
-                "ground.steps asks the model questions, whose answers are not read from models that count positions in three dimensions, "
-                f"as {run.config.policy.model!r} does; set it to 0."
-            )
+        answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
         drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, in turn
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, config.scenes + HELD_OUT) if step(1) is None]

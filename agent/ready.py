@@ -1,5 +1,7 @@
 """What must hold before a run begins or goes on."""
 
+from typing import Any
+
 import numpy as np
 
 from agent import dataset
@@ -44,13 +46,30 @@ def can_be_asked(run: Run) -> None:
     """
     config = run.config
     keys = {"label.by": config.label.by != "env", "label.critique": config.label.critique, "curate.credit": config.curate.credit == "steps"}
-    if any(keys.values()) and hasattr(run.policy.base.model, "rope_deltas"):
-        raise ValueError(
-            f"{next(key for key, on in keys.items() if on)} asks the model questions, whose answers are not read from models that count positions "
-            f"in three dimensions, as {config.policy.model!r} does; set label.by env, label.critique false and curate.credit progress."
-        )
+    if any(keys.values()):
+        first = next(key for key, on in keys.items() if on)
+        answers_are_read(first, run.policy, config.policy.model, "label.by env, label.critique false and curate.credit progress")
     if config.label.way and not len(bins(run.policy.processor.tokenizer)):
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
+
+
+def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
+    """Look whether a model counts positions one by one, as `policies.recite` does.
+
+    Args:
+        key: of the config, which has the model asked.
+        policy: a `Vlm`.
+        model: its name in the config.
+        instead: what to set, and to what.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if hasattr(policy.base.model, "rope_deltas"):
+        raise ValueError(
+            f"{key} asks the model questions, whose answers are not read from models that count positions in three dimensions, "
+            f"as {model!r} does; set {instead}."
+        )
 
 
 def comes_back(run: Run) -> None:

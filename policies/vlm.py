@@ -63,6 +63,8 @@ class Vlm:
         # Some numbers of every weight tell one base model from another, also where all of them would take long.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
+        # Image processors also count tiles, which only prompts need. The outer of these two may just hand on what it is given.
+        self._looks_at = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
         self._levels, self._listed = 1, True  # how its forward pass takes image tokens; `encode` sees it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
         self._seen = Seen(self._encode, min(16, config.rows))
@@ -171,9 +173,7 @@ class Vlm:
         """Return float32[moments, N, D]: what the vision tower makes of `processor.pixels`."""
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.vision_precision, self.config.device):
-            # Image processors also count tiles, which only prompts need. The outer of these two may just hand on what it is given.
-            takes = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
-            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in takes})
+            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._looks_at})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
         self._levels, self._listed = len(levels), not isinstance(levels[0], torch.Tensor)
         flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
