@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from agent.credit import Start, Take, advantages, start_of
 from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
 from agent.settings import CurateConfig
 
 TIE = 1e-6  # of an advantage: as good as expected is neither good nor bad
-
-Take = tuple[Episode, Label]
-Start = tuple[str, int, tuple[str, int] | None]  # what takes of one group share: task, seed, and whose opening they replayed
 
 
 def curate(
@@ -61,11 +59,6 @@ def curate(
     notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}
     notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys())), "rivals": float(len(contested))}
     return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
-
-
-def start_of(episode: Episode) -> Start:
-    """Return what an episode has in common with all that began at the same state."""
-    return episode.task, episode.seed, episode.fork_of
 
 
 def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episode]:
@@ -214,65 +207,9 @@ def fork_of(one: Episode, other: Episode) -> int | None:
     return None
 
 
-def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:
-    """Return every decision with its advantage: discounted progress that followed, less what was to be expected, over the deviation.
-
-    Expected of a first decision is the mean over the takes of its seed, which all begin alike. Expected of a later one is a quadratic in
-    the reward at that moment, fitted to the task's takes for each decision index: far from the goal there is more progress to be made.
-    """
-    returns = [credit_to_go(episode, label, config) for episode, label in takes]
-    if not returns:
-        return []
-    surprise = [row.copy() for row in returns]
-    for task in dict.fromkeys(episode.task for episode, _ in takes):  # each by itself: tasks may have rewards of different scales
-        own = [i for i, (episode, _) in enumerate(takes) if episode.task == task]
-        for t in range(max(len(returns[i]) for i in own)):
-            rows = [i for i in own if len(returns[i]) > t]
-            gained = np.array([returns[i][t] for i in rows])
-            expected = _expected(gained, [takes[i][0] for i in rows], t)
-            for i, value in zip(rows, gained - expected, strict=True):
-                surprise[i][t] = value
-        spread = float(np.std(np.concatenate([surprise[i] for i in own]))) + 1e-6
-        for i in own:
-            surprise[i] /= spread
-    return [
-        Trial(episode.situation(t), episode.tokens[t], episode.logprobs[t], float(row[t]))
-        for (episode, _), row in zip(takes, surprise, strict=True)
-        for t in range(len(episode))
-    ]
-
-
 def conditioned(trial: Trial, weight: float) -> Demonstration:
     """Return a trial as a demonstration of a good reply, or of a bad one: RECAP's binarised advantage, with nothing for a threshold."""
     return Demonstration(replace(trial.situation, advantage=trial.advantage > 0), trial.tokens, weight)
-
-
-def _expected(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.ndarray:
-    """Return float64[N]: what N episodes that reached decision `t` could expect to gain from there."""
-    if t == 0:
-        starts = np.array([str(start_of(episode)) for episode in episodes])
-        return np.array([gained[starts == start].mean() for start in starts])
-    near = np.array([episode.closing[t - 1] for episode in episodes], np.float64)
-    design = np.stack([np.ones_like(near), near, near**2], axis=1)
-    return design @ np.linalg.lstsq(design, gained, rcond=None)[0]
-
-
-def credit_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.ndarray:
-    """Return float64[T]: discounted sum of the credit from each decision on.
-
-    Progress of a decision is how much the reward of its last action exceeds that of the one before; the first is measured against the
-    reward of its first action. With rewards that say how near the goal is, the sum of progress does not favour slow takes, as the sum of
-    rewards does. Success adds a bonus.
-    """
-    if config.credit in ("progress", "steps"):  # with `steps` the rewards are the model's own word
-        credit = np.diff(episode.closing.astype(np.float64), prepend=episode.rewards[0, 0])
-    else:
-        credit = np.nanmean(episode.rewards.astype(np.float64), axis=1) * (config.credit == "reward")
-    if label.success and episode.first_success is not None:
-        credit[episode.first_success] += config.success_bonus
-    for t in range(len(credit) - 2, -1, -1):
-        credit[t] += config.discount * credit[t + 1]
-    return credit
 
 
 def _rate(groups: dict[Start, list[Take]]) -> float:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.configure import parse
 from agent.countdown import DIGITS, FAR, error, foretell, lessons, pace, paced, to_go
-from agent.curate import credit_to_go
+from agent.credit import credit_to_go
 from agent.label import label
 from agent.records import Demonstration, Episode, Lessons
 from agent.settings import CurateConfig, TuneConfig

@@ -5,36 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.curate import advantages, best_takes, credit_to_go, curate, fork_of, fork_pairs, loose_pairs, relabel, replay, whole_pairs
+from agent.curate import best_takes, curate, fork_of, fork_pairs, loose_pairs, relabel, replay, whole_pairs
 from agent.label import label
 from agent.records import Episode, Lessons
 from agent.settings import CurateConfig
+from tests.agent.made import episode
 
 RNG = np.random.default_rng
-
-
-def episode(seed: int, take: int, closing: list[float], success: bool, tokens: list[int] | None = None, policy: str = "p") -> Episode:
-    """An episode of chunks of two actions; `closing` is the reward after each chunk."""
-    count = len(closing)
-    written = np.array([[each, 7] for each in tokens or range(take * 100, take * 100 + count)], np.int64)
-    rewards = np.array([[c / 2, c] for c in closing], np.float32)
-    return Episode(
-        task="t",
-        seed=seed,
-        take=take,
-        policy=policy,
-        instruction="touch the red ball",
-        frames=np.zeros((count + 1, 1, 2, 2, 3), np.uint8),
-        actions=written[:, :, None].astype(np.float32),
-        tokens=written,
-        logprobs=np.zeros((count, 2), np.float32),
-        rewards=rewards,
-        success=success,
-        first_success=count - 1 if success else None,
-        success_at_end=success,
-        terminated=success,
-        truncated=not success,
-    )
 
 
 def teach(episodes: list[Episode], library: list[Episode] | None = None, **config: object):
@@ -76,57 +53,6 @@ def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -
     assert (chosen.tokens[0], rejected.tokens[0], pair.provenance) == (3, 9, ("t/3/0", "t/3/1", 2))
     other_thought = replace(good, tokens=good.tokens + np.array([[0, 1]]))
     assert fork_of(good, other_thought) is None
-
-
-def test_progress_counts_what_follows_and_success_counts_extra() -> None:
-    config = CurateConfig(discount=0.5, success_bonus=2.0)
-    take = episode(1, 0, [0.4, 0.6, 1.0], True)
-    expected_last = (1.0 - 0.6) + 2.0
-    expected_middle = (0.6 - 0.4) + 0.5 * expected_last
-    got = credit_to_go(take, label([take])[0], config)
-    np.testing.assert_allclose(got, [0.4 - 0.2 + 0.5 * expected_middle, expected_middle, expected_last], rtol=1e-5)
-
-
-def test_credit_by_reward_and_by_outcome() -> None:
-    take = episode(1, 0, [0.4, 0.6, 1.0], True)
-    earned = np.nanmean(take.rewards, axis=1)
-    by_reward = credit_to_go(take, label([take])[0], CurateConfig(credit="reward", discount=1.0, success_bonus=2.0))
-    np.testing.assert_allclose(by_reward, [earned.sum() + 2, earned[1:].sum() + 2, earned[2] + 2], rtol=1e-5)
-    by_outcome = credit_to_go(take, label([take])[0], CurateConfig(credit="outcome", discount=1.0, success_bonus=2.0))
-    np.testing.assert_allclose(by_outcome, [2.0, 2.0, 2.0])
-
-
-def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:
-    quick, slow = episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.5, 0.5, 0.5, 1.0], True)
-    first = {t.tokens[0]: t.advantage for t in advantages([(e, label([e])[0]) for e in (quick, slow)], CurateConfig())}
-    assert first[0] > first[100]
-
-
-def test_advantages_are_centred_and_of_unit_spread() -> None:
-    rng = RNG(1)
-    takes = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(20) for k in range(4)]
-    values = np.array([t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())]).reshape(20, 4, 3)
-    np.testing.assert_allclose(values[..., 0].mean(1), 0, atol=1e-9)  # first decisions: within each seed
-    np.testing.assert_allclose(values.mean((0, 1)), 0, atol=1e-9)
-    assert values.std() == pytest.approx(1, abs=1e-3)
-
-
-def test_a_task_with_larger_rewards_does_not_drown_another() -> None:
-    rng = RNG(1)
-    small = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(10) for k in range(4)]
-    large = [replace(episode(s, k, list(100 * rng.random(3) - 100), False), task="u") for s in range(10) for k in range(4)]
-    alone, among = (
-        [t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())][: 3 * len(small)] for takes in (small, small + large)
-    )
-    assert alone == among
-
-
-def test_an_easy_place_earns_no_credit() -> None:
-    """What a decision gains only because its place is far from the goal is expected, and so no advantage."""
-    far = [episode(s, k, [0.1, 0.9], False) for s in range(5) for k in range(2)]
-    near = [episode(s, k, [0.8, 0.9], False) for s in range(5, 10) for k in range(2)]
-    trials = advantages([(e, label([e])[0]) for e in far + near], CurateConfig(discount=0.0))
-    assert max(abs(t.advantage) for t in trials[1::2]) < 0.01
 
 
 def test_practice_is_told_how_it_turned_out_unless_it_was_as_expected() -> None:
