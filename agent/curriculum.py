@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from agent.collect import Job
-from agent.evaluate import before_and_after
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
 from envs.spaces import Actions
@@ -133,14 +131,10 @@ def by_task(envs: Sequence[EnvConfig], outcomes: dict[str, bool]) -> dict[str, f
     return {task: float(np.mean(passed)) for task, passed in own.items() if passed} if len(envs) > 1 else {}
 
 
-def parts(envs: Sequence[EnvConfig], before: Scorecard, after: Scorecard) -> dict[str, dict[str, Any]]:
-    """Return two scorecards and their comparison for each of several environments; nothing where there is but one."""
-    found = {}
-    for env in envs if len(envs) > 1 else ():
-        old, new = (Scorecard(card.policy, _of(env, card.outcomes)) for card in (before, after))
-        if old.outcomes:
-            found[env.title] = before_and_after(old, new)
-    return found
+def by_env(envs: Sequence[EnvConfig], card: Scorecard) -> dict[str, Scorecard]:
+    """Return the scorecard of each of several environments, where it has seeds of it; nothing where there is but one."""
+    own = {env.title: card.part(_of(env, card.outcomes)) for env in envs}
+    return {title: part for title, part in own.items() if part.outcomes} if len(envs) > 1 else {}
 
 
 def _of(env: EnvConfig, outcomes: dict[str, bool]) -> dict[str, bool]:

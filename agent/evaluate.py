@@ -1,6 +1,6 @@
 """The exam: greedy episodes on held-out seeds -> scorecard, and the paired test that decides promotions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Comparison:
 
 def exam_name(kind: str, policy: str, variation: str = "", cycle: int = 1, part: int = 0) -> str:
     """Return the name under which an exam is kept."""
-    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-cycle-{cycle}' if cycle > 1 else ''}{f'-more-{part}' if part else ''}"
+    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-cycle-{cycle}' if cycle != 1 else ''}{f'-more-{part}' if part else ''}"
 
 
 def gate_of(exam: str) -> tuple[str, int]:
@@ -43,7 +43,14 @@ def gate_of(exam: str) -> tuple[str, int]:
 
 def score(policy: str, episodes: Iterable[Episode]) -> Scorecard:
     """Return the scorecard of greedy episodes; a seed that the environment spoilt counts as failed."""
-    return Scorecard(policy, {f"{e.task}/{e.seed}": e.success and not e.faults for e in episodes})
+    done = {f"{episode.task}/{episode.seed}": episode for episode in episodes}
+    return Scorecard(policy, {key: e.success and not e.faults for key, e in done.items()}, {key: _effort(e) for key, e in done.items()})
+
+
+def _effort(episode: Episode) -> tuple[int, int]:
+    """Return the decisions and the environment steps of an episode, up to the decision that succeeded, if one did."""
+    decisions = len(episode) if episode.first_success is None else episode.first_success + 1
+    return decisions, int((~np.isnan(episode.rewards[:decisions])).sum())
 
 
 def compare(challenger: Scorecard, champion: Scorecard) -> Comparison:
@@ -62,9 +69,33 @@ def compare(challenger: Scorecard, champion: Scorecard) -> Comparison:
     return Comparison((won - lost) / n, low, high, p_value, won, lost)
 
 
-def before_and_after(before: Scorecard, after: Scorecard) -> dict[str, Any]:
-    """Return both success rates and their comparison, as `summary.json` holds them for a part of the final exam."""
-    return {"before": asdict(before.success), "after": asdict(after.success), **asdict(compare(after, before))}
+def standing(card: Scorecard) -> dict[str, Any]:
+    """Return a success rate with its interval and n, and what a success took on average: decisions and environment steps; None where unknown."""
+    took = [card.effort[key] for key, passed in card.outcomes.items() if passed and key in card.effort]
+    decisions, steps = np.mean(took, axis=0).round(3).tolist() if took else (None, None)
+    return {**asdict(card.success), "decisions_to_success": decisions, "steps_to_success": steps}
+
+
+def account(starts: Mapping[str, Scorecard], after: Scorecard) -> dict[str, Any]:
+    """Return what `summary.json` says of a test evaluation: each start, the last champion, and how it does against the better of the starts.
+
+    Args:
+        starts: `base`, and `warm_start` where something was imitated. The better of them is `before`: a gain over the other would be no gain.
+        after: of the last champion, on the same seeds.
+    """
+    better = max(starts, key=lambda name: starts[name].success.rate)  # the base, where both pass as many
+    comparison, stood = compare(after, starts[better]), {name: standing(card) for name, card in starts.items()}
+    ends = {"gain_low": comparison.low, "gain_high": comparison.high, "p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
+    gained = {"gain": comparison.gain, **ends, "both_pass": _both_pass(starts[better], after)}
+    return {**stood, "before": stood[better], "before_is": better, "after": standing(after), **gained}
+
+
+def _both_pass(before: Scorecard, after: Scorecard) -> dict[str, Any]:
+    """Return on how many seeds both succeed, and how many decisions and environment steps each needs there on average: before, then after."""
+    keys = [key for key in before.effort.keys() & after.effort.keys() if before.outcomes[key] and after.outcomes[key]]
+    took = np.array([[card.effort[key] for key in keys] for card in (before, after)], np.float64).reshape(2, -1, 2)
+    means = took.mean(1).round(3).T.tolist() if keys else ([], [])
+    return {"n": len(keys), "decisions": means[0], "steps": means[1]}
 
 
 def beats(challenger: Scorecard, champion: Scorecard, alpha: float) -> bool:

@@ -1,6 +1,6 @@
 """Films and pictures: a take is replayed from its seed and actions, and drawn for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from agent.records import Episode, Lessons, Scorecard
+from agent.track import Track
 from agent.workers import Workers
 from envs.adapt import Adapter
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from agent.run import Run
 
 SIZE = 256  # pixels, height and width of a film
+
+
+def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
+    """Show films; an environment that fails while an episode is done again for one costs the film, not the run."""
+    try:
+        track.films(make())
+    except (Exception, SystemExit) as error:
+        track.note(f"no film: {type(error).__name__}: {error}")
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:

@@ -1,28 +1,29 @@
 """The heart: one function, one loop. Below it, each stage is bound to its place in the run's folder."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agent import film
+from agent.bearings import bearings
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
-from agent.curriculum import by_seed, by_task, diversity, exam_jobs, parts
-from agent.evaluate import Comparison, beats, before_and_after, compare, exam_name, score
-from agent.files import load, write_text
+from agent.curriculum import by_seed, by_task, diversity
+from agent.evaluate import Comparison, beats, compare
+from agent.evaluation import conclude, gate
+from agent.files import load
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
-from agent.ready import comes_back, nothing_lost
+from agent.ready import can_be_asked, comes_back, nothing_lost
 from agent.records import Episode, Label, Lessons, Scorecard
-from agent.run import SEEDS, Cycle, Run
+from agent.run import Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player, store, train, warm_start
+from agent.warm_start import Player, base_model, store, train, warm_start
 
 GUIDED = "guided"  # folder of a cycle's guided takes
 
@@ -37,8 +38,13 @@ def improve(run: Run, track: Track) -> None:
     run.try_variations()
     nothing_lost(run)
     comes_back(run)
-    first = champion = warm_start(run, track)
-    champion = latest(run, champion)
+    bearings(run, track)
+    can_be_asked(run)
+    starts = {"base": base_model(run)}
+    warm = warm_start(run, track)
+    if warm.name != starts["base"].name:
+        starts["warm_start"] = warm
+    champion = latest(run, admit(run, starts["base"], warm, track))
     for cycle in run.cycles():
         if wrong := wrong_twice(run, cycle):
             track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
@@ -61,7 +67,7 @@ def improve(run: Run, track: Track) -> None:
         promoted = beats(after, before, run.config.evaluate.alpha) and not alarms
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
         champion = challenger if promoted else champion
-    conclude(run, first, champion, track)
+    conclude(run, starts, champion, track)
 
 
 def wrong_twice(run: Run, cycle: Cycle) -> str:
@@ -76,6 +82,28 @@ def latest(run: Run, champion: Player) -> Player:
         if result["promoted"]:
             champion = Player(run.cycle(number).folder / "policy.safetensors", result["champion"])
     return champion
+
+
+def admit(run: Run, base: Player, warm: Player, track: Track) -> Player:
+    """Return the first champion: the warm start, if it passes the gate that every candidate has to pass, else the base model.
+
+    Where the base model passes no gate seed there is nothing to lose, and the warm start stays. What it was is written as cycle 0 of `evaluate`.
+    """
+    file = run.folder / "start" / "evaluate.json"
+    if warm.name == base.name or (not file.exists() and run.cycle(1).folder.exists()):  # a run that began without this gate goes on without
+        return warm
+
+    def go() -> dict[str, Any]:
+        before, after = gate(run, run.cycle(0), base, warm, track)
+        alarms = tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
+        promoted = (beats(after, before, run.config.evaluate.alpha) or not any(before.outcomes.values())) and not alarms
+        said = f"warm start: {after.success}, base model: {before.success}, {compare(after, before)}: {'promoted' if promoted else 'rolled back'}"
+        track.note("; ".join([said, *alarms]))
+        return {"figures": {**gate_figures(compare(after, before), after, promoted), "base_rate": before.success.rate}, "alarms": alarms}
+
+    promoted = run.keep(file, go)["figures"]["promoted"]
+    track.log(run.metrics())
+    return warm if promoted else base
 
 
 def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
@@ -133,21 +161,13 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         shown = [take for take in run.episodes(cycle.folder) if not take.faults and take.fork_of is None]  # as the environment saw them
-        _films(track, lambda: film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
+        film.show(track, lambda: film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
     track.log(run.metrics())
     run.finished("curate")
     return lessons
-
-
-def _films(track: Track, make: Callable[[], dict[str, Path]]) -> None:
-    """Show films; an environment that fails while a take is done again for one costs the film, not the run."""
-    try:
-        track.films(make())
-    except (Exception, SystemExit) as error:
-        track.note(f"no film: {type(error).__name__}: {error}")
 
 
 def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episode]:
@@ -180,57 +200,13 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     return Player(cycle.folder / "policy.safetensors", made["policy"])
 
 
-def gate(run: Run, cycle: Cycle, champion: Player, challenger: Player, track: Track) -> tuple[Scorecard, Scorecard]:
-    """Return what both pass of the same gate seeds: more of them while the challenger is ahead, but by no more than chance explains.
-
-    Each cycle has seeds of its own: on those that a champion was chosen by it looks better than it is, and nobody would beat it there.
-    """
-    before, after = Scorecard(champion.name, {}), Scorecard(challenger.name, {})
-    for part in range(1 + run.config.evaluate.prolong):
-        before, after = (
-            before.and_also(exam(run, champion, "gate", track, cycle=cycle.number, part=part)),
-            after.and_also(exam(run, challenger, "gate", track, cycle=cycle.number, part=part)),
-        )
-        if beats(after, before, run.config.evaluate.alpha) or compare(after, before).gain <= 0:
-            break
-    return before, after
-
-
-def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "", cycle: int = 1, part: int = 0) -> Scorecard:
-    """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; sat once, then read.
-
-    Each cycle has seeds of its own, and parts after the first are as many further ones each.
-    """
-    count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    jobs = exam_jobs(run.config.envs, count, SEEDS[kind] + ((cycle - 1) * (1 + run.config.evaluate.prolong) + part) * count)
-
-    def sit() -> dict[str, Any]:
-        with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
-            episodes = []
-            for episode in perform(run, player.weights, jobs, variation):
-                episodes.append(episode)
-                step(1)
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
-        if faults:
-            track.note(
-                f"{kind} exam{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
-            )
-        return asdict(score(player.name, episodes)) | {"faults": faults}
-
-    content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, cycle, part)}.json", sit)
-    return Scorecard(content["policy"], content["outcomes"])
-
-
 def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]) -> None:
     """Write down whether the challenger was promoted, and what the guards said; with this file the cycle is finished."""
     found = [load(run.cycle(number).folder / "curate.json")["figures"]["pass_at_k"] for number in range(1, cycle.number + 1)]
     alarms = [*alarms, *exploration_shrinks(found, run.config.guard)]
     figures: dict[str, Any] = {"promoted": False}
     if result is not None:
-        comparison, after, promoted = result
-        figures = {"promoted": promoted, "gate_rate": after.success.rate, "gate_low": after.success.low, "gate_high": after.success.high}
-        figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
-        figures |= {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
+        figures = gate_figures(*result) | {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, result[1].outcomes).items()}
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures, "alarms": alarms})
     track.log(run.metrics())
@@ -241,41 +217,8 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
     run.finished("evaluate")
 
 
-def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
-    """Sit the final exam, whose seeds nothing was chosen by, with the first and the last champion; write `summary.json`."""
-    before, after = exam(run, first, "final", track), exam(run, last, "final", track)
-    comparison, results = compare(after, before), run.results()
-    summary = {
-        "task": run.config.task,
-        "environment": json.loads((run.folder / "environment.json").read_text()),
-        "base": run.base,
-        "seed": run.config.seed,
-        "cycles": len(results),
-        "promoted": sum(result["promoted"] for result in results),
-        "before": asdict(before.success),
-        "after": asdict(after.success),
-        "gain": comparison.gain,
-        "gain_low": comparison.low,
-        "gain_high": comparison.high,
-        "p_value": comparison.p_value,
-        "policy": last.name,
-    }
-    if tasks := parts(run.config.envs, before, after):
-        summary["tasks"] = tasks
-    if run.config.evaluate.variations:
-        summary["variations"] = {name: _generalises(run, first, last, name, track) for name in run.config.evaluate.variations}
-    summary["seconds"] = {"total": round(run.seconds(), 1), **run.seconds_by_stage()}
-    write_text(run.folder / "summary.json", _dump(summary))
-    track.note(f"before  {before.success}\nafter   {after.success}\ngain    {comparison}")
-    if run.config.track.films:
-        _films(track, lambda: film.contrast(run, first, last, before, after))
-
-
-def _generalises(run: Run, first: Player, last: Player, name: str, track: Track) -> dict[str, Any]:
-    before, after = exam(run, first, "final", track, name), exam(run, last, "final", track, name)
-    track.note(f"{name}: {before.success} -> {after.success}, {compare(after, before)}")
-    return before_and_after(before, after)
-
-
-def _dump(content: Any) -> str:
-    return json.dumps(content, indent=2)
+def gate_figures(comparison: Comparison, after: Scorecard, promoted: bool) -> dict[str, Any]:
+    """Return what the records keep of a gate evaluation."""
+    rate = after.success
+    figures = {"promoted": promoted, "gate_rate": rate.rate, "gate_low": rate.low, "gate_high": rate.high}
+    return figures | {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}

@@ -4,6 +4,7 @@ T = decisions in an episode, H = actions per decision (chunk), A = action dimens
 moment (cameras x history), h and w = height and width in pixels, S = size of the proprioceptive state.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -237,6 +238,11 @@ class Rate:
         interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
         return cls(successes / n, float(interval.low), float(interval.high), n)
 
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> "Rate":
+        """Return the rate that a part of `summary.json` holds."""
+        return cls(**{name: content[name] for name in ("rate", "low", "high", "n")})
+
     def __str__(self) -> str:
         return f"{100 * self.rate:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}], n = {self.n}"
 
@@ -248,6 +254,8 @@ class Scorecard:
     policy: str
     outcomes: dict[str, bool]
     """Success by 'task/seed'."""
+    effort: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Decisions and environment steps up to the success, or to the end, by 'task/seed'; older evaluations did not keep it."""
 
     @property
     def success(self) -> Rate:
@@ -255,5 +263,9 @@ class Scorecard:
         return Rate.of(sum(self.outcomes.values()), len(self.outcomes))
 
     def and_also(self, other: "Scorecard") -> "Scorecard":
-        """Return the scorecard of both exams together, which one policy sat."""
-        return Scorecard(self.policy, {**self.outcomes, **other.outcomes})
+        """Return the scorecard of both evaluations of one policy together."""
+        return Scorecard(self.policy, {**self.outcomes, **other.outcomes}, {**self.effort, **other.effort})
+
+    def part(self, keys: Iterable[str]) -> "Scorecard":
+        """Return the scorecard of these seeds alone."""
+        return Scorecard(self.policy, {key: self.outcomes[key] for key in keys}, {key: self.effort[key] for key in keys if key in self.effort})

@@ -1,18 +1,17 @@
 """A run -> one self-contained HTML page: curves, tables, films. Beside it, what the terminal shows: `watch` and `tasks`."""
 
-import base64
 import contextlib
 import functools
-import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from agent import curves
 from agent.config import Config
 from agent.configure import read
 from agent.evaluate import gate_of
@@ -21,10 +20,10 @@ from agent.records import Rate, Scorecard
 from agent.run import STAGES
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
-BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"
 NONE = "-"
+STARTS = ("base", "warm start")
+WORDS = {"base": "base model", "before": "policy"}
 EVERY = ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:])
-PANELS = (("loss",), ("loss",), ("kl",), ("entropy",), ("chosen_logprob", "rejected_logprob"), ("margin",))  # the first: warm start
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>$title</title><style>
 :root { color-scheme: light dark; --ink: #24292f; --soft: #5c6670; --line: #d9dee3; --ground: #fff; --card: #f4f6f8; }
@@ -80,9 +79,16 @@ class Story:
 
     def champions(self) -> dict[int, Rate]:
         """Return the champion's gate rate before the first cycle (0) and after each finished one."""
-        names = {0: self.start.get("tune", {}).get("policy", "")}
+        kept = self.start.get("evaluate", {}).get("figures", {}).get("promoted", True)
+        names = {0: self.start.get("tune" if kept else "base", {}).get("policy", "")}
         names |= {number: stages["cycle"]["champion"] for number, stages in self.cycles.items() if "cycle" in stages}
         return {number: rate for number, name in names.items() if (rate := self.gate(name))}
+
+    def ends(self) -> dict[str, Rate]:
+        """Return what was passed of the test seeds: by the base model, the warm start and the last champion; older runs have no row of the base."""
+        named = {name.replace("_", " "): self.summary.get(name) for name in ("base", "warm_start", "after")}
+        found = {name: Rate.read(part) for name, part in named.items() if isinstance(part, dict)}
+        return found if "base" in found else {"before": Rate.read(self.summary["before"]), **found} if self.summary else {}
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """Return the seconds by stage of the warm start, of each cycle, of the final exam, and of all; exams count as `evaluate`."""
@@ -90,7 +96,8 @@ class Story:
         table: dict[str, dict[str, float]] = {}
         for number, stages in {0: self.start, **self.cycles}.items():
             row = {stage: content["seconds"] for stage, content in stages.items() if stage != "cycle"}
-            exam = sum(left.pop(key) for key in list(left) if (key[1] == number if key[1] > 1 else key[0] == stages.get("tune", {}).get("policy")))
+            mine = [key for key in left if key[0] and (key[1] == number if key[1] != 1 else key[0] == stages.get("tune", {}).get("policy"))]
+            exam = sum(left.pop(key) for key in mine)
             table[f"cycle {number}" if number else "warm start"] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
         table["final exam"] = {"evaluate": sum(left.values())}
         return table | {"all": {stage: sum(row.get(stage, 0.0) for row in table.values()) for stage in EVERY}}
@@ -124,34 +131,48 @@ def _headline(story: Story) -> str:
         rates, minutes = list(story.champions().values()), sum(story.seconds()["all"].values()) / 60
         so_far = f"Gate exam so far: first {rates[0]}; champion now {rates[-1]}." if rates else "No exam has been finished yet."
         return f"<h1>{task}: unfinished</h1><p>This run is at {story.now()}, after {minutes:.1f} minutes of work. {so_far}</p>"
-    before, after, gain, p = Rate(**summary["before"]), Rate(**summary["after"]), summary["gain"], summary["p_value"]
+    ends, gain, p = story.ends(), summary["gain"], summary["p_value"]
     meaning = "Chance alone could explain the difference" if p > 0.05 else f"It got {'better' if gain > 0 else 'worse'}, beyond chance"
-    first, last = f"{100 * before.rate:.1f} %", f"{100 * after.rate:.1f} %"
+    which = summary.get("before_is", "before").replace("_", " ")
+    rates = {name: f"{100 * rate.rate:.1f} %" for name, rate in ends.items()}
+    first, last = rates[which], rates["after"]
     plain = (
-        f"Before it practised, the policy passed {first} of the {before.n} seeds of the final exam; in the end, {last}. {meaning}. "
-        "These seeds were never practised, and nothing was decided by them. Brackets: 95 % intervals; p: exact McNemar test."
+        f"Before practice, the {WORDS.get(which, which)} passed {first} of the {ends['after'].n} seeds of the test; the last champion passes {last}. "
+        f"{meaning}. The gain is over the base model or its warm start, whichever passes more. These seeds were never practised, and nothing was "
+        "decided by them. Brackets: 95 % intervals; p: exact McNemar test."
     )
     tiles = (
-        ("before", first, f"[{100 * before.low:.1f}, {100 * before.high:.1f}], n = {before.n}"),
-        ("after", last, f"[{100 * after.low:.1f}, {100 * after.high:.1f}], n = {after.n}"),
-        ("gain, points", f"{100 * gain:+.1f}", f"[{100 * summary['gain_low']:+.1f}, {100 * summary['gain_high']:+.1f}], p = {p:.2g}"),
+        *((name, rates[name], f"[{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}{_took(summary, name)}") for name, rate in ends.items()),
+        (
+            f"gain over the {which}, points",
+            f"{100 * gain:+.1f}",
+            f"[{100 * summary['gain_low']:+.1f}, {100 * summary['gain_high']:+.1f}], p = {p:.2g}",
+        ),
         ("cycles", summary["cycles"], f"{summary['promoted']} promoted; {summary['seconds']['total'] / 60:.1f} minutes of work"),
     )
     facts = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>" for name, value, more in tiles)
     return f"<h1>{task}: {first} → {last}</h1><p>{plain}</p><dl>{facts}</dl>"
 
 
+def _took(summary: Content, name: str) -> str:
+    """Return how long a success took on average, where that is known."""
+    part = summary.get(name.replace(" ", "_"), {})
+    took = part.get("decisions_to_success")
+    return "" if took is None else f"; a success takes {took:.1f} decisions, {part['steps_to_success']:.1f} steps"
+
+
 def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield title, HTML and a note of each part of the page; the HTML is empty where there is nothing to show."""
     examined = story.summary or story.champions()
-    note = "The gate decides promotions, each cycle on new seeds; a champion's point is of all it sat. Final exam: in the end. 95 % Wilson intervals."
-    yield "Success over the cycles", _picture(_draw_curve, story, 5.2, "success by cycle") if examined else "", note
+    note = "The gate decides promotions, each cycle on new seeds; a champion's point is of all its gate seeds. Diamonds: test seeds, 95 % intervals."
+    yield "Success over the cycles", curves.picture(curves.curve, story, 5.2, "success by cycle") if examined else "", note
     parts = story.summary.get("tasks", {}).items()
     note = "The final exam, environment by environment."
-    yield "Tasks", _table(("task", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
+    yield "Tasks", _table(("task", *STARTS, "after", "gain, points"), [_task_row(name, part) for name, part in parts]) if parts else "", note
     parts = story.summary.get("variations", {}).items()
     note = "The final seeds in scenes that differ from those of practice; nothing was decided by them."
-    yield "Variations", _table(("variation", "before", "after", "gain, points"), [_task_row(*part) for part in parts]) if parts else "", note
+    rows = [_task_row(name, part, ("before",)) for name, part in parts]
+    yield "Variations", _table(("variation", "before", "after", "gain, points"), rows) if rows else "", note
     head = ("cycle", "practised", "success", "mixed seeds", "demonstrations", "pairs", "trials", "challenger at the gate", "gain", "and so")
     note = "Practised: new takes + earlier ones of the same champion + guided ones. Mixed: some takes succeed. Won, lost: only one passed."
     yield "Cycles", _table(head, [_row(story, number) for number in story.cycles]) if story.cycles else "", note
@@ -166,15 +187,15 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     yield "Best and worst takes of practice", "".join(shown), ""
     note = "All gradient steps of the run, one after the other. A line: a cycle begins; a grey ground: its challenger was rolled back."
     tuned = any(each.get("tune", {}).get("rows") for each in (story.start, *story.cycles.values()))
-    yield "Training", _picture(_draw_training, story, 5.4, "figures by step") if tuned else "", note
+    yield "Training", curves.picture(curves.training, story, 5.4, "figures by step") if tuned else "", note
     faults = "".join(f"<li>{escape(line)}</li>" for line in _faults(story))
     yield "Faults of the environment", faults, "These episodes were spoilt; nothing was learnt from them, and those of exams count as failed."
     yield "Config", f"<details><summary>config.yaml</summary><pre>{escape((folder / 'config.yaml').read_text())}</pre></details>", ""
 
 
-def _task_row(task: str, part: Content) -> list[object]:
-    gain = f"{100 * part['gain']:+.1f} [{100 * part['low']:+.1f}, {100 * part['high']:+.1f}], p = {part['p_value']:.2g}"
-    return [task, Rate(**part["before"]), Rate(**part["after"]), gain]
+def _task_row(task: str, part: Content, starts: tuple[str, ...] = ("base", "warm_start")) -> list[object]:
+    gain = f"{100 * part['gain']:+.1f} [{100 * part['gain_low']:+.1f}, {100 * part['gain_high']:+.1f}], p = {part['p_value']:.2g}"
+    return [task, *(Rate.read(part[name]) if name in part else NONE for name in starts), Rate.read(part["after"]), gain]
 
 
 def _row(story: Story, number: int) -> list[object]:
@@ -216,64 +237,13 @@ def _faults(story: Story) -> Iterator[str]:
 
 
 def _film(file: Path, caption: str, width: int) -> str:
-    video = f'<video src="{_uri("video/mp4", file.read_bytes())}" width="{width}" autoplay loop muted controls playsinline></video>'
+    video = f'<video src="{curves.uri("video/mp4", file.read_bytes())}" width="{width}" autoplay loop muted controls playsinline></video>'
     return f"<figure>{video}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["".join(f"<th>{escape(each)}</th>" for each in head), *("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-
-
-def _picture(draw: Callable[[Any, Story], None], story: Story, height: float, words: str) -> str:
-    from matplotlib import figure, rc_context
-
-    with rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titlelocation": "left"}):
-        picture, stream = figure.Figure((11.4, height), layout="constrained"), io.BytesIO()
-        draw(picture, story)
-        picture.savefig(stream, format="png", dpi=140, transparent=True)
-    return f'<img alt="{words}" src="{_uri("image/png", stream.getvalue())}">'
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _draw_curve(figure: Any, story: Story) -> None:
-    """Draw the champion's gate rate, the challengers that were rolled back, the final exams; below, the success in practice."""
-    top, low = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    numbers, rates, last = list(story.champions()), list(story.champions().values()), max(story.cycles, default=0)
-    top.fill_between(numbers, [100 * r.low for r in rates], [100 * r.high for r in rates], color=BLUE, alpha=0.18, lw=0)
-    top.plot(numbers, [100 * r.rate for r in rates], "o-", color=BLUE, lw=2, label="champion, gate exam")
-    results = {number: stages.get("cycle", {}) for number, stages in story.cycles.items()}
-    refused = {number: 100 * each["gate_rate"] for number, each in results.items() if "won" in each and not each["promoted"]}
-    top.plot([*refused], [*refused.values()], "o", mfc="none", mec=ORANGE, mew=1.6, ms=7, label="rolled back" if refused else "")
-    for name, x in {"before": -0.35, "after": last + 0.35}.items() if story.summary else ():
-        low_, rate, high = (100 * story.summary[name][part] for part in ("low", "rate", "high"))
-        top.errorbar(x, rate, [[rate - low_], [high - rate]], fmt="D", color="black", capsize=3, label="final exam" if x < 0 else "")
-    top.set(ylabel="success, %", ylim=(-3, 103), xticks=range(0, last + 1, max(1, round(last / 20))))
-    top.legend(frameon=False, loc="lower right" if rates and rates[-1].rate > 0.5 else "upper right")
-    practice = {number: 100 * stages["collect"]["figures"]["success"] for number, stages in story.cycles.items() if "collect" in stages}
-    low.plot([*practice], [*practice.values()], "o-", color=GREEN, lw=1.5, ms=4)
-    low.set(ylabel="practice, %", xlabel="cycle", ylim=(-5, 105))
-
-
-def _draw_training(figure: Any, story: Story) -> None:
-    """Draw a panel for the warm start, and five over the steps of all cycles."""
-    rows = {number: stages.get("tune", {}).get("rows", []) for number, stages in {0: story.start, **story.cycles}.items()}
-    steps = [(number, row) for number, each in rows.items() for row in each]
-    for i, (axes, keys) in enumerate(zip(figure.subplots(2, 3).flat, PANELS, strict=True)):
-        for key, colour in zip(keys, (BLUE, ORANGE), strict=False):
-            points = {x: row[key] for x, (number, row) in enumerate(steps) if key in row and (number > 0) == (i > 0)}
-            axes.plot([*points], [*points.values()], color=colour, lw=1, label=key.split("_")[0])
-        axes.set(title=f"{'cycles' if i else 'warm start'}: {', '.join(keys)}", xlabel="step")
-        for number in [each for each in rows if each and rows[each]] if i else ():
-            begin = sum(len(each) for other, each in rows.items() if other < number)
-            if not story.cycles[number].get("cycle", {}).get("promoted", True):
-                axes.axvspan(begin, begin + len(rows[number]), facecolor=GREY, alpha=0.2, lw=0)
-            axes.axvline(begin, color=GREY, lw=0.5, alpha=0.6)
-        if len(keys) > 1:
-            axes.legend(frameon=False)
 
 
 def _board(folder: Path) -> Any:
@@ -288,7 +258,7 @@ def _board(folder: Path) -> Any:
     for number in story.cycles:
         row = [str(cell) for cell in _row(story, number)]
         table.add_row(*(markup.escape(row[i]) for i in (0, 2, 7, 9)), f"{seconds[f'cycle {number}']:.0f}")
-    ends = [f"{name} {Rate(**story.summary[name])}" for name in ("before", "after")] if story.summary else [f"for {since:.0f} s"]
+    ends = [f"{name} {rate}" for name, rate in story.ends().items()] or [f"for {since:.0f} s"]
     table.caption = markup.escape("; ".join([story.now(), *ends, f"{seconds['all']:.0f} s of work"]))
     return table
 

@@ -40,6 +40,15 @@ class Track:
                 self._send(functools.partial(dict, figures | x))
         self._sent = len(rows)
 
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Send what the run came to, to W&B: `base/rate`, `warm_start/rate`, `after/rate`, each with low, high and n, and the gain."""
+        if not self._wandb:
+            return
+        flat = {f"{name}/{key}": value for name, part in summary.items() if isinstance(part, dict) and "rate" in part for key, value in part.items()}
+        flat |= {key: summary[key] for key in ("before_is", "gain", "gain_low", "gain_high", "p_value", "cycles", "promoted")}
+        with contextlib.suppress(Exception):  # summary.json has it
+            self._wandb.summary.update(flat)
+
     def note(self, text: str) -> None:
         """Say something on the console."""
         self.console.print(text)

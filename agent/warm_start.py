@@ -1,4 +1,4 @@
-"""The first champion: the base model, after imitation of a few takes; and what every later stage of training and storing shares with it."""
+"""The base model, and what imitation of a few episodes makes of it; and what every later stage of training and storing shares with that."""
 
 import itertools
 from collections import Counter
@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from agent import countdown, dataset, demonstrations
-from agent.bearings import bearings
 from agent.collect import Job, demonstrate, ponder
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
-from agent.ready import can_be_asked
 from agent.records import Episode, Lessons
 from agent.referee import train_referee
 from agent.run import SEEDS, Run
@@ -32,10 +30,19 @@ class Player:
     name: str
 
 
+def base_model(run: Run) -> Player:
+    """Return the base model as it is, after its grounding; before anything else is loaded into the model in memory."""
+    weights = run.folder / "start" / "base.safetensors"
+
+    def write() -> dict[str, Any]:
+        _keep_weights(run.policy, weights)
+        return {"policy": run.policy.name}
+
+    return Player(weights, run.keep(weights.with_suffix(".json"), write)["policy"])
+
+
 def warm_start(run: Run, track: Track) -> Player:
-    """Return the first champion: the base model, after imitation of a few takes of an expert or of a dataset."""
-    bearings(run, track)
-    can_be_asked(run)
+    """Return the base model after imitation of a few episodes of an expert or of a dataset."""
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.curriculum import attention, by_task, diversity, exam_jobs, fork_points, lacking, parts, pick, share, warmer
+from agent.curriculum import attention, by_env, by_task, diversity, exam_jobs, fork_points, lacking, pick, share, warmer
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
 from envs.spaces import Actions
@@ -95,12 +95,12 @@ def test_exams_have_the_same_seeds_whoever_sits_them() -> None:
 def test_parts_of_a_scorecard() -> None:
     before = Scorecard("a", {"one/1": False, "one/2": True, "other/1": False})
     after = Scorecard("b", {"one/1": True, "one/2": True, "other/1": False})
-    found = parts((ONE, OTHER), before, after)
-    assert found["one"]["gain"] == 0.5 and found["one"]["before"]["n"] == 2 and found["other"]["gain"] == 0
-    assert parts((ONE, OTHER, EnvConfig(name="third")), before, after).keys() == {"one", "other"}, "no exam seed, no row"
+    found = by_env((ONE, OTHER), after)
+    assert found["one"].outcomes == {"one/1": True, "one/2": True} and found["other"].outcomes == {"other/1": False}
+    assert by_env((ONE, OTHER, EnvConfig(name="third")), after).keys() == {"one", "other"}, "no test seed, no row"
     within = Scorecard("c", {"one/1": True, "one/two/1": False})
     assert by_task((ONE, EnvConfig(name="one/two")), within.outcomes) == {"one": 1.0, "one/two": 0.0}
-    assert parts((ONE,), before, after) == {} and by_task((ONE,), after.outcomes) == {}
+    assert by_env((ONE,), after) == {} and by_task((ONE,), after.outcomes) == {}
     assert by_task((ONE, OTHER), before.outcomes) == {"one": 0.5, "other": 0.0}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from agent.collect import Job, collect
-from agent.evaluate import beats, compare, exam_name, gate_of, score
+from agent.evaluate import account, beats, compare, exam_name, gate_of, score, standing
 from agent.records import Rate, Scorecard
 from agent.workers import Workers
 from envs import EnvConfig
@@ -55,14 +55,42 @@ def test_a_seed_that_the_environment_spoilt_counts_as_failed() -> None:
     assert score("x", [replace(won, faults=("decision 1: it died",))]).outcomes == {name: False}
 
 
+def test_before_is_the_better_of_base_and_warm_start() -> None:
+    base, warm, after = card([True] * 9 + [False]), card([True] * 5 + [False] * 5), card([True] * 10)
+    said = account({"base": base, "warm_start": warm}, after)
+    assert said["before_is"] == "base" and said["before"] == said["base"] and said["warm_start"]["rate"] == 0.5
+    assert (said["gain"], said["won"], said["lost"]) == (pytest.approx(0.1), 1, 0), "over the base, not over the warm start that harmed it"
+    assert account({"base": warm, "warm_start": base}, after)["before_is"] == "warm_start"
+    assert all({"rate", "low", "high", "n"} <= said[name].keys() for name in ("base", "warm_start", "before", "after"))
+
+
+def test_what_a_success_takes_is_counted_on_seeds_that_both_pass() -> None:
+    slow = Scorecard("slow", {"t/0": True, "t/1": True, "t/2": False}, {"t/0": (6, 24), "t/1": (4, 14), "t/2": (10, 40)})
+    quick = Scorecard("quick", {"t/0": True, "t/1": False, "t/2": True}, {"t/0": (2, 7), "t/1": (10, 40), "t/2": (1, 4)})
+    assert (standing(slow)["decisions_to_success"], standing(slow)["steps_to_success"]) == (5, 19)
+    assert account({"base": slow}, quick)["both_pass"] == {"n": 1, "decisions": [6, 2], "steps": [24, 7]}
+    assert account({"base": card([False])}, card([True]))["both_pass"]["n"] == 0 and standing(card([True]))["steps_to_success"] is None
+
+
+def test_effort_ends_with_the_success() -> None:
+    workers = Workers(EnvConfig(), 1)
+    space = workers.first.actions
+    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
+    (whole,) = score("x", [replace(episode, success=False, first_success=None)]).effort.values()
+    assert whole == (len(episode), np.count_nonzero(~np.isnan(episode.rewards)))
+    (won,) = score("x", [replace(episode, success=True, first_success=1)]).effort.values()
+    assert won == (2, np.count_nonzero(~np.isnan(episode.rewards[:2])))
+
+
 def test_an_exam_in_two_parts_counts_all_its_seeds() -> None:
     first, further = Scorecard("x", {"t/0": True, "t/1": False}), Scorecard("x", {"t/2": True})
     assert first.and_also(further).success == Rate.of(2, 3)
+    assert replace(first, effort={"t/0": (1, 4)}).and_also(replace(further, effort={"t/2": (2, 8)})).effort == {"t/0": (1, 4), "t/2": (2, 8)}
 
 
 def test_the_name_of_a_gate_exam_says_whose_and_when_it_is() -> None:
-    names = {(cycle, part): exam_name("gate", "abc", cycle=cycle, part=part) for cycle in (1, 2, 12) for part in (0, 1, 2)}
-    assert all(gate_of(name) == ("abc", cycle) for (cycle, _), name in names.items()) and len(set(names.values())) == 9
+    names = {(cycle, part): exam_name("gate", "abc", cycle=cycle, part=part) for cycle in (0, 1, 2, 12) for part in (0, 1, 2)}
+    assert all(gate_of(name) == ("abc", cycle) for (cycle, _), name in names.items()) and len(set(names.values())) == 12
     assert gate_of(exam_name("final", "abc")) == gate_of(exam_name("final", "abc", "new colours")) == ("", 0)
 
 

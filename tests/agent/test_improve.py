@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 from agent.configure import parse
 from agent.curate import decisions
 from agent.evaluate import exam_name, gate_of
+from agent.evaluation import gate
 from agent.files import load
-from agent.improve import gate, latest, study
+from agent.improve import admit, latest, study
 from agent.jobs import practice_jobs
 from agent.judge import judge, takes
 from agent.records import Scorecard
@@ -111,8 +112,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     summary = json.loads((whole / "summary.json").read_text())
-    assert {"task", "seed", "cycles", "promoted", "before", "after", "gain", "p_value", "seconds"} <= summary.keys()
-    assert summary["before"]["n"] == 6 and summary["cycles"] == 2 and summary["seconds"]["total"] > 0
+    assert {"task", "seed", "cycles", "promoted", "before_is", "gain", "p_value", "both_pass", "seconds"} <= summary.keys()
+    assert all(summary[name].keys() >= {"rate", "low", "high", "n"} and summary[name]["n"] == 6 for name in ("base", "warm_start", "before", "after"))
+    assert summary["before"] == max((summary["base"], summary["warm_start"]), key=lambda part: part["rate"])
+    assert summary["cycles"] == 2 and summary["seconds"]["total"] > 0
     assert (whole / "report.html").stat().st_size > 1000
     stages = {json.loads(line)["stage"] for line in (whole / "metrics.jsonl").read_text().splitlines()}
     assert stages >= {"demonstrate", "collect", "label", "curate", "tune", "evaluate"}
@@ -159,8 +162,8 @@ def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
     sat: dict[tuple[str, int], set[str]] = {}
     for file in (whole / "exams").glob("gate-*.json"):
         sat.setdefault(gate_of(file.stem), set()).update(load(file)["outcomes"])
-    cycles = [{frozenset(seeds) for (_, cycle), seeds in sat.items() if cycle == number} for number in (1, 2)]
-    assert [len(each) for each in cycles] == [1, 1] and len(sat) == 4, "champion and challenger sat the same"
+    cycles = [{frozenset(seeds) for (_, cycle), seeds in sat.items() if cycle == number} for number in (0, 1, 2)]
+    assert [len(each) for each in cycles] == [1, 1, 1] and len(sat) == 6, "champion and candidate were evaluated on the same, base and warm start too"
     assert not set.intersection(*(set(seeds) for each in cycles for seeds in each))
 
 
@@ -200,6 +203,36 @@ def test_both_sit_further_seeds_while_the_challenger_may_be_better(
     before, after = gate(run, run.cycle(1), Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
     assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(challenger[: seats // 20])
+
+
+@pytest.mark.parametrize(
+    ("base", "warm", "kept"),
+    [(10, 20, True), (20, 10, False), (15, 15, False), (0, 0, True), (0, 3, True)],
+    ids=["better", "worse", "no better", "neither passes any", "base passes none"],
+)
+def test_the_warm_start_has_to_pass_the_gate(base: int, warm: int, kept: bool, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test"))
+    for name, passed in (("base", base), ("warm", warm)):
+        card = Scorecard(name, {f"t/{seed}": seed < passed for seed in range(20)})
+        run.keep(run.folder / "exams" / f"{exam_name('gate', name, cycle=0)}.json", lambda card=card: asdict(card))
+    players = [Player(tmp_path / "nobody", name) for name in ("base", "warm")]
+    first = admit(run, *players, Track(run.folder, run.config))
+    assert first.name == ("warm" if kept else "base")
+    assert run.metrics()[-1]["stage"] == "evaluate" and run.metrics()[-1]["promoted"] == kept and run.metrics()[-1]["base_rate"] == base / 20
+
+
+@pytest.mark.slow
+def test_a_warm_start_that_harms_is_rolled_back_and_the_run_begins_from_the_base(tmp_path: Path) -> None:
+    """Reach, which the base model passes, after imitation at a rate that destroys it."""
+    file = config(
+        tmp_path, cycles=1, demonstrate={"episodes": 2, "steps": 8, "batch": 8, "lr": 0.05}, evaluate={"episodes": 10, "final_episodes": 10}
+    )
+    done = etude("improve", file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    summary, run = json.loads((tmp_path / "run" / "summary.json").read_text()), Run(tmp_path / "run")
+    assert summary["base"]["rate"] >= 0.9 and summary["warm_start"]["rate"] <= 0.5 and summary["before_is"] == "base"
+    assert not load(run.folder / "start" / "evaluate.json")["figures"]["promoted"] and "rolled back" in done.stdout
+    assert load(run.cycle(1).folder / "collect.json")["policy"] == load(run.folder / "start" / "base.json")["policy"]
 
 
 @pytest.mark.slow

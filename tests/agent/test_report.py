@@ -13,7 +13,7 @@ from rich.console import Console
 
 from agent import report as module
 from agent.configure import parse
-from agent.evaluate import compare
+from agent.evaluate import account, compare
 from agent.files import load, save, write_text
 from agent.records import Scorecard
 from agent.report import Story, report, watch
@@ -72,15 +72,14 @@ def settle(run: Run, number: int, champion: tuple[str, int], passed: int, promot
     return (name, passed) if promoted else champion
 
 
-def conclude(run: Run, first: str, last: str, passed: tuple[int, int] = (57, 314)) -> None:
-    """Sit the final exam, and write the summary as `improve.conclude` does."""
-    for name, count in zip((first, last), passed, strict=True):
+def conclude(run: Run, first: str, last: str, passed: tuple[int, int] = (57, 314), base: int = 8) -> None:
+    """Evaluate on the test seeds, and write the summary as `evaluation.conclude` does."""
+    counts = {"untrained": base, first: passed[0], last: passed[1]}
+    for name, count in counts.items():
         run.keep(run.folder / "exams" / f"final-{name}.json", lambda name=name, count=count: card(name, "final", count))
-    before, after = (Scorecard(**card(name, "final", count)) for name, count in zip((first, last), passed, strict=True))
-    comparison, results = compare(after, before), run.results()
+    cards, results = {name: Scorecard(**card(name, "final", count)) for name, count in counts.items()}, run.results()
     summary = {"task": run.config.env.id, "seed": 0, "cycles": len(results), "promoted": sum(result["promoted"] for result in results)}
-    summary |= {"before": asdict(before.success), "after": asdict(after.success), "gain": comparison.gain, "gain_low": comparison.low}
-    summary |= {"gain_high": comparison.high, "p_value": comparison.p_value, "policy": last, "seconds": {"total": 498.0}}
+    summary |= account({"base": cards["untrained"], "warm_start": cards[first]}, cards[last]) | {"policy": last, "seconds": {"total": 498.0}}
     write_text(run.folder / "summary.json", json.dumps(summary))
 
 
@@ -118,6 +117,7 @@ def page(tmp_path: Path) -> str:
 
 def test_headline_says_what_was_gained(page: str) -> None:
     words = text_of(page)
+    assert "2.0 %" in words and "gain over the warm start" in words
     for each in ("Reach-v0: 14.2 % → 78.5 %", "of the 400 seeds", "[11.2, 18.0], n = 400", "[74.2, 82.2], n = 400", "+64.2", "got better"):
         assert each in words, each
     assert "3 promoted" in words and "8.3 minutes" in words and "unfinished" not in words
@@ -228,6 +228,35 @@ def test_a_finished_run_that_goes_on_is_unfinished(tmp_path: Path) -> None:
     run = Run(tmp_path, parse({"cycles": 8}, "test"))
     practise(run, 6, "challenger5")
     assert Story.read(tmp_path).now() == "cycle 6, tune"
+
+
+def test_a_base_that_is_better_than_its_warm_start_is_what_the_gain_is_over(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    conclude(run, "base", "base", (57, 57), base=398)
+    words = text_of(report(tmp_path).read_text())
+    assert "99.5 % → 14.2 %" in words and "gain over the base" in words and "worse, beyond chance" in words and "warm start" in words
+
+
+def test_a_run_of_before_the_base_was_evaluated_is_still_read(tmp_path: Path) -> None:
+    whole(tmp_path)
+    file = tmp_path / "summary.json"
+    now = json.loads(file.read_text())
+    rates = {name: {key: now[name][key] for key in ("rate", "low", "high", "n")} for name in ("before", "after")}
+    old = {key: value for key, value in now.items() if key not in ("base", "warm_start", "before_is", "both_pass")} | {"base": "a8a9f198f08e"} | rates
+    file.write_text(json.dumps(old))
+    words = text_of(report(tmp_path).read_text())
+    assert "14.2 % → 78.5 %" in words and "before" in words
+
+
+def test_the_first_champion_is_the_base_where_the_warm_start_was_rolled_back(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.keep(tmp_path / "start" / "base.json", lambda: {"policy": "untrained"})
+    for name, passed in (("untrained", 190), ("base", 80)):
+        run.keep(tmp_path / "exams" / f"gate-{name}-cycle-0.json", lambda name=name, passed=passed: card(name, "gate", passed))
+    write_stage(tmp_path / "exams" / "gate-base-cycle-0.json", 9.0)
+    run.keep(tmp_path / "start" / "evaluate.json", lambda: {"figures": {"promoted": False}})
+    story = Story.read(tmp_path)
+    assert [rate.rate for rate in story.champions().values()] == [0.95] and story.seconds()["warm start"]["evaluate"] == pytest.approx(9, abs=0.1)
 
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
