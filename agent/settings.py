@@ -190,7 +190,7 @@ class TuneConfig(Strict):
     epochs: int = Field(default=2, ge=1)
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)
-    """Trials a step; demonstrations and pairs ride along in proportion."""
+    """Trials a step; demonstrations and pairs ride along in proportion, at most eight times as many of each."""
     lr: float = Field(default=5e-4, gt=0)
     """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
     warmup: float = Field(default=0.05, ge=0, le=1)

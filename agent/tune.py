@@ -19,6 +19,8 @@ from policies.policy import Situation
 from policies.precision import Precision, autocast
 from policies.recite import recite
 
+RIDE = 8  # batches of each other kind in a step, at most: few policy samples beside thousands of demonstrations do not make one huge step
+
 
 class Optimiser:
     """AdamW with linear warm-up, cosine decay to 2 % and gradient clipping; matrices decay, vectors do not.
@@ -274,8 +276,8 @@ def _loss(
 
 
 def _share(count: int, most: int, batch: int) -> int:
-    """Return how many lessons of a kind ride in each batch, so that each kind is passed over equally often."""
-    return min(count, math.ceil(batch * count / most)) if count else 0
+    """Return how many lessons of a kind a step takes: in proportion to the first kind, of which it takes `batch`, but RIDE times as many at most."""
+    return min(count, math.ceil(batch * count / most), RIDE * batch) if count else 0
 
 
 def _page(count: int, share: int, step: int, seed: Sequence[int]) -> np.ndarray:

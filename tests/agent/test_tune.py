@@ -220,6 +220,7 @@ def test_every_lesson_is_passed_over_equally_often() -> None:
     seen = np.concatenate([_page(count, share, step, (0,)) for step in range(37)])
     assert (np.bincount(seen, minlength=count) == 5).all()
     assert _share(100, 1000, 256) == 26 and _share(0, 10, 4) == 0 and _share(3, 10, 256) == 3
+    assert _share(5400, 16, 256) == 8 * 256 and _share(5400, 5400, 256) == 256 and _share(900, 300, 32) == 96
 
 
 def test_filtered_imitation_repeats_what_turned_out_well_and_leaves_the_rest(policy: Any, situations: list[Situation]) -> None:
