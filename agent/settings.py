@@ -279,7 +279,8 @@ class EvaluateConfig(Strict):
     """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
     taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
     alpha: float = Field(default=0.3, gt=0, le=1)
-    """A challenger is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this."""
+    """A candidate is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this. One that is truly as good as the
+    champion is promoted in 20 % of cycles with the defaults; docs/learning.md has the table, and what a stricter gate would refuse."""
 
 
 class TrackConfig(Strict):
