@@ -9,11 +9,12 @@ python benchmarks/results.py add runs/bare base   # the exam of the base model a
 python benchmarks/results.py table                # rewrite the tables, between their markers
 """
 
+import datetime
 import functools
+import itertools
 import json
 import re
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ METHODS = {
 }
 WITH_GPU = {"gpu": "etude, one core and a GPU"}
 BASE = {"base": "the base model as it is"}
+ETUDE = ("etude", "demo", "critic", "gpu")  # methods that begin from base model and warm start
+PASSED = 0.9  # success of a base model to which a task has nothing to teach
+OLDER = "before 2026-11-28"  # former credit of first decisions; the base model was not evaluated in the run itself
 KINDS = METHODS | WITH_GPU | BASE
 FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
@@ -52,8 +56,13 @@ def add(run: Path, method: str = "etude") -> Path:
     titles = [re.sub(r"-v\d+$", "", title.split(":")[-1].removeprefix("etude/")) for title in summary["task"].split(" + ")]
     name = re.sub(r"[^a-z0-9]+", "-", "-".join([*sorted(ids), *titles]).lower())
     file = RESULTS / f"{method}-{name}-{summary['seed']}.json"
-    file.write_text(json.dumps({"method": method, **summary, "machine": machine(), "config": config}, indent=1) + "\n")
+    file.write_text(json.dumps({"method": method, "run_of": _today(run), **summary, "machine": machine(), "config": config}, indent=1) + "\n")
     return file
+
+
+def _today(run: Path) -> str:
+    """Return the day on which a run ended."""
+    return datetime.date.fromtimestamp((run / "summary.json").stat().st_mtime).isoformat()
 
 
 def film(run: Path, name: str = "film") -> Path:
@@ -80,67 +89,67 @@ def _results(own: bool, methods: dict[str, str]) -> list[dict[str, Any]]:
     return [content for content in found if content.get("method") in methods and content["task"].startswith("etude/") == own]
 
 
+def _own(methods: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the results of runs in our own tasks, by task, method and run seed."""
+    return sorted(_results(own=True, methods=methods), key=lambda c: (c["task"], list(methods).index(c["method"]), c["seed"]))
+
+
 def own_rows(methods: dict[str, str]) -> list[str]:
-    """Return the lines of the table of our own tasks: one a task and method, mean over run seeds, each exam with n and interval."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for content in _results(own=True, methods=methods):
-        groups[content["task"], content["method"]].append(content)
-    order = sorted(groups, key=lambda key: (key[0], list(methods).index(key[1])))
-    lines = ["| task | method | seed | demonstrations | before | after | gain, points | p | minutes |", "|---|---|---|---|---|---|---|---|---|"]
-    for key in order:
-        for content in sorted(groups[key], key=lambda c: c["seed"]):
+    """Return the lines of the table of our own tasks: one a run, and the mean over the run seeds of a task and method."""
+    lines = ["| task | method | seed | demonstrations | base model | warm start | after | gain over the better, points | p | minutes | run of |"]
+    lines.append("|---" * 11 + "|")
+    for key, group in itertools.groupby(_own(methods), key=lambda c: (c["task"], c["method"])):
+        found = list(group)
+        for content in found:
             lines.append(_row((key[0] + _mark(content), key[1]), content))
             for task, part in content.get("tasks", {}).items():
-                part = {**part, "seed": content["seed"], "gain_low": part["low"], "gain_high": part["high"], "seconds": content["seconds"]}
-                part["config"] = content["config"]
-                lines.append(_row((f"of which {task}", key[1]), part))
-        if len(groups[key]) > 1:
-            lines.append(f"| {key[0]} | {methods[key[1]]} | **mean** | | | {_mean(groups[key])} | | |")
+                ends = {f"gain_{end}": part[f"gain_{end}"] if f"gain_{end}" in part else part[end] for end in ("low", "high")}
+                more = {name: content[name] for name in ("seed", "seconds", "config", "run_of") if name in content}
+                lines.append(_row((f"of which {task}", key[1]), {**part, **ends, **more, "task": task, "method": content["method"]}))
+        if len(found) > 1:
+            lines.append(f"| {key[0]} | {(METHODS | WITH_GPU)[key[1]]} | **mean** | | | | {_mean(found)} | | | |")
     return lines
 
 
 def short_rows() -> list[str]:
-    """Return the lines of the README's table: the runs of etude on one own task each, and the mean over a task's run seeds."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for content in _results(own=True, methods={"etude": ""}):
+    """Return the lines of the README's table: one run of etude a task, and the mean gain on the tasks that the base model does not pass."""
+    runs = {}
+    for content in _own({"etude": ""}):
         if "tasks" not in content:
-            groups[content["task"] + _mark(content)].append(content)
-    lines = ["| task | seed | before | after | gain, points | minutes |", "|---|---|---|---|---|---|"]
-    for task, found in sorted(groups.items()):
-        for content in sorted(found, key=lambda c: c["seed"]):
-            before, after, gain, _, minutes = _cells(content)
-            lines.append(f"| {task} | {content['seed']} | {before} | {after} | {gain} | {_cores(content)} x {minutes} |")
-        if len(found) > 1:
-            lines.append(f"| {task} | **mean** | | {_mean(found)} | |")
+            runs.setdefault(content["task"], content)  # the first run seed
+    lines = ["| task | base model | warm start | after | gain over the better, points | minutes | run of |", "|---" * 7 + "|"]
+    passed = [task for task in runs if _before(runs[task])["base"]["rate"] >= PASSED]
+    order = [*(task for task in runs if task not in passed), *passed]
+    for task in order:
+        base, warm, after, gain, _, minutes = _cells(runs[task])
+        if task == next(iter(passed), None):
+            gains = [_gain(runs[task]) for task in order if task not in passed]
+            lines.append(f"| **mean of these {len(gains)}** | | | | **{100 * np.mean(gains):+.1f}** | | |")
+        lines.append(f"| {task} | {base} | {warm} | {after} | {gain} | {_cores(runs[task])} x {minutes} | {_run_of(runs[task])} |")
     return lines
 
 
 def other_rows() -> list[str]:
     """Return the lines of the table of environments of others: one a run, and the mean gain."""
-    lines = [
-        "| environment | demonstrations | n | before | after | gain, points | p | cycles, promoted | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = (
+        "| environment | demonstrations | base model | warm start | after | gain over the better, points | p | cycles, promoted | minutes | run of |"
+    )
+    lines = [head, "|---" * 10 + "|"]
     for content in (found := _results(own=False, methods=METHODS)):
-        *exam, minutes = _cells(content)
-        shown, cycles = content["config"]["demonstrate"]["episodes"], f"{content['cycles']}, {content['promoted']}"
-        lines.append(f"| {' | '.join([content['task'] + _mark(content), str(shown), str(content['after']['n']), *exam, cycles, minutes])} |")
-    gain = np.mean([100 * content["gain"] for content in found])
-    return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | |"]
+        *evaluated, minutes = _cells(content)
+        shown, cycles = str(content["config"]["demonstrate"]["episodes"]), f"{content['cycles']}, {content['promoted']}"
+        lines.append(f"| {' | '.join([content['task'] + _mark(content), shown, *evaluated, cycles, minutes, _run_of(content)])} |")
+    gain = 100 * np.mean([_gain(content) for content in found])
+    return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | | |"]
 
 
 def base_rows() -> list[str]:
-    """Return the lines of the table of what the base model passes without a demonstration, beside the run that begins from some."""
-    runs = {(c["task"], c["seed"]): c for c in _results(own=True, methods={"etude": ""})}
-    lines = ["| task | numbers, scale | the base model as it is | numbers, scale of its run | demonstrations | warm start | in the end |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for content in _results(own=True, methods=BASE):
-        run = runs[content["task"], content["seed"]]
-        before, after, *_ = _cells(run)
-        policy = [each["config"]["policy"] for each in (content, run)]
-        units = [f"{each['num_bins']}, {each.get('scale', 1):g}" for each in policy]  # runs of before `scale` have none
-        shown = str(run["config"]["demonstrate"]["episodes"])
-        lines.append(f"| {' | '.join([content['task'], units[0], _cells(content)[1], units[1], shown, before, after])} |")
+    """Return the lines of the table of what the base model passes as it is, in the notation of each task's config."""
+    lines = ["| task | numbers an action is written in, scale | the base model as it is | decisions to a success |", "|---|---|---|---|"]
+    for content in _own(BASE):
+        policy, rate = content["config"]["policy"], content["base"] if isinstance(content["base"], dict) else content["before"]
+        took = rate.get("decisions_to_success")
+        lines.append(f"| {content['task']} | {policy['num_bins']}, {policy['scale']:g} | {_rate(rate)} | {'' if took is None else f'{took:.1f}'} |")
     return lines
 
 
@@ -150,33 +159,56 @@ def _shipped() -> str:
 
 
 def _mark(content: dict[str, Any]) -> str:
-    return FORMER if content["method"] != "ppo_pixels" and content.get("base") != _shipped() else ""
+    base = content.get("base_weights", content.get("base"))
+    return FORMER if content["method"] != "ppo_pixels" and base != _shipped() else ""
+
+
+def _run_of(content: dict[str, Any]) -> str:
+    return content.get("run_of", OLDER)
 
 
 def _row(key: tuple[str, str], content: dict[str, Any]) -> str:
-    config, (*exam, minutes) = content.get("config"), _cells(content)
+    config, (*evaluated, minutes) = content.get("config"), _cells(content)
     shown, cores = (str(config["demonstrate"]["episodes"]), f"{_cores(content)} x ") if config else ("", "")
-    return f"| {' | '.join([key[0], (METHODS | WITH_GPU)[key[1]], str(content['seed']), shown, *exam, cores + minutes])} |"
+    return f"| {' | '.join([key[0], (METHODS | WITH_GPU)[key[1]], str(content['seed']), shown, *evaluated, cores + minutes, _run_of(content)])} |"
 
 
 def _mean(found: list[dict[str, Any]]) -> str:
-    """Return two cells: mean success after practice, and mean gain."""
-    gains = [100 * (c["after"]["rate"] - c["before"]["rate"]) for c in found]
-    return f"**{np.mean([100 * c['after']['rate'] for c in found]):.1f} %** | **{np.mean(gains):+.1f}**"
+    """Return two cells: mean success after practice, and mean gain over the better of base model and warm start."""
+    return f"**{np.mean([100 * c['after']['rate'] for c in found]):.1f} %** | **{100 * np.mean([_gain(c) for c in found]):+.1f}**"
 
 
 def _cores(content: dict[str, Any]) -> int:
     return max(content["config"]["threads"], content["config"].get("processes", 1))
 
 
+def _before(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what was passed before practice by `base` and `warm_start`; of an older run the base model is from a run of its own."""
+    if isinstance(content.get("base"), dict):
+        return {name: content[name] for name in ("base", "warm_start") if name in content}
+    base = [each for each in _results(own=True, methods=BASE) if each["task"] == content.get("task") and content.get("method") in ETUDE]
+    return ({"base": base[0]["before"]} if base else {}) | {"warm_start": content["before"]}
+
+
+def _gain(content: dict[str, Any]) -> float:
+    """Return by how much more is passed in the end than by the better of base model and warm start, -1 to 1."""
+    return content["after"]["rate"] - max(each["rate"] for each in _before(content).values())
+
+
+def _rate(each: dict[str, Any]) -> str:
+    return f"{100 * each['rate']:.1f} % [{100 * each['low']:.1f}, {100 * each['high']:.1f}]"
+
+
 def _cells(content: dict[str, Any]) -> list[str]:
-    """Return before, after, gain, p and minutes."""
-    before, after = (f"{100 * c['rate']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in (content["before"], content["after"]))
-    gain = f"{100 * content.get('gain', content['after']['rate'] - content['before']['rate']):+.1f}"  # as the run itself rounds it
-    if "gain_low" in content:
+    """Return base model, warm start, after, gain over the better of the first two, p and minutes."""
+    before = _before(content)
+    rates = [_rate(before[name]) if name in before else "" for name in ("base", "warm_start")]
+    better = max(before, key=lambda name: before[name]["rate"])
+    paired = isinstance(content.get("base"), dict) or better == "warm_start"  # an older run was compared with its warm start alone
+    gain, p = f"{100 * _gain(content):+.1f}", f"{content['p_value']:.1g}" if paired and "p_value" in content else ""
+    if paired and "gain_low" in content:
         gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
-    p = f"{content['p_value']:.1g}" if "p_value" in content else ""
-    return [before, after, gain, p, f"{content['seconds']['total'] / 60:.1f}"]
+    return [*rates, _rate(content["after"]), gain, p, f"{content['seconds']['total'] / 60:.1f}"]
 
 
 def table() -> None:
