@@ -76,7 +76,7 @@ def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorec
         file = run.folder / "films" / f"contrast-{len(films)}.mp4"
         task, seed = key.rsplit("/", 1)
         job = Job(int(seed), kind=run.workers.of(task))
-        takes = [next(iter(collect(run.play(player.weights), run.workers, [job]))) for player in (first, last)]
+        takes = [next(iter(collect(run.play(player), run.workers, [job]))) for player in (first, last)]
         left, right = (replayed(run.workers.firsts[job.kind], take, pretty=True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]

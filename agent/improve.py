@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agent import film
+from agent.base import began_from
 from agent.collect import Job, ponder, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
@@ -18,11 +19,10 @@ from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
-from agent.ready import comes_back, nothing_lost
-from agent.records import Episode, Label, Lessons, Scorecard
+from agent.records import Episode, Label, Lessons, Player, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player, store, train, warm_start
+from agent.warm_start import store, train, warm_start
 
 GUIDED = "guided"  # folder of a cycle's guided takes
 
@@ -34,9 +34,6 @@ def improve(run: Run, track: Track) -> None:
     """
     if changed := run.recognise():
         track.note(changed)
-    run.try_variations()
-    nothing_lost(run)
-    comes_back(run)
     first = champion = warm_start(run, track)
     champion = latest(run, champion)
     for cycle in run.cycles():
@@ -85,7 +82,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
         kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
-            made = perform(run, champion.weights, todo[len(kept) :], practice=True, temperature=warmth)
+            made = perform(run, champion, todo[len(kept) :], practice=True, temperature=warmth)
             spoilt = sum(bool(episode.faults) for episode in kept)
             store(run, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
         return run.episodes(folder)
@@ -126,7 +123,7 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
     retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
-        retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
+        retold = list(ponder(run.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
     lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())
@@ -207,7 +204,7 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "",
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
             episodes = []
-            for episode in perform(run, player.weights, jobs, variation):
+            for episode in perform(run, player, jobs, variation):
                 episodes.append(episode)
                 step(1)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
@@ -247,8 +244,8 @@ def conclude(run: Run, first: Player, last: Player, track: Track) -> None:
     comparison, results = compare(after, before), run.results()
     summary = {
         "task": run.config.task,
-        "environment": json.loads((run.folder / "environment.json").read_text()),
-        "base": run.base,
+        "environment": load(run.folder / "environment.json"),
+        "base": began_from(run.folder),
         "seed": run.config.seed,
         "cycles": len(results),
         "promoted": sum(result["promoted"] for result in results),

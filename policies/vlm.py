@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
@@ -201,14 +202,23 @@ class Vlm:
         """
         own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if own.keys() != weights.keys() or any(own[name].shape != value.shape for name, value in weights.items()):
-            raise ValueError("These weights belong to another model or another policy.train; start a new run folder.")
+            raise ValueError("these weights belong to another model or another policy.train")
         with torch.no_grad():
             for name, value in weights.items():
                 own[name].copy_(value)
 
     def load(self, file: Path | dict[str, torch.Tensor]) -> None:
-        """Take weights from a safetensors file or from `weights()`, and a name by them."""
-        self.put(load_file(file) if isinstance(file, Path) else file)
+        """Take weights from a safetensors file or from `weights()`, and a name by them.
+
+        Raises:
+            ValueError: they belong to another model, or the file is damaged or gone.
+        """
+        try:
+            weights = load_file(file) if isinstance(file, Path) else file
+        except (OSError, SafetensorError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+            raise ValueError(f"no weights can be read there ({cause})") from error
+        self.put(weights)
         self.name = fingerprint(self.weights())
 
     def save(self, file: Path) -> None:

@@ -62,12 +62,12 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
 def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, says: str) -> None:
     inner, config = SimpleNamespace(rope_deltas=None), parse(asks, "test")
     for model, fine in ((inner, not says), (SimpleNamespace(), True)):
-        run = SimpleNamespace(config=config, policy=SimpleNamespace(base=SimpleNamespace(model=model)))
+        run, policy = SimpleNamespace(config=config), SimpleNamespace(base=SimpleNamespace(model=model))
         if fine:
-            can_be_asked(run)  # type: ignore[arg-type]
+            can_be_asked(run, policy)  # type: ignore[arg-type]
         else:
             with pytest.raises(ValueError, match=f"{says} asks the model questions"):
-                can_be_asked(run)  # type: ignore[arg-type]
+                can_be_asked(run, policy)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()
