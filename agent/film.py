@@ -8,6 +8,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+from agent import files
 from agent.records import Episode, Lessons, Scorecard
 from agent.workers import Workers
 from envs.adapt import Adapter
@@ -100,6 +101,5 @@ def batch(lessons: Lessons, file: Path, count: int = 8) -> Path:
     for situation in some:
         row = np.concatenate([np.asarray(Image.fromarray(frame).resize((192, 192), Image.Resampling.NEAREST)) for frame in situation.frames], axis=1)
         rows.append(titled(row, situation.instruction))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(file)
+    files.write(file, lambda partial: Image.fromarray(np.concatenate(rows)).save(partial, format="PNG"))
     return file

@@ -48,6 +48,9 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
             nothing_lost(run)  # type: ignore[arg-type]
         (tmp_path / "aside").rename(file)
     nothing_lost(run)  # type: ignore[arg-type]
+    (tmp_path / "cycle-001" / "policy.safetensors").touch()  # it had something to learn
+    with pytest.raises(ValueError, match=r"tune.json is gone, .* delete the folder .*cycle-001 and those of all later cycles"):
+        nothing_lost(run)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from agent.base import began_from
 from agent.config import Config
-from agent.files import load, write_text
+from agent.files import load, save, write_text
 from agent.run import SEEDS, Run
+from agent.warm_start import store
 from policies import PolicyConfig
 from policies.vlm import NANO
 
@@ -106,6 +108,52 @@ def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be made"):
         Run(tmp_path / "file" / "run", Config()).begin()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "base.json", "clock.json", "config.yaml"])
+@pytest.mark.parametrize("damaged", [b"[]", b"{}", b"\xff\xfe", b'{"weights": "a"}'])
+def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
+    run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
+    next(run.cycles())
+    run.recognise()
+    save(tmp_path / "base.json", {"weights": "a"})
+    assert began_from(tmp_path) == "a"
+    (tmp_path / name).write_bytes(damaged)
+    readers: dict[str, Callable[[], Any]] = {"environment.json": run.recognise, "base.json": lambda: began_from(tmp_path)}
+    readers |= {"clock.json": lambda: list(run.cycles()), "config.yaml": lambda: Run(tmp_path, run.config)}
+    with pytest.raises(ValueError, match=rf"{name} is |another minutes|another seed|{name}: unknown key|{name} holds a list"):
+        readers[name]()
+
+
+def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
+    run = Run(tmp_path / "a" / "run", Config())
+    assert run.policy.base_name and not list(tmp_path.iterdir())
+    run.begin()
+    assert {each.name for each in run.folder.iterdir()} == {"config.yaml", "base.json"} and began_from(run.folder) == run.policy.base_name
+
+
+def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tmp_path: Path) -> None:
+    run, moved = Run(tmp_path / "run", Config()).begin(), tmp_path / "moved"
+    file, says = run.cycle(1).folder / "collect.json", "was renamed, deleted or replaced while the run worked in it; put it back"
+
+    def move() -> dict[str, Any]:
+        run.folder.rename(moved)
+        return {}
+
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, move)
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    with pytest.raises(ValueError, match=says):
+        store(run, run.cycle(1).folder, [None], lambda episode: None)
+    assert not run.folder.exists()
+    run.folder.mkdir()  # another one in its place
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    assert not list(run.folder.iterdir())
+    run.folder.rmdir()
+    moved.rename(run.folder)
+    assert run.keep(file, dict) and file.exists()
 
 
 def test_seeds_of_practice_and_exams_never_meet() -> None:
