@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset
+from agent import dataset, demonstrations
+from agent.expert import resolve
 from agent.files import load
 from agent.folder import STAGES, cycle_folder, cycle_folders, remedy
 from agent.run import SEEDS, Run
@@ -35,6 +36,28 @@ def ready(run: Run) -> None:
     if steps:
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
     can_be_asked(run, policy)
+    if not (run.folder / "start" / "demonstrate.json").exists():
+        can_be_shown(run, policy.codec)
+
+
+def can_be_shown(run: Run, codec: Any) -> None:
+    """Look whether there is somebody, or a dataset, to demonstrate, where the run begins so.
+
+    Args:
+        run: whose config and environments.
+        codec: a `policies.codec.Codec`.
+
+    Raises:
+        ValueError: there is not.
+    """
+    config = run.config.demonstrate
+    if config.episodes and config.dataset:
+        next(demonstrations.stored(run.config, run.workers.actions, codec, lambda why: None))
+    for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
+        name = adapter.config.expert or config.expert
+        resolve(name, adapter.config)
+        if not name and not hasattr(adapter.env.unwrapped, "oracle"):
+            adapter.oracle()  # says so
 
 
 def nothing_lost(run: Run) -> None:
