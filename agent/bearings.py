@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from agent import ground
+from agent.base import settle
 from agent.expert import resolve
-from agent.ready import answers_are_read
+from agent.ready import to_ground
 from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
-from envs import PRETRAINED
 from envs.adapt import Adapter
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
@@ -22,22 +22,14 @@ HELD_OUT = 200  # scenes that only the accuracy is measured on
 def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
-    # With a history the frames of moments before come first, and questions speak of the present ones.
-    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes and each.config.history == 1]
-    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
-    steps = config.steps if config.steps is not None else 600 if new else 0
-    if not steps or ((run.folder / "start" / "demonstrate.json").exists() and not (folder / "ground.json").exists()):
-        return  # a run that began without goes on without
-    if not seeing:
-        raise ValueError(
-            "ground.steps needs a MuJoCo environment, frames that etude draws (of its cameras, or render) and env.history 1; set it to 0 here."
-        )
+    seeing, steps = to_ground(run)
+    if not steps:
+        return
 
     def learn_to_see() -> dict[str, Any]:
         from agent import teach
 
         policy = run.student(config.train)
-        answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
         drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, in turn
         with track.bar("ground: scenes", config.scenes + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, config.scenes + HELD_OUT) if step(1) is None]
@@ -57,9 +49,9 @@ def bearings(run: Run, track: Track) -> None:
                 policy, scenes[:-HELD_OUT], steps=steps, batch=config.batch, questions=config.questions, lr=config.lr, seed=run.config.seed,
                 checkpoint=folder / "checkpoint.pt", watch=lambda done, figures: step(1, total=steps, note=f"loss {figures['loss']:.2f}"),
             )  # fmt: skip
-        run.settle_base(policy)
+        files = settle(run.folder, policy)
         right = {f"{kind}_right": share for kind, (share, _) in teach.quiz(policy, scenes[-HELD_OUT:]).items()}
-        return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **right}}
+        return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **right}, "model": files}
 
     run.keep(folder / "ground.json", learn_to_see)
     (folder / "checkpoint.pt").unlink(missing_ok=True)

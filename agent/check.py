@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.expert import resolve
+from agent.files import write
 from envs import TASKS, EnvConfig
 from envs.host import examine_apart
 
@@ -38,7 +39,8 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
         file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', config.title).strip('-')}.png"
         picture = Image.fromarray(found.sheet)
         scale = max(1, 768 // picture.width)
-        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(file)
+        sheet = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+        write(file, lambda partial: sheet.save(partial, format="PNG"))
         console.print(f"what the policy sees: {file}")
     for warning in found.warnings:
         console.print(f"[yellow]note[/]   {warning}")

@@ -3,6 +3,10 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.run import Run
 
 HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
@@ -52,27 +56,40 @@ def _improve(arguments: list[str], stop_after: str) -> None:
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
         raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
+    if not paths[1]:
+        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/reach.yaml runs/reach")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
     from agent.files import alone
-    from agent.improve import improve
-    from agent.run import Halt, Run
-    from agent.track import Track
+    from agent.ready import ready
+    from agent.run import Run
 
-    run = Run(Path(paths[1]), chosen, stop_after)
-    with alone(run.folder):
-        track, failed = Track(run.folder, run.config), True
+    folder = Path(paths[1])
+    with alone(folder):
+        run = Run(folder, chosen, stop_after)
         try:
-            improve(run, track)
-            from agent.report import report
-
-            track.note(f"report  {report(run.folder)}")
-            failed = False
-        except Halt as halt:
-            track.note(f"{halt}: finished in {run.folder}")
-            failed = False
+            ready(run)
+            run.begin()
+            _work(run)
         finally:
             run.close()
-            track.close(failed)
+
+
+def _work(run: "Run") -> None:
+    from agent.improve import improve
+    from agent.report import report
+    from agent.run import Halt
+    from agent.track import Track
+
+    track, failed = Track(run.folder, run.config), True
+    try:
+        improve(run, track)
+        track.note(f"report  {report(run.folder)}")
+        failed = False
+    except Halt as halt:
+        track.note(f"{halt}: finished in {run.folder}")
+        failed = False
+    finally:
+        track.close(failed)
 
 
 def _tasks(_: list[str]) -> None:

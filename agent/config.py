@@ -35,7 +35,7 @@ class Config(Strict):
     cycles: int = Field(default=10, ge=0)
     """Improvement cycles."""
     minutes: float = Field(default=0, ge=0)
-    """No new cycle begins after this many minutes of work; 0: no limit."""
+    """No new cycle begins after this many minutes of work in finished stages; 0: no limit. What was decided by it holds when a run goes on."""
     threads: int = Field(default=2, ge=1)
     """Of torch; two processes with two threads each are slower than one on two cores."""
     processes: int = Field(default=1, ge=1)

@@ -20,10 +20,12 @@ def read(file: Path) -> Config:
         ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
     """
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")))
         raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Config {file} is not a text in UTF-8 (byte {error.start}); save it as one.") from error
     except yaml.YAMLError as error:
         raise ValueError(f"Config {file} is not YAML: {str(error).splitlines()[0]}; mend that line.") from error
     if not isinstance(content, dict | None):

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.collect import Job, collect
-from agent.records import Episode
+from agent.records import Episode, Player
 from agent.run import Run
 from envs.host import begin, end, obey, portable
 
 
 def perform(
-    run: Run, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
+    run: Run, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
 ) -> Iterator[Episode]:
-    """Yield one episode a job, in the order of the jobs, by the policy with these weights.
+    """Yield one episode a job, in the order of the jobs, by a player.
 
     Args:
         run: whose environments; `config.processes` says how many work at it.
-        weights: of the policy.
+        player: who acts.
         jobs: what to attempt.
         variation: of the environments, a name in `evaluate.variations`; empty: as they are.
         practice: in the environments for practice.
@@ -36,10 +36,10 @@ def perform(
         ValueError: one of several processes died.
     """
     if run.config.processes > 1:
-        yield from run.crew.perform(weights, jobs, variation, practice, temperature)
+        yield from run.crew.perform(player, jobs, variation, practice, temperature)
         return
     workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
-    policy = run.play(weights)
+    policy = run.play(player)
     policy.temperature = temperature or run.config.policy.temperature
     yield from collect(policy, workers, jobs)
     if variation:
@@ -58,14 +58,14 @@ class Crew:
         self._folder, self._members = folder, [_Member(folder) for _ in range(size)]
 
     def perform(
-        self, weights: Path, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
+        self, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
     ) -> Iterator[Episode]:
         """Yield one episode a job, in order; see `perform`. Whoever stops listening ends the processes; the next work begins with new ones."""
         parts = [jobs[i :: len(self._members)] for i in range(len(self._members))]
         whole = False
         try:
             for member, part in zip(self._members, parts, strict=True):
-                member.send((weights, part, variation, practice, temperature))
+                member.send((player, part, variation, practice, temperature))
             for index in range(len(jobs)):
                 yield self._members[index % len(self._members)].receive()
             whole = True

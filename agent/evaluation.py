@@ -6,14 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import film
+from agent.base import began_from
 from agent.crew import perform
 from agent.curriculum import by_env, exam_jobs
 from agent.evaluate import account, beats, compare, exam_name, score
-from agent.files import write_text
-from agent.records import Rate, Scorecard
+from agent.files import load, write_text
+from agent.records import Player, Rate, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player
 
 START = 9_000_000  # where the warm start's gate seeds begin within their range, beyond those of all cycles
 
@@ -30,7 +30,7 @@ def exam(run: Run, player: Player, kind: str, track: Track, variation: str = "",
     def sit() -> dict[str, Any]:
         with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
             episodes = []
-            for episode in perform(run, player.weights, jobs, variation):
+            for episode in perform(run, player, jobs, variation):
                 episodes.append(episode)
                 step(1)
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
@@ -74,8 +74,8 @@ def conclude(run: Run, starts: Mapping[str, Player], last: Player, track: Track)
     before = summary["before_is"]
     summary = {
         "task": run.config.task,
-        "environment": json.loads((run.folder / "environment.json").read_text()),
-        "base_weights": run.base,
+        "environment": load(run.folder / "environment.json"),
+        "base_weights": began_from(run.folder),
         "seed": run.config.seed,
         "cycles": len(results),
         "promoted": sum(result["promoted"] for result in results),

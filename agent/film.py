@@ -8,6 +8,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+from agent import files
 from agent.records import Episode, Lessons, Scorecard
 from agent.track import Track
 from agent.workers import Workers
@@ -85,7 +86,7 @@ def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorec
         file = run.folder / "films" / f"contrast-{len(films)}.mp4"
         task, seed = key.rsplit("/", 1)
         job = Job(int(seed), kind=run.workers.of(task))
-        takes = [next(iter(collect(run.play(player.weights), run.workers, [job]))) for player in (first, last)]
+        takes = [next(iter(collect(run.play(player), run.workers, [job]))) for player in (first, last)]
         left, right = (replayed(run.workers.firsts[job.kind], take, pretty=True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
@@ -109,6 +110,5 @@ def batch(lessons: Lessons, file: Path, count: int = 8) -> Path:
     for situation in some:
         row = np.concatenate([np.asarray(Image.fromarray(frame).resize((192, 192), Image.Resampling.NEAREST)) for frame in situation.frames], axis=1)
         rows.append(titled(row, situation.instruction))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(file)
+    files.write(file, lambda partial: Image.fromarray(np.concatenate(rows)).save(partial, format="PNG"))
     return file

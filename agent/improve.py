@@ -19,11 +19,10 @@ from agent.files import load
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
-from agent.ready import can_be_asked, comes_back, nothing_lost
-from agent.records import Episode, Label, Lessons, Scorecard
+from agent.records import Episode, Label, Lessons, Player, Scorecard
 from agent.run import Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player, base_model, store, train, warm_start
+from agent.warm_start import base_model, store, train, warm_start
 
 GUIDED = "guided"  # folder of a cycle's guided takes
 
@@ -35,11 +34,7 @@ def improve(run: Run, track: Track) -> None:
     """
     if changed := run.recognise():
         track.note(changed)
-    run.try_variations()
-    nothing_lost(run)
-    comes_back(run)
     bearings(run, track)
-    can_be_asked(run)
     starts = {"base": base_model(run)}
     warm = warm_start(run, track)
     if warm.name != starts["base"].name:
@@ -113,7 +108,7 @@ def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
         kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
-            made = perform(run, champion.weights, todo[len(kept) :], practice=True, temperature=warmth)
+            made = perform(run, champion, todo[len(kept) :], practice=True, temperature=warmth)
             spoilt = sum(bool(episode.faults) for episode in kept)
             store(run, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
         return run.episodes(folder)
@@ -154,7 +149,7 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
     retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
     if retold and (thought := run.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
-        retold = list(ponder(run.play(champion.weights), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
+        retold = list(ponder(run.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
     lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())

@@ -11,11 +11,11 @@ from agent.critic import Calibration, answers, as_judged, as_seen, calibrate, ne
 from agent.files import load
 from agent.guards import critic_drifts, labels_contradict
 from agent.label import label
-from agent.records import Answer, Episode, Label, Verdict
+from agent.records import Answer, Episode, Label, Player, Verdict
 from agent.referee import a_few, held_out, knows, learnt_from
 from agent.run import Cycle, Run
 from agent.track import Track
-from agent.warm_start import Player, referee
+from agent.warm_start import referee
 
 
 def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
@@ -113,7 +113,7 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     config, episodes = run.config.label, run.episodes(cycle.folder)
-    policy = run.play(champion.weights if config.judge == "champion" else referee(run))
+    policy = run.play(champion if config.judge == "champion" else referee(run))
     alone, told, near = config.by == "critic", {}, []
     opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
@@ -145,6 +145,6 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
 def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the model how far each take of a cycle is from success, and measure what it says on those that get there."""
     episodes, shown = run.episodes(cycle.folder), [episode for episode in run.episodes(run.folder / "start") if episode.success]
-    told = countdown.foretell(run.play(champion.weights), episodes, run.config.label.countdown)
+    told = countdown.foretell(run.play(champion), episodes, run.config.label.countdown)
     missed = countdown.error(episodes, told, countdown.pace(shown))
     return {"figures": {} if missed is None else {"countdown_error": missed}, "digits": [each.tolist() for each in told]}

@@ -16,6 +16,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent import ground, teach
+from agent.files import read_object, write_folder, write_text
 from agent.records import Scene
 from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
@@ -77,13 +78,13 @@ def pretrain(
             policy = _pupil(out, "all", device)
             workers, kept, watch = processes if device != "cpu" else 0, out / "see.pt", _watch(bars, "see", see, out)
             teach.see(policy, scenes, steps=see, batch=batch, questions=questions, workers=workers, checkpoint=kept, watch=watch)
-            policy.base.save_pretrained(out)
+            write_folder(out, policy.base.save_pretrained)
             (out / "seen").touch()
         policy = _pupil(out, "text", device)
         if read:
             kept, watch = out / "read.pt", _watch(bars, "read", read, out)
             teach.read(policy, scenes, steps=read, batch=batch, questions=2 * questions, checkpoint=kept, watch=watch)
-    policy.base.save_pretrained(out)
+    write_folder(out, policy.base.save_pretrained)
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, processes=processes))
     _conclude(out, {"tasks": PRETRAINED, **facts, "device": device, "seconds": round(time.time() - began), "accuracy": accuracy})
     return accuracy
@@ -102,7 +103,7 @@ def _enter(out: Path, facts: dict[str, Any]) -> dict[str, tuple[float, int]]:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "config.json").exists() or not (out / "pretrain.json").exists():
         return {}
-    begun = json.loads((out / "pretrain.json").read_text())
+    begun = read_object(out / "pretrain.json")
     for name, value in facts.items():
         if begun.get(name, value) != value:
             raise ValueError(f"{out} was begun with {name} {begun[name]}, not {value}; go on with that, or name another folder.")
@@ -112,7 +113,7 @@ def _enter(out: Path, facts: dict[str, Any]) -> dict[str, tuple[float, int]]:
 def _conclude(out: Path, facts: dict[str, Any]) -> None:
     """Write what was done beside the model, and take the checkpoints away."""
     begun = out / "pretrain.json"  # a folder that was prepared by hand has none
-    begun.write_text(json.dumps({**(json.loads(begun.read_text()) if begun.exists() else {}), **facts}, indent=2))
+    write_text(begun, json.dumps({**(read_object(begun) if begun.exists() else {}), **facts}, indent=2))
     for name in ("see.pt", "read.pt", "seen", "loss.txt"):
         (out / name).unlink(missing_ok=True)
 
@@ -123,9 +124,8 @@ def _begin(out: Path, base: Path | None, scenes: list[Scene], facts: dict[str, A
     model, processor = build(corpus + ["User:", "Assistant:"] * 500)
     if base:
         inherit(model, processor.tokenizer, base)
-    (out / "pretrain.json").write_text(json.dumps(facts))
-    processor.save_pretrained(out)
-    model.save_pretrained(out)
+    write_text(out / "pretrain.json", json.dumps(facts))
+    write_folder(out, lambda partial: (processor.save_pretrained(partial), model.save_pretrained(partial)))
 
 
 def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, dict[str, float]], None]:

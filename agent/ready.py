@@ -1,14 +1,63 @@
-"""What must hold before a run begins or goes on."""
+"""What must hold before a run begins or goes on: looked at before anything is written."""
 
 from typing import Any
 
 import numpy as np
 
-from agent import dataset
+from agent import dataset, demonstrations
+from agent.expert import resolve
 from agent.files import load
-from agent.run import SEEDS, STAGES, Run
+from agent.folder import STAGES, cycle_folder, cycle_folders, remedy
+from agent.run import SEEDS, Run
+from envs import PRETRAINED
+from envs.adapt import Adapter
 from envs.replay import prove
 from policies.codec import bins
+
+
+def ready(run: Run) -> None:
+    """Refuse a run that cannot begin or go on; nothing is written.
+
+    Raises:
+        ValueError: says why not, and what to do.
+    """
+    nothing_lost(run)
+    _ = run.workers.actions  # makes the environments
+    for name in run.config.evaluate.variations:
+        try:
+            run.varied(name).close()
+        except ValueError as error:
+            raise ValueError(f"evaluate.variations {name!r}: {error}") from error
+    comes_back(run)
+    if (run.folder / "start" / "tune.json").exists():
+        return  # what follows held when it began
+    steps = to_ground(run)[1]
+    policy = run.student(run.config.ground.train) if steps and not (run.folder / "ground" / "ground.json").exists() else run.policy
+    if steps:
+        answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
+    can_be_asked(run, policy)
+    if not (run.folder / "start" / "demonstrate.json").exists():
+        can_be_shown(run, policy.codec)
+
+
+def can_be_shown(run: Run, codec: Any) -> None:
+    """Look whether there is somebody, or a dataset, to demonstrate, where the run begins so.
+
+    Args:
+        run: whose config and environments.
+        codec: a `policies.codec.Codec`.
+
+    Raises:
+        ValueError: there is not.
+    """
+    config = run.config.demonstrate
+    if config.episodes and config.dataset:
+        next(demonstrations.stored(run.config, run.workers.actions, codec, lambda why: None))
+    for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
+        name = adapter.config.expert or config.expert
+        resolve(name, adapter.config)
+        if not name and not hasattr(adapter.env.unwrapped, "oracle"):
+            adapter.oracle()  # says so
 
 
 def nothing_lost(run: Run) -> None:
@@ -17,29 +66,49 @@ def nothing_lost(run: Run) -> None:
     Raises:
         ValueError: says what is gone, and how to have it made again.
     """
-    last = max((int(folder.name[6:]) for folder in run.folder.glob("cycle-*")), default=0)
-    for folder in (run.folder / f"cycle-{number:03d}" for number in range(1, last + 1)):
-        for stage in (*STAGES, "cycle") if folder.name != f"cycle-{last:03d}" or (folder / "cycle.json").exists() else ():
-            if stage != "tune" and not (folder / f"{stage}.json").exists():  # a cycle that learns nothing has none of it
-                raise ValueError(
-                    f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; delete the folder {folder} and those of all later cycles, "
-                    "and the same command makes them again."
-                )
-    recorded = {file.parent: load(file).get("recorded", {}) for file in sorted(run.folder.glob("cycle-*/collect.json"))}
+    there = cycle_folders(run.folder)
+    last = max(there, default=0)
+    for number in range(1, last + 1):
+        folder = cycle_folder(run.folder, number)
+        for stage in (*STAGES, "cycle") if number != last or (folder / "cycle.json").exists() else ():
+            learnt = (folder / "policy.safetensors").exists()  # a cycle that learns nothing has no `tune`
+            if (stage != "tune" or learnt) and not (folder / f"{stage}.json").exists():
+                raise ValueError(f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; {remedy(folder)}")
+    recorded = {folder: load(file).get("recorded", {}) for folder in there.values() if (file := folder / "collect.json").exists()}
     if (file := run.folder / "start" / "demonstrate.json").exists():
         recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}
     for folder, counts in recorded.items():
         for name, count in counts.items():
             if (left := dataset.count(folder / name)) < count:
-                whose = "every cycle's folder" if folder.name == "start" else "those of all later cycles"
-                raise ValueError(
-                    f"{folder / name} holds {left} of the {count} episodes that were recorded there; "
-                    f"delete the folder {folder} and {whose}, and the same command makes them again."
-                )
+                raise ValueError(f"{folder / name} holds {left} of the {count} episodes that were recorded there; {remedy(folder)}")
 
 
-def can_be_asked(run: Run) -> None:
-    """Look whether the model can be asked what it thinks of frames, where the run will.
+def to_ground(run: Run) -> tuple[list[Adapter], int]:
+    """Return the environments whose frames the base model can learn to see, and the steps that it does so: 0, where it does not.
+
+    Raises:
+        ValueError: the config asks for steps, and there is no such environment.
+    """
+    config, folder = run.config.ground, run.folder
+    # With a history the frames of moments before come first, and questions speak of the present ones.
+    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes and each.config.history == 1]
+    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
+    steps = config.steps if config.steps is not None else 600 if new else 0
+    if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
+        return seeing, 0  # a run that began without goes on without
+    if steps and not seeing:
+        raise ValueError(
+            "ground.steps needs a MuJoCo environment, frames that etude draws (of its cameras, or render) and env.history 1; set it to 0 here."
+        )
+    return seeing, steps
+
+
+def can_be_asked(run: Run, policy: Any) -> None:
+    """Look whether a model can be asked what it thinks of frames, where the run will.
+
+    Args:
+        run: whose config.
+        policy: a `Vlm`.
 
     Raises:
         ValueError: it cannot.
@@ -48,8 +117,8 @@ def can_be_asked(run: Run) -> None:
     keys = {"label.by": config.label.by != "env", "label.critique": config.label.critique, "curate.credit": config.curate.credit == "steps"}
     if any(keys.values()):
         first = next(key for key, on in keys.items() if on)
-        answers_are_read(first, run.policy, config.policy.model, "label.by env, label.critique false and curate.credit progress")
-    if config.label.way and not len(bins(run.policy.processor.tokenizer)):
+        answers_are_read(first, policy, config.policy.model, "label.by env, label.critique false and curate.credit progress")
+    if config.label.way and not len(bins(policy.processor.tokenizer)):
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 

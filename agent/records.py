@@ -6,6 +6,7 @@ moment (cameras x history), h and w = height and width in pixels, S = size of th
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -245,6 +246,15 @@ class Rate:
 
     def __str__(self) -> str:
         return f"{100 * self.rate:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}], n = {self.n}"
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy on disk."""
+
+    weights: Path
+    name: str
+    """Fingerprint of these weights; empty: none was recorded, and any are taken."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from string import Template
 from typing import Any
 
 from agent import curves
+from agent import folder as layout
 from agent.config import Config
 from agent.configure import read
 from agent.evaluate import gate_of
 from agent.files import load, write_text
+from agent.folder import STAGES
 from agent.records import Rate, Scorecard
-from agent.run import STAGES
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 NONE = "-"
@@ -53,12 +53,11 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> "Story":
         """Return the story of a run; raises ValueError where there is none, or a damaged one."""
-        settings, file = read(folder / "config.yaml"), folder / "summary.json"
-        cycles = {int(each.name[6:]): _stages(each) for each in folder.glob("cycle-*") if each.name[6:].isdigit()}
-        summary = json.loads(file.read_text()) if file.exists() else {}
+        settings, summary = read(folder / "config.yaml"), layout.summary(folder)
+        cycles = {number: _stages(each) for number, each in layout.cycle_folders(folder).items()}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles
             summary = {}
-        return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), dict(sorted(cycles.items())), _stages(folder / "exams"), summary)
+        return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), cycles, _stages(folder / "exams"), summary)
 
     def now(self) -> str:
         """Return the stage that the run is at."""
@@ -180,7 +179,7 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
     yield "Seconds", _table(("", *EVERY, "all"), [(name, *(f"{x:.1f}" if x else NONE for x in cells)) for name, *cells in rows]), ""
     films = sorted((folder / "films").glob("*.mp4"))
     yield "Before and after", "".join(_film(f, "left: before, right: after", 360) for f in films if f.stem.startswith("contrast-")), ""
-    takes = [(int(file.stem.split("-")[1]), file) for file in films if file.stem.startswith("cycle-")]
+    takes = sorted((number, file) for file in films if (number := layout.cycle_number(file.stem.rpartition("-")[0])))
     filmed = sorted({number for number, _ in takes})
     chosen = {filmed[0], filmed[len(filmed) // 2], filmed[-1]} if filmed else {}
     shown = [_film(file, f"cycle {number}, {file.stem.split('-')[2]} take", 180) for number, file in takes if number in chosen]

@@ -2,6 +2,7 @@
 
 ```
 config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
+clock.json (which cycles `minutes` let begin)
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors; referee.json and .safetensors, where `label.judge` is one
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
@@ -10,20 +11,22 @@ films/       mp4
 ```
 """
 
-import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
+from agent import base
+from agent import folder as layout
+from agent.clock import time_for
 from agent.config import Config
 from agent.configure import read
 from agent.files import load, save, write_text
-from agent.records import Episode
+from agent.records import Episode, Player
 
 if TYPE_CHECKING:
     from agent.crew import Crew
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
 FREE = {"cycles", "minutes", "threads", "processes", "track"}  # config sections that may change when a run goes on
-STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
 
 class Halt(Exception):
@@ -51,15 +53,15 @@ class Cycle:
 
 
 class Run:
-    """Folder, config, model and environments of one run.
+    """Folder, config, model and environments of one run; nothing is written before `begin`.
 
     Args:
-        folder: of the run; made if it does not exist.
+        folder: of the run.
         config: of a new run; None reads the folder's own.
         stop_after: name of a stage: `Halt` is raised when it has been finished once.
 
     Raises:
-        ValueError: the folder cannot be written, holds no run, or a run with another config.
+        ValueError: the folder holds no run, or a run with another config.
     """
 
     def __init__(self, folder: Path, config: Config | None = None, stop_after: str = "") -> None:
@@ -75,14 +77,42 @@ class Run:
                 raise ValueError(
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
-        if saved != self.config:
-            write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        self._changed = saved != self.config
+        self._place: os.stat_result | None = None  # of the folder, once something is written there
         self._mark = time.time()  # when the last stage ended
         self._policy: Any = None
-        self._loaded: Path | None = None
+        self._student: Any = None
+        self._base = ""
+        self._loaded: Player | None = None
         self._workers: Any = None
         self._rehearsal: Any = None
         self._crew: Any = None
+
+    def begin(self) -> "Run":
+        """Write down what this run is, and return it; from now on its stages write too.
+
+        Raises:
+            ValueError: the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.folder} cannot be made ({error.strerror}); name another folder.") from error
+        if self._changed:
+            write_text(self.folder / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        self._place = self.folder.stat()
+        if self._base:
+            base.write_down(self.folder, self.config.policy.model, self._base)
+        return self
+
+    def still_there(self) -> None:
+        """Look whether the folder lies where it did when the run began.
+
+        Raises:
+            ValueError: it does not, and what is written now would be of no run.
+        """
+        if self._place and not (self.folder.exists() and os.path.samestat(self._place, self.folder.stat())):
+            raise ValueError(f"{self.folder} was renamed, deleted or replaced while the run worked in it; put it back, and the same command goes on.")
 
     # --- model and environments, made when first needed ----------------------------------------------------------------
 
@@ -125,25 +155,12 @@ class Run:
         configs = tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs)
         return Workers(configs, self.config.collect.num_envs)
 
-    def try_variations(self) -> None:
-        """Make each variation once before anything is learnt, so that a mistake in one does not wait until the last exam.
-
-        Raises:
-            ValueError: one cannot be made.
-        """
-        for name in self.config.evaluate.variations:
-            try:
-                self.varied(name).close()
-            except ValueError as error:
-                raise ValueError(f"evaluate.variations {name!r}: {error}") from error
-
     @property
     def policy(self) -> "Vlm":
         """Return the one model in memory; `play` says whose weights it holds."""
         if self._policy is None:
-            file = self.folder / "ground" / "ground.json"
-            grounded = file.exists() and load(file)["figures"]["steps"]
-            self._policy = self._load({"model": str(file.parent / "model")} if grounded else {})
+            self._student = None
+            self._policy = self._load({"model": str(model)} if (model := base.grounded(self.folder)) else {})
         return self._policy
 
     def recognise(self) -> str:
@@ -156,21 +173,16 @@ class Run:
         except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
             now = {self.config.task: {"id": self.config.task, "fault": f"{type(error).__name__}: {error}"}}
         if not file.exists():
-            write_text(file, json.dumps(now, indent=1) + "\n")
-        then = json.loads(file.read_text())
-        then = {self.config.task: then} if "frames" in then else then  # as it was before runs had several environments
+            save(file, now)
+        then = load(file)
         changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
         return changed and f"This run began where frames look different, so its exams cannot be compared: {changed}."
 
     def student(self, train: str) -> "Vlm":
-        """Return the base model, to learn to see an environment with all of it or with its text model."""
-        return self._load({"train": train})
-
-    def settle_base(self, student: "Vlm") -> None:
-        """Make what the student has become the base model of this run."""
-        folder = self.folder / "ground" / "model"
-        student.base.save_pretrained(folder)
-        student.processor.save_pretrained(folder)
+        """Return the base model, to learn to see an environment with all of it or with its text model; there is one, until `policy` is loaded."""
+        if self._student is None:
+            self._student = self._load({"train": train})
+        return self._student
 
     def _load(self, changes: dict[str, Any]) -> "Vlm":
         import torch
@@ -178,40 +190,38 @@ class Run:
         import policies
 
         torch.set_num_threads(self.config.threads)
-        first, *others = self.workers.firsts
-        actions = first.actions
-        for other in others:
-            if any(not np.array_equal(getattr(other.actions, name), getattr(actions, name)) for name in ("low", "high", "counts")):
-                raise ValueError(f"{other.config.title} takes other actions than {first.config.title}; environments of one run must share them.")
-            if other.state_size != first.state_size:
-                sizes = f"{first.state_size} numbers in {first.config.title} and {other.state_size} in {other.config.title}"
-                raise ValueError(f"The recorded state has {sizes}; name keys of one size in env.state of each.")
+        actions = self.workers.actions
         policy = policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
         if "model" not in changes:
-            self._begin_from(policy.base_name)
+            self._base = policy.base_name
+            base.compare(self.folder, self.config.policy.model, self._base)
+            if self._place:
+                base.write_down(self.folder, self.config.policy.model, self._base)
         return policy
 
-    def _begin_from(self, base: str) -> None:
-        """Write down which base model this run begins from, or object to another one: its champions hold only what was trained."""
-        file, model = self.folder / "base.json", self.config.policy.model
-        if not file.exists():  # a run that trained before this was written down began from nobody knows which
-            began = (self.folder / "start" / "tune.json").exists()
-            write_text(file, json.dumps({"model": model, "weights": None if began else base}) + "\n")
-        elif (then := self.base) not in (None, base):
-            raise ValueError(f"{self.folder} began from {model!r} with weights {then}, and {model!r} now has {base}; name a new folder.")
+    def player(self, folder: Path) -> Player:
+        """Return the policy that stage `tune` left in a folder."""
+        return Player(folder / "policy.safetensors", load(folder / "tune.json")["policy"])
 
-    @property
-    def base(self) -> str | None:
-        """Return the fingerprint of the base model that this run began from; None where it was not written down."""
-        file = self.folder / "base.json"
-        return json.loads(file.read_text())["weights"] if file.exists() else None
+    def play(self, player: Player) -> "Vlm":
+        """Return the model with a player's weights in it.
 
-    def play(self, weights: Path) -> "Vlm":
-        """Return the model with these weights in it."""
-        if self._loaded != weights:
-            self.policy.load(weights)
-            self._loaded = weights
-        return self.policy
+        Raises:
+            ValueError: they cannot be read, or are not those that were recorded under the player's name.
+        """
+        policy = self.policy
+        if self._loaded != player:
+            self._loaded = None
+            try:
+                policy.load(player.weights)
+            except ValueError as error:
+                raise ValueError(f"{player.weights}: {error}; {layout.remedy(player.weights.parent)}") from error
+            if player.name not in ("", policy.name):
+                raise ValueError(
+                    f"{player.weights} holds the weights {policy.name}, and {player.name} were recorded; {layout.remedy(player.weights.parent)}"
+                )
+            self._loaded = player
+        return policy
 
     def close(self) -> None:
         """End the processes that this run has begun."""
@@ -230,14 +240,16 @@ class Run:
         Its `seconds` count from the end of the stage before, so that reading, filming and waiting are in them too.
 
         Raises:
-            ValueError: the file is damaged, or cannot be written.
+            ValueError: the file is damaged, or cannot be written, or the run's folder is not where it was.
         """
+        self.still_there()
         if file.exists():
             return load(file)
         content = make()
         if isinstance(content, dict):
             content = {**content, "seconds": round(time.time() - self._mark, 2)}
             self._mark = time.time()
+        self.still_there()
         save(file, content)
         return load(file)
 
@@ -252,7 +264,7 @@ class Run:
 
     def cycle(self, number: int) -> Cycle:
         """Return cycle `number`, 1, 2, ..."""
-        return Cycle(number, self.folder / f"cycle-{number:03d}", self.config.at(number))
+        return Cycle(number, layout.cycle_folder(self.folder, number), self.config.at(number))
 
     def cycles(self) -> Iterator[Cycle]:
         """Yield the cycles that are not finished, until the config's number or minutes are used up."""
@@ -260,13 +272,14 @@ class Run:
             cycle = self.cycle(number)
             if (cycle.folder / "cycle.json").exists():
                 continue
-            if self.config.minutes and self.seconds() > 60 * self.config.minutes:
+            if not time_for(self.folder, number, self.config.minutes):
                 return
             yield cycle
 
     def results(self) -> list[dict[str, Any]]:
         """Return what the finished cycles came to, in order."""
-        return [load(file) for file in sorted(self.folder.glob("cycle-*/cycle.json"))]
+        files = (folder / "cycle.json" for folder in layout.cycle_folders(self.folder).values())
+        return [load(file) for file in files if file.exists()]
 
     def seconds(self) -> float:
         """Return the seconds of work that the finished stages took, over all sessions."""
@@ -274,12 +287,7 @@ class Run:
 
     def seconds_by_stage(self) -> dict[str, float]:
         """Return the seconds of work by stage."""
-        total: dict[str, float] = {}
-        for file in (file for part in ("ground", "start", "cycle-*", "exams") for file in self.folder.glob(f"{part}/*.json")):
-            stage = "evaluate" if file.parent.name == "exams" else file.stem
-            if stage != "cycle":
-                total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))
-        return {stage: round(seconds, 1) for stage, seconds in sorted(total.items())}
+        return layout.seconds_by_stage(self.folder)
 
     def episodes(self, folder: Path) -> list[Episode]:
         """Return the episodes stored in a stage's folder."""
@@ -289,12 +297,4 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
-        rows = []
-        for folder in [self.folder / "ground", self.folder / "start", *sorted(self.folder.glob("cycle-*"))]:
-            for stage in ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:], "cycle"):
-                if (folder / f"{stage}.json").exists():
-                    content = load(folder / f"{stage}.json")
-                    number = int(folder.name[-3:]) if folder.name.startswith("cycle") else 0
-                    rows += [{"cycle": number, "stage": stage, **row} for row in content.get("rows", [])]
-                    rows.append({"cycle": number, "stage": stage, **content.get("figures", {}), "seconds": content.get("seconds", 0.0)})
-        return rows
+        return layout.metrics(self.folder)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from agent.descent import Optimiser, descend
 from agent.records import Scene
-from agent.tune import Optimiser, descend
 from policies.precision import autocast
 from policies.processor import pixels
 from policies.recite import Spelt, point, recite, spell
@@ -47,7 +47,7 @@ def see(
         lr: peak learning rate.
         seed: of order and choice.
         workers: processes that lay out batches ahead of a GPU, which would wait for them; 0: none, as on a CPU.
-        checkpoint: see `tune.descend`.
+        checkpoint: see `descent.descend`.
         watch: called with the steps done and their last figures.
     """
     pupil, laid_out = Pupil(policy), Batches(policy, scenes, steps, batch, questions, seed)

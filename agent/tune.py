@@ -1,4 +1,4 @@
-"""Optimisation: policy + lessons -> challenger. One place, one optimiser.
+"""Optimisation: policy + lessons -> challenger.
 
 Shape suffixes: B replies, L tokens of a reply, P pairs, T trials, J tokens of a thought, U action vocabulary.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from agent import losses
+from agent.descent import Optimiser, descend
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
 from agent.settings import TuneConfig
 from policies.policy import Situation
@@ -20,91 +21,6 @@ from policies.precision import Precision, autocast
 from policies.recite import recite
 
 RIDE = 8  # batches of each other kind in a step, at most: few policy samples beside thousands of demonstrations do not make one huge step
-
-
-class Optimiser:
-    """AdamW with linear warm-up, cosine decay to 2 % and gradient clipping; matrices decay, vectors do not.
-
-    Args:
-        parameters: what is trained.
-        lr: peak learning rate.
-        steps: of the whole schedule.
-        warmup: steps of linear increase.
-        weight_decay: of matrices.
-        clip: largest gradient norm.
-    """
-
-    def __init__(
-        self, parameters: Sequence[torch.nn.Parameter], *, lr: float, steps: int, warmup: int = 10, weight_decay: float = 0.0, clip: float = 1.0
-    ) -> None:
-        self._parameters, self._clip = list(parameters), clip
-        matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self._adam = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
-
-        def rate(step: int) -> float:
-            cosine = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
-            return min(1.0, (step + 1) / max(warmup, 1)) * (0.02 + 0.98 * cosine)
-
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, rate)
-
-    def step(self, loss: torch.Tensor) -> float:
-        """Descend once; return the gradient norm before clipping."""
-        self._adam.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        self._adam.step()
-        self._schedule.step()
-        return float(norm)
-
-    def state(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on."""
-        return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self._adam.load_state_dict(state["adam"])
-        self._schedule.load_state_dict(state["schedule"])
-
-
-def descend(
-    policy: Any,
-    optimiser: Optimiser,
-    steps: int,
-    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
-    checkpoint: Path | None = None,
-    watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
-) -> list[dict[str, float]]:
-    """Take `steps` steps of descent; go on from `checkpoint`, bit by bit, if that file exists.
-
-    Args:
-        policy: whose weights are trained.
-        optimiser: that trains them.
-        steps: in all.
-        loss_of: step -> loss and figures; must draw from a generator of its own for each step.
-        checkpoint: file for weights, optimiser and figures, written every 250 steps.
-        watch: called with the number of steps done and their last figures.
-
-    Returns:
-        The figures of every step.
-    """
-    rows: list[dict[str, float]] = []
-    if checkpoint and checkpoint.exists():
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        policy.put(saved["weights"])
-        optimiser.restore(saved["optimiser"])
-        rows = saved["rows"]
-    for step in range(len(rows), steps):
-        loss, figures = loss_of(step)
-        norm = optimiser.step(loss)
-        rows.append({**figures, "loss": float(loss.detach()), "grad_norm": norm})
-        watch(step + 1, rows[-1])
-        if checkpoint and (step + 1) % 250 == 0:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            partial = checkpoint.with_suffix(".partial")
-            torch.save({"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}, partial)
-            partial.replace(checkpoint)
-    return rows
 
 
 def tune(

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from agent.collect import Job, demonstrate, ponder
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
-from agent.records import Episode, Lessons
+from agent.files import load, write
+from agent.records import Episode, Lessons, Player
 from agent.referee import train_referee
 from agent.run import SEEDS, Run
 from agent.settings import DemonstrateConfig, TuneConfig
@@ -22,23 +22,11 @@ from agent.track import Track
 SHARD = 128  # episodes written at a time; a kill costs at most this many
 
 
-@dataclass(frozen=True)
-class Player:
-    """A policy on disk."""
-
-    weights: Path
-    name: str
-
-
 def base_model(run: Run) -> Player:
     """Return the base model as it is, after its grounding; before anything else is loaded into the model in memory."""
     weights = run.folder / "start" / "base.safetensors"
 
-    def write() -> dict[str, Any]:
-        _keep_weights(run.policy, weights)
-        return {"policy": run.policy.name}
-
-    return Player(weights, run.keep(weights.with_suffix(".json"), write)["policy"])
+    return Player(weights, run.keep(weights.with_suffix(".json"), lambda: {"policy": _keep_weights(run.policy, weights)})["policy"])
 
 
 def warm_start(run: Run, track: Track) -> Player:
@@ -92,14 +80,15 @@ def _raise_referee(run: Run, track: Track) -> dict[str, Any]:
     policy, base, shown = run.policy, run.policy.weights(), run.episodes(run.folder / "start")
     with track.bar("referee") as step:
         figures = train_referee(policy, shown, run.config.label, (run.config.seed, 0, 2), lambda done, steps, now: step(1, total=steps))
-    _keep_weights(policy, referee(run))
-    policy.put(base)
-    return {"figures": figures}
+    name = _keep_weights(policy, run.folder / "start" / "referee.safetensors")
+    policy.load(base)
+    return {"figures": figures, "policy": name}
 
 
-def referee(run: Run) -> Path:
-    """Return where a run's referee lies."""
-    return run.folder / "start" / "referee.safetensors"
+def referee(run: Run) -> Player:
+    """Return a run's referee."""
+    folder = run.folder / "start"
+    return Player(folder / "referee.safetensors", load(folder / "referee.json").get("policy", ""))  # runs of old did not record it
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:
@@ -121,28 +110,26 @@ def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
 
 
 def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
+    run.still_there()
     rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
     dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
 
 
 def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Track, title: str) -> dict[str, Any]:
     """Train from the champion (None: from the base model), save the weights, and return the stage file's content."""
-    policy = run.play(champion.weights) if champion else run.policy
+    policy = run.play(champion) if champion else run.policy
     run.dirty()
     with track.bar(title) as step:
         rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
-    weights = folder / "policy.safetensors"
-    _keep_weights(policy, weights)
-    policy.load(weights)
+    name = _keep_weights(policy, folder / "policy.safetensors")
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(key for row in rows for key in row)}
-    return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": policy.name}
+    return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": name}
 
 
-def _keep_weights(policy: Any, file: Path) -> None:
-    """Write the trained tensors, whole or not at all."""
-    partial = file.with_suffix(".partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    policy.save(partial)
-    partial.replace(file)
+def _keep_weights(policy: Any, file: Path) -> str:
+    """Write the trained tensors, whole or not at all; return the name of what lies there now, and is in memory."""
+    write(file, policy.save)
+    policy.load(file)
+    return policy.name

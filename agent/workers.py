@@ -2,9 +2,12 @@
 
 import contextlib
 
+import numpy as np
+
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.host import Host, Remote
+from envs.spaces import Actions
 
 
 class Workers:
@@ -32,6 +35,22 @@ class Workers:
     def first(self) -> Adapter:
         """Return the first environment."""
         return self.firsts[0]
+
+    @property
+    def actions(self) -> Actions:
+        """Return the actions that the environments share.
+
+        Raises:
+            ValueError: they take different ones, or record states of different sizes.
+        """
+        first, *others = self.firsts
+        for other in others:
+            if any(not np.array_equal(getattr(other.actions, name), getattr(first.actions, name)) for name in ("low", "high", "counts")):
+                raise ValueError(f"{other.config.title} takes other actions than {first.config.title}; environments of one run must share them.")
+            if other.state_size != first.state_size:
+                sizes = f"{first.state_size} numbers in {first.config.title} and {other.state_size} in {other.config.title}"
+                raise ValueError(f"The recorded state has {sizes}; name keys of one size in env.state of each.")
+        return first.actions
 
     def of(self, task: str) -> int:
         """Return which environment has this title."""

@@ -29,6 +29,7 @@ from rollout import RESULTS, fill, machine
 from agent.configure import read
 from agent.evaluate import compare
 from agent.files import load, write_text
+from agent.folder import cycle_folders
 from agent.records import Scorecard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,17 +204,16 @@ def _practice_seconds(folder: Path) -> float:
 
 def _result(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "summary.json").read_text())
-    collects = [load(file)["figures"] for file in sorted(folder.glob("cycle-*/collect.json"))]
-    gates = [load(file).get("gate_rate") for file in sorted(folder.glob("cycle-*/cycle.json"))]
-    critic = [load(file)["figures"].get("balanced_accuracy") for file in sorted(folder.glob("cycle-*/critic.json"))]
+    each = cycle_folders(folder).values()
+    collects, gates, critic = ([load(file) for one in each if (file := one / f"{name}.json").exists()] for name in ("collect", "cycle", "critic"))
     exam = load(folder / "exams" / f"final-{summary['policy']}.json")["outcomes"]
     kept = ("task", "seed", "base", "cycles", "promoted", "before", "after", "gain", "gain_low", "gain_high", "p_value")
     return {
         **{key: summary[key] for key in kept},
-        "practice_decisions": sum(each["decisions"] for each in collects),
-        "foreseen": sum(each.get("foreseen", 0) for each in collects),
-        "gate_rates": gates,
-        **({"critic": critic} if critic else {}),
+        "practice_decisions": sum(each["figures"]["decisions"] for each in collects),
+        "foreseen": sum(each["figures"].get("foreseen", 0) for each in collects),
+        "gate_rates": [each.get("gate_rate") for each in gates],
+        **({"critic": [each["figures"].get("balanced_accuracy") for each in critic]} if critic else {}),
         "outcomes": "".join("01"[passed] for passed in exam.values()),
         "seconds": {"total": round(_practice_seconds(folder), 1)},
         "machine": machine(),

@@ -33,7 +33,7 @@ def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
     Returns:
         The success rate on the gate seeds before the first round and after each one, and the number of the best.
     """
-    policy, config = run.play(run.folder / "start" / "policy.safetensors"), run.config.demonstrate
+    policy, config = run.play(run.player(run.folder / "start")), run.config.demonstrate
     lessons = Lessons(tuple(d for episode in run.episodes(run.folder / "start") if episode.success for d in decisions(episode)))
     jobs = [Job(SEEDS["gate"] + i) for i in range(run.config.evaluate.episodes)]
     rates, weights = [np.mean([episode.success for episode in collect(policy, run.workers, jobs)])], [policy.weights()]

@@ -58,7 +58,7 @@ class Bench:
     """
 
     def __init__(self, run: Run) -> None:
-        self.policy, self.workers = run.play(run.folder / "start" / "policy.safetensors"), run.workers
+        self.policy, self.workers = run.play(run.player(run.folder / "start")), run.workers
         self.held = run.config.envs[0].action_repeat * self.policy.chunk
         torch.set_num_threads(1)
 

@@ -14,6 +14,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import tyro
@@ -140,7 +141,7 @@ def errors(trials: int = 4000) -> None:
         trials: gates of each rule and gain.
     """
     rows = []
-    skill = [brentq(lambda x, goal=SUCCESS + gain: truth(x) - goal, -20, 20) for gain in (0.0, *GAINS)]
+    skill: list[Any] = [brentq(lambda x, goal=SUCCESS + gain: truth(x) - goal, -20, 20) for gain in (0.0, *GAINS)]
     for name, rule in GATES.items():
         rates = []
         for candidate in skill[1:]:

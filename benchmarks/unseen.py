@@ -33,13 +33,11 @@ def run(folder: tyro.conf.Positional[Path], seeds: int = 400) -> None:
     """
     whole = Run(folder)
     summary = json.loads((folder / "summary.json").read_text())
-    weights = {load(file)["policy"]: file.parent / "policy.safetensors" for file in sorted(folder.glob("*/tune.json"))}
+    players = {player.name: player for player in (whole.player(file.parent) for file in sorted(folder.glob("*/tune.json")))}
     jobs = [Job(FIRST + i) for i in range(seeds)]
     cards: list[Scorecard] = []
     for name in (load(folder / "start" / "tune.json")["policy"], summary["policy"]):
-        policy = whole.play(weights[name])
-        assert policy.name == name, f"{weights[name]} holds {policy.name}"
-        cards.append(score(name, collect(policy, whole.workers, jobs)))
+        cards.append(score(name, collect(whole.play(players[name]), whole.workers, jobs)))
         print(cards[-1].success, flush=True)
     comparison = compare(cards[1], cards[0])
     content = {

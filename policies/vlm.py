@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
@@ -51,7 +52,7 @@ class Vlm:
         try:
             self.processor: Any = processor.load(source, **kwargs)
             model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=kernel, dtype=torch.float32, **kwargs)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # what a folder that is damaged raises depends on who reads it
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
         tokenizer = self.processor.tokenizer
@@ -201,14 +202,23 @@ class Vlm:
         """
         own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if own.keys() != weights.keys() or any(own[name].shape != value.shape for name, value in weights.items()):
-            raise ValueError("These weights belong to another model or another policy.train; start a new run folder.")
+            raise ValueError("these weights belong to another model or another policy.train")
         with torch.no_grad():
             for name, value in weights.items():
                 own[name].copy_(value)
 
     def load(self, file: Path | dict[str, torch.Tensor]) -> None:
-        """Take weights from a safetensors file or from `weights()`, and a name by them."""
-        self.put(load_file(file) if isinstance(file, Path) else file)
+        """Take weights from a safetensors file or from `weights()`, and a name by them.
+
+        Raises:
+            ValueError: they belong to another model, or the file is damaged or gone.
+        """
+        try:
+            weights = load_file(file) if isinstance(file, Path) else file
+        except (OSError, SafetensorError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+            raise ValueError(f"no weights can be read there ({cause})") from error
+        self.put(weights)
         self.name = fingerprint(self.weights())
 
     def save(self, file: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from agent.collect import Job, collect
 from agent.config import Config
 from agent.crew import perform
+from agent.records import Player
 from agent.run import Run
 from agent.settings import CollectConfig, EvaluateConfig
 from policies import PolicyConfig
@@ -23,15 +25,19 @@ JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in ran
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
     config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
-    run = Run(tmp_path_factory.mktemp("crew"), config)
+    run = Run(tmp_path_factory.mktemp("crew"), config).begin()
     run.policy.save(run.folder / "policy.safetensors")
     yield run
     run.crew.close()
 
 
-def same(run: Run, jobs: list[Job], weights: Path, variation: str = "") -> None:
+def player(run: Run) -> Player:
+    return Player(run.folder / "policy.safetensors", run.policy.name)
+
+
+def same(run: Run, jobs: list[Job], player: Player, variation: str = "") -> None:
     workers = run.varied(variation) if variation else run.workers
-    alone, together = list(collect(run.play(weights), workers, jobs)), list(perform(run, weights, jobs, variation))
+    alone, together = list(collect(run.play(player), workers, jobs)), list(perform(run, player, jobs, variation))
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.policy, one.success, one.instruction) == (other.id, other.policy, other.success, other.instruction)
         for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
@@ -40,40 +46,39 @@ def same(run: Run, jobs: list[Job], weights: Path, variation: str = "") -> None:
 
 @pytest.mark.parametrize("variation", ["", "dark"])
 def test_the_episodes_of_several_processes_are_those_of_one(run: Run, variation: str) -> None:
-    same(run, JOBS[:5], run.folder / "policy.safetensors", variation)
+    same(run, JOBS[:5], player(run), variation)
 
 
 def test_a_process_that_dies_is_named_and_replaced(run: Run) -> None:
-    weights = run.folder / "policy.safetensors"
-    made = perform(run, weights, [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)])  # so many that nobody is done when the first is heard of
+    made = perform(run, player(run), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)])  # so many that nobody is done when the first is heard of
     next(made)
     run.crew._members[1]._process.kill()
     with pytest.raises(ValueError, match=r"A process that practises died \(SIGKILL\); run the same command again"):
         list(made)
-    same(run, JOBS[:4], weights)
+    same(run, JOBS[:4], player(run))
 
 
 def test_whoever_stops_listening_gets_the_right_episodes_next_time(run: Run) -> None:
-    weights = run.folder / "policy.safetensors"
-    made = perform(run, weights, JOBS)
+    made = perform(run, player(run), JOBS)
     next(made)
     before = [member._process for member in run.crew._members]
     made.close()
     assert all(process.poll() is not None for process in before), "their work is of no use any more"
-    same(run, JOBS[:4], weights)
+    same(run, JOBS[:4], player(run))
 
 
 def test_what_goes_wrong_in_a_process_is_said_here(run: Run) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        list(perform(run, run.folder / "nowhere.safetensors", JOBS))
+    with pytest.raises(ValueError, match=r"nowhere\.safetensors: no weights can be read there \(No such file"):
+        list(perform(run, Player(run.folder / "nowhere.safetensors", ""), JOBS))
+    with pytest.raises(ValueError, match=rf"holds the weights {player(run).name}, and 0123 were recorded; delete"):
+        list(perform(run, replace(player(run), name="0123"), JOBS))
 
 
 def test_a_process_that_died_idle_is_replaced_and_nobody_minds(run: Run) -> None:
-    weights = run.folder / "policy.safetensors"
-    same(run, JOBS[:2], weights)
+    same(run, JOBS[:2], player(run))
     run.crew._members[0]._process.kill()
     run.crew._members[0]._process.wait()
-    same(run, JOBS[2:5], weights)
+    same(run, JOBS[2:5], player(run))
 
 
 ABANDONED = """
@@ -82,10 +87,11 @@ from pathlib import Path
 
 from agent.collect import Job
 from agent.crew import Crew
+from agent.records import Player
 
 folder = Path(sys.argv[1])
 crew = Crew(folder, 2)
-made = crew.perform(folder / "policy.safetensors", [Job(seed, take, (seed, take)) for seed in range(100) for take in range(30)])
+made = crew.perform(Player(folder / "policy.safetensors", ""), [Job(seed, take, (seed, take)) for seed in range(100) for take in range(30)])
 next(made)
 print(*[member._process.pid for member in crew._members], flush=True)
 list(made)

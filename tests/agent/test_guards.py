@@ -30,7 +30,7 @@ def take(i: int, reward: float, success: bool) -> Episode:
 
 
 def test_the_same_alarm_twice_is_the_last(tmp_path: Path) -> None:
-    run = Run(tmp_path, Config())
+    run = Run(tmp_path, Config()).begin()
     told = [["no judge: 55 %"], ["no judge: 56 %"], ["no judge: 56 %"], [], []]
     for number, alarms in enumerate(told, 1):
         save(run.cycle(number).folder / "label.json", {"alarms": alarms})
@@ -119,7 +119,7 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
         "env": {"id": "etude/Reach-v0"}, "label": {"by": "critic" if poison == "critic" else "env"}, "tune": {"batch": 32, "epochs": 4, "lr": 3e-4},
         "evaluate": {"episodes": 24, "final_episodes": 8, "alpha": 1.0},
     })  # fmt: skip
-    run = Run(tmp_path / "run", config)
+    run = Run(tmp_path / "run", config).begin()
     first = lambda: not (run.cycle(1).folder / "cycle.json").exists()  # noqa: E731
 
     def poisoned(place: str, sick: Any) -> None:

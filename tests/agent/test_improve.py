@@ -143,7 +143,7 @@ def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
 
 
 def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_was(whole: Path, tmp_path: Path) -> None:
-    run = Run(shutil.copytree(whole, tmp_path / "run"))
+    run = Run(shutil.copytree(whole, tmp_path / "run")).begin()
     cycle, track, first = run.cycle(2), Track(run.folder, run.config), load(run.folder / "start" / "tune.json")["policy"]
     champion = latest(run, Player(run.folder / "start" / "policy.safetensors", first))
     episodes, labels, _ = judge(run, champion, cycle, track)
@@ -192,7 +192,7 @@ def test_a_run_from_before_seeds_were_kept_goes_on_with_the_same_practice(whole:
 def test_both_sit_further_seeds_while_the_challenger_may_be_better(
     champion: tuple[int, ...], challenger: tuple[int, ...], seats: int, tmp_path: Path
 ) -> None:
-    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.05, "prolong": 2}, "track": {"mode": "off"}}, "test"))
+    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.05, "prolong": 2}, "track": {"mode": "off"}}, "test")).begin()
     for name, passed in (("old", champion), ("new", challenger)):
         for part, right in enumerate(passed[: seats // 20]):  # an exam that is not there would have to be sat, by nobody
             outcomes = {f"t/{part}-{seed}": seed < right for seed in range(20)}

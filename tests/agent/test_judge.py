@@ -66,7 +66,7 @@ def prepared(tmp_path: Path) -> Any:
             "demonstrate": {"episodes": 4, "steps": 2, "batch": 8}, "collect": {"seeds": 2, "takes": 3, "num_envs": 4},
             "tune": {"batch": 16, "epochs": 1}, "curate": {"hindsight": 1.0}, "track": {"mode": "off", "films": False}, **changes,
         })  # fmt: skip
-        run = Run(tmp_path / name, config)
+        run = Run(tmp_path / name, config).begin()
         track = Track(run.folder, config)
         champion, cycle = warm_start(run, track), run.cycle(1)
         practise(run, champion, cycle, track)
@@ -120,7 +120,7 @@ def test_the_referee_learns_from_demonstrations_alone_and_the_champion_from_ever
         far[name] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(told, untrained, strict=True))
         lessons = study(run, champion, episodes, labels, cycle, track)
         taught[name] = lessons and len(lessons.answers)
-        assert run.play(champion.weights).name == champion.name, "who judged does not act"
+        assert run.play(champion).name == champion.name, "who judged does not act"
         if name == "studied":
             assert load(run.folder / "start" / "referee.json")["figures"]["steps"] == 3
         run.close()
@@ -135,7 +135,7 @@ def test_how_far_it_is_counts_beside_the_yes(prepared: Any) -> None:
         judged, _, _ = judge(run, champion, cycle, track)
         told[way] = np.concatenate(load(cycle.folder / "critic.json")["opinions"])
         if way:
-            policy, takes, shown = run.play(champion.weights), run.episodes(cycle.folder), held_out(run.episodes(run.folder / "start"))
+            policy, takes, shown = run.play(champion), run.episodes(cycle.folder), held_out(run.episodes(run.folder / "start"))
             (words, seen), (others, far) = ((opine(policy, some, QUESTION, True), nearness(policy, some, WAY)) for some in (shown, takes))
             expected = sight(words, seen, shown)(np.concatenate(others), np.concatenate(far))
             np.testing.assert_allclose(told[way], expected, atol=1e-4)

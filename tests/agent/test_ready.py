@@ -48,6 +48,9 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
             nothing_lost(run)  # type: ignore[arg-type]
         (tmp_path / "aside").rename(file)
     nothing_lost(run)  # type: ignore[arg-type]
+    (tmp_path / "cycle-001" / "policy.safetensors").touch()  # it had something to learn
+    with pytest.raises(ValueError, match=r"tune.json is gone, .* delete the folder .*cycle-001 and those of all later cycles"):
+        nothing_lost(run)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -62,12 +65,12 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
 def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, says: str) -> None:
     inner, config = SimpleNamespace(rope_deltas=None), parse(asks, "test")
     for model, fine in ((inner, not says), (SimpleNamespace(), True)):
-        run = SimpleNamespace(config=config, policy=SimpleNamespace(base=SimpleNamespace(model=model)))
+        run, policy = SimpleNamespace(config=config), SimpleNamespace(base=SimpleNamespace(model=model))
         if fine:
-            can_be_asked(run)  # type: ignore[arg-type]
+            can_be_asked(run, policy)  # type: ignore[arg-type]
         else:
             with pytest.raises(ValueError, match=f"{says} asks the model questions"):
-                can_be_asked(run)  # type: ignore[arg-type]
+                can_be_asked(run, policy)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()

@@ -40,7 +40,7 @@ def tuned(name: str, steps: int, preference: bool = True) -> dict[str, Any]:
 
 def start(folder: Path, instruction: str = "", cycles: int = len(PLAN), minutes: float = 0) -> Run:
     """Return a run whose warm start is done."""
-    run = Run(folder, parse({"cycles": cycles, "minutes": minutes, "env": {"instruction": instruction}}, "test"))
+    run = Run(folder, parse({"cycles": cycles, "minutes": minutes, "env": {"instruction": instruction}}, "test")).begin()
     run.keep(folder / "start" / "demonstrate.json", lambda: {"figures": {"episodes": 20, "success": 1.0}})
     run.keep(folder / "start" / "tune.json", lambda: tuned("base", 40, preference=False))
     return run
@@ -111,7 +111,7 @@ def text_of(page: str) -> str:
 def page(tmp_path: Path) -> str:
     """Return the report of a finished run with films, faults and a nasty instruction."""
     whole(tmp_path, NASTY, tuple(f"seed {seed}: {NASTY}" for seed in range(23)))
-    film(tmp_path, "contrast-0", "contrast-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst")))
+    film(tmp_path, "cycle-one-best", "contrast-0", "contrast-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst")))
     return report(tmp_path).read_text()
 
 
@@ -200,7 +200,7 @@ def test_no_gain_is_not_praised(tmp_path: Path) -> None:
 
 
 def test_unfinished_run_is_reported_at_every_stage(tmp_path: Path) -> None:
-    Run(tmp_path, parse({"cycles": 3}, "test"))
+    Run(tmp_path, parse({"cycles": 3}, "test")).begin()
     assert "at warm start, demonstrate" in text_of(report(tmp_path).read_text())
     run = start(tmp_path, cycles=3)
     assert "at cycle 1, collect" in text_of(report(tmp_path).read_text())
@@ -225,7 +225,7 @@ def test_cycle_without_lessons(tmp_path: Path) -> None:
 def test_a_finished_run_that_goes_on_is_unfinished(tmp_path: Path) -> None:
     whole(tmp_path)
     assert Story.read(tmp_path).now() == "finished"
-    run = Run(tmp_path, parse({"cycles": 8}, "test"))
+    run = Run(tmp_path, parse({"cycles": 8}, "test")).begin()
     practise(run, 6, "challenger5")
     assert Story.read(tmp_path).now() == "cycle 6, tune"
 

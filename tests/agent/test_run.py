@@ -5,21 +5,24 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from agent.base import began_from
 from agent.config import Config
-from agent.files import load, write_text
+from agent.files import load, save, write_text
 from agent.run import SEEDS, Run
+from agent.warm_start import store
 from policies import PolicyConfig
 from policies.vlm import NANO
 
 
 def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
-    run, calls = Run(tmp_path / "r", Config()), []
+    run, calls = Run(tmp_path / "r", Config()).begin(), []
 
     def make() -> dict[str, Any]:
         calls.append(1)
@@ -32,7 +35,7 @@ def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["", "{", '{"sha256": "x", "content": {}}', "[]"])
 def test_a_damaged_stage_file_is_named_and_nothing_else_is_lost(damage: str, tmp_path: Path) -> None:
-    run = Run(tmp_path, Config())
+    run = Run(tmp_path, Config()).begin()
     file = tmp_path / "cycle-001" / "label.json"
     run.keep(file, lambda: {"figures": {}})
     file.write_text(damage)
@@ -47,7 +50,7 @@ def test_a_stage_file_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
-    run = Run(tmp_path, Config())
+    run = Run(tmp_path, Config()).begin()
     run.keep(tmp_path / "a.json", lambda: {"rate": 0.25})
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("0.25", "0.95"))
     with pytest.raises(ValueError, match="damaged"):
@@ -60,7 +63,7 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 
 def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -> None:
-    Run(tmp_path, Config(seed=1))
+    Run(tmp_path, Config(seed=1)).begin()
     with pytest.raises(ValueError, match="another seed config"):
         Run(tmp_path, Config(seed=2))
     assert Run(tmp_path, Config(seed=1, cycles=99)).config.cycles == 99
@@ -69,7 +72,7 @@ def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -
 def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
     """A champion holds what was trained alone; in front of another vision tower it would see nothing that it knows."""
     shutil.copytree(NANO, tmp_path / "base")
-    run = Run(tmp_path / "run", Config(policy=PolicyConfig(model=str(tmp_path / "base"))))
+    run = Run(tmp_path / "run", Config(policy=PolicyConfig(model=str(tmp_path / "base")))).begin()
     name = run.policy.base_name
     assert name == Run(tmp_path / "run").policy.base_name
     weights = load_file(file := tmp_path / "base" / "model.safetensors")
@@ -81,10 +84,10 @@ def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
 
 
 def test_what_an_older_run_began_from_is_not_guessed(tmp_path: Path) -> None:
-    run = Run(tmp_path, Config())
+    run = Run(tmp_path, Config()).begin()
     run.keep(tmp_path / "start" / "tune.json", dict)
-    assert run.policy.base_name and run.base is None
-    assert Run(tmp_path).policy.base_name and json.loads((tmp_path / "base.json").read_text())["weights"] is None
+    assert run.policy.base_name and began_from(tmp_path) is None
+    assert Run(tmp_path).policy.base_name and load(tmp_path / "base.json")["weights"] is None
 
 
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
@@ -103,8 +106,54 @@ def test_a_full_disk_or_a_locked_folder_is_one_sentence_and_keeps_the_old_file(c
 
 def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot be written"):
-        Run(tmp_path / "file" / "run", Config())
+    with pytest.raises(ValueError, match="cannot be made"):
+        Run(tmp_path / "file" / "run", Config()).begin()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "base.json", "clock.json", "config.yaml"])
+@pytest.mark.parametrize("damaged", [b"[]", b"{}", b"\xff\xfe", b'{"weights": "a"}'])
+def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
+    run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
+    next(run.cycles())
+    run.recognise()
+    save(tmp_path / "base.json", {"weights": "a"})
+    assert began_from(tmp_path) == "a"
+    (tmp_path / name).write_bytes(damaged)
+    readers: dict[str, Callable[[], Any]] = {"environment.json": run.recognise, "base.json": lambda: began_from(tmp_path)}
+    readers |= {"clock.json": lambda: list(run.cycles()), "config.yaml": lambda: Run(tmp_path, run.config)}
+    with pytest.raises(ValueError, match=rf"{name} is |another minutes|another seed|{name}: unknown key|{name} holds a list"):
+        readers[name]()
+
+
+def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
+    run = Run(tmp_path / "a" / "run", Config())
+    assert run.policy.base_name and not list(tmp_path.iterdir())
+    run.begin()
+    assert {each.name for each in run.folder.iterdir()} == {"config.yaml", "base.json"} and began_from(run.folder) == run.policy.base_name
+
+
+def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tmp_path: Path) -> None:
+    run, moved = Run(tmp_path / "run", Config()).begin(), tmp_path / "moved"
+    file, says = run.cycle(1).folder / "collect.json", "was renamed, deleted or replaced while the run worked in it; put it back"
+
+    def move() -> dict[str, Any]:
+        run.folder.rename(moved)
+        return {}
+
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, move)
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    with pytest.raises(ValueError, match=says):
+        store(run, run.cycle(1).folder, [None], lambda episode: None)
+    assert not run.folder.exists()
+    run.folder.mkdir()  # another one in its place
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    assert not list(run.folder.iterdir())
+    run.folder.rmdir()
+    moved.rename(run.folder)
+    assert run.keep(file, dict) and file.exists()
 
 
 def test_seeds_of_practice_and_exams_never_meet() -> None:
@@ -115,7 +164,7 @@ def test_seeds_of_practice_and_exams_never_meet() -> None:
 
 
 def test_metrics_hold_each_stage_once_in_order(tmp_path: Path) -> None:
-    run = Run(tmp_path, Config())
+    run = Run(tmp_path, Config()).begin()
     for cycle in (1, 2):
         for stage in ("tune", "collect"):
             run.keep(run.cycle(cycle).folder / f"{stage}.json", lambda: {"figures": {"x": 1.0}, "rows": [{"step": 0}] * 2})

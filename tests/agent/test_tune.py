@@ -1,6 +1,5 @@
 """Optimisation: each loss moves the policy its way, the champion stays the reference, and a killed descent goes on bit by bit."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from agent import losses
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
 from agent.settings import TuneConfig
-from agent.tune import Optimiser, _page, _share, descend, tune
+from agent.tune import _page, _share, tune
 from policies import PolicyConfig, load
 from policies.policy import Situation
 from policies.recite import believe
@@ -179,40 +178,6 @@ def test_what_is_switched_off_is_not_there(policy: Any, situations: list[Situati
     shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, 1), strict=True))
     rows = tune(policy, Lessons(shown), TuneConfig(**{**OFF, "imitation": 1.0}), steps=1)
     assert "imitation" in rows[0] and not {"policy_gradient", "preference", "margin"} & rows[0].keys()
-
-
-def test_a_killed_descent_goes_on_bit_by_bit(tmp_path: Path) -> None:
-    class Killed(Exception):
-        pass
-
-    class Line:  # the smallest thing that learns
-        def __init__(self) -> None:
-            torch.manual_seed(0)
-            self.model = torch.nn.Linear(3, 1)
-
-        def weights(self) -> dict[str, torch.Tensor]:
-            return {name: p.detach().clone() for name, p in self.model.named_parameters()}
-
-        def put(self, weights: dict[str, torch.Tensor]) -> None:
-            self.model.load_state_dict(weights)
-
-    def run(checkpoint: Path | None, kill_at: int = 10**9) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
-        line = Line()
-
-        def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-            if step == kill_at:
-                raise Killed
-            x = torch.tensor(np.random.default_rng(step).normal(size=(8, 3)), dtype=torch.float32)
-            return (line.model(x) - x.sum(1, keepdim=True)).square().mean(), {"step": float(step)}
-
-        rows = descend(line, Optimiser(list(line.model.parameters()), lr=1e-2, steps=600), 600, loss_of, checkpoint)
-        return line.weights(), rows
-
-    whole, rows = run(None)
-    with pytest.raises(Killed):
-        run(tmp_path / "new" / "c.pt", kill_at=430)
-    resumed, again = run(tmp_path / "new" / "c.pt")
-    assert rows == again and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_every_lesson_is_passed_over_equally_often() -> None:

@@ -146,6 +146,16 @@ def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: P
         load(PolicyConfig(model=str(tmp_path / "plain"), codec="digits"), LOW, HIGH)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_folder_of_a_model_is_one_sentence(name: str, tmp_path: Path) -> None:
+    shutil.copytree(NANO, tmp_path / "damaged")
+    file = tmp_path / "damaged" / name
+    for left in (file.read_bytes()[:1000], b""):
+        file.write_bytes(left)
+        with pytest.raises(ValueError, match=r"Model '.*damaged' cannot be loaded: "):
+            load(PolicyConfig(model=str(tmp_path / "damaged")), LOW, HIGH)
+
+
 def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, llava: Path) -> None:
     shutil.copytree(llava, tmp_path / "broken")
     (tmp_path / "broken" / "processor_config.json").unlink()
