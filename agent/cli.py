@@ -1,5 +1,6 @@
 """The verbs. Parses, calls, prints; no logic. Nothing heavy is imported before it is needed."""
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ STAGES = ("collect", "label", "curate", "tune", "evaluate")
 def main() -> None:
     """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # for `module:EnvId`; last, so that a user's envs/ never shadows ours
+        sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "expert": _expert, "pretrain": _pretrain}
     verbs |= {"watch": _watch, "report": _report}
@@ -35,6 +36,7 @@ def main() -> None:
         if verb in ("-h", "--help", "help"):
             print(HELP, end="")
         elif verb in verbs:
+            _find_ours()
             verbs[verb](arguments)
         else:
             raise ValueError(f"Unknown verb {verb!r}; allowed are {', '.join(verbs)}.")
@@ -44,6 +46,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def _find_ours() -> None:
+    """Import our packages from beside this one, whatever else on the path has their names."""
+    here = str(Path(__file__).resolve().parent.parent)
+    sys.path.insert(0, here)
+    for package in ("envs", "policies"):
+        importlib.import_module(package)
+    sys.path.remove(here)
 
 
 def _improve(arguments: list[str], stop_after: str) -> None:
