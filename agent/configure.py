@@ -1,9 +1,11 @@
 """A YAML file, then overrides from the command line -> Config; errors are one sentence each."""
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_origin
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -91,19 +93,36 @@ def override(config: Config, arguments: list[str]) -> Config:
             section = section[part]
         for phase in later if path[1:] else ():  # what is given here holds for the whole run
             phase.get(path[0], {}).pop(path[-1], None)
-        values = [_value(word, known[name].annotation) for word in words]
-        values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
-        section[path[-1]] = values if isinstance(section[path[-1]], tuple) or len(values) != 1 else values[0]
+        section[path[-1]] = _value(name, words, known[name].annotation)
     return parse(content, "command line")
 
 
-def _value(word: str, kind: Any) -> Any:
-    """Return what a word of the command line means: itself where a text belongs (a prompt may begin with a brace), else what it is in YAML."""
+def _value(name: str, words: list[str], kind: Any) -> Any:
+    """Return what the words after `--name` mean for a key of this type: a text as it stands (a prompt may begin with a brace), else what YAML says.
+
+    Raises:
+        ValueError: the key takes one value, and there are several words or none.
+    """
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    listed = next((get_args(option) for option in options if get_origin(option) is tuple), ())  # the types in a list, where one may be given
+    if len(words) != 1 and (str in options or not listed):
+        several = """, and several as a list: '["push the block", "open the drawer"]'""" if listed else ""
+        wanted = shlex.join([f"--{name}", " ".join(words)]) if words else f"--{name} VALUE"
+        raise ValueError(f"'--{name}' takes one value and has {len(words)}; write it in quotes: {wanted}{several}.")
+    value = _yaml(words[0]) if len(words) == 1 else ()
+    if str in options:
+        return value if listed and isinstance(value, list) else words[0]
+    if not listed or isinstance(value, list | None):
+        return value
+    return words if listed[0] is str else [_yaml(word) for word in words]
+
+
+def _yaml(word: str) -> Any:
+    """Return what a word is in YAML; where that is nothing, itself."""
     try:
-        value = word if kind is str else yaml.safe_load(word)
+        return yaml.safe_load(word)
     except yaml.YAMLError:
         return word
-    return word if isinstance(value, dict) and get_origin(kind) is not dict else value
 
 
 def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:

@@ -96,6 +96,36 @@ def test_texts_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
+    "key", ["env.instruction", "env.success", "env.state", "env.id", "policy.prompt", "policy.thought", "label.question", "demonstrate.expert"]
+)
+def test_a_text_without_quotes_is_one_sentence_that_says_how_to_write_it(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"'--{key}' takes one value and has 3; write it in quotes: --{key} 'push the block'") as error:
+        override(Config(), [f"--{key}", "push", "the", "block"])
+    assert ("as a list" in str(error.value)) == (key == "env.instruction")
+    with pytest.raises(ValueError, match="takes one value and has 0"):
+        override(Config(), [f"--{key}"])
+
+
+def test_an_instruction_is_one_text_and_several_are_a_list() -> None:
+    def told(word: str) -> object:
+        return override(Config(), ["--env.instruction", word]).envs[0].instruction
+
+    assert told('["push the block", "open the drawer"]') == ("push the block", "open the drawer")
+    for text in ("push the block", "5", "yes", "null", "2024-01-01", "push: block", ".inf"):
+        assert told(text) == text
+    given = override(Config(), ["--env.cameras", "front", "yes"]).envs[0]
+    assert given.cameras == ("front", "yes")
+    assert override(Config(), ["--env.action_bounds", "-1", "2"]).envs[0].action_bounds == (-1, 2)
+    assert override(Config(), ["--env.action_bounds", "null"]).envs[0].action_bounds is None
+
+
+@pytest.mark.parametrize("given", [["--seed", "1", "2"], ["--env.kwargs", "{size:", "32}"], ["--track.films"], ["--label.by", "env", "critic"]])
+def test_a_key_of_one_value_takes_one(given: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"'{given[0]}' takes one value and has {len(given) - 1}"):
+        override(Config(), given)
+
+
+@pytest.mark.parametrize(
     ("given", "says"),
     [(["--sed", "1"], "did you mean '--seed'"), (["--seed", "x"], "seed is 'x'"), (["seed=1"], "not an override"), (["--qqqq", "1"], "--help lists")],
 )
