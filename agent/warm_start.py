@@ -14,7 +14,7 @@ from agent.collect import Job, demonstrate, ponder
 from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
-from agent.ready import can_be_asked
+from agent.ready import can_be_asked, success_was_shown
 from agent.records import Episode, Lessons
 from agent.referee import train_referee
 from agent.run import SEEDS, Run
@@ -59,6 +59,7 @@ def warm_start(run: Run, track: Track) -> Player:
 
     run.keep(folder / "demonstrate.json", show)
     track.log(run.metrics())
+    success_was_shown(run)
     if run.config.label.judge == "referee":
         run.keep(folder / "referee.json", lambda: _raise_referee(run, track))
 
