@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 from pydantic import BaseModel, ConfigDict, Field
 
+# Each task is entered here and nowhere else: the name of its class in the module of that name, and its horizon.
 HORIZONS = {"Reach": 24, "Push": 60, "Press": 32, "Lift": 40, "Place": 64, "Slide": 40, "Turn": 40, "Stack": 64}  # control steps of 0.05 s
 TASKS = tuple(f"etude/{name}-v0" for name in HORIZONS)
 PRETRAINED = TASKS  # the tasks that the embedded model learned to see when it was made
