@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from agent.config import Config
-from agent.configure import read
+from agent.configure import differences, read, write
 from agent.files import load, save, write_text
 from agent.records import Episode
 
@@ -70,13 +69,13 @@ class Run:
         saved = read(own) if own.exists() else None
         self.config = config or saved or Config()
         if saved is not None:
-            changed = [key for key in Config.model_fields if key not in FREE and getattr(saved, key) != getattr(self.config, key)]
+            changed = [key for key in differences(saved, self.config) if key not in FREE]
             if changed:
                 raise ValueError(
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
         if saved != self.config:
-            write_text(own, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+            write_text(own, write(self.config))
         self._mark = time.time()  # when the last stage ended
         self._policy: Any = None
         self._loaded: Path | None = None
