@@ -1,5 +1,6 @@
 """A YAML file, then overrides from the command line -> Config; errors are one sentence each."""
 
+import datetime
 import difflib
 import shlex
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from envs import EnvConfig
 LARGEST = 200_000  # characters of a config, with all aliases written out; ours have 3,000
 DEEPEST = 50  # levels of lists and mappings
 LONGEST = 1024  # bits of a whole number
+SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
 
 
@@ -115,8 +117,27 @@ def read(file: Path) -> Config:
 
 
 def write(config: Config) -> str:
-    """Return a config as YAML; `read` returns the same config from it."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+    """Return a config as YAML; `read` returns the same config from it.
+
+    Raises:
+        ValueError: it holds what no YAML file can give back, which only Python can put there; names the key.
+    """
+    content = config.model_dump()
+    if strange := next(_strange(content), None):
+        raise ValueError(f"Config key {strange} cannot be written into a file; give numbers, texts, and lists and dicts of them.")
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the keys of values that YAML does not give back as they are: of other types, and of types built on those."""
+    if type(value) in (list, tuple):
+        for index, each in enumerate(value):
+            yield from _strange(each, (*path, str(index)))
+    elif type(value) is dict:
+        for key, each in value.items():
+            yield from [f"{'.'.join(path)} holds the key {_short(key)}, which"] if type(key) not in SCALARS else _strange(each, (*path, str(key)))
+    elif type(value) not in SCALARS and not (type(value) is set and all(type(each) in SCALARS for each in value)):
+        yield f"{'.'.join(path)} is a {type(value).__name__}, which"
 
 
 def differences(one: Config, other: Config) -> list[str]:

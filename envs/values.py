@@ -1,32 +1,17 @@
-"""What a config may hold where it does not say of which type: values that a YAML file gives back as they were written."""
+"""What a config may hold where it does not say of which type: a tuple is the list that it is in a YAML file, from the beginning."""
 
-import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)
 
-
-def plain(value: Any) -> Any:
-    """Return a value as a YAML file holds it, where a tuple is a list.
-
-    Raises:
-        ValueError: no YAML file can hold it.
-    """
+def listed(value: Any) -> Any:
+    """Return a value with lists in the place of tuples."""
     if type(value) in (list, tuple):
-        return [plain(each) for each in value]
+        return [listed(each) for each in value]
     if type(value) is dict:
-        return {_scalar(key): plain(each) for key, each in value.items()}
-    if type(value) is set:
-        return {_scalar(each) for each in value}
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    if type(value) not in SCALARS:  # a subclass would come back as what it is built on
-        raise ValueError(f"a {type(value).__name__} cannot be written into a config file there; give numbers, texts, lists and dicts of them")
+        return {key: listed(each) for key, each in value.items()}
     return value
 
 
-Value = Annotated[Any, AfterValidator(plain)]
+Value = Annotated[Any, AfterValidator(listed)]

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from agent.config import Config
 from agent.configure import differences, override, parse, read, write
 from agent.records import NUMBERS, REACH
+from agent.run import Run
+from agent.settings import EvaluateConfig, Phase
 from envs import EnvConfig
 from envs.stage import STEP
 
@@ -161,16 +163,17 @@ def test_a_tuple_is_a_list_from_the_beginning() -> None:
     assert config.envs[0].kwargs == {"a": [1, [2, 3]]}
 
 
-@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), Path("x"), {1: {(1, 2): 3}}, [object()], {"x": frozenset()}], ids=repr)
+@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), Path("x"), {1: {(1, 2): 3}}, [object()], {"x": frozenset()}, {("a",)}], ids=repr)
 @pytest.mark.parametrize("key", ["env.kwargs", "env.attributes", "evaluate.variations.odd", "phases.0.tune"])
-def test_what_no_file_can_hold_is_refused_by_name(key: str, value: object) -> None:
-    sections = {"env.kwargs": {"env": {"kwargs": {"x": value}}}, "env.attributes": {"env": {"attributes": {"x": value}}}}
-    sections |= {
-        "evaluate.variations.odd": {"evaluate": {"variations": {"odd": {"x": value}}}},
-        "phases.0.tune": {"phases": [{"first": 2, "tune": {"x": value}}]},
-    }
-    with pytest.raises(ValueError, match=f"{key}.x is .*; a .* cannot be written into a config file there"):
-        parse(sections[key], "test")
+def test_what_no_file_can_hold_is_refused_by_name_before_a_run_begins(key: str, value: object, tmp_path: Path) -> None:
+    env = EnvConfig(**({key[4:]: {"x": value}} if key.startswith("env") else {}))
+    config = Config(env=env, evaluate=EvaluateConfig(variations={"odd": {"x": value}} if "odd" in key else {}))
+    if "phases" in key:  # its keys are checked when it is read
+        phase = Phase(first=2, tune={"x": value})
+        config = config.model_copy(update={"phases": (phase,)})
+    with pytest.raises(ValueError, match=rf"Config key {key}.x.* (is a|holds the key) .*, which cannot be written into a file"):
+        Run(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
