@@ -1,6 +1,9 @@
 """The verbs. Parses, calls, prints; no logic. Nothing heavy is imported before it is needed."""
 
+import importlib
+import importlib.metadata
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,25 +23,30 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
+  etude --version
 
 Overrides are config keys: --seed 3 --collect.takes 16. All of them: etude improve CONFIG RUN --help
 Example: etude improve configs/reach.yaml runs/reach
 """
+ASKED = ("-h", "--help")
 STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
 
 def main() -> None:
     """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # for `module:EnvId`; last, so that a user's envs/ never shadows ours
+        sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "expert": _expert, "pretrain": _pretrain}
     verbs |= {"watch": _watch, "report": _report}
     verbs |= {stage: (lambda rest, stage=stage: _improve(rest, stage)) for stage in STAGES} | {"improve": lambda rest: _improve(rest, "")}
     try:
-        if verb in ("-h", "--help", "help"):
+        if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
             print(HELP, end="")
+        elif verb in ("--version", "version"):
+            print(f"etude {_version()}")
         elif verb in verbs:
+            _find_ours()
             verbs[verb](arguments)
         else:
             raise ValueError(f"Unknown verb {verb!r}; allowed are {', '.join(verbs)}.")
@@ -48,6 +56,23 @@ def main() -> None:
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def _version() -> str:
+    """Return the version of the package, or, where it is not installed, of the clone."""
+    try:
+        return importlib.metadata.version("etude")
+    except importlib.metadata.PackageNotFoundError:
+        return tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())["project"]["version"]
+
+
+def _find_ours() -> None:
+    """Import our packages from beside this one, whatever else on the path has their names."""
+    here = str(Path(__file__).resolve().parent.parent)
+    sys.path.insert(0, here)
+    for package in ("envs", "policies"):
+        importlib.import_module(package)
+    sys.path.remove(here)
 
 
 def _improve(arguments: list[str], stop_after: str) -> None:
@@ -92,9 +117,10 @@ def _work(run: "Run") -> None:
         track.close(failed)
 
 
-def _tasks(_: list[str]) -> None:
+def _tasks(arguments: list[str]) -> None:
     from agent.check import tasks
 
+    _no_more(arguments, "tasks")
     tasks()
 
 
@@ -102,12 +128,17 @@ def _check(arguments: list[str]) -> None:
     import agent.configure as configure
     from agent.check import check
 
-    if not arguments or (arguments[0].startswith("--") and arguments[0] != "--config"):
+    rest, file = list(arguments), None
+    if "--config" in rest:
+        at = rest.index("--config")
+        if rest[at + 1 : at + 2] == [] or rest[at + 1].startswith("--"):
+            raise ValueError("--config needs a FILE, as in: etude check --config configs/reach.yaml")
+        file = Path(rest[at + 1])
+        del rest[at : at + 2]
+    named = [f"--env.id={rest.pop(0)}"] if rest and not rest[0].startswith("--") else []
+    if not named and file is None:
         raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
-    named = [] if arguments[0] == "--config" else [f"--env.id={arguments[0]}"]
-    rest = arguments[len(named) :]
-    file = Path(rest[1]) if rest[:1] == ["--config"] and len(rest) > 1 else None
-    chosen = configure.override(configure.read(file) if file else configure.Config(), [*named, *(rest[2:] if file else rest)])
+    chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
     ready = [check(env, expert=env.expert or chosen.demonstrate.expert) for env in chosen.envs]
     if not all(ready):
         sys.exit(1)
@@ -119,7 +150,7 @@ def _expert(arguments: list[str]) -> None:
     import agent.configure as configure
     from agent.expert import train
 
-    if len(arguments) < 2:
+    if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
     env, *others = configure.read(Path(arguments[0])).envs
     if others:
@@ -152,13 +183,21 @@ def _pretrain(arguments: list[str]) -> None:
 
     from agent.pretrain import pretrain
 
+    if not arguments:
+        raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
     print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:
     if not arguments or not (Path(arguments[0]) / "config.yaml").exists():
         raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if arguments else 'nothing'} holds none.")
+    _no_more(arguments[1:], f"{verb} RUN")
     return Path(arguments[0])
+
+
+def _no_more(surplus: list[str], usage: str) -> None:
+    if surplus:
+        raise ValueError(f"{surplus[0]!r} is one argument too many; it is only: etude {usage}")
 
 
 if __name__ == "__main__":

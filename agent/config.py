@@ -100,6 +100,12 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _is_measured(self) -> "Config":
+        if self.label.by == "critic" and not self.demonstrate.episodes:
+            raise ValueError("label.by critic learns from demonstrations what its word is worth; give demonstrate.episodes more than 0")
+        return self
+
+    @model_validator(mode="after")
     def _refers(self) -> "Config":
         if self.label.judge == "referee" and self.label.by != "critic":
             raise ValueError(

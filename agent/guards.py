@@ -42,10 +42,17 @@ def labels_contradict(episodes: Sequence[Episode], labels: Sequence[Label], conf
 
 
 def critic_drifts(figures: Mapping[str, float], config: GuardConfig) -> list[str]:
-    """Look whether a critic that labels alone still knows a finished demonstration from an unfinished one."""
-    auroc = figures.get("demonstration_auroc", 1.0)
-    if auroc >= config.critic:
+    """Look whether a critic that labels alone still knows a finished demonstration from an unfinished one; one that nothing was measured of does not.
+
+    Args:
+        figures: of the critic; `demonstration_auroc` is not there where no demonstration could be rated.
+        config: its bounds.
+    """
+    auroc = figures.get("demonstration_auroc")
+    if not config.critic or (auroc is not None and auroc >= config.critic):
         return []
+    if auroc is None:
+        return ["nobody knows whether the critic is a judge: there was no demonstration of a success to measure it on"]
     return [f"the critic is no judge: it rates the success of a demonstration above what was before one in {auroc:.0%} of all comparisons"]
 
 

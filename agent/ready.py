@@ -122,6 +122,22 @@ def can_be_asked(run: Run, policy: Any) -> None:
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 
+def success_was_shown(run: Run) -> None:
+    """Look whether a demonstration succeeds, where the model learns from demonstrations what its own word on success is worth.
+
+    Raises:
+        ValueError: none does.
+    """
+    folder = run.folder / "start"
+    key = "label.by critic" if run.config.label.by == "critic" else "curate.credit steps" if run.config.curate.credit == "steps" else ""
+    figures = load(folder / "demonstrate.json")["figures"]
+    if key and not figures["success"]:
+        raise ValueError(
+            f"{key} needs demonstrations of a success, and none of the {figures['episodes']} in {folder} is one; "
+            "give a demonstrate.expert or a demonstrate.dataset that succeeds, and a new run folder."
+        )
+
+
 def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
     """Look whether a model counts positions one by one, as `policies.recite` does.
 

@@ -36,8 +36,9 @@ def examine(policy: Any, shown: Sequence[Episode], question: str) -> tuple[np.nd
 
 
 def a_few(shown: Sequence[Episode]) -> list[Episode]:
-    """Return demonstrations of every task, but 100 at most, and none without a decision."""
-    return [episode for episode in shown[:: -(-len(shown) // SHOWN) or 1] if len(episode)]
+    """Return demonstrations of every task, but 100 at most, and none without a decision; a success besides, if all were left out."""
+    some = [episode for episode in shown[:: -(-len(shown) // SHOWN) or 1] if len(episode)]
+    return some if any(episode.success for episode in some) else some + [episode for episode in shown if len(episode) and episode.success][:1]
 
 
 def knows(ends: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:

@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from agent import base
 from agent import folder as layout
 from agent.clock import time_for
 from agent.config import Config
-from agent.configure import read
+from agent.configure import differences, read, write
 from agent.files import load, save, write_text
 from agent.records import Episode, Player
 
@@ -72,12 +70,12 @@ class Run:
         saved = read(own) if own.exists() else None
         self.config = config or saved or Config()
         if saved is not None:
-            changed = [key for key in Config.model_fields if key not in FREE and getattr(saved, key) != getattr(self.config, key)]
+            changed = [key for key in differences(saved, self.config) if key not in FREE]
             if changed:
                 raise ValueError(
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
-        self._changed = saved != self.config
+        self._changed = saved is None or bool(differences(saved, self.config))
         self._place: os.stat_result | None = None  # of the folder, once something is written there
         self._mark = time.time()  # when the last stage ended
         self._policy: Any = None
@@ -94,12 +92,13 @@ class Run:
         Raises:
             ValueError: the folder cannot be written.
         """
+        text = write(self.config)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"{self.folder} cannot be made ({error.strerror}); name another folder.") from error
         if self._changed:
-            write_text(self.folder / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+            write_text(self.folder / "config.yaml", text)
         self._place = self.folder.stat()
         if self._base:
             base.write_down(self.folder, self.config.policy.model, self._base)

@@ -1,8 +1,10 @@
 """What each stage is given: a section of a config each. Every key says what it does; nothing unknown gets through."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from envs.values import Value
 
 
 class Strict(BaseModel):
@@ -230,11 +232,11 @@ class Phase(Strict):
 
     first: int = Field(ge=2)
     """The cycle that it begins with."""
-    collect: dict[str, Any] = {}
+    collect: dict[str, Value] = {}
     """Keys of `collect` that have other values from then on; `num_envs` and `diversity` have one for the whole run."""
-    curate: dict[str, Any] = {}
+    curate: dict[str, Value] = {}
     """Keys of `curate` likewise; `credit` has one value for the whole run."""
-    tune: dict[str, Any] = {}
+    tune: dict[str, Value] = {}
     """Keys of `tune` likewise."""
 
 
@@ -275,7 +277,7 @@ class EvaluateConfig(Strict):
     from 94 %. Each look is a further chance of an error of `alpha`'s kind."""
     final_episodes: int = Field(default=400, ge=1)
     """Final exam seeds, for the first and the last champion."""
-    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Any]] = {}
+    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Value]] = {}
     """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
     taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
     alpha: float = Field(default=0.3, gt=0, le=1)

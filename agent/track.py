@@ -2,18 +2,23 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agent.config import Config
+from agent.configure import write
 from agent.files import write_text
+from agent.settings import TrackConfig
 
 
 class Track:
@@ -26,19 +31,26 @@ class Track:
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.console = folder, Console(highlight=False)
-        self._sent = 0
         self._wandb: Any = _start_wandb(folder, config, self.console)
+        file = folder / "wandb" / "sent.json"
+        self._sent: dict[str, int] = json.loads(file.read_text()) if file.exists() else {"rows": 0, "steps": 0}  # by all starts of this run
 
     def log(self, rows: list[dict[str, Any]]) -> None:
-        """Write all of the run's rows so far to `metrics.jsonl`, and send the new ones to W&B."""
+        """Write all of the run's rows so far to `metrics.jsonl`, and send to W&B what no start of this run has sent.
+
+        Rows of single gradient steps have an axis of their own, `train/step`, which runs over all cycles; other rows go by `cycle`.
+        """
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        steps = itertools.accumulate("step" in row for row in rows)
+        for number, (row, step) in enumerate(zip(rows, steps, strict=True), 1):
+            if number > self._sent["rows"] and self._wandb:
+                self._send(functools.partial(_figures, row, step - 1))
+                self._sent["rows"] = number if self._wandb else number - 1  # what broke off is sent by the next start
+        self._remember()
+
+    def _remember(self) -> None:
         if self._wandb:
-            for row in rows[self._sent :]:
-                x = {"cycle": row["cycle"]} if "step" not in row else {"cycle": row["cycle"], "step": row["step"]}
-                skip = ("cycle", "stage", "step")
-                figures = {f"{row['stage']}/{key}": value for key, value in row.items() if key not in skip}
-                self._send(functools.partial(dict, figures | x))
-        self._sent = len(rows)
+            write_text(self.folder / "wandb" / "sent.json", json.dumps(self._sent))
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Send what the run came to, to W&B: `base/rate`, `warm_start/rate`, `after/rate`, each with low, high and n, and the gain."""
@@ -59,6 +71,7 @@ class Track:
             import wandb
 
             self._send(lambda: {f"films/{name}": wandb.Video(str(file), format="mp4") for name, file in files.items()})
+            self._remember()
 
     def picture(self, file: Path) -> None:
         """Send a picture to W&B."""
@@ -66,13 +79,15 @@ class Track:
             import wandb
 
             self._send(lambda: {"pictures/" + file.stem: wandb.Image(str(file))})
+            self._remember()
 
     def _send(self, content: Callable[[], dict[str, Any]]) -> None:
         """Send to W&B; where that breaks the run goes on without it."""
         if not self._wandb:
             return
         try:
-            self._wandb.log(content())
+            self._wandb.log(content(), step=self._sent["steps"])
+            self._sent["steps"] += 1
         except Exception as error:  # its service may have died, a disk may be full
             self._wandb = None
             self.note(f"W&B is not available any more ({type(error).__name__}); metrics.jsonl has everything.")
@@ -102,23 +117,45 @@ class Track:
 
 def _start_wandb(folder: Path, config: Config, console: Console) -> Any:
     """Return a W&B run, or None; W&B away or without a key never stops a run."""
-    if config.track.mode == "off":
+    usual = TrackConfig()
+    mode = _chosen("WANDB_MODE", config.track.mode, usual.mode)
+    if mode in ("off", "disabled"):
         return None
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb
 
+        file = folder / "wandb" / "id"
+        if not file.exists():
+            write_text(file, secrets.token_hex(4))
         run = wandb.init(
-            project=config.track.project,
+            id=file.read_text(),
+            resume="allow",
+            project=_chosen("WANDB_PROJECT", config.track.project, usual.project),
             name=folder.name,
             dir=str(folder),
-            mode=config.track.mode,
-            config=config.model_dump(mode="json"),
+            mode=mode,
+            config=yaml.safe_load(write(config)),
             settings=wandb.Settings(init_timeout=30, console="off"),
         )
         run.define_metric("cycle")
+        run.define_metric("train/step")
         run.define_metric("*", step_metric="cycle")
+        run.define_metric("train/*", step_metric="train/step")
         return run
     except Exception as error:  # wandb raises many types: no network, no key, no space
         console.print(f"W&B is not available ({type(error).__name__}); metrics.jsonl has everything.")
         return None
+
+
+def _chosen(variable: str, given: str, usual: str) -> Any:
+    """Return what a key of the config says, or, where that is only the default, the user's variable of the process."""
+    return os.environ.get(variable) or usual if given == usual else given
+
+
+def _figures(row: dict[str, Any], step: int) -> dict[str, Any]:
+    """Return a row as W&B gets it; `step` counts the gradient steps of the whole run."""
+    stage, x = row["stage"], {"cycle": row["cycle"]}
+    if "step" in row:
+        stage, x = "train" if stage == "tune" else f"train/{stage}", x | {"train/step": step}
+    return {f"{stage}/{key}": value for key, value in row.items() if key not in ("cycle", "stage", "step")} | x

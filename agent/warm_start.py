@@ -13,6 +13,7 @@ from agent.curate import decisions
 from agent.curriculum import spread
 from agent.expert import everyone
 from agent.files import load, write
+from agent.ready import success_was_shown
 from agent.records import Episode, Lessons, Player
 from agent.referee import train_referee
 from agent.run import SEEDS, Run
@@ -54,6 +55,7 @@ def warm_start(run: Run, track: Track) -> Player:
 
     run.keep(folder / "demonstrate.json", show)
     track.log(run.metrics())
+    success_was_shown(run)
     if run.config.label.judge == "referee":
         run.keep(folder / "referee.json", lambda: _raise_referee(run, track))
 

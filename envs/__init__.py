@@ -1,10 +1,11 @@
 """The stage: our own MuJoCo tasks, registered with Gymnasium under `etude/`, and how any other environment is found."""
 
-from typing import Any
-
 import gymnasium
 from pydantic import BaseModel, ConfigDict, Field
 
+from envs.values import Value
+
+# Each task is entered here and nowhere else: the name of its class in the module of that name, and its horizon.
 HORIZONS = {"Reach": 24, "Push": 60, "Press": 32, "Lift": 40, "Place": 64, "Slide": 40, "Turn": 40, "Stack": 64}  # control steps of 0.05 s
 TASKS = tuple(f"etude/{name}-v0" for name in HORIZONS)
 PRETRAINED = TASKS  # the tasks that the embedded model learned to see when it was made
@@ -26,9 +27,9 @@ class EnvConfig(BaseModel):
     """Its share of demonstrations, practice and exams, where a run has several environments."""
     expert: str = ""
     """Who demonstrates here, where that is not `demonstrate.expert`."""
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Value] = {}
     """Passed to the environment's constructor."""
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Value] = {}
     """Set on the environment itself once it is made, where its constructor has no argument for it (Meta-World: `seeded_rand_vec: true`)."""
     horizon: int | None = Field(default=None, ge=1)
     """Environment steps after which an episode is truncated; null: the environment's own limit."""

@@ -1,6 +1,5 @@
 """Any Gymnasium environment -> frames, instruction, state, success: one shape of observation for every policy."""
 
-import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,7 @@ from envs.make import make
 from envs.render import mujoco
 from envs.spaces import Actions
 from envs.success import Success
-
-WORDS = ("instruction", "mission", "task_description")  # where environments say what to do
+from envs.words import instruction
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ class Adapter:
         self._observation, self._info = self.env.reset(seed=seed)
         self.seed = seed
         self._bind()
-        self._total, self.instruction = 0.0, self._instruct(seed)
+        self._total = 0.0
+        self.instruction = self._instruct(seed)
         self._past.clear()
         self._mark()
         if look or self._seen is None:
@@ -214,33 +213,13 @@ class Adapter:
         except (KeyError, ValueError) as error:
             raise ValueError(f"{self.config.id}: camera {name!r} gives no frame: {error}.") from error
 
-    # --- words -----------------------------------------------------------------------------------------------------
+    # --- state and success -------------------------------------------------------------------------------------------
 
     def _instruct(self, seed: int) -> str:
-        """Return this episode's instruction."""
-        given = self.config.instruction
-        if isinstance(given, tuple):
-            given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""
-        if not given:
-            return next((str(value) for value in map(self._said, WORDS) if value is not None), "")
-        return re.sub(r"\{([\w.]+)\}", lambda found: self._filled(found[1]), given)
-
-    def _filled(self, name: str) -> str:
-        value = self._said(name)
-        if value is None:
-            keys = ", ".join(map(repr, self._info)) or "nothing"
-            raise ValueError(f"{self.config.id}: env.instruction names {{{name}}}, which neither info ({keys}), observation nor environment has.")
-        return str(value)
-
-    def _said(self, name: str) -> Any:
-        """Return what info, the observation or the environment has under a name; None where none has it."""
-        for holder in (self._info, self._observation, self.env.unwrapped):
-            try:
-                value = lookup(holder, name)
-            except KeyError:
-                continue
-            return value.decode() if isinstance(value, bytes) else value
-        return None
+        try:
+            return instruction(self.config.instruction, seed, self._info, self._observation, self.env.unwrapped)
+        except ValueError as error:
+            raise ValueError(f"{self.config.id}: {error}") from error
 
     def _state(self) -> np.ndarray | None:
         state = self._read_state()

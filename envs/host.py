@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from envs import EnvConfig
 from envs.adapt import Adapter, Observation, Outcome
 from envs.doctor import Diagnosis, examine
 
+HERE = str(Path(__file__).resolve().parent.parent)  # the folder of our packages
 STARTING = 120.0  # seconds that the process and each environment may take to begin
 
 
@@ -162,13 +164,15 @@ def examine_apart(
 
 def begin(module: str) -> tuple[subprocess.Popen, Connection]:
     """Start a process that runs `serve` of a module with the number of its end of a line; return the process and our end."""
-    ours, theirs = Pipe()
+    line, theirs = Pipe()
     # Not by multiprocessing: that would run the main module of whoever uses this a second time.
-    command = [sys.executable, "-P", "-c", f"from {module} import serve; serve({theirs.fileno()})"]
-    paths = os.pathsep.join(filter(None, sys.path))
+    # Our packages come first, from beside this one: what the user runs may have put folders of the same names before them.
+    ours_first = f"import sys; sys.path.insert(0, {HERE!r}); import agent, envs, policies; del sys.path[0]"
+    command = [sys.executable, "-P", "-c", f"{ours_first}; from {module} import serve; serve({theirs.fileno()})"]
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
     theirs.close()
-    return process, ours
+    return process, line
 
 
 def end(process: subprocess.Popen) -> str:

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Lift: grasp the block that the instruction names and raise it. Three blocks of three colours."""
 
 import numpy as np
@@ -14,6 +15,7 @@ class Lift(Carry):
     """Success: the named block's centre is 6 cm above where it rests. Lifting another block costs only time."""
 
     source = "lift.xml"
+    wordings = r"lift (.*)", r"pick up \1", r"raise \1", r"take \1 off the table"
 
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BLOCKS), 0.10, (0.21, -0.17), (0.42, 0.17))

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Place: carry the named block onto the named pad and let it go. The pads are plinths, so a block cannot be pushed onto them."""
 
 import numpy as np
@@ -14,6 +15,7 @@ class Place(Carry):
     """Success: the named block lies on the named pad, its centre within 4 cm of the pad's, and no finger touches it."""
 
     source = "place.xml"
+    wordings = r"put (.*) onto (.*)", r"place \1 on \2", r"set \1 down on \2", r"move \1 to \2"
 
     def arrange(self, rng: np.random.Generator) -> None:
         points = scatter(rng, 4, 0.115, (0.20, -0.17), (0.41, 0.17))

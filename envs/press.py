@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Press: push down the button that the instruction names, and no other. Four sprung buttons of four colours."""
 
 import numpy as np
@@ -15,6 +16,7 @@ class Press(Stage):
     """Success: the named button is down. Pressing another ends the episode without success."""
 
     source = "press.xml"
+    wordings = r"press (.*)", r"push \1 down", r"click \1", r"hit \1"
 
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BUTTONS), 0.10, (0.20, -0.19), (0.43, 0.19))

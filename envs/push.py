@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Push: slide the named block onto the named pad. Two blocks and two pads, so both names must be read."""
 
 import numpy as np
@@ -15,6 +16,7 @@ class Push(Stage):
     """Success: the named block's centre is within 4 cm of the named pad's, so it lies over the pad."""
 
     source = "push.xml"
+    wordings = r"push (.*) onto (.*)", r"slide \1 to \2", r"move \1 over to \2", r"shove \1 onto \2"
 
     def arrange(self, rng: np.random.Generator) -> None:
         while True:  # a task must be work, but not a journey: 9 to 18 cm from block to pad

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Reach: touch the ball that the instruction names. Four balls of four colours stand on the table."""
 
 import numpy as np
@@ -13,6 +14,7 @@ class Reach(Stage):
     """Success: the tool is within 3.5 cm of the named ball's centre. Touching another ball costs only time."""
 
     source = "reach.xml"
+    wordings = r"touch (.*)", r"reach \1", r"go to \1", r"bring the tool to \1"
 
     def arrange(self, rng: np.random.Generator) -> None:
         self.set_out(rng, BALLS, scatter(rng, len(BALLS), 0.09, (0.18, -0.20), (0.44, 0.20)))

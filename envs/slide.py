@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Slide: open the drawer that the instruction names, and no other. A chest with three drawers of three colours, side by side."""
 
 import numpy as np
@@ -15,6 +16,7 @@ class Slide(Stage):
     """Success: the named drawer is 5 cm open. Opening another ends the episode without success."""
 
     source = "slide.xml"
+    wordings = r"open (.*)", r"pull out \1", r"slide \1 open", r"draw \1 out"
 
     def arrange(self, rng: np.random.Generator) -> None:
         self.place("chest", rng.uniform((0.385, -0.06), (0.425, 0.06)))

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Stack: set the named block on the other one that is named. A third block stands by."""
 
 import itertools
@@ -15,6 +16,7 @@ class Stack(Carry):
     """Success: the first named block stands on the second, their centres within 2 cm, and no finger touches it."""
 
     source = "stack.xml"
+    wordings = r"stack (.*) on (.*)", r"put \1 on top of \2", r"place \1 onto \2", r"set \1 upon \2"
 
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BLOCKS), 0.10, (0.21, -0.16), (0.41, 0.16))

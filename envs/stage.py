@@ -15,6 +15,7 @@ Observation (a dict):
 `info` has `is_success` (bool), `instruction` (str) and `achieved` (every instruction of the task that the present state fulfils).
 """
 
+import itertools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from envs.variation import variation as of
 STEP = 0.04  # metres a unit command moves the tool in one control step
 CONTROL = 0.05  # seconds of one control step
 DAMPING = 1e-4  # of the least squares; keeps the arm calm where it is stretched out
+DRAWS = 1000  # of a scene until one has an instruction that the variation admits; of our tasks at least one in ten has
 LOW, HIGH = np.array([0.15, -0.22, 0.015]), np.array([0.47, 0.22, 0.26])  # where the tool may be sent, metres
 ARM = ("yaw", "shoulder", "elbow", "pitch", "roll")
 FINGERS = ("left", "right")
@@ -54,6 +56,7 @@ class Stage(gymnasium.Env):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}  # pyright: ignore[reportIncompatibleVariableOverride]
     source = ""  # XML file beside this one
     grips: ClassVar[bool] = False  # whether actions move the fingers
+    wordings: ClassVar[tuple[str, ...]] = ()  # a pattern of its instructions, then others that mean the same; for `variation: {wording: other}`
 
     def __init__(
         self,
@@ -71,6 +74,8 @@ class Stage(gymnasium.Env):
         self.cameras, self.size, self.render_mode = tuple(cameras), size, render_mode
         self.render_size, self.pretty = render_size, pretty
         self._vary = of(variation or {})
+        if self._vary.wording == "other" and len(self.wordings) < 2:
+            raise ValueError(f"{type(self).__name__} says its instructions in no other words (`wordings`); set variation wording to 'own'.")
         self.model = self._vary.build(str(Path(__file__).parent / self.source))
         self.source = f"{self.source} {self._vary.distractors}"  # what a camera is made for
         self._camera, self._light = self.model.camera("front").pos.copy(), self.model.light_diffuse.copy()
@@ -121,7 +126,10 @@ class Stage(gymnasium.Env):
         mujoco.mj_resetData(self.model, self.data)
         self.colours = {}
         self.arrange(self.np_random)
+        draws = itertools.count(1)
         while not self._vary.admits(self.instruction, tuple(COLOURS)):
+            if next(draws) == DRAWS:
+                raise ValueError(f"{type(self).__name__}: none of {DRAWS} instructions is of variation pairs {self._vary.pairs!r}; set it to 'all'.")
             mujoco.mj_resetData(self.model, self.data)
             self.arrange(self.np_random)
         self._alter()
@@ -264,7 +272,7 @@ class Stage(gymnasium.Env):
 
     def _info(self) -> dict[str, Any]:
         achieved = self.achieved()
-        said = [self._vary.say(each, self._seed()) for each in (self.instruction, *achieved)]
+        said = [self._vary.say(each, self._seed(), self.wordings) for each in (self.instruction, *achieved)]
         return {"is_success": self.instruction in achieved, "instruction": said[0], "achieved": said[1:]}
 
 

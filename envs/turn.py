@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (a task's methods are documented where Stage declares them)
 """Turn: swing the named lever to the named side, and no other. Three levers of three colours point towards the robot."""
 
 import numpy as np
@@ -17,6 +18,7 @@ class Turn(Stage):
     """Success: the named lever is turned by 40 degrees to the named side. Turning another that far ends the episode without success."""
 
     source = "turn.xml"
+    wordings = r"turn (.*) to (.*)", r"rotate \1 towards \2", r"swing \1 to \2", r"move \1 to \2"
 
     def arrange(self, rng: np.random.Generator) -> None:
         for lever, middle, colour in zip(LEVERS, (-0.12, 0, 0.12), rng.permutation(list(COLOURS)), strict=False):

@@ -8,17 +8,6 @@ import numpy as np
 
 from envs.render import mujoco
 
-NOUNS = ("ball", "block", "pad", "button", "drawer", "lever")
-WORDINGS = {  # the task's own sentence -> others that mean the same
-    r"touch (.*)": (r"reach \1", r"go to \1", r"bring the tool to \1"),
-    r"push (.*) onto (.*)": (r"slide \1 to \2", r"move \1 over to \2", r"shove \1 onto \2"),
-    r"press (.*)": (r"push \1 down", r"click \1", r"hit \1"),
-    r"lift (.*)": (r"pick up \1", r"raise \1", r"take \1 off the table"),
-    r"put (.*) onto (.*)": (r"place \1 on \2", r"set \1 down on \2", r"move \1 to \2"),
-    r"open (.*)": (r"pull out \1", r"slide \1 open", r"draw \1 out"),
-    r"turn (.*) to (.*)": (r"rotate \1 towards \2", r"swing \1 to \2", r"move \1 to \2"),
-    r"stack (.*) on (.*)": (r"put \1 on top of \2", r"place \1 onto \2", r"set \1 upon \2"),
-}
 POST = 0.012, 0.03  # radius and half height of a distractor, metres
 APART = 0.075  # distance of a distractor from everything else on the table, metres
 
@@ -56,7 +45,7 @@ class Variation:
 
     def admits(self, instruction: str, colours: tuple[str, ...]) -> bool:
         """Return whether an instruction names only pairs that it may."""
-        named = re.findall(rf"(\w+) ({'|'.join(NOUNS)})\b", instruction)
+        named = re.findall(rf"\b({'|'.join(colours)}) (\w+)", instruction)
         strange = [(colours.index(colour) + len(noun)) % len(colours) == 0 for colour, noun in named]
         return self.pairs == "all" or any(strange) == (self.pairs == "unseen")
 
@@ -69,12 +58,12 @@ class Variation:
             places.append(tried[np.argmax(room > APART)] if (room > APART).any() else tried[np.argmax(room)])
         return np.array(places[len(others) :]).reshape(-1, 2)
 
-    def say(self, sentence: str, seed: int) -> str:
-        """Return a sentence of the task in the words of this episode."""
+    def say(self, sentence: str, seed: int, wordings: tuple[str, ...]) -> str:
+        """Return a sentence of the task in the words of this episode; `wordings` as in `Stage`."""
         if self.wording == "own":
             return sentence
-        pattern, others = next((p, o) for p, o in WORDINGS.items() if re.fullmatch(p, sentence))
-        return re.sub(pattern, others[seed % len(others)], sentence)
+        own, *others = wordings
+        return re.sub(f"^{own}$", others[seed % len(others)], sentence)
 
 
 def variation(given: dict[str, Any]) -> Variation:

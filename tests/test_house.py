@@ -108,7 +108,9 @@ def test_a_users_folders_do_not_shadow_ours_and_help_loads_nothing_heavy(tmp_pat
     script = tmp_path / "bin" / "etude"  # a console script: its own folder, not the working folder, comes first on the path
     script.parent.mkdir()
     script.write_text(
-        "import sys\nfrom agent.cli import main\nmain()\n"
+        "import sys\nfrom pathlib import Path\n"  # ours come last, where an installation puts them
+        f"sys.path = [each for each in sys.path if not (Path(each) / 'agent' / 'cli.py').exists()] + [{str(ROOT)!r}]\n"
+        "from agent.cli import main\nmain()\n"
         "print('heavy:', {'torch', 'transformers', 'mujoco', 'gymnasium'} & set(sys.modules))\n"
         "import envs, policies\nprint(envs.__file__, policies.__file__)\n"
     )

@@ -1,12 +1,22 @@
 """Config: strict, and errors that a person can act on."""
 
+import itertools
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from hypothesis import Phase as HypothesisPhase
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.config import Config
-from agent.configure import override, parse, read
+from agent.configure import differences, override, parse, read, write
 from agent.records import NUMBERS, REACH
+from agent.run import Run
+from agent.settings import EvaluateConfig, Phase
+from envs import EnvConfig
 from envs.stage import STEP
 
 
@@ -44,6 +54,9 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("curate: {conditioned: 1}", "needs the word {advantage} in it"),
         ("label: {by: critic}\ncollect: {rivals: 2}", "go by the environment's word"),
         ("label: {way: far}", "goes with label.by critic"),
+        ("label: {by: critic}\ndemonstrate: {episodes: 0}", "label.by critic learns from demonstrations .*give demonstrate.episodes more than 0"),
+        ("label: {by: critic, judge: referee}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes more than 0"),
+        ("curate: {credit: steps}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes and tune.critic more than 0"),
         ("label: {judge: referee}", "goes with label.by critic"),
         ("collect: {rivals: 2}\ntune: {preference: 0}", "from which nothing is learnt"),
         ("collect: {guided: 2}\ntune: {imitation: 0}", "collect.guided finds better decisions"),
@@ -64,6 +77,103 @@ def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> N
     with pytest.raises(ValueError, match=says.replace("[", r"\[")) as error:
         read(tmp_path / "c.yaml")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 1\ncycles: 2\nseed: 3", "line 3: key 'seed' stands there and in line 1; keep one"),
+        ("env:\n  size: 32\ncycles: 2\nenv: {}", "line 4: key 'env' stands there and in line 1"),
+        ("env:\n  size: 32\n  size: 64", "line 3: key 'size' stands there and in line 2"),
+        ("env:\n- id: A\n- kwargs:\n    a: [{b: 1,\n      b: 2}]", "line 5: key 'b' stands there and in line 4"),
+        ("phases:\n- first: 3\n  tune: {lr: 1}\n  tune: {epochs: 1}", "line 4: key 'tune' stands there and in line 3"),
+        ("env: {kwargs: {on: 1, yes: 2}}", "line 1: key True stands there and in line 1"),
+        ("env: {kwargs: {<<: {a: 1}, <<: {a: 2}}}", "key '<<' stands there"),
+        (
+            "a: &a [1, 1]\n" + "".join(f"{x}: &{x} [*{y}, *{y}]\n" for y, x in itertools.pairwise("abcdefghijklmnopqrstuvwxyz")),
+            "characters or 50 levels",
+        ),
+        ("env: {kwargs: {a: &a [*a]}}", "line 1: it holds itself"),
+        ("env: {kwargs: {a: " + "[" * 2000 + "]" * 2000 + "}}", "levels"),
+        ("env: {kwargs: {a: " + "[" * 60 + "]" * 60 + "}}", "line 1: it has more than 200000 characters or 50 levels"),
+        (f"seed: {'9' * 5000}", "line 1: Exceeds the limit"),
+        (f"seed: 0x{'f' * 5000}", "line 1: a whole number has more than 1024 bits"),
+        ("cycles: 1\nenv: {kwargs: {day: 2024-13-45}}", "line 2: month must be in"),
+        ("# " + "x" * 200_000, "more than 200000 bytes"),
+        ("seed: " + "x" * 20_000, "seed is 'xxx.*input should be a valid integer"),
+        ("{? " + "x" * 20_000 + " : 1}", "unknown key 'xxx"),
+        ("".join(f"key_{i}: 1\n" for i in range(1000)), "And 995 more"),
+    ],
+)
+def test_what_stands_twice_or_is_beyond_measure_is_a_short_sentence_with_its_line(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=says) as error:
+        read(tmp_path / "c.yaml")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 3000
+
+
+def test_what_stands_twice_on_the_command_line_is_a_sentence_too() -> None:
+    with pytest.raises(ValueError, match=r"'--env\.kwargs', line 1: key 'a' stands there"):
+        override(Config(), ["--env.kwargs", "{a: 1, a: 2}"])
+
+
+def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(ValueError, match="no text in UTF-8"):
+        read(tmp_path / "c.yaml")
+
+
+def test_aliases_and_merges_are_read(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("env: [&a {id: A, size: 32, kwargs: &k {x: 1}}, {<<: *a, id: B, kwargs: *k}, {<<: *a, name: C}]")
+    assert [(env.title, env.size, env.kwargs) for env in read(tmp_path / "c.yaml").envs] == [(t, 32, {"x": 1}) for t in "ABC"]
+
+
+YAML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.dates()
+    | st.datetimes().map(lambda each: each.replace(fold=0)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers() | st.none(), inner, max_size=3) | st.sets(st.text()),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
+@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True))
+def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
+    phase = {"first": 2, "tune": {"ratio_guard": bound}}
+    content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
+    config = parse({**content, "tune": {"ratio_guard": float("inf")}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(write(config), "utf-8")
+        again = read(file)
+    normal = parse(config.model_dump(), "test")  # a default 0 is a 0.0 where it is read
+    assert yaml.safe_dump(again.model_dump()) == yaml.safe_dump(normal.model_dump()), "of the same types, too"
+    assert not differences(config, again), "a NaN is no difference"
+    assert differences(config, again.model_copy(update={"seed": 1})) == ["seed"]
+
+
+def test_a_tuple_is_a_list_from_the_beginning() -> None:
+    config = Config(env=EnvConfig(kwargs={"a": (1, (2, 3))}))
+    assert config.envs[0].kwargs == {"a": [1, [2, 3]]}
+
+
+@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), Path("x"), {1: {(1, 2): 3}}, [object()], {"x": frozenset()}, {("a",)}], ids=repr)
+@pytest.mark.parametrize("key", ["env.kwargs", "env.attributes", "evaluate.variations.odd", "phases.0.tune"])
+def test_what_no_file_can_hold_is_refused_by_name_before_a_run_begins(key: str, value: object, tmp_path: Path) -> None:
+    env = EnvConfig(**({key[4:]: {"x": value}} if key.startswith("env") else {}))
+    config = Config(env=env, evaluate=EvaluateConfig(variations={"odd": {"x": value}} if "odd" in key else {}))
+    if "phases" in key:  # its keys are checked when it is read
+        phase = Phase(first=2, tune={"x": value})
+        config = config.model_copy(update={"phases": (phase,)})
+    with pytest.raises(ValueError, match=rf"Config key {key}.x.* (is a|holds the key) .*, which cannot be written into a file"):
+        Run(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
@@ -93,6 +203,36 @@ def test_texts_are_taken_as_they_are() -> None:
     given = ["--policy.prompt", prompt, "--env.instruction", sides, "--policy.thought", thought, "--env.success", "[x"]
     config = override(Config(), given)
     assert (config.policy.prompt, config.env.instruction, config.policy.thought, config.env.success) == (prompt, sides, thought, "[x")
+
+
+@pytest.mark.parametrize(
+    "key", ["env.instruction", "env.success", "env.state", "env.id", "policy.prompt", "policy.thought", "label.question", "demonstrate.expert"]
+)
+def test_a_text_without_quotes_is_one_sentence_that_says_how_to_write_it(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"'--{key}' takes one value and has 3; write it in quotes: --{key} 'push the block'") as error:
+        override(Config(), [f"--{key}", "push", "the", "block"])
+    assert ("as a list" in str(error.value)) == (key == "env.instruction")
+    with pytest.raises(ValueError, match="takes one value and has 0"):
+        override(Config(), [f"--{key}"])
+
+
+def test_an_instruction_is_one_text_and_several_are_a_list() -> None:
+    def told(word: str) -> object:
+        return override(Config(), ["--env.instruction", word]).envs[0].instruction
+
+    assert told('["push the block", "open the drawer"]') == ("push the block", "open the drawer")
+    for text in ("push the block", "5", "yes", "null", "2024-01-01", "push: block", ".inf"):
+        assert told(text) == text
+    given = override(Config(), ["--env.cameras", "front", "yes"]).envs[0]
+    assert given.cameras == ("front", "yes")
+    assert override(Config(), ["--env.action_bounds", "-1", "2"]).envs[0].action_bounds == (-1, 2)
+    assert override(Config(), ["--env.action_bounds", "null"]).envs[0].action_bounds is None
+
+
+@pytest.mark.parametrize("given", [["--seed", "1", "2"], ["--env.kwargs", "{size:", "32}"], ["--track.films"], ["--label.by", "env", "critic"]])
+def test_a_key_of_one_value_takes_one(given: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"'{given[0]}' takes one value and has {len(given) - 1}"):
+        override(Config(), given)
 
 
 @pytest.mark.parametrize(

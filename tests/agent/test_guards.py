@@ -66,7 +66,12 @@ def test_rewards_of_tasks_with_other_scales_are_not_compared() -> None:
 
 def test_a_critic_that_always_says_yes_is_named() -> None:
     assert critic_drifts({"demonstration_auroc": 0.5}, GUARD) and not critic_drifts({"demonstration_auroc": 0.9}, GUARD)
-    assert not critic_drifts({}, GUARD)
+
+
+def test_a_critic_that_nothing_was_measured_of_is_named_unless_the_guard_is_off() -> None:
+    (told,) = critic_drifts({"takes": 24.0}, GUARD)
+    assert "no demonstration of a success" in told
+    assert not critic_drifts({}, GuardConfig(critic=0)) and not critic_drifts({"demonstration_auroc": 0.1}, GuardConfig(critic=0))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from agent import dataset
 from agent.collect import Job, collect
 from agent.configure import parse
 from agent.files import save
-from agent.ready import can_be_asked, comes_back, nothing_lost
+from agent.ready import can_be_asked, comes_back, nothing_lost, success_was_shown
 from agent.workers import Workers
 from envs import EnvConfig
 from policies.scripted import Random
@@ -71,6 +71,22 @@ def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, sa
         else:
             with pytest.raises(ValueError, match=f"{says} asks the model questions"):
                 can_be_asked(run, policy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asks", "says"),
+    [({}, ""), ({"label": {"by": "both"}}, ""), ({"label": {"by": "critic"}}, "label.by critic"), ({"curate": {"credit": "steps"}}, "curate.credit")],
+)
+def test_demonstrations_without_a_success_are_refused_where_the_model_is_measured_on_them(asks: dict, says: str, tmp_path: Path) -> None:
+    run = SimpleNamespace(config=parse(asks, "test"), folder=tmp_path)
+    save(tmp_path / "start" / "demonstrate.json", {"figures": {"episodes": 7, "success": 0.25}})
+    success_was_shown(run)  # type: ignore[arg-type]
+    save(tmp_path / "start" / "demonstrate.json", {"figures": {"episodes": 7, "success": 0.0}})
+    if not says:
+        success_was_shown(run)  # type: ignore[arg-type]
+        return
+    with pytest.raises(ValueError, match=f"{says}.* needs demonstrations of a success, and none of the 7"):
+        success_was_shown(run)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.records import Episode
-from agent.referee import KNOWS, held_out, knows, learnt_from, train_referee
+from agent.referee import KNOWS, a_few, held_out, knows, learnt_from, train_referee
 from agent.settings import LabelConfig
 from policies import PolicyConfig, load
 
@@ -33,6 +33,12 @@ def test_every_third_success_and_failure_is_kept_for_calibration() -> None:
     few = [shown(0), shown(1, success=False), shown(2, success=False), shown(3), shown(4, success=False)]
     assert held_out(few) == few == learnt_from(few), "too few successes to keep one"
     assert held_out([]) == learnt_from([]) == []
+
+
+def test_a_rare_success_is_among_the_few_that_a_critic_is_measured_on() -> None:
+    takes = [shown(seed, success=seed == 7) for seed in range(205)]  # of which every third is taken
+    assert [e.seed for e in a_few(takes) if e.success] == [7] and len(a_few(takes)) == 70
+    assert [e.seed for e in a_few([shown(seed) for seed in range(205)])] == list(range(0, 205, 3))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from agent.base import began_from
 from agent.config import Config
+from agent.configure import read
 from agent.files import load, save, write_text
 from agent.run import SEEDS, Run
 from agent.warm_start import store
@@ -55,6 +57,22 @@ def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("0.25", "0.95"))
     with pytest.raises(ValueError, match="damaged"):
         load(tmp_path / "a.json")
+
+
+def test_odd_values_of_a_config_are_the_same_for_who_goes_on_and_for_other_processes(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    odd = "{far: .inf, unknown: .nan, day: 2024-02-03, ways: !!set {a, b}, raw: !!binary AAEC, 3: x}"
+    file.write_text(f"env: {{kwargs: {{odd: {odd}}}}}\nguard: {{unlearnt: .inf}}\nphases: [{{first: 2, tune: {{ratio_guard: .inf}}}}]\n")
+    config = read(file)
+    Run(tmp_path / "run", config)
+    Run(tmp_path / "run", read(file))
+    inner = Run(tmp_path / "run").config  # as a process of a pool has it
+    assert repr(inner.envs[0].kwargs["odd"]["unknown"]) == "nan" and {**inner.envs[0].kwargs["odd"], "unknown": 0} == {
+        "far": float("inf"), "unknown": 0, "day": date(2024, 2, 3), "ways": {"a", "b"}, "raw": bytes(range(3)), 3: "x"
+    }  # fmt: skip
+    assert inner.guard.unlearnt == float("inf") == inner.at(2).tune.ratio_guard
+    with pytest.raises(ValueError, match="another env config"):
+        Run(tmp_path / "run", config.model_copy(update={"env": config.envs[0].model_copy(update={"kwargs": {}})}))
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Any Gymnasium environment behind one shape, and one sentence for each way in which it may be no good."""
 
+import os
+from enum import StrEnum
 from typing import Any, ClassVar
 
 import gymnasium
@@ -284,6 +286,60 @@ def test_instructions_by_template_by_list_and_by_attribute():
     assert set(drawn) == {"one", "two", "teal"} and drawn == [listed.reset(seed).instruction for seed in range(30)]
     with pytest.raises(ValueError, match=r"names \{color\}, which neither info \('colour', 'room'\)"):
         painted(instruction="paint it {color}").reset(0)
+
+
+class Backend:
+    """An object of an environment's own, as simulators have."""
+
+    arm, os, fleet = "left arm", os, os.environ
+
+    def say(self) -> str:
+        return "a method"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__init__.__globals__.gymnasium.os.environ",
+        "backend.os.environ",
+        "backend.fleet",
+        "backend.fleet.SECRET",
+        "backend",
+        "backend.say",
+        "backend.say.__globals__",
+        "backend.__class__.__name__",
+        "_hidden",
+        "room._secret",
+        "reset.__func__.__globals__",
+        "metadata",
+        "spec.entry_point",
+        "colour.upper",
+        "things",
+    ],
+)
+def test_a_placeholder_reaches_nothing_but_text_and_numbers_of_the_environment(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SECRET", "a password")
+    adapter = painted(instruction=f"paint {{{name}}}")
+    inner: Any = adapter.env.unwrapped
+    inner.backend, inner._hidden, inner.things = Backend(), "hidden", np.array([object()])
+    reset = inner.reset
+    inner.reset = lambda **named: (reset(**named)[0], {"colour": "teal", "room": {"name": "hall", "_secret": "hidden"}})
+    with pytest.raises(ValueError, match=r"which neither info .* has as a text or numbers; names that begin with _ are not read") as error:
+        adapter.reset(0)
+    assert "password" not in str(error.value)
+
+
+def test_placeholders_take_text_and_numbers_of_every_kind():
+    values = {"a": 3, "b": np.float32(0.5), "c": np.arange(2), "d": b"word", "e": ["x", 1], "f": True, "g": Side.LEFT}
+    adapter = painted(instruction=" ".join(f"{{{name}}}" for name in values) + " {backend.arm} {x!r} {y:>9}")
+    inner: Any = adapter.env.unwrapped
+    inner.backend, reset = Backend(), inner.reset
+    inner.reset = lambda **named: (reset(**named)[0], values)
+    assert adapter.reset(0).instruction == "3 0.5 [0 1] word ['x', 1] True left left arm {x!r} {y:>9}"
+
+
+class Side(StrEnum):
+    LEFT = "left"
 
 
 def test_the_horizon_of_the_config_cuts_the_episode():

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import envs
+from envs.adapt import Adapter
+from envs.reach import Reach
 from envs.stage import COLOURS
-from envs.variation import NOUNS, Variation
+from envs.variation import Variation
 
 
 def opening(task: str, seed: int, **variation: object) -> tuple[np.ndarray, np.ndarray, str, list[float]]:
@@ -53,7 +55,7 @@ def test_seen_and_unseen_pairs_share_nothing(task: str) -> None:
     for pairs in ("seen", "unseen"):
         env = gymnasium.make(task, cameras=(), variation={"pairs": pairs})
         said = [env.reset(seed=seed)[1]["instruction"].split() for seed in range(40)]
-        named[pairs] = [{(a, b) for a, b in itertools.pairwise(words) if b in NOUNS} for words in said]
+        named[pairs] = [{(a, b) for a, b in itertools.pairwise(words) if a in COLOURS} for words in said]
     practised = set().union(*named["seen"])
     assert len(practised) >= 4 and all(each - practised for each in named["unseen"]), "every unseen instruction names a pair that was never practised"
 
@@ -76,3 +78,24 @@ def test_a_wrong_variation_is_one_sentence(given: dict, says: str) -> None:
 
 def test_by_default_nothing_differs() -> None:
     assert Variation() == Variation(camera=0, light=0, wording="own", distractors=0, pairs="all")
+
+
+class Plain(Reach):
+    """A task that says its instruction in no other words, and names no colour in it."""
+
+    wordings = ()
+
+    def arrange(self, rng: np.random.Generator) -> None:
+        super().arrange(rng)
+        self.instruction = "touch it"
+
+
+@pytest.mark.parametrize(
+    ("variation", "says"), [({"wording": "other"}, "in no other words"), ({"pairs": "unseen"}, "none of 1000 instructions .* set it to 'all'")]
+)
+def test_a_new_task_without_other_words_or_colours_is_one_sentence(variation: dict, says: str) -> None:
+    """A class is all that a new task needs; what it does not say is asked for in a sentence."""
+    usual = Adapter(envs.EnvConfig(id=f"{__name__}:Plain", cameras=("front",)))
+    assert usual.reset(0).instruction == "touch it"
+    with pytest.raises(ValueError, match=says):
+        Adapter(envs.EnvConfig(id=f"{__name__}:Plain", cameras=("front",), kwargs={"variation": variation})).reset(0)

@@ -1,0 +1,72 @@
+"""The command line: what is asked is printed, and what makes no sense is one sentence that changes nothing."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def etude(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["etude", *arguments])
+    cli.main()
+
+
+def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    etude("--version", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out == f"etude {VERSION}\n"
+
+
+def test_the_version_of_a_clone_that_is_not_installed(tmp_path: Path) -> None:
+    """Without site-packages there is no metadata; agent.cli itself needs nothing from there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-S", "-m", "agent.cli", "--version"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout == f"etude {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], [], ["tasks", "--help"], ["check", "-h"], ["watch", "--help"], ["improve", "--help"]], ids=str
+)
+def test_help_is_printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    etude(*arguments, monkeypatch=monkeypatch)
+    assert capsys.readouterr().out == cli.HELP
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("tasks extra", "'extra' is one argument too many; it is only: etude tasks"),
+        ("report RUN extra", "'extra' is one argument too many; it is only: etude report RUN"),
+        ("watch RUN --now", "'--now' is one argument too many; it is only: etude watch RUN"),
+        ("check", "needs the ID of an environment"),
+        ("check --env.size 3", "needs the ID of an environment"),
+        ("check --config", "--config needs a FILE"),
+        ("check --config --env.size 3", "--config needs a FILE"),
+        ("check Reacher-v5 --env.size 3 --config", "--config needs a FILE"),
+        ("check Reacher-v5 --env.size 3 --config nowhere.yaml", "Config nowhere.yaml cannot be read"),
+        ("check Reacher-v5 extra", "'extra' is not an override"),
+        ("expert c.yaml --steps 3", "needs CONFIG and OUT"),
+        ("pretrain", "needs OUT"),
+        ("improve c.yaml", "needs CONFIG and RUN"),
+        ("fly", "Unknown verb 'fly'"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    line: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as stopped:
+        etude(*line.replace("RUN", str(tmp_path)).split(), monkeypatch=monkeypatch)
+    said: Any = capsys.readouterr()
+    assert stopped.value.code == 1 and says in said.err and said.err.count("\n") == 1 and not said.out
+    assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]

@@ -1,0 +1,28 @@
+"""What the package says of itself in several places is the same in all of them."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_citation_and_license_agree_with_the_package() -> None:
+    project, cited = PROJECT["project"], yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["title"], cited["version"], cited["license"]) == (project["name"], project["version"], project["license"])
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software" and cited["authors"] == [{"name": "The etude authors"}]
+    card = (ROOT / "policies" / "nano" / "README.md").read_text().split("---")[1]
+    assert yaml.safe_load(card)["license"] == project["license"].lower()
+
+
+def test_the_license_is_there_whole_and_goes_into_the_package() -> None:
+    (name,) = PROJECT["project"]["license-files"]
+    text = (ROOT / name).read_text()
+    assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text and "Copyright 2026 The etude authors" in text
+
+
+def test_every_package_is_installed() -> None:
+    ours = {".".join(file.parent.relative_to(ROOT).parts) for top in ("agent", "envs", "policies") for file in (ROOT / top).rglob("*.py")}
+    assert ours == set(PROJECT["tool"]["setuptools"]["packages"])
