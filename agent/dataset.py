@@ -31,10 +31,10 @@ CHUNK = 1000  # shards a subfolder
 CAMERA = "observation.images."
 QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 COLUMNS = {"states": "observation.state", "actions": "action"} | {
-    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "rivals", "margins")
+    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "rivals", "margins", "taught")
 }
 DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64", "rivals": "int64"}
-LATER = ("unasked", "rivals", "margins")  # what datasets of before do not know: where it is None, nothing is written of it
+LATER = ("unasked", "rivals", "margins", "taught")  # what datasets of before do not know: where it is None, nothing is written of it
 INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
 PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG, "first_success": INT}
 PLAIN |= {"success_at_end": FLAG, "terminated": FLAG, "truncated": FLAG, "achieved": WORDS, "faults": WORDS}
@@ -76,7 +76,8 @@ def append(root: Path, episodes: Sequence[Episode], *, fps: int, cameras: tuple[
     there, if that is damaged, or if the disk refuses; the dataset is then as before.
     """
     info = _info(root)
-    shapes = [{n: np.shape(getattr(e, n))[1:] for n in DTYPES if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
+    named = [name for name in DTYPES if name != "taught"]  # that has the shape of actions, in any episode or none
+    shapes = [{n: np.shape(getattr(e, n))[1:] for n in named if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
     kinds = {json.dumps({"fps": fps, "cameras": cameras, **shape}) for shape in shapes} | {*info["etude"]["kinds"]}
     if not isinstance(fps, int) or fps < 1:
         raise ValueError(f"fps is {fps}; it should be decisions per second, a whole number of 1 or more")
@@ -143,10 +144,12 @@ def _columns(played: list[Episode], info: dict[str, Any], tasks: list[str], came
     lengths = [len(episode) for episode in played]
     whose, step = np.repeat(np.arange(len(played)), lengths), np.concatenate([np.arange(length) for length in lengths])
     hits = np.array([-1 if episode.first_success is None else episode.first_success for episode in played])
-    have = [name for name in DTYPES if getattr(played[0], name) is not None]
+    have = [name for name in DTYPES if name != "taught" and getattr(played[0], name) is not None]
     rows = {name: np.concatenate([getattr(episode, name)[: len(episode)] for episode in played]) for name in have}
     columns = {CAMERA + camera: rows["frames"][:, i] for i, camera in enumerate(cameras)}
     columns |= {COLUMNS[name]: rows[name] for name in have[1:]}
+    if not info["features"] or COLUMNS["taught"] in info["features"] or any(episode.taught is not None for episode in played):
+        columns[COLUMNS["taught"]] = np.concatenate([episode.targets for episode in played])  # all shards of a dataset have the same columns
     columns |= {"next.reward": np.nansum(rows["rewards"], 1), "next.done": step == np.array(lengths)[whose] - 1}
     columns |= {"next.success": step == hits[whose], "timestamp": (step / info["fps"]).astype(np.float32), "frame_index": step}
     columns |= {"episode_index": info["total_episodes"] + whose, "index": info["total_frames"] + np.arange(len(step))}
@@ -207,9 +210,12 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
     shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": [fact["etude/steps"]]}
     shapes |= {"rivals": [reply], "margins": []} if fact["length"] and COLUMNS["margins"] in rows.column_names else {}
+    shapes |= {"taught": chunk} if fact["length"] and COLUMNS["taught"] in rows.column_names else {}
     for name, shape in (shapes if state is None else shapes | {"states": [len(state)]}).items():
         cells = rows[COLUMNS[name]].to_pylist() if 0 not in (fact["length"], *shape) else []  # nothing has no column
         values[name] = np.array(cells, DTYPES[name]).reshape(fact["length"], *shape)
+    if "taught" in values and values["taught"].tobytes() == values["actions"].tobytes():
+        del values["taught"]
     if state is not None:
         values["states"] = np.vstack([values["states"], np.array([state], np.float32)])
     cameras = [[cell["bytes"] for cell in rows[name].to_pylist()] for name in rows.column_names if name.startswith(CAMERA)]

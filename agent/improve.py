@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from agent import film
-from agent.collect import Job, ponder, tolerate
+from agent.collect import Job, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
 from agent.curriculum import by_seed, by_task, diversity, exam_jobs, parts
+from agent.demonstrate import ponder
 from agent.evaluate import Comparison, beats, before_and_after, compare, exam_name, score
 from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses

@@ -10,9 +10,10 @@ import numpy as np
 
 from agent import countdown, dataset, demonstrations
 from agent.bearings import bearings
-from agent.collect import Job, demonstrate, ponder
+from agent.collect import Job
 from agent.curate import decisions
 from agent.curriculum import spread
+from agent.demonstrate import demonstrate, ponder
 from agent.expert import everyone
 from agent.ready import can_be_asked
 from agent.records import Episode, Lessons

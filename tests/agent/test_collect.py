@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect, demonstrate, ponder, tolerate
+from agent.collect import Job, collect, tolerate
+from agent.demonstrate import demonstrate, ponder
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -151,12 +152,17 @@ def test_a_demonstration_that_fails_says_where() -> None:
         next(iter(demonstrate(workers, codec, [Job(10_000_000)], expert=tired)))
 
 
-def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
+def test_noise_disturbs_what_is_done_and_not_what_is_taught() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
     codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
     clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
-    np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
+    assert clean.taught is None
+    np.testing.assert_array_equal(clean.actions[0, 0], noisy.targets[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])
+    np.testing.assert_array_equal(noisy.tokens, [codec.encode(each) for each in noisy.targets])
+    workers.first.reset(noisy.seed)
+    for t, actions in enumerate(noisy.actions):
+        np.testing.assert_array_equal(workers.first.step(actions).observation.frames, noisy.frames[t + 1])
 
 
 def test_demonstrations_get_the_policys_own_thoughts() -> None:

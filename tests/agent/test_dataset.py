@@ -49,6 +49,7 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         faults=() if length else ("reset raised RuntimeError",),
         rivals=rng.integers(0, 2**40, (length, reply)) if rivals and length else None,
         margins=rng.normal(size=length).astype(np.float32) if rivals and length else None,
+        taught=rng.normal(size=(length, *chunk)).astype(np.float32) if length and rng.random() < 0.5 else None,
     )
 
 
@@ -100,6 +101,22 @@ def test_a_dataset_from_before_a_field_was_kept_is_read(tmp_path: Path) -> None:
     for file in [*tmp_path.glob("meta/episodes/*/*.parquet"), *tmp_path.glob("meta/blank/*/*.parquet")]:
         pq.write_table(pq.read_table(file).drop_columns(["etude/unasked"]), file, write_page_checksum=True)
     assert same(dataset.read(tmp_path), episodes)
+
+
+def test_a_dataset_begun_before_taught_actions_were_kept_is_read_and_goes_on(tmp_path: Path) -> None:
+    first, later, told = ([replace(e, taught=None) for e in batch(seed, (2, 3))] for seed in range(3))
+    told = [replace(e, taught=e.actions + 1) for e in told]
+    add(tmp_path, first)
+    info = json.loads((file := tmp_path / "meta/info.json").read_text())
+    del info["features"]["etude.taught"]
+    file.write_text(json.dumps(info))
+    (rows,) = tmp_path.glob("data/*/*.parquet")
+    pq.write_table(pq.read_table(rows).drop_columns(["etude.taught"]), rows, write_page_checksum=True)
+    assert same(dataset.read(tmp_path), first)
+    add(tmp_path, later)
+    assert "etude.taught" not in json.loads(file.read_text())["features"], "all shards have the columns of the first"
+    add(tmp_path, told)
+    assert same(dataset.read(tmp_path), [*first, *later, *told])
 
 
 def test_unusual_contents_survive(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ import yaml
 from PIL import Image
 
 from agent import dataset
-from agent.collect import Job, collect, demonstrate
+from agent.collect import Job, collect
 from agent.config import Config
+from agent.demonstrate import demonstrate
 from agent.demonstrations import NO_SEED, cut, figures, stored
 from agent.records import Episode
 from agent.run import SEEDS
@@ -305,6 +306,14 @@ def test_what_was_learnt_from_in_practice_is_not_shown(workers: Workers, tmp_pat
     assert episode.rivals is None and episode.margins is None and episode.tokens.shape[1] < 9
     dataset.append(tmp_path / "b", [episode], fps=5, cameras=("front", "wrist"))
     np.testing.assert_array_equal(dataset.read(tmp_path / "b")[0].tokens, episode.tokens)
+
+
+def test_of_a_disturbed_expert_is_imitated_what_it_meant(workers: Workers, tmp_path: Path) -> None:
+    (disturbed,) = demonstrate(workers, codec(), [Job(3, 0, (1,))], noise=0.2)
+    dataset.append(tmp_path, [disturbed], fps=5, cameras=("front", "wrist"))
+    (episode,), _ = read(config(tmp_path), bins=65)
+    np.testing.assert_array_equal(episode.actions, disturbed.actions)
+    np.testing.assert_array_equal(episode.tokens, [codec(65).encode(each) for each in disturbed.targets])
 
 
 def test_exam_seeds_are_not_shown(workers: Workers, tmp_path: Path) -> None:
