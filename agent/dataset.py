@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -69,28 +69,30 @@ def read(root: Path) -> list[Episode]:
     return episodes
 
 
-def append(root: Path, episodes: Sequence[Episode], *, fps: int, cameras: tuple[str, ...]) -> None:
+def append(root: Path, episodes: Sequence[Episode], *, fps: float, cameras: tuple[str, ...], rates: Mapping[str, float] | None = None) -> None:
     """Add `episodes` as one shard to the dataset in the folder `root`, which is made if missing. Without episodes, do nothing.
 
-    `fps` is decisions per second; `cameras` names the F frames of a moment. Raise ValueError if these or the episodes do not suit what is
-    there, if that is damaged, or if the disk refuses; the dataset is then as before.
+    `fps` is decisions per second of simulated time, a whole number or not: lerobot computes with it, and rounds nothing. A dataset has one, so
+    `rates` names tasks that run at others; timestamps are true for each. `cameras` names the F frames of a moment. Raise ValueError if these or
+    the episodes do not suit what is there, if that is damaged, or if the disk refuses; the dataset is then as before.
     """
     info = _info(root)
     named = [name for name in DTYPES if name != "taught"]  # that has the shape of actions, in any episode or none
     shapes = [{n: np.shape(getattr(e, n))[1:] for n in named if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
+    fps = int(fps) if float(fps).is_integer() else fps  # a whole one is written as lerobot writes it
     kinds = {json.dumps({"fps": fps, "cameras": cameras, **shape}) for shape in shapes} | {*info["etude"]["kinds"]}
-    if not isinstance(fps, int) or fps < 1:
-        raise ValueError(f"fps is {fps}; it should be decisions per second, a whole number of 1 or more")
+    if any(not 0 < rate < np.inf for rate in (fps, *(rates or {}).values())):
+        raise ValueError(f"fps is {fps} {rates or ''}; it should be decisions per second, more than 0")
     if len({*cameras}) < len(cameras) or "/" in "".join(cameras) or any(shape["frames"][0] != len(cameras) for shape in shapes):
         raise ValueError(f"cameras are {cameras}; each frame of a moment should have a name of its own, without '/'")
     if len(kinds) > 1:
         raise ValueError(f"{root} should hold episodes of one kind, got {' and '.join(sorted(kinds))}; use a folder for each")
     info = info | {"fps": fps, "etude": info["etude"] | {"kinds": [*kinds]}}
-    for file, content in _grow(info, episodes, cameras).items() if episodes else ():
+    for file, content in _grow(info, episodes, cameras, rates or {}).items() if episodes else ():
         _write(root / file, content)
 
 
-def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str, ...]) -> dict[str, Any]:
+def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, Any]:
     """Return what each file of the grown dataset is to hold, in the order of writing; None: it is not to be there."""
     ours, features, played = info["etude"], info["features"], [episode for episode in episodes if len(episode)]
     shard, tasks, stats = len(ours["shards"]), ours["tasks"], json.loads(ours["stats"])
@@ -100,7 +102,7 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
     files[_file(BLANK, shard)] = pa.Table.from_pylist(blank, FACTS) if blank else None
     if played:
         tasks = list(dict.fromkeys([*tasks, *(episode.instruction for episode in played)]))
-        columns = _columns(played, info, tasks, cameras)
+        columns = _columns(played, info, tasks, cameras, rates)
         spans = pairwise(accumulate(map(len, played), initial=0))
         parts = [{name: _describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
         stats = {name: _pool([found[name] for found in ([stats] if stats else []) + parts]) for name in parts[0]}
@@ -139,7 +141,9 @@ def _fingerprint(episode: Episode) -> str:
     return digest.hexdigest()
 
 
-def _columns(played: list[Episode], info: dict[str, Any], tasks: list[str], cameras: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _columns(
+    played: list[Episode], info: dict[str, Any], tasks: list[str], cameras: tuple[str, ...], rates: Mapping[str, float]
+) -> dict[str, np.ndarray]:
     """Return the columns of data in their order: uint8[R, h, w, 3] or [R, size]. Empty ones (no state, no reply) are left out."""
     lengths = [len(episode) for episode in played]
     whose, step = np.repeat(np.arange(len(played)), lengths), np.concatenate([np.arange(length) for length in lengths])
@@ -151,7 +155,8 @@ def _columns(played: list[Episode], info: dict[str, Any], tasks: list[str], came
     if not info["features"] or COLUMNS["taught"] in info["features"] or any(episode.taught is not None for episode in played):
         columns[COLUMNS["taught"]] = np.concatenate([episode.targets for episode in played])  # all shards of a dataset have the same columns
     columns |= {"next.reward": np.nansum(rows["rewards"], 1), "next.done": step == np.array(lengths)[whose] - 1}
-    columns |= {"next.success": step == hits[whose], "timestamp": (step / info["fps"]).astype(np.float32), "frame_index": step}
+    columns |= {"next.success": step == hits[whose], "frame_index": step}
+    columns["timestamp"] = (step / np.array([rates.get(episode.task, info["fps"]) for episode in played])[whose]).astype(np.float32)
     columns |= {"episode_index": info["total_episodes"] + whose, "index": info["total_frames"] + np.arange(len(step))}
     columns["task_index"] = np.array([tasks.index(episode.instruction) for episode in played])[whose]
     return {name: column if column.ndim == 4 else column.reshape(len(step), -1) for name, column in columns.items() if column.size}

@@ -115,8 +115,10 @@ def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
 
 
 def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
-    rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
-    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
+    rates = {
+        each.config.title: each.rate / (each.config.action_repeat * run.config.policy.chunk) for each in run.workers.firsts
+    }  # decisions a second
+    dataset.append(folder / "episodes", shard, fps=next(iter(rates.values())), rates=rates, cameras=run.config.envs[0].frame_names)
 
 
 def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Track, title: str) -> dict[str, Any]:

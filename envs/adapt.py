@@ -11,6 +11,7 @@ import numpy as np
 from envs import EnvConfig, render
 from envs.frames import lookup, picture, pictures
 from envs.make import make
+from envs.rate import ASSUMED, control_rate
 from envs.render import mujoco
 from envs.spaces import Actions
 from envs.success import Success
@@ -73,6 +74,8 @@ class Adapter:
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
         self._seen: Observation | None = None
         self.state_size = _promised(self.env.observation_space, config.state)  # 0: unknown, or there is none
+        self.rate = control_rate(self.env) or ASSUMED
+        """Environment steps a second of simulated time."""
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""

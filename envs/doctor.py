@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from envs import EnvConfig
 from envs.adapt import Adapter, Outcome
 from envs.foresight import appraise, blend, foresee
 from envs.replay import prove
+from envs.speed import control_rate, speed
 
 SEEDS = 70_000_000  # a range of its own, far from practice and exams
 DARK = 12  # a frame whose brightest pixel is below this shows nothing
@@ -80,6 +80,7 @@ def examine(
         found.lines["actions"] = f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers"
         draws = "" if None not in adapter.eyes else "; no grounding, as frames come from the environment itself"
         found.lines["physics"] = f"MuJoCo{draws}" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
+        found.lines["control rate"] = control_rate(adapter)
         progress("first step")
         adapter, takes = _with_success(adapter, found), []
         for i in range(episodes):
@@ -93,7 +94,7 @@ def examine(
         progress("check of looking ahead")
         _looking_ahead(adapter, found)
         progress("check of speed")
-        _speed(adapter, found)
+        found.lines["speed"] = speed(adapter, SEEDS)
         _expert(adapter, expert, found, progress)
         found.sheet = sheet(takes)
     except Exception as error:  # the environment may raise anything; that is what the doctor is for
@@ -248,32 +249,6 @@ def _looking_ahead(adapter: Adapter, found: Diagnosis) -> None:
             won, tried = won + success, tried + 1
     told = f"{won} of {tried} episodes succeed" if tried else f"an episode takes more than {LONG:g} s"
     found.lines["foresight"] = f"with {CANDIDATES} actions tried before each decision {told} (collect.guided)"
-
-
-def _speed(adapter: Adapter, found: Diagnosis) -> None:
-    actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(64)]
-    adapter.reset(SEEDS)
-    steps, began = 0, time.perf_counter()
-    for action in actions:
-        outcome = adapter.step(action, look=False)
-        steps += int(np.isfinite(outcome.rewards).sum())
-        if outcome.terminated or outcome.truncated:
-            adapter.reset(SEEDS)
-    physics = steps / (time.perf_counter() - began)
-    drawing = _rate(lambda: adapter.film(adapter.config.size), 32)
-    found.lines["speed"] = f"{physics:,.0f} steps/s without frames (resets included), {drawing:,.0f} frames/s"
-    if adapter.eyes[0] is not None:
-        plain = _rate(lambda: adapter.film(adapter.config.size, pretty=True), 4)
-        found.lines["speed"] += f" ({plain:,.0f} with the model's own shadows and multisampling)"
-
-
-def _rate(draw: Callable[[], Any], times: int) -> float:
-    """Return draws a second; the first one, which uploads the geometry, does not count."""
-    draw()
-    began = time.perf_counter()
-    for _ in range(times):
-        draw()
-    return times / (time.perf_counter() - began)
 
 
 def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, found: Diagnosis, progress: Callable[[str], None]) -> None:

@@ -216,6 +216,16 @@ def test_rows_are_what_lerobot_expects(tmp_path: Path) -> None:
         assert row["observation.images.front"]["bytes"].startswith(b"\x89PNG")
 
 
+def test_timestamps_are_true_also_where_the_rate_is_no_whole_number_or_that_of_another_task(tmp_path: Path) -> None:
+    here, there = ([replace(e, task=task) for e in batch(seed, (4,))] for seed, task in ((0, "here"), (1, "there")))
+    dataset.append(tmp_path, [*here, *there], fps=1.25, cameras=CAMERAS, rates={"here": 1.25, "there": 5 / 3})
+    assert json.loads((tmp_path / "meta/info.json").read_text())["fps"] == 1.25
+    (rows,) = (pq.read_table(path) for path in (tmp_path / "data").rglob("*.parquet"))
+    np.testing.assert_allclose(rows["timestamp"], [0, 0.8, 1.6, 2.4, 0, 0.6, 1.2, 1.8], rtol=1e-6)
+    dataset.append(tmp_path / "whole", here, fps=5.0, cameras=CAMERAS)
+    assert '"fps": 5,' in (tmp_path / "whole/meta/info.json").read_text(), "lerobot writes whole numbers"
+
+
 def test_the_episode_list_is_what_lerobot_expects(tmp_path: Path) -> None:
     shards = [batch(seed) for seed in range(2)]
     for shard in shards:
@@ -375,6 +385,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path: Path) -> None:
     ("episodes", "fps", "cameras", "words"),
     [
         (batch(1), 0, CAMERAS, "fps is 0"),
+        (batch(1), np.nan, CAMERAS, "fps is nan"),
         (batch(1), 5, ("front",), "cameras are"),
         (batch(1), 5, ("a/b", "c"), "without '/'"),
         (batch(1), 5, ("a", "a"), "of its own"),

@@ -70,6 +70,7 @@ def test_a_sound_environment_passes() -> None:
     assert not found.faults and not found.warnings
     assert found.lines["instruction"] == "'turn it up'" and found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
     assert "same frames: yes" in found.lines["seeding"] and "info['success']" in found.lines["success"]
+    assert found.lines["control rate"].startswith("20 environment steps a second assumed: ")
     assert found.sheet is not None and found.sheet.shape == (64, 96, 3)
 
 
@@ -107,6 +108,7 @@ def test_an_environment_that_cannot_be_made_is_one_sentence() -> None:
 def test_our_own_tasks_are_sound() -> None:
     found = examine(EnvConfig(id="etude/Press-v0"), episodes=4)
     assert not found.faults and "succeeds in 20 of 20" in found.lines["expert"]
+    assert found.lines["control rate"] == "20 environment steps a second"
 
 
 @pytest.mark.parametrize(("action", "words"), [(1.0, "the expert succeeds in 20 of 20"), (-1.0, "the expert succeeds in 0 of 20")])
