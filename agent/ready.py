@@ -38,6 +38,19 @@ def nothing_lost(run: Run) -> None:
                 )
 
 
+def variations_are_there(run: Run) -> None:
+    """Make each variation once before anything is learnt, so that a mistake in one does not wait until the last exam.
+
+    Raises:
+        ValueError: one cannot be made.
+    """
+    for name in run.config.evaluate.variations:
+        try:
+            run.varied(name).close()
+        except ValueError as error:
+            raise ValueError(f"evaluate.variations {name!r}: {error}") from error
+
+
 def can_be_asked(run: Run) -> None:
     """Look whether the model can be asked what it thinks of frames, where the run will.
 

@@ -12,6 +12,7 @@ films/       mp4
 
 import json
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from agent.config import Config
 from agent.configure import read
 from agent.files import load, save, write_text
 from agent.records import Episode
+from envs import EnvConfig
 
 if TYPE_CHECKING:
     from agent.crew import Crew
@@ -83,6 +85,7 @@ class Run:
         self._workers: Any = None
         self._rehearsal: Any = None
         self._crew: Any = None
+        self._opened: weakref.WeakSet[Workers] = weakref.WeakSet()
 
     # --- model and environments, made when first needed ----------------------------------------------------------------
 
@@ -90,9 +93,7 @@ class Run:
     def workers(self) -> "Workers":
         """Return the environments of this run."""
         if self._workers is None:
-            from agent.workers import Workers
-
-            self._workers = Workers(self.config.envs, self.config.collect.num_envs)
+            self._workers = self._open(self.config.envs)
         return self._workers
 
     @property
@@ -111,31 +112,20 @@ class Run:
         if self.config.label.by != "critic":
             return self.workers
         if self._rehearsal is None:
-            from agent.workers import Workers
-
-            blind = tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs)
-            self._rehearsal = Workers(blind, self.config.collect.num_envs)
+            self._rehearsal = self._open(tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs))
         return self._rehearsal
 
     def varied(self, name: str) -> "Workers":
         """Return environments of a variation that `evaluate.variations` names."""
+        changes = self.config.evaluate.variations[name]
+        return self._open(tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs))
+
+    def _open(self, envs: tuple[EnvConfig, ...]) -> "Workers":
         from agent.workers import Workers
 
-        changes = self.config.evaluate.variations[name]
-        configs = tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs)
-        return Workers(configs, self.config.collect.num_envs)
-
-    def try_variations(self) -> None:
-        """Make each variation once before anything is learnt, so that a mistake in one does not wait until the last exam.
-
-        Raises:
-            ValueError: one cannot be made.
-        """
-        for name in self.config.evaluate.variations:
-            try:
-                self.varied(name).close()
-            except ValueError as error:
-                raise ValueError(f"evaluate.variations {name!r}: {error}") from error
+        opened = Workers(envs, self.config.collect.num_envs)
+        self._opened.add(opened)
+        return opened
 
     @property
     def policy(self) -> "Vlm":
@@ -214,9 +204,11 @@ class Run:
         return self.policy
 
     def close(self) -> None:
-        """End the processes that this run has begun."""
+        """End the processes that this run has begun, and free its environments."""
         if self._crew is not None:
             self._crew.close()
+        for workers in self._opened:
+            workers.close()
 
     def dirty(self) -> None:
         """Say that the model's weights are being trained, so `play` must load anew."""

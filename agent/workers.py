@@ -21,11 +21,17 @@ class Workers:
     def __init__(self, configs: EnvConfig | tuple[EnvConfig, ...], count: int) -> None:
         self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
         self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
-        for config, host in zip(self.configs, self._hosts, strict=True):
-            self._try(config, host)
-        self.firsts = [Adapter(config) for config in self.configs]
+        self._idle: list[list[Adapter | Remote]] = [[] for _ in self.configs]
+        self.firsts: list[Adapter] = []
         """One environment of each kind in this process, to read spaces from, to demonstrate in and to make films with."""
-        self._idle: list[list[Adapter | Remote]] = [[] if host else [first] for host, first in zip(self._hosts, self.firsts, strict=True)]
+        try:
+            for config, host, idle in zip(self.configs, self._hosts, self._idle, strict=True):
+                self._try(config, host)
+                self.firsts.append(Adapter(config))
+                idle += [] if host else [self.firsts[-1]]
+        except BaseException:  # nobody has these yet who could close them
+            self.close()
+            raise
         self._made = sum(map(len, self._idle))
 
     @property
@@ -63,7 +69,7 @@ class Workers:
         self._idle[kind].append(adapter)
 
     def close(self) -> None:
-        """Free them all."""
+        """Free them all, and end their processes."""
         for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
             _close(adapter)
         for host in filter(None, self._hosts):

@@ -5,7 +5,7 @@ so their episodes come out as if nothing had happened.
 """
 
 import contextlib
-import ctypes
+import inspect
 import itertools
 import os
 import signal
@@ -161,11 +161,16 @@ def examine_apart(
 
 
 def begin(module: str) -> tuple[subprocess.Popen, Connection]:
-    """Start a process that runs `serve` of a module with the number of its end of a line; return the process and our end."""
+    """Start a process that runs `serve` of a module with the number of its end of a line; return the process and our end.
+
+    Linux ends it with the thread that calls this, so that thread must live as long as the process is needed.
+    """
     ours, theirs = Pipe()
+    # The parent is watched before anything slow is imported. Ctrl-C is for the run, which then ends this.
+    lines = [inspect.getsource(end_with_parent), f"end_with_parent({os.getpid()})", "import signal", "signal.signal(signal.SIGINT, signal.SIG_IGN)"]
+    lines += [f"from {module} import serve", f"serve({theirs.fileno()})"]
     # Not by multiprocessing: that would run the main module of whoever uses this a second time.
-    command = [sys.executable, "-P", "-c", f"from {module} import serve; serve({theirs.fileno()})"]
-    paths = os.pathsep.join(filter(None, sys.path))
+    command, paths = [sys.executable, "-P", "-c", "\n".join(lines)], os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
     theirs.close()
     return process, ours
@@ -180,17 +185,21 @@ def end(process: subprocess.Popen) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
-def end_with_parent() -> None:
-    """End this process when the one that began it ends, also where that is killed or this one hangs (Linux)."""
+def end_with_parent(parent: int) -> None:
+    """End this process with the one that began it, also where that is killed or this one hangs (Linux), and at once where it is gone already.
+
+    Args:
+        parent: process id of the one that began this one. Its thread that did so counts.
+    """
+    import contextlib
+    import ctypes
+    import os
+    import signal  # imported here, for these lines are the first that a new process runs
+
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def obey(line_number: int) -> Connection:
-    """Return the line to whoever began this process, which from now on ends with them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
-    end_with_parent()
-    return Connection(line_number)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def serve(line_number: int) -> None:
@@ -199,7 +208,7 @@ def serve(line_number: int) -> None:
     Args:
         line_number: file descriptor of the connection.
     """
-    line, adapters = obey(line_number), {}
+    line, adapters = Connection(line_number), {}
     config = line.recv()
     line.send(("done", None))
     while True:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from agent.collect import Job, collect
@@ -26,7 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     run = Run(tmp_path_factory.mktemp("crew"), config)
     run.policy.save(run.folder / "policy.safetensors")
     yield run
-    run.crew.close()
+    run.close()
+    assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
 
 
 def same(run: Run, jobs: list[Job], weights: Path, variation: str = "") -> None:

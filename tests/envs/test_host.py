@@ -1,19 +1,28 @@
 """Environments in a process of their own: hanging and dying cost an episode, and neighbours notice nothing."""
 
+import inspect
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from agent.check import check
 from agent.collect import Job, collect, tolerate
+from agent.config import Config
 from agent.records import Episode
+from agent.run import Run
+from agent.settings import EvaluateConfig, LabelConfig
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote, examine_apart, portable
+from envs.host import Host, Remote, end_with_parent, examine_apart, portable
 from policies.scripted import Random
 
 
@@ -104,6 +113,54 @@ def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, m
     host.call(0, "make")
     assert host.call(0, "reset", 0).instruction and host.life == 1
     host.close()
+
+
+SLOW = """
+import os, pathlib, time
+pathlib.Path(os.environ["SAYS"]).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_a_process_that_still_imports_ends_with_whoever_began_it(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text(SLOW)
+    said, paths = tmp_path / "process", os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    begun = "import time\nfrom envs.host import begin\nbegin('slow_to_import')\ntime.sleep(600)"
+    parent = subprocess.Popen([sys.executable, "-c", begun], env={**os.environ, "SAYS": str(said), "PYTHONPATH": paths})
+    while not (said.exists() and said.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = psutil.Process(int(said.read_text()))
+    parent.kill()
+    child.wait(30)  # raises if it lives on
+
+
+def test_a_process_whose_parent_was_gone_before_its_first_line_ends_at_once() -> None:
+    lines = f"{inspect.getsource(end_with_parent)}\nend_with_parent({os.getpid() + 1})\nprint('on it goes')"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and not done.stderr
+
+
+def children() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_with_a_run_all_its_processes_end_also_where_it_stopped_half_way(tmp_path: Path) -> None:
+    before, other = children(), {"seeds": [3]}
+    run = Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="critic"), evaluate=EvaluateConfig(variations={"other": other})))
+    opened = [run.workers, run.rehearsal, run.varied("other")]
+    for workers in opened:
+        next(collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(seed, 0, (seed,)) for seed in (1, 2)]))
+    assert len(children() - before) == len(opened)
+    run.close()
+    assert children() == before
+
+
+def test_of_environments_that_cannot_all_be_made_no_process_is_left() -> None:
+    before = children()
+    with pytest.raises(ValueError, match="Nothing-v9"):
+        Workers((config("hang"), EnvConfig(id="Nothing-v9")), 2)
+    assert children() == before
 
 
 def test_an_error_that_takes_more_than_words_keeps_its_name() -> None:
