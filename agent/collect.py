@@ -13,6 +13,7 @@ from agent.guided import ahead, better, farthest
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter, Observation
+from envs.faults import in_words
 from envs.foresight import came_to, foresee
 from envs.host import Remote
 from policies.policy import Decision, Policy, Situation
@@ -88,7 +89,7 @@ class _Live:
             if self.job.sight is not None and not np.array_equal(self.observations[0].frames, self.job.sight):
                 raise RuntimeError(f"the opening of {self.job.fork_of} did not come back to the same frames")
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
-            self.faults = (f"reset: {type(error).__name__}: {error}",)
+            self.faults = (f"reset: {in_words(error)}",)
 
     def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
         decision, rival, tried, margin = draws[0], draws[0], None, 0.0
@@ -101,7 +102,7 @@ class _Live:
                 tried = foresee(self.adapter, [rival.actions])  # type: ignore[arg-type]  # config: not in another process
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
-            self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
+            self.faults = (f"decision {len(self.decisions)}: {in_words(error)}",)
             return
         self.decisions.append(decision)
         self.executed.append(done)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.records import Rate
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.make import module_of
 
 Expert = Callable[[Adapter], np.ndarray]
@@ -105,7 +106,7 @@ def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
     adapter, won = Adapter(config), 0
     for i in range(episodes):
         adapter.reset(EXAM + i, look=False)
-        while not (outcome := adapter.step(expert(adapter)[None], look=False)).success:
+        while not (outcome := adapter.step(adapter.actions.from_env(expert(adapter))[None], look=False)).success:
             if outcome.terminated or outcome.truncated:
                 break
         won += outcome.success
@@ -145,7 +146,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
             script: Any = found()
             return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
     except Exception as error:  # somebody's script may raise anything
-        raise ValueError(f"demonstrate.expert {name!r} cannot be used ({type(error).__name__}: {error}).") from error
+        raise ValueError(f"demonstrate.expert {name!r} cannot be used ({in_words(error)}).") from error
     return lambda adapter: adapter.actions.from_env(found(adapter.env, adapter.raw))
 
 

@@ -24,6 +24,7 @@ from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
 from agent.warm_start import Player, store, train, warm_start
+from envs.faults import in_words
 
 GUIDED = "guided"  # folder of a cycle's guided takes
 
@@ -148,7 +149,7 @@ def _films(track: Track, make: Callable[[], dict[str, Path]]) -> None:
     try:
         track.films(make())
     except (Exception, SystemExit) as error:
-        track.note(f"no film: {type(error).__name__}: {error}")
+        track.note(f"no film: {in_words(error)}")
 
 
 def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episode]:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.frames import picture
 
 CAMERA = "observation.images."
@@ -222,7 +223,7 @@ def _replay(recorded: Any, actions: np.ndarray, seed: int | None, adapter: Adapt
             if outcomes[-1].terminated:
                 break
     except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
-        raise _Otherwise(f"could not be replayed ({type(error).__name__}: {error})") from error
+        raise _Otherwise(f"could not be replayed ({in_words(error)})") from error
     rewards, hits = np.array([outcome.rewards[0] for outcome in outcomes]), np.array([outcome.success for outcome in outcomes])
     if len(rewards) < len(actions) or not np.allclose(rewards, recorded.rewards, **NEAR) or not _alike(adapter.raw, recorded.observations):
         raise _Otherwise("did not replay exactly")

@@ -26,6 +26,7 @@ from agent.configure import read
 from agent.files import load, save, write_text
 from agent.records import Episode
 from envs import EnvConfig
+from envs.faults import in_words
 
 if TYPE_CHECKING:
     from agent.crew import Crew
@@ -144,7 +145,7 @@ class Run:
         try:
             now = {adapter.config.title: fingerprint(adapter) for adapter in self.workers.firsts}
         except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
-            now = {self.config.task: {"id": self.config.task, "fault": f"{type(error).__name__}: {error}"}}
+            now = {self.config.task: {"id": self.config.task, "fault": f"{in_words(error)}"}}
         if not file.exists():
             write_text(file, json.dumps(now, indent=1) + "\n")
         then = json.loads(file.read_text())

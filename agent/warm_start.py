@@ -13,7 +13,7 @@ from agent.bearings import bearings
 from agent.collect import Job
 from agent.curate import decisions
 from agent.curriculum import spread
-from agent.demonstrate import demonstrate, ponder
+from agent.demonstrate import Spoilt, demonstrate, ponder
 from agent.expert import everyone
 from agent.ready import can_be_asked
 from agent.records import Episode, Lessons
@@ -45,17 +45,22 @@ def warm_start(run: Run, track: Track) -> Player:
 
     def show() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
-            done, codec, space = dataset.count(folder / "episodes"), run.policy.codec, run.workers.first.actions
+            kept, codec, space = [episode.seed for episode in run.episodes(folder)], run.policy.codec, run.workers.first.actions
+            begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)  # those before it are kept, or were spoilt
+            spoilt = Spoilt(len(jobs), run.config.collect.max_fault_share, 0 if config.dataset else begun - len(kept))
             if config.dataset:
-                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
+                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), len(kept), None)
             else:
                 # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
-                made = demonstrate(run.rehearsal, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
+                made = demonstrate(run.rehearsal, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), spoilt)
             store(run, folder, ponder(run.policy, made) if codec.thought_length else made, lambda episode: step(1))
         shown = run.episodes(folder)
         for why, count in Counter(left_out).items():
             track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        if spoilt.count:
+            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out; the first since the start: {spoilt.first}")
         figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
+        figures |= {"left_out": spoilt.count} if spoilt.count else {}
         return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", show)

@@ -68,6 +68,12 @@ class Workers:
             adapter = made
         self._idle[kind].append(adapter)
 
+    def renew(self, kind: int) -> None:
+        """Make the first environment of a kind anew, after a fault."""
+        before, self.firsts[kind] = self.firsts[kind], Adapter(self.configs[kind])
+        _close(before)
+        self._idle[kind] = [self.firsts[kind] if each is before else each for each in self._idle[kind]]
+
     def close(self) -> None:
         """Free them all, and end their processes."""
         for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():

@@ -1,14 +1,15 @@
 """What will go wrong with an environment, before a run finds out: `etude check ID`."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter, Outcome
+from envs.faults import in_words
 from envs.foresight import appraise, blend, foresee
 from envs.replay import prove
 from envs.speed import control_rate, speed
@@ -97,11 +98,13 @@ def examine(
         found.lines["speed"] = speed(adapter, SEEDS)
         _expert(adapter, expert, found, progress)
         found.sheet = sheet(takes)
-    except Exception as error:  # the environment may raise anything; that is what the doctor is for
-        kind = "" if isinstance(error, ValueError) and str(error).startswith(config.id) else f"{config.id} failed with {type(error).__name__}: "
-        found.faults.append(kind + (str(error).strip() or "no words"))
+    except (Exception, SystemExit) as error:  # the environment may raise anything; that is what the doctor is for
+        told = in_words(error)
+        named = isinstance(error, ValueError) and told.startswith(f"ValueError: {config.id}")
+        found.faults.append(told.removeprefix("ValueError: ") if named else f"{config.id} failed with {told}")
     finally:
-        adapter.close()
+        with contextlib.suppress(Exception, SystemExit):
+            adapter.close()
     return found
 
 
@@ -258,10 +261,10 @@ def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, fo
             found.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
             return
         name, expert = "the scripted oracle", Adapter.oracle
-    played = []
+    show, played = expert, []
     for i in range(20):
         progress(f"the expert's episode {i + 1}")
-        played.append(play(adapter, SEEDS + i, partial(expert, adapter), look=False))
+        played.append(play(adapter, SEEDS + i, lambda: adapter.actions.from_env(show(adapter)), look=False))
     wins = sum(take.success for take in played)
     found.lines["expert"] = f"{name} succeeds in {wins} of {len(played)}"
     if wins == 0:

@@ -26,7 +26,7 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
             reward, end = came_to(adapter.step(actions, look=False))
             rewards.append(reward)
             ends.append(end)
-        except Exception:  # an environment may raise anything
+        except (Exception, SystemExit):  # an environment may raise anything
             rewards.append(-np.inf)
             ends.append(0)
         restore(adapter, moment)

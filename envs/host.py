@@ -20,6 +20,7 @@ import numpy as np
 from envs import EnvConfig
 from envs.adapt import Adapter, Observation, Outcome
 from envs.doctor import Diagnosis, examine
+from envs.faults import in_words
 
 STARTING = 120.0  # seconds that the process and each environment may take to begin
 
@@ -155,7 +156,7 @@ def examine_apart(
     except (TimeoutError, ChildProcessError) as error:
         return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
     except Exception as error:  # whoever demonstrates may raise anything when it is made
-        return Diagnosis(faults=[f"{config.title}, {stage}: {type(error).__name__}: {error}."])
+        return Diagnosis(faults=[f"{config.title}, {stage}: {in_words(error)}."])
     finally:
         host.close()
 
@@ -227,7 +228,7 @@ def serve(line_number: int) -> None:
             if name == "close":
                 del adapters[number]
             line.send(("done", answer))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is the environment's own
             line.send(("failed", portable(error)))
 
 
@@ -236,4 +237,4 @@ def portable(error: BaseException) -> Exception:
     if type(error).__module__ == "builtins" and isinstance(error, Exception):
         with contextlib.suppress(Exception):  # some take more than words
             return type(error)(str(error))
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    return RuntimeError(in_words(error))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from envs.faults import in_words
+
 KEYS = ("is_success", "success", "won")  # tried in this order when the config says nothing
 NAMES = ("info", "observation", "reward", "total_reward")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -70,7 +72,7 @@ class Success:
             try:
                 return _truth(_evaluate(self._tree, names), self._rule)
             except (KeyError, IndexError, TypeError, AttributeError) as error:
-                raise ValueError(f"env.success {self._rule!r} fails with {type(error).__name__}: {error}; info holds {_listed(info)}.") from error
+                raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_listed(info)}.") from error
         for key in [self._rule] if self._rule else KEYS:
             if key in info:
                 return _truth(info[key], f"info[{key!r}]")

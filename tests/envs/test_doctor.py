@@ -83,7 +83,7 @@ def test_a_sound_environment_passes() -> None:
         ("no success", "reports no success"),
         ("endless", "do not end"),
         ("unseeded", "same seed does not give"),
-        ("nan", "rewards must be finite"),
+        ("nan", "a reward must be one finite number"),
         ("raises", "RuntimeError: gears jammed"),
     ],
 )
