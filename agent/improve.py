@@ -19,7 +19,7 @@ from agent.files import load, write_text
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
-from agent.ready import comes_back, nothing_lost, variations_are_there
+from agent.ready import comes_back, episodes_end, nothing_lost, variations_are_there
 from agent.records import Episode, Label, Lessons, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
@@ -36,6 +36,7 @@ def improve(run: Run, track: Track) -> None:
     """
     if changed := run.recognise():
         track.note(changed)
+    episodes_end(run)
     variations_are_there(run)
     nothing_lost(run)
     comes_back(run)

@@ -7,6 +7,8 @@ import numpy as np
 from agent import dataset
 from agent.files import load
 from agent.run import SEEDS, STAGES, Run
+from envs.faults import in_words
+from envs.limits import LONGEST, ends
 from envs.replay import prove
 from policies.codec import bins
 
@@ -36,6 +38,22 @@ def nothing_lost(run: Run) -> None:
                     f"{folder / name} holds {left} of the {count} episodes that were recorded there; "
                     f"delete the folder {folder} and {whose}, and the same command makes them again."
                 )
+
+
+def episodes_end(run: Run) -> None:
+    """Look whether episodes come to an end, where an environment declares no time limit.
+
+    Raises:
+        ValueError: random actions bring one of them to none.
+    """
+    for kind, adapter in enumerate(run.workers.firsts):
+        try:
+            ended = adapter.limit is not None or ends(adapter, SEEDS["practice"])
+        except (Exception, SystemExit):  # an environment may raise anything: that is an end, and will cost an episode when it counts
+            ended = run.workers.renew(kind) is None
+        if not ended:
+            name = adapter.config.title
+            raise ValueError(f"{name} has no time limit, and random actions came to no end within {LONGEST} steps; set env.horizon.")
 
 
 def variations_are_there(run: Run) -> None:
@@ -94,8 +112,13 @@ def comes_back(run: Run) -> None:
     collects = [run.config.at(number).collect for number in (1, *(phase.first for phase in run.config.phases))]
     key = next((key for key in ("guided", "rivals") if any(getattr(config, key) for config in collects)), "")
     for adapter in run.workers.firsts if key else ():
-        proof = prove(adapter, range(SEEDS["practice"], SEEDS["practice"] + 8), np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
+        name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
+        try:
+            proof = prove(adapter, seeds, np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
+        except (Exception, SystemExit) as error:  # an environment may raise anything
+            raise ValueError(
+                f"collect.{key} needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."
+            ) from error
         if not proof.exact:
             why = proof.difference or "every episode ended in its first two decisions"
-            name = adapter.config.title
             raise ValueError(f"collect.{key} needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")

@@ -12,6 +12,7 @@ import numpy as np
 from envs import EnvConfig, render
 from envs.faults import NoExpert, in_words
 from envs.frames import lookup, picture, pictures
+from envs.limits import LONGEST, time_limit
 from envs.make import make
 from envs.rate import ASSUMED, control_rate
 from envs.spaces import Actions, state_size
@@ -80,6 +81,8 @@ class Adapter:
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
         self._seen: Observation | None = None
         self.state_size = state_size(self.env.observation_space, config.state)  # 0: unknown, or there is none
+        self.limit = config.horizon or time_limit(self.env)
+        """Environment steps after which an episode is truncated; None: nothing says it, and one that lasts longer than `LONGEST` is a fault."""
         self.rate = control_rate(self.env) or ASSUMED
         """Environment steps a second of simulated time."""
 
@@ -91,7 +94,7 @@ class Adapter:
         self._observation, self._info = self.env.reset(seed=seed)
         self.seed = seed
         self._bind()
-        self._total, self.instruction = 0.0, self._instruct(seed)
+        self._total, self._steps, self.instruction = 0.0, 0, self._instruct(seed)
         self._past.clear()
         self._mark()
         if look or self._seen is None:
@@ -120,6 +123,9 @@ class Adapter:
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
         """Execute a float32[A] action for one environment step; return reward, terminated, truncated, as the environment gives them."""
+        self._steps += 1
+        if self.limit is None and self._steps > LONGEST:
+            raise ValueError(f"{self.config.id} has no time limit, and this episode did not end within {LONGEST} steps; set env.horizon.")
         self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
         if isinstance(ended := info.get("final_info"), dict):  # it has reset itself, and put aside what belongs to the end
             self._observation = info.get("final_obs", info.get("final_observation", self._observation))
