@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from agent import ground
-from agent.expert import resolve
+from agent.expert import everyone
 from agent.ready import answers_are_read
 from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
 from envs import PRETRAINED
 from envs.adapt import Adapter
+from envs.host import Remote
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
 
@@ -23,7 +24,7 @@ def bearings(run: Run, track: Track) -> None:
     """Stage `ground`: the base model learns to see a new environment, from its simulator, before it imitates."""
     config, folder = run.config.ground, run.folder / "ground"
     # With a history the frames of moments before come first, and questions speak of the present ones.
-    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes and each.config.history == 1]
+    seeing = [each for each in run.workers.firsts if each.drawn and each.config.history == 1]
     new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
     if not steps or ((run.folder / "start" / "demonstrate.json").exists() and not (folder / "ground.json").exists()):
@@ -66,10 +67,10 @@ def bearings(run: Run, track: Track) -> None:
     track.log(run.metrics())
 
 
-def _scenes(run: Run, adapter: Adapter) -> Iterator[Scene]:
+def _scenes(run: Run, adapter: Adapter | Remote) -> Iterator[Scene]:
     """Yield scenes of one of the run's environments without end."""
     config = run.config.demonstrate
     expert = adapter.config.expert or config.expert
-    show = resolve(expert, adapter.config) if config.episodes and (expert or not config.dataset) else None
+    show = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
     seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
     return ground.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), show, run.config.ground.tool)

@@ -12,10 +12,11 @@ import numpy as np
 from agent.guided import ahead, better, farthest
 from agent.records import Episode
 from agent.workers import Workers
-from envs.adapt import Adapter, Observation
+from envs.adapt import Adapter
 from envs.faults import in_words
 from envs.foresight import came_to, foresee
 from envs.host import Remote
+from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from agent.collect import Job, collect
 from agent.records import Episode
 from agent.run import Run
-from envs.host import begin, end, portable
+from envs.process import begin, end, portable
 
 
 def perform(

@@ -10,8 +10,9 @@ import numpy as np
 from agent.collect import Job, unlike
 from agent.records import Episode
 from agent.workers import Workers
-from envs.adapt import Adapter, Observation, Outcome
+from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
+from envs.moments import Observation, Outcome
 
 
 class Spoilt:
@@ -60,7 +61,10 @@ def demonstrate(
     """
     leave_out = leave_out or Spoilt()
     for job in jobs:
-        made = _demonstrated(workers.firsts[job.kind], codec, job, noise, expert)
+        try:
+            made = workers.firsts[job.kind].apply(_demonstrated, codec, job, noise, expert)
+        except (TimeoutError, ChildProcessError) as error:  # it lives in a process of its own, which is lost
+            made = in_words(error)
         if isinstance(made, Episode):
             yield made
         else:
@@ -70,7 +74,8 @@ def demonstrate(
 
 def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode | str:
     """Return an expert's episode, or what went wrong in it, in words."""
-    shown = _Shown(adapter, codec, noise, np.random.default_rng(job.noise), expert)
+    show = expert.of(adapter.config) if hasattr(expert, "of") else expert  # before the episode, for it may have to be imported
+    shown = _Shown(adapter, codec, noise, np.random.default_rng(job.noise), show)
     try:
         shown.observations.append(adapter.reset(job.seed))
         while not shown.over:

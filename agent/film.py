@@ -64,7 +64,7 @@ def extremes(workers: Workers, episodes: Sequence[Episode], folder: Path, prefix
     films = {}
     for name, episode in ((name, episode) for name, some in chosen.items() for episode in some):
         adapter = workers.firsts[workers.of(episode.task)]
-        films[name] = write(replayed(adapter, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
+        films[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
     return films
 
 
@@ -80,7 +80,7 @@ def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorec
         job = Job(int(seed), kind=run.workers.of(task))
         takes = [next(iter(collect(run.play(player.weights), run.workers, [job]))) for player in (first, last)]
         adapter = run.workers.firsts[job.kind]
-        left, right = (replayed(adapter, take, pretty=True) for take in takes)
+        left, right = (adapter.apply(replayed, take, True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
         films[f"contrast-{len(films)}"] = write(pairs, file, f"{takes[0].instruction}: before | after", adapter.rate)

@@ -13,6 +13,7 @@ import numpy as np
 from agent.records import NUMBERS, REACH, Question, Scene
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
+from envs.host import Remote
 from envs.things import Thing, find
 
 FEW, SPOILT = 4, 0.2  # so many seeds, and this share of them, may be spoilt by their environment
@@ -20,7 +21,11 @@ SIDE = 0.05  # metres from a thing's centre to its "far side"
 
 
 def scenes(
-    adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle, tool: str = ""
+    adapter: Adapter | Remote,
+    seeds: Iterator[int],
+    rng: np.random.Generator,
+    expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle,
+    tool: str = "",
 ) -> Iterator[Scene]:
     """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end.
 
@@ -39,7 +44,8 @@ def scenes(
     spoilt = 0
     for tried, seed in enumerate(seeds, 1):
         try:
-            yield from _episode(adapter, seed, rng, expert, tool)
+            made, rng = adapter.apply(_episode, seed, rng, expert, tool)
+            yield from made
         except NoExpert:
             raise
         except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
@@ -48,11 +54,15 @@ def scenes(
                 raise ValueError(f"{adapter.config.title}: {of}; the last was {seed}, {in_words(error)}.") from error
 
 
-def _episode(adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str) -> Iterator[Scene]:
+def _episode(
+    adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str
+) -> tuple[list[Scene], np.random.Generator]:
+    """Return the scenes of a seed, and the random numbers after them: in another process these are others than those here."""
+    expert = expert.of(adapter.config) if hasattr(expert, "of") else expert  # before the episode, for it may have to be imported
     middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     adapter.reset(seed, look=False)
     drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
-    led, to_the_end = led and expert is not None, to_the_end and expert is not None
+    led, to_the_end, made = led and expert is not None, to_the_end and expert is not None, []
     for _ in range(1 if to_the_end else 3):
         over = False
         for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
@@ -62,9 +72,10 @@ def _episode(adapter: Adapter, seed: int, rng: np.random.Generator, expert: Call
             over = outcome.terminated or outcome.truncated
             if over:
                 break
-        yield look(adapter, rng, tool)
+        made.append(look(adapter, rng, tool))
         if over:
             break
+    return made, rng
 
 
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:

@@ -20,7 +20,7 @@ from agent import ground, teach
 from agent.records import Scene
 from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
-from envs.host import end_with_parent
+from envs.process import end_with_parent
 from policies.nano.build import build, inherit
 from policies.vlm import PolicyConfig, Vlm
 

@@ -48,7 +48,7 @@ def episodes_end(run: Run) -> None:
     """
     for kind, adapter in enumerate(run.workers.firsts):
         try:
-            ended = adapter.limit is not None or ends(adapter, SEEDS["practice"])
+            ended = adapter.limit is not None or adapter.apply(ends, SEEDS["practice"])
         except (Exception, SystemExit):  # an environment may raise anything: that is an end, and will cost an episode when it counts
             ended = run.workers.renew(kind) is None
         if not ended:
@@ -114,7 +114,7 @@ def comes_back(run: Run) -> None:
     for adapter in run.workers.firsts if key else ():
         name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
         try:
-            proof = prove(adapter, seeds, np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
+            proof = adapter.apply(prove, seeds, np.random.default_rng(0), 2, 3, 3)["snapshot"]
         except (Exception, SystemExit) as error:  # an environment may raise anything
             raise ValueError(
                 f"collect.{key} needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."

@@ -143,7 +143,7 @@ class Run:
 
         file = self.folder / "environment.json"
         try:
-            now = {adapter.config.title: fingerprint(adapter) for adapter in self.workers.firsts}
+            now = {adapter.config.title: adapter.apply(fingerprint) for adapter in self.workers.firsts}
         except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
             now = {self.config.task: {"id": self.config.task, "fault": f"{in_words(error)}"}}
         if not file.exists():

@@ -22,20 +22,19 @@ class Workers:
         self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
         self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
         self._idle: list[list[Adapter | Remote]] = [[] for _ in self.configs]
-        self.firsts: list[Adapter] = []
-        """One environment of each kind in this process, to read spaces from, to demonstrate in and to make films with."""
+        self.firsts: list[Adapter | Remote] = []
+        """One environment of each kind, to be asked for its spaces, to demonstrate in and to make films with."""
         try:
             for config, host, idle in zip(self.configs, self._hosts, self._idle, strict=True):
-                self._try(config, host)
-                self.firsts.append(Adapter(config))
-                idle += [] if host else [self.firsts[-1]]
+                self.firsts.append(Adapter(config) if host is None else _told(host))
+                idle.append(self.firsts[-1])
         except BaseException:  # nobody has these yet who could close them
             self.close()
             raise
         self._made = sum(map(len, self._idle))
 
     @property
-    def first(self) -> Adapter:
+    def first(self) -> Adapter | Remote:
         """Return the first environment."""
         return self.firsts[0]
 
@@ -63,14 +62,13 @@ class Workers:
             _close(adapter)
             made = self._make(kind)
             if adapter is self.firsts[kind]:
-                assert isinstance(made, Adapter)
                 self.firsts[kind] = made
             adapter = made
         self._idle[kind].append(adapter)
 
     def renew(self, kind: int) -> None:
         """Make the first environment of a kind anew, after a fault."""
-        before, self.firsts[kind] = self.firsts[kind], Adapter(self.configs[kind])
+        before, self.firsts[kind] = self.firsts[kind], self._make(kind)
         _close(before)
         self._idle[kind] = [self.firsts[kind] if each is before else each for each in self._idle[kind]]
 
@@ -85,15 +83,13 @@ class Workers:
         host = self._hosts[kind]
         return Adapter(self.configs[kind]) if host is None else Remote(host, self.firsts[kind])
 
-    def _try(self, config: EnvConfig, host: Host | None) -> None:
-        """Make one where it may hang or crash, before one is made in this process."""
-        if host is None:
-            return
-        try:
-            host.call(0, "make")
-            host.call(0, "close")
-        except (TimeoutError, ChildProcessError) as error:
-            raise ValueError(f"{config.title} cannot be made: {error}.") from error
+
+def _told(host: Host) -> Remote:
+    """Return an environment that was made in a host."""
+    try:
+        return Remote(host)
+    except (TimeoutError, ChildProcessError) as error:
+        raise ValueError(f"{host.config.title} cannot be made: {error}.") from error
 
 
 def _close(adapter: Adapter | Remote) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -14,44 +14,13 @@ from envs.faults import NoExpert, in_words
 from envs.frames import lookup, picture, pictures
 from envs.limits import LONGEST, time_limit
 from envs.make import make
+from envs.moments import Observation, Outcome
 from envs.rate import ASSUMED, control_rate
 from envs.spaces import Actions, state_size
 from envs.success import Success
 
 LARGEST = 1e18  # a reward in size: sums and squares of such numbers are still numbers in float32
 WORDS = ("instruction", "mission", "task_description")  # where environments say what to do
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a policy may see at one moment."""
-
-    frames: np.ndarray
-    """uint8[F, h, w, 3], RGB, one a camera."""
-    instruction: str
-    """What to do, in words; of this environment, never of another in the batch."""
-    state: np.ndarray | None
-    """float32[S], proprioception, where the environment gives it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one chunk of actions."""
-
-    observation: Observation
-    """The moment after the last executed action."""
-    rewards: np.ndarray
-    """float32[H x action_repeat], one an environment step; NaN for the steps that the end of the episode cut off."""
-    success: bool
-    """Whether the environment reported success at any action of the chunk."""
-    success_at_end: bool
-    """Whether it reported success at the last of them."""
-    terminated: bool
-    """The task came to an end: success, failure."""
-    truncated: bool
-    """Time ran out."""
-    achieved: tuple[str, ...]
-    """Instructions that the last state fulfils, where the environment names them."""
 
 
 class Adapter:
@@ -152,6 +121,11 @@ class Adapter:
         return tuple(self._view if name == "render" else name if name in self._drawn else None for name in self.config.sources)
 
     @property
+    def drawn(self) -> bool:
+        """Return whether all frames are drawn by MuJoCo cameras, and not by the environment itself."""
+        return self.model is not None and None not in self.eyes
+
+    @property
     def raw(self) -> Any:
         """Return the environment's own observation of the present moment."""
         return self._observation
@@ -177,6 +151,10 @@ class Adapter:
         if not hasattr(inner, "oracle"):
             raise NoExpert(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
         return self.actions.from_env(inner.oracle(self.config.action_repeat))
+
+    def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(adapter, *arguments)`, where the environment lives; see `Remote.apply`."""
+        return function(self, *arguments)
 
     def close(self) -> None:
         """Free the environment."""

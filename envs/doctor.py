@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from envs import EnvConfig
-from envs.adapt import Adapter, Outcome
+from envs.adapt import Adapter
 from envs.faults import in_words
 from envs.foresight import appraise, blend, foresee
 from envs.limits import LONGEST, ends
+from envs.moments import Outcome
 from envs.replay import prove
 from envs.speed import control_rate, speed
 

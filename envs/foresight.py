@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.adapt import Adapter, Outcome
+from envs.adapt import Adapter
+from envs.moments import Outcome
 from envs.replay import restore, snapshot
 
 FOCUS = 0.35  # of the spread of the candidates' worth: one that is worth so much less than the best weighs 1 / e
