@@ -74,7 +74,8 @@ def demonstrate(
 
 def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode | str:
     """Return an expert's episode, or what went wrong in it, in words."""
-    show = expert.of(adapter.config) if hasattr(expert, "of") else expert  # before the episode, for it may have to be imported
+    of = getattr(expert, "of", None)  # looked up before the episode, for it may have to be imported
+    show = of(adapter.config) if of else expert
     shown = _Shown(adapter, codec, noise, np.random.default_rng(job.noise), show)
     try:
         shown.observations.append(adapter.reset(job.seed))

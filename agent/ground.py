@@ -58,7 +58,8 @@ def _episode(
     adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str
 ) -> tuple[list[Scene], np.random.Generator]:
     """Return the scenes of a seed, and the random numbers after them: in another process these are others than those here."""
-    expert = expert.of(adapter.config) if hasattr(expert, "of") else expert  # before the episode, for it may have to be imported
+    of = getattr(expert, "of", None)  # looked up before the episode, for it may have to be imported
+    expert = of(adapter.config) if of else expert
     middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     adapter.reset(seed, look=False)
     drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34

@@ -58,7 +58,8 @@ def warm_start(run: Run, track: Track) -> Player:
         for why, count in Counter(left_out).items():
             track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
         if spoilt.count:
-            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out; the first since the start: {spoilt.first}")
+            first = f"; the first: {spoilt.first}" if spoilt.first else ""
+            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out{first}")
         figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
         figures |= {"left_out": spoilt.count} if spoilt.count else {}
         return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}

@@ -330,6 +330,29 @@ def test_the_folder_of_a_run_is_not_yet_a_dataset(workers: Workers, tmp_path: Pa
         read(config(tmp_path))
 
 
+TIRED = """
+import numpy as np
+
+def show(env, observation):
+    if env.unwrapped.np_random_seed == 10_000_002:
+        raise RuntimeError("tired")
+    return env.unwrapped.oracle(4)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_leaves_a_spoilt_demonstration_out_and_goes_on_after_it(tmp_path: Path) -> None:
+    (tmp_path / "tired.py").write_text(TIRED)
+    figures, weights, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
+    assert figures["episodes"] == 5 and figures["left_out"] == 1
+    spoilt = "1 of 6 demonstrations were spoilt and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: RuntimeError: tired"
+    assert spoilt in " ".join(said.split())
+    (tmp_path / "run/start/demonstrate.json").unlink()
+    again, same, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
+    assert (again["episodes"], again["left_out"], same) == (5, 1, weights)
+    assert "1 of 6 demonstrations were spoilt and are left out" in " ".join(said.split())
+
+
 def improve(folder: Path, run: str, **demonstrate: Any) -> tuple[dict[str, Any], str, str]:
     """Warm start of a run; return the stage's figures, the hash of the weights, and what was printed."""
     tiny = {"cycles": 0, "threads": 1, "policy": {"rows": 8}, "demonstrate": {"episodes": 3, "steps": 4, "batch": 8, **demonstrate}}

@@ -74,7 +74,8 @@ def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | Non
 )
 def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, Any], tmp_path: Path) -> None:
     run = Run(tmp_path, Config(env=config(**changes)))
-    before = run.workers.first.env.unwrapped
+    first: Any = run.workers.first
+    before = first.env.unwrapped
     episodes_end(run)
     assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
 
