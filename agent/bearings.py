@@ -9,12 +9,13 @@ import numpy as np
 
 from agent import ground
 from agent.base import settle
-from agent.expert import resolve
+from agent.expert import everyone
 from agent.ready import to_ground
 from agent.records import Scene
 from agent.run import SEEDS, Run
 from agent.track import Track
 from envs.adapt import Adapter
+from envs.host import Remote
 
 HELD_OUT = 200  # scenes that only the accuracy is measured on
 
@@ -58,10 +59,10 @@ def bearings(run: Run, track: Track) -> None:
     track.log(run.metrics())
 
 
-def _scenes(run: Run, adapter: Adapter) -> Iterator[Scene]:
+def _scenes(run: Run, adapter: Adapter | Remote) -> Iterator[Scene]:
     """Yield scenes of one of the run's environments without end."""
     config = run.config.demonstrate
     expert = adapter.config.expert or config.expert
-    show = resolve(expert, adapter.config) if config.episodes and (expert or not config.dataset) else None
+    show = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
     seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
     return ground.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), show, run.config.ground.tool)

@@ -4,19 +4,19 @@ Episodes stream through a fixed number of environments; only live ones step, dra
 to its place in the batch, so the episodes are the same for any number of environments.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from agent.guided import ahead, better, farthest
 from agent.records import Episode
 from agent.workers import Workers
-from envs.adapt import Adapter, Observation
+from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.foresight import came_to, foresee
 from envs.host import Remote
+from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
 
 
@@ -55,6 +55,8 @@ class _Live:
     """Of rivals alone, so that a take is the same with them and without."""
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    executed: list[np.ndarray] = field(default_factory=list)
+    """float32[H, A] each: what was carried out, in a guided take that wanders not always what is decided."""
     rewards: list[np.ndarray] = field(default_factory=list)
     contests: list[tuple[Decision, float]] = field(default_factory=list)
     first_success: int | None = None
@@ -88,7 +90,7 @@ class _Live:
             if self.job.sight is not None and not np.array_equal(self.observations[0].frames, self.job.sight):
                 raise RuntimeError(f"the opening of {self.job.fork_of} did not come back to the same frames")
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
-            self.faults = (f"reset: {type(error).__name__}: {error}",)
+            self.faults = (f"reset: {in_words(error)}",)
 
     def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
         decision, rival, tried, margin = draws[0], draws[0], None, 0.0
@@ -101,9 +103,10 @@ class _Live:
                 tried = foresee(self.adapter, [rival.actions])  # type: ignore[arg-type]  # config: not in another process
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
-            self.faults = (f"decision {len(self.decisions)}: {type(error).__name__}: {error}",)
+            self.faults = (f"decision {len(self.decisions)}: {in_words(error)}",)
             return
         self.decisions.append(decision)
+        self.executed.append(done)
         if tried is not None:
             margin = ahead(came_to(outcome), (float(tried[0][0]), int(tried[1][0])))
         if self.job.foresight or len(draws) > 1:
@@ -134,7 +137,7 @@ class _Live:
             policy=policy.name,
             instruction=self.observations[0].instruction if self.observations else "",
             frames=np.stack([o.frames for o in self.observations]) if self.observations else blank,
-            actions=np.stack([d.actions for d in self.decisions]) if self.decisions else np.zeros(shape["actions"], np.float32),
+            actions=np.stack(self.executed) if self.executed else np.zeros(shape["actions"], np.float32),
             tokens=np.stack([d.tokens for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.int64),
             logprobs=np.stack([d.logprobs for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.float32),
             rewards=np.stack(self.rewards) if self.rewards else np.zeros(shape["rewards"], np.float32),
@@ -150,7 +153,13 @@ class _Live:
             fork_of=self.job.fork_of,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
+            taught=unlike([d.actions for d in self.decisions], self.executed),
         )
+
+
+def unlike(meant: Sequence[np.ndarray], executed: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return float32[T, H, A], the actions that were meant, or None where they were executed."""
+    return None if np.array_equal(meant, executed, equal_nan=True) else np.stack(meant)
 
 
 def collect(
@@ -204,81 +213,6 @@ def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, sp
                 f"the last at seed {episode.seed}, {episode.faults[0]}."
             )
         yield episode
-
-
-def demonstrate(
-    workers: Workers, codec: Any, jobs: Sequence[Job], noise: float = 0.0, expert: Callable[[Adapter], np.ndarray] = Adapter.oracle
-) -> Iterator[Episode]:
-    """Yield an expert's episodes, written in the policy's own action tokens; the expert looks at every action, also within a chunk.
-
-    Args:
-        workers: where.
-        codec: a `policies.codec.Codec`: H, and actions to tokens.
-        jobs: seeds; the noise seed of a job draws the disturbance.
-        noise: standard deviation of a Gaussian added to executed, not to recorded, actions.
-        expert: the present moment of an environment -> float32[A].
-
-    Raises:
-        ValueError: an environment or its expert failed; says at which seed. A warm start does not go on without what it was to imitate.
-    """
-    for job in jobs:
-        adapter = workers.firsts[job.kind]
-        try:
-            episode = _demonstrated(adapter, codec, job, noise, expert)
-        except ValueError:
-            raise  # a sentence for the user already
-        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
-            raise ValueError(f"{adapter.config.title}, demonstration of seed {job.seed}: {type(error).__name__}: {error}.") from error
-        yield episode
-
-
-def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode:
-    rng, over, success, outcome = np.random.default_rng(job.noise), False, None, None
-    observations, actions, rewards = [adapter.reset(job.seed)], [], []
-    while not over:
-        held = adapter.config.action_repeat
-        meant, earned = [], np.full(codec.chunk * held, np.nan, np.float32)
-        for h in range(codec.chunk):
-            if not over:
-                meant.append(expert(adapter))
-                disturbed = np.clip(meant[-1] + rng.normal(0, noise, len(meant[-1])), codec.low, codec.high)
-                outcome = adapter.step(disturbed[None].astype(np.float32), look=False)
-                over, earned[h * held : (h + 1) * held] = outcome.terminated or outcome.truncated, outcome.rewards
-                success = len(actions) if outcome.success and success is None else success
-        actions.append(np.stack([*meant, *[meant[-1]] * (codec.chunk - len(meant))]).astype(np.float32))
-        rewards.append(earned)
-        observations.append(adapter.observe())
-    tokens = np.stack([codec.encode(each) for each in actions])
-    assert outcome is not None, "an episode lasts at least one step"
-    return Episode(
-        task=adapter.config.title,
-        seed=job.seed,
-        take=job.take,
-        policy="oracle",
-        instruction=observations[0].instruction,
-        frames=np.stack([o.frames for o in observations]),
-        actions=np.stack(actions),
-        tokens=tokens,
-        logprobs=np.zeros(tokens.shape, np.float32),
-        rewards=np.stack(rewards),
-        success=success is not None,
-        first_success=success,
-        success_at_end=outcome.success_at_end,
-        terminated=outcome.terminated,
-        truncated=outcome.truncated,
-        achieved=outcome.achieved,
-        states=None if observations[0].state is None else np.stack([o.state for o in observations]),  # type: ignore[arg-type]
-    )
-
-
-def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Iterator[Episode]:
-    """Yield demonstrations with the policy's own greedy thought before each action: an expert shows what to do, not what to think."""
-    waiting = iter(episodes)
-    while some := list(itertools.islice(waiting, at_a_time)):
-        thoughts = iter(policy.think([episode.situation(t) for episode in some for t in range(len(episode))]))
-        for episode in some:
-            tokens = np.stack([np.concatenate([next(thoughts), action]) for action in episode.tokens])
-            yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))
 
 
 def _decide(policy: Policy, playing: Sequence[_Live]) -> list[list[Decision]]:

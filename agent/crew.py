@@ -16,7 +16,7 @@ from typing import Any
 from agent.collect import Job, collect
 from agent.records import Episode, Player
 from agent.run import Run
-from envs.host import begin, end, obey, portable
+from envs.process import begin, end, portable
 
 
 def perform(
@@ -41,9 +41,11 @@ def perform(
     workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
     policy = run.play(player)
     policy.temperature = temperature or run.config.policy.temperature
-    yield from collect(policy, workers, jobs)
-    if variation:
-        workers.close()
+    try:
+        yield from collect(policy, workers, jobs)
+    finally:
+        if variation:
+            workers.close()
 
 
 class Crew:
@@ -129,7 +131,7 @@ def serve(line_number: int) -> None:
     Args:
         line_number: file descriptor of the connection.
     """
-    line, run = obey(line_number), None
+    line, run = Connection(line_number), None
     os.environ["TQDM_DISABLE"] = "1"  # the run's own bars are enough
     while True:
         try:

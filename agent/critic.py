@@ -217,6 +217,7 @@ def as_judged(episode: Episode, probability_T1: np.ndarray, reward_T1: np.ndarra
         unasked=None,
         rivals=None,
         margins=None,
+        taught=None,
     )
 
 

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -31,10 +31,10 @@ CHUNK = 1000  # shards a subfolder
 CAMERA = "observation.images."
 QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 COLUMNS = {"states": "observation.state", "actions": "action"} | {
-    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "rivals", "margins")
+    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "rivals", "margins", "taught")
 }
 DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64", "rivals": "int64"}
-LATER = ("unasked", "rivals", "margins")  # what datasets of before do not know: where it is None, nothing is written of it
+LATER = ("unasked", "rivals", "margins", "taught")  # what datasets of before do not know: where it is None, nothing is written of it
 INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
 PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG, "first_success": INT}
 PLAIN |= {"success_at_end": FLAG, "terminated": FLAG, "truncated": FLAG, "achieved": WORDS, "faults": WORDS}
@@ -69,27 +69,30 @@ def read(root: Path) -> list[Episode]:
     return episodes
 
 
-def append(root: Path, episodes: Sequence[Episode], *, fps: int, cameras: tuple[str, ...]) -> None:
+def append(root: Path, episodes: Sequence[Episode], *, fps: float, cameras: tuple[str, ...], rates: Mapping[str, float] | None = None) -> None:
     """Add `episodes` as one shard to the dataset in the folder `root`, which is made if missing. Without episodes, do nothing.
 
-    `fps` is decisions per second; `cameras` names the F frames of a moment. Raise ValueError if these or the episodes do not suit what is
-    there, if that is damaged, or if the disk refuses; the dataset is then as before.
+    `fps` is decisions per second of simulated time, a whole number or not: lerobot computes with it, and rounds nothing. A dataset has one, so
+    `rates` names tasks that run at others; timestamps are true for each. `cameras` names the F frames of a moment. Raise ValueError if these or
+    the episodes do not suit what is there, if that is damaged, or if the disk refuses; the dataset is then as before.
     """
     info = _info(root)
-    shapes = [{n: np.shape(getattr(e, n))[1:] for n in DTYPES if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
+    named = [name for name in DTYPES if name != "taught"]  # that has the shape of actions, in any episode or none
+    shapes = [{n: np.shape(getattr(e, n))[1:] for n in named if n not in LATER or getattr(e, n) is not None} for e in episodes if len(e)]
+    fps = int(fps) if float(fps).is_integer() else fps  # a whole one is written as lerobot writes it
     kinds = {json.dumps({"fps": fps, "cameras": cameras, **shape}) for shape in shapes} | {*info["etude"]["kinds"]}
-    if not isinstance(fps, int) or fps < 1:
-        raise ValueError(f"fps is {fps}; it should be decisions per second, a whole number of 1 or more")
+    if any(not 0 < rate < np.inf for rate in (fps, *(rates or {}).values())):
+        raise ValueError(f"fps is {fps} {rates or ''}; it should be decisions per second, more than 0")
     if len({*cameras}) < len(cameras) or "/" in "".join(cameras) or any(shape["frames"][0] != len(cameras) for shape in shapes):
         raise ValueError(f"cameras are {cameras}; each frame of a moment should have a name of its own, without '/'")
     if len(kinds) > 1:
         raise ValueError(f"{root} should hold episodes of one kind, got {' and '.join(sorted(kinds))}; use a folder for each")
     info = info | {"fps": fps, "etude": info["etude"] | {"kinds": [*kinds]}}
-    for file, content in _grow(info, episodes, cameras).items() if episodes else ():
+    for file, content in _grow(info, episodes, cameras, rates or {}).items() if episodes else ():
         _write(root / file, content)
 
 
-def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str, ...]) -> dict[str, Any]:
+def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, Any]:
     """Return what each file of the grown dataset is to hold, in the order of writing; None: it is not to be there."""
     ours, features, played = info["etude"], info["features"], [episode for episode in episodes if len(episode)]
     shard, tasks, stats = len(ours["shards"]), ours["tasks"], json.loads(ours["stats"])
@@ -99,7 +102,7 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
     files[_file(BLANK, shard)] = pa.Table.from_pylist(blank, FACTS) if blank else None
     if played:
         tasks = list(dict.fromkeys([*tasks, *(episode.instruction for episode in played)]))
-        columns = _columns(played, info, tasks, cameras)
+        columns = _columns(played, info, tasks, cameras, rates)
         spans = pairwise(accumulate(map(len, played), initial=0))
         parts = [{name: _describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
         stats = {name: _pool([found[name] for found in ([stats] if stats else []) + parts]) for name in parts[0]}
@@ -138,17 +141,22 @@ def _fingerprint(episode: Episode) -> str:
     return digest.hexdigest()
 
 
-def _columns(played: list[Episode], info: dict[str, Any], tasks: list[str], cameras: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _columns(
+    played: list[Episode], info: dict[str, Any], tasks: list[str], cameras: tuple[str, ...], rates: Mapping[str, float]
+) -> dict[str, np.ndarray]:
     """Return the columns of data in their order: uint8[R, h, w, 3] or [R, size]. Empty ones (no state, no reply) are left out."""
     lengths = [len(episode) for episode in played]
     whose, step = np.repeat(np.arange(len(played)), lengths), np.concatenate([np.arange(length) for length in lengths])
     hits = np.array([-1 if episode.first_success is None else episode.first_success for episode in played])
-    have = [name for name in DTYPES if getattr(played[0], name) is not None]
+    have = [name for name in DTYPES if name != "taught" and getattr(played[0], name) is not None]
     rows = {name: np.concatenate([getattr(episode, name)[: len(episode)] for episode in played]) for name in have}
     columns = {CAMERA + camera: rows["frames"][:, i] for i, camera in enumerate(cameras)}
     columns |= {COLUMNS[name]: rows[name] for name in have[1:]}
+    if not info["features"] or COLUMNS["taught"] in info["features"] or any(episode.taught is not None for episode in played):
+        columns[COLUMNS["taught"]] = np.concatenate([episode.targets for episode in played])  # all shards of a dataset have the same columns
     columns |= {"next.reward": np.nansum(rows["rewards"], 1), "next.done": step == np.array(lengths)[whose] - 1}
-    columns |= {"next.success": step == hits[whose], "timestamp": (step / info["fps"]).astype(np.float32), "frame_index": step}
+    columns |= {"next.success": step == hits[whose], "frame_index": step}
+    columns["timestamp"] = (step / np.array([rates.get(episode.task, info["fps"]) for episode in played])[whose]).astype(np.float32)
     columns |= {"episode_index": info["total_episodes"] + whose, "index": info["total_frames"] + np.arange(len(step))}
     columns["task_index"] = np.array([tasks.index(episode.instruction) for episode in played])[whose]
     return {name: column if column.ndim == 4 else column.reshape(len(step), -1) for name, column in columns.items() if column.size}
@@ -207,9 +215,12 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
     shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": [fact["etude/steps"]]}
     shapes |= {"rivals": [reply], "margins": []} if fact["length"] and COLUMNS["margins"] in rows.column_names else {}
+    shapes |= {"taught": chunk} if fact["length"] and COLUMNS["taught"] in rows.column_names else {}
     for name, shape in (shapes if state is None else shapes | {"states": [len(state)]}).items():
         cells = rows[COLUMNS[name]].to_pylist() if 0 not in (fact["length"], *shape) else []  # nothing has no column
         values[name] = np.array(cells, DTYPES[name]).reshape(fact["length"], *shape)
+    if "taught" in values and values["taught"].tobytes() == values["actions"].tobytes():
+        del values["taught"]
     if state is not None:
         values["states"] = np.vstack([values["states"], np.array([state], np.float32)])
     cameras = [[cell["bytes"] for cell in rows[name].to_pylist()] for name in rows.column_names if name.startswith(CAMERA)]

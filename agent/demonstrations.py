@@ -63,7 +63,7 @@ def stored(config: Config, actions: Actions, codec: Any, leave_out: Callable[[st
 def figures(shown: Sequence[Episode], num_left_out: int, actions: Actions) -> dict[str, float]:
     """Return what the records say of demonstrations that were read: how many were left out, decisions an episode, share of clipped numbers."""
     margin = 0.01 * (actions.high - actions.low)
-    outside = [(e.actions < actions.low - margin) | (e.actions > actions.high + margin) for e in shown]
+    outside = [(e.targets < actions.low - margin) | (e.targets > actions.high + margin) for e in shown]
     clipped = float(np.mean(np.concatenate([each.reshape(-1) for each in outside]))) if outside else 0.0
     return {"left_out": num_left_out, "mean_length": float(np.mean([*map(len, shown)])) if shown else 0.0, "clipped": clipped}
 
@@ -149,7 +149,7 @@ def _own(
             here = f"policy.chunk {codec.chunk} and env.action_repeat {env.action_repeat}"
             raise ValueError(f"demonstrate.dataset {root} was recorded with chunk {chunk} and action_repeat {held}, not {here}; set them alike.")
         frames = np.stack([[picture(frame, env.size) for frame in moment[chosen]] for moment in episode.frames])
-        tokens = np.stack([codec.encode(each) for each in episode.actions])
+        tokens = np.stack([codec.encode(each) for each in episode.targets])
         blank = np.zeros(tokens.shape, np.float32)
         yield replace(episode, policy="oracle", frames=_remembered(frames, env.history), tokens=tokens, logprobs=blank, fork_of=None, **NOT_SHOWN)
 

@@ -1,7 +1,9 @@
 """Who demonstrates: the environment's oracle, a script, Stable-Baselines3, and `etude expert`, which trains one."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.records import Rate
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.faults import NoExpert, in_words
 from envs.make import module_of
 
 Expert = Callable[[Adapter], np.ndarray]
@@ -105,7 +108,7 @@ def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
     adapter, won = Adapter(config), 0
     for i in range(episodes):
         adapter.reset(EXAM + i, look=False)
-        while not (outcome := adapter.step(expert(adapter)[None], look=False)).success:
+        while not (outcome := adapter.step(adapter.actions.from_env(expert(adapter))[None], look=False)).success:
             if outcome.terminated or outcome.truncated:
                 break
         won += outcome.success
@@ -122,7 +125,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         config: the environment.
 
     Raises:
-        ValueError: there is none of that name.
+        NoExpert: there is none of that name.
     """
     if not name:
         return lambda adapter: adapter.oracle()
@@ -130,26 +133,61 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         try:
             from policies import expert
         except ModuleNotFoundError as error:
-            raise ValueError(f"The expert in {name} acts by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
+            raise NoExpert(f"The expert in {name} acts by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
         env = Blind(config)
         act = expert.load(Path(name), env)
         return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)
     place, colon, attribute = name.rpartition(":")
     if not colon:
-        raise ValueError(
-            f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`."
-        )
+        raise NoExpert(f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`.")
     try:
         found = getattr(module_of(place), attribute)
         if inspect.isclass(found):
             script: Any = found()
             return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
-    except Exception as error:  # somebody's script may raise anything
-        raise ValueError(f"demonstrate.expert {name!r} cannot be used ({type(error).__name__}: {error}).") from error
+    except (Exception, SystemExit) as error:  # somebody's script may raise anything
+        raise NoExpert(f"demonstrate.expert {name!r} cannot be used ({in_words(error)}).") from error
     return lambda adapter: adapter.actions.from_env(found(adapter.env, adapter.raw))
 
 
-def everyone(envs: Sequence[EnvConfig], name: str) -> Callable[[Adapter], np.ndarray]:
-    """Return who demonstrates in each of several environments: its own expert, or else the one that `name` says."""
-    of = {env.title: resolve(env.expert or name, env) for env in envs}
-    return lambda adapter: of[adapter.config.title](adapter)
+@dataclass(frozen=True)
+class Experts:
+    """Who demonstrates in each of several environments, looked up where the environment lives. Another process is told the name alone.
+
+    Args:
+        name: as in `resolve`; the `expert` of an environment comes before it.
+    """
+
+    name: str
+    _found: dict[str, Expert] = field(default_factory=dict, compare=False)
+
+    def __call__(self, adapter: Adapter) -> np.ndarray:
+        """Return float32[A] for the adapter's present moment."""
+        return self.of(adapter.config)(adapter)
+
+    def of(self, config: EnvConfig) -> Expert:
+        """Return who demonstrates in one of them."""
+        if config.title not in self._found:
+            self._found[config.title] = resolve(config.expert or self.name, config)
+        return self._found[config.title]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_this_process, (self.name,)
+
+
+@functools.cache
+def _in_this_process(name: str) -> Experts:
+    return Experts(name)
+
+
+def everyone(envs: Sequence[EnvConfig], name: str) -> Experts:
+    """Return who demonstrates in each of several environments: its own expert, or else the one that `name` says.
+
+    Raises:
+        NoExpert: there is none of that name. Where an environment lives in another process, its expert is looked up there.
+    """
+    experts = Experts(name)
+    for env in envs:
+        if not env.timeout:
+            experts.of(env)
+    return experts

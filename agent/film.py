@@ -1,6 +1,8 @@
 """Films and pictures: a take is replayed from its seed and actions, and drawn for people."""
 
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from agent.records import Episode, Lessons, Scorecard
 from agent.track import Track
 from agent.workers import Workers
 from envs.adapt import Adapter
+from envs.faults import in_words
 
 if TYPE_CHECKING:
     from agent.run import Run
@@ -25,7 +28,7 @@ def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
     try:
         track.films(make())
     except (Exception, SystemExit) as error:
-        track.note(f"no film: {type(error).__name__}: {error}")
+        track.note(f"no film: {in_words(error)}")
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:
@@ -40,15 +43,15 @@ def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[n
     return frames
 
 
-def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: int = 20) -> Path:
-    """Write frames as an H.264 mp4 with a title, the last frame held for a second."""
+def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: float) -> Path:
+    """Write frames, `fps` a second of simulated time, as an H.264 mp4 with a title, the last frame held for a second."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=fps)
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = frames[0].shape[0], frames[0].shape[1], "yuv420p"
         stream.options = {"crf": "26"}
-        for frame in [*frames, *[frames[-1]] * fps]:
+        for frame in [*frames, *[frames[-1]] * math.ceil(fps)]:
             for packet in stream.encode(av.VideoFrame.from_ndarray(titled(frame, title), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():
@@ -69,11 +72,11 @@ def extremes(workers: Workers, episodes: Sequence[Episode], folder: Path, prefix
     won = sorted((e for e in episodes if e.success), key=lambda e: e.first_success or 0)
     lost = sorted((e for e in episodes if not e.success and len(e)), key=lambda e: float(e.closing[-1]))
     chosen = {"best": won[:1], "worst": lost[:1]}
-    return {
-        name: write(replayed(workers.firsts[workers.of(episode.task)], episode), folder / f"{prefix}-{name}.mp4", _outcome(episode))
-        for name, some in chosen.items()
-        for episode in some
-    }
+    films = {}
+    for name, episode in ((name, episode) for name, some in chosen.items() for episode in some):
+        adapter = workers.firsts[workers.of(episode.task)]
+        films[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
+    return films
 
 
 def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
@@ -87,10 +90,11 @@ def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorec
         task, seed = key.rsplit("/", 1)
         job = Job(int(seed), kind=run.workers.of(task))
         takes = [next(iter(collect(run.play(player), run.workers, [job]))) for player in (first, last)]
-        left, right = (replayed(run.workers.firsts[job.kind], take, pretty=True) for take in takes)
+        adapter = run.workers.firsts[job.kind]
+        left, right = (adapter.apply(replayed, take, True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
-        films[f"contrast-{len(films)}"] = write(pairs, file, f"{takes[0].instruction}: before | after")
+        films[f"contrast-{len(films)}"] = write(pairs, file, f"{takes[0].instruction}: before | after", adapter.rate)
     return films
 
 

@@ -12,15 +12,24 @@ import numpy as np
 
 from agent.records import NUMBERS, REACH, Question, Scene
 from envs.adapt import Adapter
+from envs.faults import NoExpert, in_words
+from envs.host import Remote
 from envs.things import Thing, find
 
+FEW, SPOILT = 4, 0.2  # so many seeds, and this share of them, may be spoilt by their environment
 SIDE = 0.05  # metres from a thing's centre to its "far side"
 
 
 def scenes(
-    adapter: Adapter, seeds: Iterator[int], rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle, tool: str = ""
+    adapter: Adapter | Remote,
+    seeds: Iterator[int],
+    rng: np.random.Generator,
+    expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle,
+    tool: str = "",
 ) -> Iterator[Scene]:
     """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end.
+
+    A seed that the environment or the expert spoils is left out, as long as these are few.
 
     Args:
         adapter: of a MuJoCo environment whose frames are drawn by etude.
@@ -30,34 +39,44 @@ def scenes(
         tool: see `find`.
 
     Raises:
-        ValueError: the environment or the expert failed; says at which seed.
+        ValueError: the environment or the expert failed too often; says at which seed it did last. Or there is no expert.
     """
-    for seed in seeds:
+    spoilt = 0
+    for tried, seed in enumerate(seeds, 1):
         try:
-            yield from _episode(adapter, seed, rng, expert, tool)
-        except ValueError:
-            raise  # a sentence for the user already
+            made, rng = adapter.apply(_episode, seed, rng, expert, tool)
+            yield from made
+        except NoExpert:
+            raise
         except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
-            raise ValueError(f"{adapter.config.title}, scenes to learn to see it by, seed {seed}: {type(error).__name__}: {error}.") from error
+            if (spoilt := spoilt + 1) > max(FEW, SPOILT * tried):
+                of = f"{spoilt} of {tried} seeds of scenes to learn to see it by were spoilt"
+                raise ValueError(f"{adapter.config.title}: {of}; the last was {seed}, {in_words(error)}.") from error
 
 
-def _episode(adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str) -> Iterator[Scene]:
+def _episode(
+    adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str
+) -> tuple[list[Scene], np.random.Generator]:
+    """Return the scenes of a seed, and the random numbers after them: in another process these are others than those here."""
+    of = getattr(expert, "of", None)  # looked up before the episode, for it may have to be imported
+    expert = of(adapter.config) if of else expert
     middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     adapter.reset(seed, look=False)
     drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
-    led, to_the_end = led and expert is not None, to_the_end and expert is not None
+    led, to_the_end, made = led and expert is not None, to_the_end and expert is not None, []
     for _ in range(1 if to_the_end else 3):
         over = False
         for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
             wander = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
-            action = expert(adapter) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
+            action = adapter.actions.from_env(expert(adapter)) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
             outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
             over = outcome.terminated or outcome.truncated
             if over:
                 break
-        yield look(adapter, rng, tool)
+        made.append(look(adapter, rng, tool))
         if over:
             break
+    return made, rng
 
 
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:

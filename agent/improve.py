@@ -9,16 +9,18 @@ import numpy as np
 
 from agent import film
 from agent.bearings import bearings
-from agent.collect import Job, ponder, tolerate
+from agent.collect import Job, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
 from agent.curriculum import by_seed, by_task, diversity
+from agent.demonstrate import ponder
 from agent.evaluate import Comparison, beats, compare
 from agent.evaluation import conclude, gate
 from agent.files import load
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
 from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
 from agent.judge import believed, critic_lessons, judge, takes
+from agent.recognise import recognise
 from agent.records import Episode, Label, Lessons, Player, Scorecard
 from agent.run import Cycle, Run
 from agent.track import Track
@@ -32,7 +34,7 @@ def improve(run: Run, track: Track) -> None:
 
     Stopping at any point is safe: what a stage has finished is on disk, and is read instead of made again.
     """
-    if changed := run.recognise():
+    if changed := recognise(run):
         track.note(changed)
     bearings(run, track)
     starts = {"base": base_model(run)}

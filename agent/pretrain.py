@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import multiprocessing
+import os
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from agent.files import read_object, write_folder, write_text
 from agent.records import Scene
 from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
-from envs.host import end_with_parent
+from envs.process import end_with_parent
 from policies.nano.build import build, inherit
 from policies.vlm import PolicyConfig, Vlm
 
@@ -152,7 +153,11 @@ def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: Non
     parts = [(task, seed + first, min(PART, share - first)) for task in PRETRAINED for first in range(0, share, PART)]
     drawn: list[Scene] = []
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=end_with_parent) if processes > 1 else contextlib.nullcontext() as pool:
+    with (
+        ProcessPoolExecutor(processes, mp_context=spawn, initializer=end_with_parent, initargs=(os.getpid(),))
+        if processes > 1
+        else contextlib.nullcontext() as pool
+    ):
         for scenes in (pool.map if pool else map)(_draw, *zip(*parts, strict=True)):
             drawn += scenes
             watch(len(scenes))

@@ -11,6 +11,9 @@ from agent.folder import STAGES, cycle_folder, cycle_folders, remedy
 from agent.run import SEEDS, Run
 from envs import PRETRAINED
 from envs.adapt import Adapter
+from envs.faults import in_words
+from envs.host import Remote
+from envs.limits import LONGEST, ends
 from envs.replay import prove
 from policies.codec import bins
 
@@ -23,6 +26,7 @@ def ready(run: Run) -> None:
     """
     nothing_lost(run)
     _ = run.workers.actions  # makes the environments
+    episodes_end(run)
     for name in run.config.evaluate.variations:
         try:
             run.varied(name).close()
@@ -56,8 +60,13 @@ def can_be_shown(run: Run, codec: Any) -> None:
     for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         resolve(name, adapter.config)
-        if not name and not hasattr(adapter.env.unwrapped, "oracle"):
-            adapter.oracle()  # says so
+        if not name:
+            adapter.apply(_has_an_oracle)
+
+
+def _has_an_oracle(adapter: Adapter) -> None:
+    if not hasattr(adapter.env.unwrapped, "oracle"):
+        adapter.oracle()  # says so
 
 
 def nothing_lost(run: Run) -> None:
@@ -83,7 +92,23 @@ def nothing_lost(run: Run) -> None:
                 raise ValueError(f"{folder / name} holds {left} of the {count} episodes that were recorded there; {remedy(folder)}")
 
 
-def to_ground(run: Run) -> tuple[list[Adapter], int]:
+def episodes_end(run: Run) -> None:
+    """Look whether episodes come to an end, where an environment declares no time limit.
+
+    Raises:
+        ValueError: random actions bring one of them to none.
+    """
+    for kind, adapter in enumerate(run.workers.firsts):
+        try:
+            ended = adapter.limit is not None or adapter.apply(ends, SEEDS["practice"])
+        except (Exception, SystemExit):  # an environment may raise anything: that is an end, and will cost an episode when it counts
+            ended = run.workers.renew(kind) is None
+        if not ended:
+            name = adapter.config.title
+            raise ValueError(f"{name} has no time limit, and random actions came to no end within {LONGEST} steps; set env.horizon.")
+
+
+def to_ground(run: Run) -> tuple[list[Adapter | Remote], int]:
     """Return the environments whose frames the base model can learn to see, and the steps that it does so: 0, where it does not.
 
     Raises:
@@ -91,7 +116,7 @@ def to_ground(run: Run) -> tuple[list[Adapter], int]:
     """
     config, folder = run.config.ground, run.folder
     # With a history the frames of moments before come first, and questions speak of the present ones.
-    seeing = [each for each in run.workers.firsts if each.model is not None and None not in each.eyes and each.config.history == 1]
+    seeing = [each for each in run.workers.firsts if each.drawn and each.config.history == 1]
     new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
     steps = config.steps if config.steps is not None else 600 if new else 0
     if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
@@ -166,8 +191,13 @@ def comes_back(run: Run) -> None:
     collects = [run.config.at(number).collect for number in (1, *(phase.first for phase in run.config.phases))]
     key = next((key for key in ("guided", "rivals") if any(getattr(config, key) for config in collects)), "")
     for adapter in run.workers.firsts if key else ():
-        proof = prove(adapter, range(SEEDS["practice"], SEEDS["practice"] + 8), np.random.default_rng(0), opening=2, length=3, enough=3)["snapshot"]
+        name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
+        try:
+            proof = adapter.apply(prove, seeds, np.random.default_rng(0), 2, 3, 3)["snapshot"]
+        except (Exception, SystemExit) as error:  # an environment may raise anything
+            raise ValueError(
+                f"collect.{key} needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."
+            ) from error
         if not proof.exact:
             why = proof.difference or "every episode ended in its first two decisions"
-            name = adapter.config.title
             raise ValueError(f"collect.{key} needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")

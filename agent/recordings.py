@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.frames import picture
 
 CAMERA = "observation.images."
@@ -175,14 +177,19 @@ def minari(name: str, env: EnvConfig, span: int, leave_out: Callable[[str], None
         ValueError: the package or the dataset is not there, or its actions are others than the environment's.
     """
     # The recording's own steps, also those after a success.
-    with closing(Adapter(env.model_copy(update={"action_repeat": 1, "until_success": False}))) as adapter:
+    with closing(Workers(env.model_copy(update={"action_repeat": 1, "until_success": False}), 1)) as workers:
         for recorded, seed in _in_minari(name):
             actions = np.asarray(recorded.actions, np.float64).reshape(len(recorded), -1)
-            check_width(f"minari:{name}", actions.shape[1], len(adapter.actions), env)
+            check_width(f"minari:{name}", actions.shape[1], len(workers.first.actions), env)
             try:
-                yield _replay(recorded, actions, seed, adapter, span)
-            except _Otherwise as why:
-                leave_out(str(why))
+                made = workers.first.apply(_replay, recorded, actions, seed, span)
+            except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
+                made = f"could not be replayed ({in_words(error)})"
+                workers.renew(0)
+            if isinstance(made, Recording):
+                yield made
+            else:
+                leave_out(made)
 
 
 def _in_minari(name: str) -> Iterator[tuple[Any, int | None]]:
@@ -205,27 +212,20 @@ def check_width(source: Any, width: int, needed: int, env: EnvConfig) -> None:
         raise ValueError(f"demonstrate.dataset {source} has actions of {width} numbers, and {env.id} takes {needed}; {mend}.")
 
 
-class _Otherwise(Exception):
-    """A replay that is not what was recorded; its words follow "3 episodes"."""
-
-
-def _replay(recorded: Any, actions: np.ndarray, seed: int | None, adapter: Adapter, span: int) -> Recording:
-    """Return one Minari episode, its float64[n, A] actions played again."""
+def _replay(adapter: Adapter, recorded: Any, actions: np.ndarray, seed: int | None, span: int) -> Recording | str:
+    """Return one Minari episode, its float64[n, A] actions played again; or why it is not what was recorded, words that follow "3 episodes"."""
     if seed is None:
-        raise _Otherwise("have no seed to be replayed from")
-    try:
-        outcomes, seen = [], [adapter.reset(seed)]
-        for t, action in enumerate(actions, 1):
-            outcomes.append(adapter.step(action[None], look=False))
-            if t % span == 0 or t == len(actions):
-                seen.append(adapter.observe())
-            if outcomes[-1].terminated:
-                break
-    except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
-        raise _Otherwise(f"could not be replayed ({type(error).__name__}: {error})") from error
+        return "have no seed to be replayed from"
+    outcomes, seen = [], [adapter.reset(seed)]
+    for t, action in enumerate(actions, 1):
+        outcomes.append(adapter.step(action[None], look=False))
+        if t % span == 0 or t == len(actions):
+            seen.append(adapter.observe())
+        if outcomes[-1].terminated:
+            break
     rewards, hits = np.array([outcome.rewards[0] for outcome in outcomes]), np.array([outcome.success for outcome in outcomes])
     if len(rewards) < len(actions) or not np.allclose(rewards, recorded.rewards, **NEAR) or not _alike(adapter.raw, recorded.observations):
-        raise _Otherwise("did not replay exactly")
+        return "did not replay exactly"
     states = None if seen[0].state is None else np.stack([each.state for each in seen])  # type: ignore[arg-type]
     frames, achieved = np.stack([each.frames for each in seen]), outcomes[-1].achieved
     return Recording(int(recorded.id), seen[0].instruction, actions, rewards, hits, frames, seed, states, achieved)

@@ -60,9 +60,9 @@ class Episode:
     frames: np.ndarray
     """uint8[T + 1, F, h, w, 3], RGB; the last is what was seen in the end."""
     actions: np.ndarray
-    """float32[T, H, A], in the environment's units."""
+    """float32[T, H, A], as executed, in the environment's units: frames and rewards are what came of these."""
     tokens: np.ndarray
-    """int64[T, L], the replies exactly as sampled."""
+    """int64[T, L], the replies exactly as sampled; of a guided or disturbed take those that are taught."""
     logprobs: np.ndarray
     """float32[T, L], nats, at the sampling temperature; zeros for a scripted policy."""
     rewards: np.ndarray
@@ -90,12 +90,15 @@ class Episode:
     """Episode id and decision whose opening this take replayed."""
     faults: tuple[str, ...] = ()
     """What went wrong in the environment, in words; such an episode teaches nothing."""
+    taught: np.ndarray | None = None
+    """float32[T, H, A], what `tokens` say, where other actions were executed at some decision: guided takes that wander, disturbed experts."""
 
     def __post_init__(self) -> None:
         count = len(self.actions)
         assert len(self.frames) == count + 1, f"{len(self.frames)} frames for {count} decisions"
         assert len(self.tokens) == len(self.logprobs) == len(self.rewards) == count, "one entry a decision"
         assert self.rivals is None or (self.margins is not None and len(self.rivals) == len(self.margins) == count), "and one rival"
+        assert self.taught is None or self.taught.tobytes() != self.actions.tobytes(), "taught is None where it is what was executed"
         assert (self.first_success is not None) == self.success, "first_success goes with success"
 
     def __len__(self) -> int:
@@ -120,6 +123,11 @@ class Episode:
         """Return float32[T]: the reward of the last executed step of each decision."""
         last = (~np.isnan(self.rewards)).sum(1) - 1
         return self.rewards[np.arange(len(self)), last]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Return float32[T, H, A]: the actions to imitate, `taught` or else those executed."""
+        return self.actions if self.taught is None else self.taught
 
     def situation(self, t: int) -> Situation:
         """Return what the policy saw at decision `t`."""

@@ -13,6 +13,7 @@ films/       mp4
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from agent.config import Config
 from agent.configure import differences, read, write
 from agent.files import load, save, write_text
 from agent.records import Episode, Player
+from envs import EnvConfig
 
 if TYPE_CHECKING:
     from agent.crew import Crew
@@ -85,6 +87,7 @@ class Run:
         self._workers: Any = None
         self._rehearsal: Any = None
         self._crew: Any = None
+        self._opened: weakref.WeakSet[Workers] = weakref.WeakSet()
 
     def begin(self) -> "Run":
         """Write down what this run is, and return it; from now on its stages write too.
@@ -119,9 +122,7 @@ class Run:
     def workers(self) -> "Workers":
         """Return the environments of this run."""
         if self._workers is None:
-            from agent.workers import Workers
-
-            self._workers = Workers(self.config.envs, self.config.collect.num_envs)
+            self._workers = self._open(self.config.envs)
         return self._workers
 
     @property
@@ -140,19 +141,20 @@ class Run:
         if self.config.label.by != "critic":
             return self.workers
         if self._rehearsal is None:
-            from agent.workers import Workers
-
-            blind = tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs)
-            self._rehearsal = Workers(blind, self.config.collect.num_envs)
+            self._rehearsal = self._open(tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs))
         return self._rehearsal
 
     def varied(self, name: str) -> "Workers":
         """Return environments of a variation that `evaluate.variations` names."""
+        changes = self.config.evaluate.variations[name]
+        return self._open(tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs))
+
+    def _open(self, envs: tuple[EnvConfig, ...]) -> "Workers":
         from agent.workers import Workers
 
-        changes = self.config.evaluate.variations[name]
-        configs = tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs)
-        return Workers(configs, self.config.collect.num_envs)
+        opened = Workers(envs, self.config.collect.num_envs)
+        self._opened.add(opened)
+        return opened
 
     @property
     def policy(self) -> "Vlm":
@@ -161,21 +163,6 @@ class Run:
             self._student = None
             self._policy = self._load({"model": str(model)} if (model := base.grounded(self.folder)) else {})
         return self._policy
-
-    def recognise(self) -> str:
-        """Write down what the environment's frames depend on; a run that goes on gets a sentence for what is not as it was, else ''."""
-        from envs.fingerprint import differences, fingerprint
-
-        file = self.folder / "environment.json"
-        try:
-            now = {adapter.config.title: fingerprint(adapter) for adapter in self.workers.firsts}
-        except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
-            now = {self.config.task: {"id": self.config.task, "fault": f"{type(error).__name__}: {error}"}}
-        if not file.exists():
-            save(file, now)
-        then = load(file)
-        changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
-        return changed and f"This run began where frames look different, so its exams cannot be compared: {changed}."
 
     def student(self, train: str) -> "Vlm":
         """Return the base model, to learn to see an environment with all of it or with its text model; there is one, until `policy` is loaded."""
@@ -223,9 +210,11 @@ class Run:
         return policy
 
     def close(self) -> None:
-        """End the processes that this run has begun."""
+        """End the processes that this run has begun, and free its environments."""
         if self._crew is not None:
             self._crew.close()
+        for workers in self._opened:
+            workers.close()
 
     def dirty(self) -> None:
         """Say that the model's weights are being trained, so `play` must load anew."""

@@ -197,15 +197,15 @@ class TuneConfig(Strict):
     """Learning rate, which falls to 2 % of this by a cosine over all steps; no weight decay."""
     warmup: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps over which the learning rate also rises; with 0.3 it comes to 0.8 of `lr` at most. Adam's first steps follow the signs of a
-    few batches, whatever the gradient's size: where a cycle has few steps, and the task is hard, a longer warm-up keeps them from deciding."""
+    few batches, whatever the gradient's size: a longer warm-up keeps them from deciding where a cycle has few steps."""
     preference_by: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """Which preference loss: `sigmoid` is DPO, `ipo` (arXiv 2310.12036) aims at a finite margin, `robust` (arXiv 2403.00409) expects that a share
     `flipped` of the pairs is the wrong way round."""
     flipped: float = Field(default=0.1, ge=0, lt=0.5)
     """Of the pairs, with `robust`: share that is the wrong way round."""
     displacement: float = Field(default=5.0, gt=0)
-    """Nats that chosen replies may have lost since the champion, on average over a batch of pairs. Beyond that the step leaves the preference out,
-    and keeps its anchor: a preference that is won by making both replies improbable teaches nothing (likelihood displacement, arXiv 2410.08847)."""
+    """Nats that chosen replies may have lost since the champion, on average over a batch of pairs; beyond that a step has no preference loss but its
+    anchor. A preference won by making both replies improbable teaches nothing (likelihood displacement, arXiv 2410.08847)."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO: how strongly a preference pulls away from the champion."""
     anchor: float = Field(default=0.2, ge=0)
@@ -281,8 +281,8 @@ class EvaluateConfig(Strict):
     """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
     taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
     alpha: float = Field(default=0.3, gt=0, le=1)
-    """A candidate is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this. One that is truly as good as the
-    champion is promoted in 20 % of cycles with the defaults; docs/learning.md has the table, and what a stricter gate would refuse."""
+    """A candidate is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this; one that is truly as good is
+    promoted in 20 % of cycles with the defaults (docs/learning.md has the table)."""
 
 
 class TrackConfig(Strict):

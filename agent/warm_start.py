@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from agent import countdown, dataset, demonstrations
-from agent.collect import Job, demonstrate, ponder
+from agent.collect import Job
 from agent.curate import decisions
 from agent.curriculum import spread
+from agent.demonstrate import Spoilt, demonstrate, ponder
 from agent.expert import everyone
 from agent.files import load, write
 from agent.ready import success_was_shown
@@ -40,17 +41,23 @@ def warm_start(run: Run, track: Track) -> Player:
 
     def show() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
-            done, codec, space = dataset.count(folder / "episodes"), run.policy.codec, run.workers.first.actions
+            kept, codec, space = [episode.seed for episode in run.episodes(folder)], run.policy.codec, run.workers.first.actions
+            begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)  # those before it are kept, or were spoilt
+            spoilt = Spoilt(len(jobs), run.config.collect.max_fault_share, 0 if config.dataset else begun - len(kept))
             if config.dataset:
-                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), done, None)
+                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), len(kept), None)
             else:
                 # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
-                made = demonstrate(run.rehearsal, codec, jobs[done:], config.noise, everyone(run.config.envs, config.expert))
+                made = demonstrate(run.rehearsal, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), spoilt)
             store(run, folder, ponder(run.policy, made) if codec.thought_length else made, lambda episode: step(1))
         shown = run.episodes(folder)
         for why, count in Counter(left_out).items():
             track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        if spoilt.count:
+            first = f"; the first: {spoilt.first}" if spoilt.first else ""
+            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out{first}")
         figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
+        figures |= {"left_out": spoilt.count} if spoilt.count else {}
         return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", show)
@@ -113,8 +120,10 @@ def store(run: Run, folder: Path, episodes: Any, watch: Any) -> None:
 
 def _append(run: Run, folder: Path, shard: list[Episode]) -> None:
     run.still_there()
-    rate = max(round(20 / run.config.policy.chunk), 1)  # decisions a second of simulated time
-    dataset.append(folder / "episodes", shard, fps=rate, cameras=run.config.envs[0].frame_names)
+    rates = {
+        each.config.title: each.rate / (each.config.action_repeat * run.config.policy.chunk) for each in run.workers.firsts
+    }  # decisions a second
+    dataset.append(folder / "episodes", shard, fps=next(iter(rates.values())), rates=rates, cameras=run.config.envs[0].frame_names)
 
 
 def train(run: Run, champion: Player | None, folder: Path, teach: Any, track: Track, title: str) -> dict[str, Any]:

@@ -24,15 +24,20 @@ class Workers:
     def __init__(self, configs: EnvConfig | tuple[EnvConfig, ...], count: int) -> None:
         self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
         self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
-        for config, host in zip(self.configs, self._hosts, strict=True):
-            self._try(config, host)
-        self.firsts = [Adapter(config) for config in self.configs]
-        """One environment of each kind in this process, to read spaces from, to demonstrate in and to make films with."""
-        self._idle: list[list[Adapter | Remote]] = [[] if host else [first] for host, first in zip(self._hosts, self.firsts, strict=True)]
+        self._idle: list[list[Adapter | Remote]] = [[] for _ in self.configs]
+        self.firsts: list[Adapter | Remote] = []
+        """One environment of each kind, to be asked for its spaces, to demonstrate in and to make films with."""
+        try:
+            for config, host, idle in zip(self.configs, self._hosts, self._idle, strict=True):
+                self.firsts.append(Adapter(config) if host is None else _told(host))
+                idle.append(self.firsts[-1])
+        except BaseException:  # nobody has these yet who could close them
+            self.close()
+            raise
         self._made = sum(map(len, self._idle))
 
     @property
-    def first(self) -> Adapter:
+    def first(self) -> Adapter | Remote:
         """Return the first environment."""
         return self.firsts[0]
 
@@ -76,13 +81,18 @@ class Workers:
             _close(adapter)
             made = self._make(kind)
             if adapter is self.firsts[kind]:
-                assert isinstance(made, Adapter)
                 self.firsts[kind] = made
             adapter = made
         self._idle[kind].append(adapter)
 
+    def renew(self, kind: int) -> None:
+        """Make the first environment of a kind anew, after a fault."""
+        before, self.firsts[kind] = self.firsts[kind], self._make(kind)
+        _close(before)
+        self._idle[kind] = [self.firsts[kind] if each is before else each for each in self._idle[kind]]
+
     def close(self) -> None:
-        """Free them all."""
+        """Free them all, and end their processes."""
         for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
             _close(adapter)
         for host in filter(None, self._hosts):
@@ -92,15 +102,13 @@ class Workers:
         host = self._hosts[kind]
         return Adapter(self.configs[kind]) if host is None else Remote(host, self.firsts[kind])
 
-    def _try(self, config: EnvConfig, host: Host | None) -> None:
-        """Make one where it may hang or crash, before one is made in this process."""
-        if host is None:
-            return
-        try:
-            host.call(0, "make")
-            host.call(0, "close")
-        except (TimeoutError, ChildProcessError) as error:
-            raise ValueError(f"{config.title} cannot be made: {error}.") from error
+
+def _told(host: Host) -> Remote:
+    """Return an environment that was made in a host."""
+    try:
+        return Remote(host)
+    except (TimeoutError, ChildProcessError) as error:
+        raise ValueError(f"{host.config.title} cannot be made: {error}.") from error
 
 
 def _close(adapter: Adapter | Remote) -> None:

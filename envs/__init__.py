@@ -50,8 +50,8 @@ class EnvConfig(BaseModel):
     success: str = ""
     """Key of `info`, or expression over info, observation, reward and total_reward (`info["distance"] < 0.05`). Empty: is_success, success, won."""
     timeout: float = Field(default=0, ge=0)
-    """Seconds that a reset or a decision's steps may take. With a limit, environments live in a process of their own: one that hangs or crashes in
-    practice or in an exam costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
+    """Seconds that a reset, a decision's steps or the expert's thought may take. With a limit, environments live in a process of their own, and so
+    does whoever demonstrates: what hangs or crashes costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
     until_success: bool = True
     """End an episode at its first success, also where the environment goes on. Without it an episode goes on, unless the environment itself ends it
     there; one that has an attribute of this name, as our own tasks have, is told by it."""

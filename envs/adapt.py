@@ -1,51 +1,25 @@
 """Any Gymnasium environment -> frames, instruction, state, success: one shape of observation for every policy."""
 
+import contextlib
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from envs import EnvConfig, render
+from envs.faults import NoExpert, in_words
 from envs.frames import lookup, picture, pictures
+from envs.limits import LONGEST, time_limit
 from envs.make import make
-from envs.render import mujoco
-from envs.spaces import Actions
+from envs.moments import Observation, Outcome
+from envs.rate import ASSUMED, control_rate
+from envs.spaces import Actions, state_size
 from envs.success import Success
 from envs.words import instruction
 
-
-@dataclass(frozen=True)
-class Observation:
-    """What a policy may see at one moment."""
-
-    frames: np.ndarray
-    """uint8[F, h, w, 3], RGB, one a camera."""
-    instruction: str
-    """What to do, in words; of this environment, never of another in the batch."""
-    state: np.ndarray | None
-    """float32[S], proprioception, where the environment gives it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one chunk of actions."""
-
-    observation: Observation
-    """The moment after the last executed action."""
-    rewards: np.ndarray
-    """float32[H x action_repeat], one an environment step; NaN for the steps that the end of the episode cut off."""
-    success: bool
-    """Whether the environment reported success at any action of the chunk."""
-    success_at_end: bool
-    """Whether it reported success at the last of them."""
-    terminated: bool
-    """The task came to an end: success, failure."""
-    truncated: bool
-    """Time ran out."""
-    achieved: tuple[str, ...]
-    """Instructions that the last state fulfils, where the environment names them."""
+LARGEST = 1e18  # a reward in size: sums and squares of such numbers are still numbers in float32
 
 
 class Adapter:
@@ -60,17 +34,25 @@ class Adapter:
         self.model: Any = None
         self._view, self._source = None, ""
         try:
+            for name in ("action_space", "observation_space"):
+                if not isinstance(space := getattr(self.env, name, None), gymnasium.Space):
+                    raise ValueError(f"its {name} is {space!r}; it should be a gymnasium.Space.")
             self.actions, self._succeeded = Actions(self.env.action_space, config.action_bounds), Success(config.success)
             self._bind()
             self._check_cameras()
             if hasattr(self.env.unwrapped, "until_success"):
                 self.env.unwrapped.until_success = config.until_success  # pyright: ignore[reportAttributeAccessIssue]
-        except ValueError as error:
-            self.close()
-            raise ValueError(f"{config.id}: {error}") from error
+        except (Exception, SystemExit) as error:  # what it has for spaces and cameras may be anything
+            with contextlib.suppress(Exception, SystemExit):
+                self.close()
+            raise ValueError(f"{config.id}: {error if isinstance(error, ValueError) else in_words(error)}") from error
         self._past: deque[np.ndarray] = deque(maxlen=config.history)
         self._seen: Observation | None = None
-        self.state_size = _promised(self.env.observation_space, config.state)  # 0: unknown, or there is none
+        self.state_size = state_size(self.env.observation_space, config.state)  # 0: unknown, or there is none
+        self.limit = config.horizon or time_limit(self.env)
+        """Environment steps after which an episode is truncated; None: nothing says it, and one that lasts longer than `LONGEST` is a fault."""
+        self.rate = control_rate(self.env) or ASSUMED
+        """Environment steps a second of simulated time."""
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; the same seed begins the same episode. Without `look` nothing is drawn, and old frames are returned."""
@@ -80,7 +62,7 @@ class Adapter:
         self._observation, self._info = self.env.reset(seed=seed)
         self.seed = seed
         self._bind()
-        self._total = 0.0
+        self._total, self._steps = 0.0, 0
         self.instruction = self._instruct(seed)
         self._past.clear()
         self._mark()
@@ -110,12 +92,19 @@ class Adapter:
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
         """Execute a float32[A] action for one environment step; return reward, terminated, truncated, as the environment gives them."""
+        self._steps += 1
+        if self.limit is None and self._steps > LONGEST:
+            raise ValueError(f"{self.config.id} has no time limit, and this episode did not end within {LONGEST} steps; set env.horizon.")
         self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
         if isinstance(ended := info.get("final_info"), dict):  # it has reset itself, and put aside what belongs to the end
             self._observation = info.get("final_obs", info.get("final_observation", self._observation))
         self._info = ended if isinstance(ended, dict) else info
-        if not np.isfinite(earned := np.asarray(reward, np.float64).item()):
-            raise ValueError(f"{self.config.id} returned the reward {reward}; rewards must be finite.")
+        try:
+            earned = float(np.asarray(reward, np.float64).item())
+        except (TypeError, ValueError):
+            earned = np.nan
+        if not abs(earned) <= LARGEST:
+            raise ValueError(f"{self.config.id} returned the reward {reward!r}; a reward must be one finite number, of at most {LARGEST:g} in size.")
         return earned, terminated, truncated
 
     def observe(self) -> Observation:
@@ -130,6 +119,11 @@ class Adapter:
     def eyes(self) -> tuple[Any, ...]:
         """Return the MuJoCo camera of each source, a name or an MjvCamera; None where the environment draws that frame itself."""
         return tuple(self._view if name == "render" else name if name in self._drawn else None for name in self.config.sources)
+
+    @property
+    def drawn(self) -> bool:
+        """Return whether all frames are drawn by MuJoCo cameras, and not by the environment itself."""
+        return self.model is not None and None not in self.eyes
 
     @property
     def raw(self) -> Any:
@@ -150,12 +144,17 @@ class Adapter:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.
 
         Raises:
-            ValueError: the environment has none.
+            NoExpert: the environment has none.
+            ValueError: what it gives is no action.
         """
         inner: Any = self.env.unwrapped
         if not hasattr(inner, "oracle"):
-            raise ValueError(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
+            raise NoExpert(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
         return self.actions.from_env(inner.oracle(self.config.action_repeat))
+
+    def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(adapter, *arguments)`, where the environment lives; see `Remote.apply`."""
+        return function(self, *arguments)
 
     def close(self) -> None:
         """Free the environment."""
@@ -169,7 +168,7 @@ class Adapter:
 
     def _bind(self) -> None:
         """Find the simulation; some environments make a new one at each reset."""
-        model, data = mujoco_of(self.env)
+        model, data = render.mujoco_of(self.env)
         if model is not None and model is not self.model:
             self._view = render.view_of(self.env, model) if "render" in self.config.sources else None
             if "render" in self.config.sources and self._view is None:  # it draws itself: these are read when it makes its renderer
@@ -222,9 +221,12 @@ class Adapter:
             raise ValueError(f"{self.config.id}: {error}") from error
 
     def _state(self) -> np.ndarray | None:
-        state = self._read_state()
+        with np.errstate(over="ignore"):  # refused below
+            state = self._read_state()
         if state is not None and self.state_size and len(state) != self.state_size:
             raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self.state_size}.")
+        if state is not None and not np.isfinite(state).all():
+            raise ValueError(f"{self.config.id}: its state holds NaN, or numbers that float32 does not.")
         return state
 
     def _read_state(self) -> np.ndarray | None:
@@ -244,25 +246,3 @@ class Adapter:
             return self._succeeded(self._info, self._observation, reward, self._total)
         except ValueError as error:
             raise ValueError(f"{self.config.id}: {error}") from error
-
-
-def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
-    """Return MuJoCo's own model and data of an environment, of dm_control behind Shimmy too; (None, None) where there are none."""
-    inner: Any = env.unwrapped
-    for holder in (inner, getattr(inner, "_env", None)):
-        if isinstance(getattr(holder, "model", None), mujoco.MjModel):
-            return holder.model, holder.data  # type: ignore[union-attr]
-        physics = getattr(holder, "physics", None)
-        if physics is not None:
-            return physics.model.ptr, physics.data.ptr
-    return None, None
-
-
-def _promised(space: gymnasium.Space, state: str) -> int:
-    """Return how many numbers the state has, by the observation space; 0 where that does not say, or nothing is recorded."""
-    if not isinstance(space, gymnasium.spaces.Dict) and not state:
-        return 0
-    path = (state or "state").split(".") if isinstance(space, gymnasium.spaces.Dict) else []
-    for name in path:
-        space = space[name] if isinstance(space, gymnasium.spaces.Dict) and name in space.spaces else gymnasium.spaces.Box(0, 1, (0,))
-    return int(np.prod(space.shape or ()))

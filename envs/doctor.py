@@ -1,23 +1,26 @@
 """What will go wrong with an environment, before a run finds out: `etude check ID`."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import numpy as np
 
 from envs import EnvConfig
-from envs.adapt import Adapter, Outcome
+from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.foresight import appraise, blend, foresee
+from envs.limits import LONGEST, ends
+from envs.moments import Outcome
 from envs.replay import prove
+from envs.speed import control_rate, speed
 
 SEEDS = 70_000_000  # a range of its own, far from practice and exams
 DARK = 12  # a frame whose brightest pixel is below this shows nothing
 CANDIDATES = 32  # tried before each decision where looking ahead is
 LONG = 20  # seconds, after which no further episode looks ahead
-PATIENCE = 2000  # environment steps after which an episode without an end is called endless
+PATIENCE = 2000  # environment steps after which an episode is left
 
 
 @dataclass
@@ -80,6 +83,7 @@ def examine(
         found.lines["actions"] = f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers"
         draws = "" if None not in adapter.eyes else "; no grounding, as frames come from the environment itself"
         found.lines["physics"] = f"MuJoCo{draws}" if adapter.model is not None else "not MuJoCo: no grounding, no named cameras"
+        found.lines["control rate"] = control_rate(adapter)
         progress("first step")
         adapter, takes = _with_success(adapter, found), []
         for i in range(episodes):
@@ -93,14 +97,16 @@ def examine(
         progress("check of looking ahead")
         _looking_ahead(adapter, found)
         progress("check of speed")
-        _speed(adapter, found)
+        found.lines["speed"] = speed(adapter, SEEDS)
         _expert(adapter, expert, found, progress)
         found.sheet = sheet(takes)
-    except Exception as error:  # the environment may raise anything; that is what the doctor is for
-        kind = "" if isinstance(error, ValueError) and str(error).startswith(config.id) else f"{config.id} failed with {type(error).__name__}: "
-        found.faults.append(kind + (str(error).strip() or "no words"))
+    except (Exception, SystemExit) as error:  # the environment may raise anything; that is what the doctor is for
+        told = in_words(error)
+        named = isinstance(error, ValueError) and told.startswith(f"ValueError: {config.id}")
+        found.faults.append(told.removeprefix("ValueError: ") if named else f"{config.id} failed with {told}")
     finally:
-        adapter.close()
+        with contextlib.suppress(Exception, SystemExit):
+            adapter.close()
     return found
 
 
@@ -162,8 +168,12 @@ def _pictures(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
 def _ends(adapter: Adapter, takes: list[Take], found: Diagnosis) -> None:
     lengths = [len(take.rewards) for take in takes]
     found.lines["episode"] = f"{min(lengths)} to {max(lengths)} environment steps"
-    if not all(take.outcomes[-1].terminated or take.outcomes[-1].truncated for take in takes):
-        found.faults.append(f"Episodes do not end within {PATIENCE} steps: set env.horizon.")
+    if adapter.limit is not None:
+        found.lines["episode"] += f"; the time limit is {adapter.limit}"
+    elif all(take.outcomes[-1].terminated or take.outcomes[-1].truncated for take in takes) or ends(adapter, SEEDS):
+        found.lines["episode"] += f"; no time limit is declared, so one that lasts longer than {LONGEST} counts as spoilt"
+    else:
+        found.faults.append(f"No time limit: random actions came to no end within {LONGEST} steps; set env.horizon.")
     if found.faults and "success" in found.faults[0]:
         return
     successes = sum(take.success for take in takes)
@@ -250,32 +260,6 @@ def _looking_ahead(adapter: Adapter, found: Diagnosis) -> None:
     found.lines["foresight"] = f"with {CANDIDATES} actions tried before each decision {told} (collect.guided)"
 
 
-def _speed(adapter: Adapter, found: Diagnosis) -> None:
-    actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(64)]
-    adapter.reset(SEEDS)
-    steps, began = 0, time.perf_counter()
-    for action in actions:
-        outcome = adapter.step(action, look=False)
-        steps += int(np.isfinite(outcome.rewards).sum())
-        if outcome.terminated or outcome.truncated:
-            adapter.reset(SEEDS)
-    physics = steps / (time.perf_counter() - began)
-    drawing = _rate(lambda: adapter.film(adapter.config.size), 32)
-    found.lines["speed"] = f"{physics:,.0f} steps/s without frames (resets included), {drawing:,.0f} frames/s"
-    if adapter.eyes[0] is not None:
-        plain = _rate(lambda: adapter.film(adapter.config.size, pretty=True), 4)
-        found.lines["speed"] += f" ({plain:,.0f} with the model's own shadows and multisampling)"
-
-
-def _rate(draw: Callable[[], Any], times: int) -> float:
-    """Return draws a second; the first one, which uploads the geometry, does not count."""
-    draw()
-    began = time.perf_counter()
-    for _ in range(times):
-        draw()
-    return times / (time.perf_counter() - began)
-
-
 def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, found: Diagnosis, progress: Callable[[str], None]) -> None:
     name = "the expert"
     if expert is None:
@@ -283,10 +267,10 @@ def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, fo
             found.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
             return
         name, expert = "the scripted oracle", Adapter.oracle
-    played = []
+    show, played = expert, []
     for i in range(20):
         progress(f"the expert's episode {i + 1}")
-        played.append(play(adapter, SEEDS + i, partial(expert, adapter), look=False))
+        played.append(play(adapter, SEEDS + i, lambda: adapter.actions.from_env(show(adapter)), look=False))
     wins = sum(take.success for take in played)
     found.lines["expert"] = f"{name} succeeds in {wins} of {len(played)}"
     if wins == 0:

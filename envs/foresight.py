@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.adapt import Adapter, Outcome
+from envs.adapt import Adapter
+from envs.moments import Outcome
 from envs.replay import restore, snapshot
 
 FOCUS = 0.35  # of the spread of the candidates' worth: one that is worth so much less than the best weighs 1 / e
@@ -26,7 +27,7 @@ def foresee(adapter: Adapter, candidates: Sequence[np.ndarray]) -> tuple[np.ndar
             reward, end = came_to(adapter.step(actions, look=False))
             rewards.append(reward)
             ends.append(end)
-        except Exception:  # an environment may raise anything
+        except (Exception, SystemExit):  # an environment may raise anything
             rewards.append(-np.inf)
             ends.append(0)
         restore(adapter, moment)

@@ -5,24 +5,24 @@ so their episodes come out as if nothing had happened.
 """
 
 import contextlib
-import ctypes
 import itertools
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from envs import EnvConfig
-from envs.adapt import Adapter, Observation, Outcome
+from envs.adapt import Adapter
 from envs.doctor import Diagnosis, examine
+from envs.faults import in_words
+from envs.moments import Observation, Outcome
+from envs.process import begin, end, portable
+from envs.spaces import Actions
 
-HERE = str(Path(__file__).resolve().parent.parent)  # the folder of our packages
+TOLD = ("actions", "state_size", "rate", "limit", "drawn")  # of an `Adapter`, to whoever has it made
 STARTING = 120.0  # seconds that the process and each environment may take to begin
 
 
@@ -58,8 +58,8 @@ class Host:
                 self._start()
             self._line.send((number, name, arguments))
         except ConnectionError as error:
-            raise ChildProcessError(f"its process died ({self._end()})") from error
-        return self._answer(STARTING if name == "make" else self.limit, said)  # what is made may have to be imported
+            raise self._died() from error
+        return self._answer(STARTING if name in ("make", "apply") else self.limit, said)  # what is made or applied may have to be imported
 
     def close(self) -> None:
         """End the process."""
@@ -80,10 +80,15 @@ class Host:
                 if kind == "failed":
                     raise answer
                 said(answer)
+                limit = self.limit
         except (EOFError, ConnectionError) as error:
-            raise ChildProcessError(f"its process died ({self._end()})") from error
+            raise self._died() from error
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
+
+    def _died(self) -> ChildProcessError:
+        how = self._end()
+        return (Killed if how == "SIGKILL" else ChildProcessError)(f"its process died ({how})")
 
     def _end(self) -> str:
         """Make sure that the process has ended; return how it did."""
@@ -94,43 +99,100 @@ class Host:
         return how
 
 
+class Killed(ChildProcessError):
+    """The process was killed from outside, as the system does where memory runs out."""
+
+
 class Remote:
-    """An environment that lives in a `Host`; what a policy needs of an `Adapter`.
+    """An environment that lives in a `Host`; what a run needs of an `Adapter`.
 
     Args:
         host: where it lives.
-        like: an adapter of the same environment, for its actions.
+        like: one of the same environment, made already; None: it is made now, to be asked for its actions and so on.
     """
 
+    actions: Actions
+    state_size: int
+    rate: float
+    limit: int | None
+    drawn: bool
     _numbers = itertools.count()
 
-    def __init__(self, host: Host, like: Adapter) -> None:
-        self.config, self.actions = like.config, like.actions
-        self._host, self._number, self._life = host, next(self._numbers), 0
+    def __init__(self, host: Host, like: "Remote | Adapter | None" = None) -> None:
+        self.config, self._host, self._number, self._life = host.config, host, next(self._numbers), 0
         self._done: list[tuple[Any, ...]] = []  # since the last reset
+        self._spared = False
+        vars(self).update({name: getattr(like, name) for name in TOLD} if like else self._made())
 
-    def reset(self, seed: int) -> Observation:
+    def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; see `Adapter.reset`."""
-        self._done.clear()
-        return self._do("reset", seed)
+        self._done, self._spared = [], False
+        return self._do("reset", seed, look)
 
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
         """Execute float32[H, A] actions; see `Adapter.step`."""
         return self._do("step", actions, look)
+
+    def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(adapter, *arguments)`, where the environment lives: a function of a module, from its own reset on.
+
+        The time limit is that of each of the adapter's resets and steps, and of what lies between them; before the first there is more time, for
+        something may have to be imported. It is done again, once, where the process is killed meanwhile.
+        """
+        self._done = []
+        with contextlib.suppress(Killed):
+            return self._try("apply", function, arguments)
+        return self._try("apply", function, arguments)
 
     def close(self) -> None:
         """Free the environment."""
         if self._life == self._host.life:
             self._host.call(self._number, "close")
 
-    def _do(self, name: str, *arguments: Any) -> Any:
+    def _made(self) -> dict[str, Any]:
+        """Make it in the host's present process; return what is told of it."""
+        told = self._host.call(self._number, "make")
+        self._life = self._host.life
+        return told
+
+    def _do(self, *call: Any) -> Any:
+        """Have a method carried out; once an episode also where the process is killed meanwhile: what was done is repeated in a new one."""
+        try:
+            return self._try(*call)
+        except Killed:
+            if self._spared:
+                raise
+            self._spared = True
+            return self._try(*call)
+
+    def _try(self, *call: Any) -> Any:
         if self._life != self._host.life:  # it was never made, or its process is a new one
-            self._host.call(self._number, "make")
-            self._life = self._host.life
+            self._made()
             for each in self._done:
                 self._host.call(self._number, *each)
-        answer = self._host.call(self._number, name, *arguments)
-        self._done.append((name, *arguments))
+        answer = self._host.call(self._number, *call)
+        self._done += [call] if call[0] != "apply" else []
+        return answer
+
+
+class _Watched(Adapter):
+    """An adapter that says so whenever it has done a part of something longer."""
+
+    said: Callable[[], None] | None = None
+
+    def reset(self, seed: int, look: bool = True) -> Observation:
+        self._and_said(None)
+        return self._and_said(super().reset(seed, look))
+
+    def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
+        return self._and_said(super().advance(action))
+
+    def observe(self) -> Observation:
+        return self._and_said(super().observe())
+
+    def _and_said(self, answer: Any) -> Any:
+        if self.said is not None:
+            self.said()
         return answer
 
 
@@ -157,44 +219,9 @@ def examine_apart(
     except (TimeoutError, ChildProcessError) as error:
         return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
     except Exception as error:  # whoever demonstrates may raise anything when it is made
-        return Diagnosis(faults=[f"{config.title}, {stage}: {type(error).__name__}: {error}."])
+        return Diagnosis(faults=[f"{config.title}, {stage}: {in_words(error)}."])
     finally:
         host.close()
-
-
-def begin(module: str) -> tuple[subprocess.Popen, Connection]:
-    """Start a process that runs `serve` of a module with the number of its end of a line; return the process and our end."""
-    line, theirs = Pipe()
-    # Not by multiprocessing: that would run the main module of whoever uses this a second time.
-    # Our packages come first, from beside this one: what the user runs may have put folders of the same names before them.
-    ours_first = f"import sys; sys.path.insert(0, {HERE!r}); import agent, envs, policies; del sys.path[0]"
-    command = [sys.executable, "-P", "-c", f"{ours_first}; from {module} import serve; serve({theirs.fileno()})"]
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths})
-    theirs.close()
-    return process, line
-
-
-def end(process: subprocess.Popen) -> str:
-    """Make sure that a process has ended; return how it did."""
-    with contextlib.suppress(subprocess.TimeoutExpired):  # one that died by itself says how
-        process.wait(0.2)
-    process.kill()
-    code = process.wait()
-    return signal.Signals(-code).name if code < 0 else f"exit {code}"
-
-
-def end_with_parent() -> None:
-    """End this process when the one that began it ends, also where that is killed or this one hangs (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def obey(line_number: int) -> Connection:
-    """Return the line to whoever began this process, which from now on ends with them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this
-    end_with_parent()
-    return Connection(line_number)
 
 
 def serve(line_number: int) -> None:
@@ -203,7 +230,7 @@ def serve(line_number: int) -> None:
     Args:
         line_number: file descriptor of the connection.
     """
-    line, adapters = obey(line_number), {}
+    line, adapters = Connection(line_number), {}
     config = line.recv()
     line.send(("done", None))
     while True:
@@ -211,9 +238,16 @@ def serve(line_number: int) -> None:
             number, name, arguments = line.recv()
         except EOFError:
             os._exit(0)  # at once: the environments may refuse to be closed
+        except Exception as error:  # what cannot be read here
+            line.send(("failed", portable(error)))
+            continue
         try:
             if name == "make":
-                adapters[number], answer = Adapter(config), None
+                adapters[number] = _Watched(config)
+                answer = {each: getattr(adapters[number], each) for each in TOLD}
+            elif name == "apply":
+                adapters[number].said = lambda: line.send(("said", ""))
+                answer = arguments[0](adapters[number], *arguments[1])
             elif name == "examine":
                 expert = arguments[0]() if arguments[0] is not None else None
                 answer = examine(config, progress=lambda stage: line.send(("said", stage)), expert=expert)
@@ -222,13 +256,8 @@ def serve(line_number: int) -> None:
             if name == "close":
                 del adapters[number]
             line.send(("done", answer))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is the environment's own
             line.send(("failed", portable(error)))
-
-
-def portable(error: BaseException) -> Exception:
-    """Return an error that another process can read: a built-in one keeps its kind, others become words."""
-    if type(error).__module__ == "builtins" and isinstance(error, Exception):
-        with contextlib.suppress(Exception):  # some take more than words
-            return type(error)(str(error))
-    return RuntimeError(f"{type(error).__name__}: {error}")
+        finally:
+            if name == "apply":
+                adapters[number].said = None

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 
 from envs import TASKS, EnvConfig
+from envs.faults import in_words
 
 GROUP = "etude.envs"  # Gymnasium dropped its own entry-point group in 1.0
 
@@ -28,10 +29,9 @@ def make(config: EnvConfig) -> gymnasium.Env:
         kwargs.setdefault("render_mode", "rgb_array")
     try:
         env = _make(config, kwargs)
-    except Exception as error:  # a constructor may raise anything; the user's config is what can be changed
-        first = (str(error).strip() or repr(error)).splitlines()[0]
+    except (Exception, SystemExit) as error:  # a constructor may raise anything; the user's config is what can be changed
         raise ValueError(
-            f"Environment {config.id!r} cannot be made ({type(error).__name__}: {first}); give a Gymnasium id (`etude tasks` lists our own), "
+            f"Environment {config.id!r} cannot be made ({in_words(error)}); give a Gymnasium id (`etude tasks` lists our own), "
             "module:Id, file.py:factory, or a name of an `etude.envs` entry point."
         ) from error
     if isinstance(env, gymnasium.vector.VectorEnv):

@@ -9,6 +9,8 @@ import os
 import zlib
 from typing import Any
 
+import gymnasium
+
 from envs import backend
 
 BROKEN = backend.choose()  # before MuJoCo is imported
@@ -132,3 +134,15 @@ def renderer_name() -> str:
     from OpenGL import GL
 
     return (GL.glGetString(GL.GL_RENDERER) or b"").decode()
+
+
+def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
+    """Return MuJoCo's own model and data of an environment, of dm_control behind Shimmy too; (None, None) where there are none."""
+    inner: Any = env.unwrapped
+    for holder in (inner, getattr(inner, "_env", None)):
+        if isinstance(getattr(holder, "model", None), mujoco.MjModel):
+            return holder.model, holder.data  # type: ignore[union-attr]
+        physics = getattr(holder, "physics", None)
+        if physics is not None:
+            return physics.model.ptr, physics.data.ptr
+    return None, None

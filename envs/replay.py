@@ -15,8 +15,8 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from envs.adapt import Adapter, mujoco_of
-from envs.render import mujoco
+from envs.adapt import Adapter
+from envs.render import mujoco, mujoco_of
 from envs.spaces import Actions
 from envs.success import Success
 

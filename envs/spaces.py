@@ -1,5 +1,6 @@
 """Any Gymnasium action space as one flat row of numbers, and back."""
 
+import reprlib
 from typing import Any
 
 import gymnasium
@@ -35,6 +36,8 @@ class Actions:
             raise ValueError(f"Actions of type {kind} are not supported; wrap the environment so that they are a Box, Discrete or MultiDiscrete.")
         self.low, self.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)
         """float64[A], finite."""
+        if not len(self):
+            raise ValueError("Its action space has no dimension, so there is nothing to decide.")
         self.counts = counts.reshape(-1).astype(np.int64)
         """int64[A]: how many values a discrete dimension has; 0 where it is continuous."""
 
@@ -51,8 +54,18 @@ class Actions:
         return int(clipped[0]) if whole else clipped.astype(dtype).reshape(self.space.shape or ())
 
     def from_env(self, action: Any) -> np.ndarray:
-        """Return float32[A] for an action in the environment's own type, such as an expert's."""
-        return np.asarray(action, np.float32).reshape(len(self))
+        """Return float32[A] for an action in the environment's own type, such as an expert's.
+
+        Raises:
+            ValueError: it is no such action.
+        """
+        try:
+            numbers = np.asarray(action, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            numbers = np.zeros(0)
+        if len(numbers) != len(self) or not (np.abs(numbers) <= np.finfo(np.float32).max).all():
+            raise ValueError(f"the expert gave {reprlib.repr(action)}, and an action is {len(self)} finite numbers.")
+        return numbers.astype(np.float32)
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return a uniformly drawn float32[A]."""
@@ -69,3 +82,13 @@ def _box(space: spaces.Box, bounds: tuple[float, float] | None) -> tuple[np.ndar
     if (low > high).any():
         raise ValueError(f"env.action_bounds {list(bounds or ())} leave nothing of its action box.")
     return low, high
+
+
+def state_size(space: gymnasium.Space, state: str) -> int:
+    """Return how many numbers the state has, by the observation space; 0 where that does not say, or nothing is recorded."""
+    if not isinstance(space, spaces.Dict) and not state:
+        return 0
+    path = (state or "state").split(".") if isinstance(space, spaces.Dict) else []
+    for name in path:
+        space = space[name] if isinstance(space, spaces.Dict) and name in space.spaces else spaces.Box(0, 1, (0,))
+    return int(np.prod(space.shape or ()))

@@ -1,13 +1,19 @@
 """What success means in somebody else's environment: a key of its info, or an expression that the config gives."""
 
 import ast
+import math
 import operator
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from envs.faults import in_words
+
 KEYS = ("is_success", "success", "won")  # tried in this order when the config says nothing
+LONGEST, DEEPEST, LARGEST = 2000, 100, 10_000_000  # characters and levels of an expression, numbers of an array
+REPEATS = "only numbers and arrays are multiplied, for a list or text would be repeated."
 NAMES = ("info", "observation", "reward", "total_reward")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
@@ -54,10 +60,7 @@ class Success:
         self._rule = rule
         self._tree = None
         if rule and not rule.isidentifier():
-            try:
-                self._tree = ast.parse(rule, mode="eval").body
-            except SyntaxError as error:
-                raise ValueError(f"env.success {rule!r} is no expression ({error.msg}); an example: info['distance'] < 0.05.") from error
+            self._tree = _parsed(rule)
 
     def __call__(self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float) -> bool:
         """Return whether the present state is a success.
@@ -69,14 +72,45 @@ class Success:
             names = {"info": info, "observation": observation, "reward": reward, "total_reward": total_reward}
             try:
                 return _truth(_evaluate(self._tree, names), self._rule)
-            except (KeyError, IndexError, TypeError, AttributeError) as error:
-                raise ValueError(f"env.success {self._rule!r} fails with {type(error).__name__}: {error}; info holds {_listed(info)}.") from error
+            except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
+                raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_listed(info)}.") from error
         for key in [self._rule] if self._rule else KEYS:
             if key in info:
                 return _truth(info[key], f"info[{key!r}]")
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
         late = """where only an episode's last info says it: env.success '"is_success" in info and info["is_success"]'"""
         raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_listed(info)}; {late}.")
+
+
+def _parsed(rule: str) -> ast.expr:
+    """Return the tree of an expression that is short and flat, and repeats no list or text."""
+    if len(rule) > LONGEST:
+        raise ValueError(f"env.success has {len(rule)} characters, and at most {LONGEST} are read; give the environment a key of info for it.")
+    try:
+        tree = ast.parse(rule, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the parser's own limits are among them
+        why = getattr(error, "msg", None) or in_words(error)
+        raise ValueError(f"env.success {rule!r} is no expression ({why}); an example: info['distance'] < 0.05.") from error
+    level, depth = [tree], 0
+    while level := [child for node in level for child in ast.iter_child_nodes(node)]:
+        if (depth := depth + 1) > DEEPEST:
+            raise ValueError(f"env.success {reprlib.repr(rule)} is nested more than {DEEPEST} deep; write it more simply.")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            for side in (node.left, node.right):
+                if isinstance(side, ast.List | ast.Tuple) or (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes)):
+                    raise ValueError(f"env.success {rule!r}: {REPEATS}")
+    return tree
+
+
+def _checked(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """Return what an operation comes to, unless that would be larger than any observation."""
+    if operation is operator.mul and any(isinstance(side, str | bytes | list | tuple) for side in (left, right)):
+        raise ValueError(f"env.success: {REPEATS}")
+    size = math.prod(np.broadcast_shapes(*(side.shape for side in (left, right) if isinstance(side, np.ndarray))))
+    if size > LARGEST:
+        raise ValueError(f"env.success would make an array of {size} numbers, and at most {LARGEST} are made; compare less.")
+    return operation(left, right)
 
 
 def _truth(value: Any, source: str) -> bool:
@@ -106,7 +140,7 @@ def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_evaluate(node.operand, names))
         case ast.BinOp() if type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](_evaluate(node.left, names), _evaluate(node.right, names))
+            return _checked(_OPERATORS[type(node.op)], _evaluate(node.left, names), _evaluate(node.right, names))
         case ast.BoolOp():
             combine = all if isinstance(node.op, ast.And) else any
             return combine(_evaluate(part, names) for part in node.values)
@@ -114,7 +148,7 @@ def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
             left, truths = _evaluate(node.left, names), []
             for compare, part in zip(node.ops, node.comparators, strict=True):
                 right = _evaluate(part, names)
-                truths.append(_known(compare)(left, right))
+                truths.append(_checked(_known(compare), left, right))
                 left = right
             return truths[0] if len(truths) == 1 else all(truths)
         case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS and not node.keywords:

@@ -27,6 +27,7 @@ ABOVE = {
     "film",
     "expert",
     "check",
+    "demonstrate",
     "demonstrations",
     "warm_start",
     "curriculum",

@@ -98,6 +98,6 @@ def test_a_child_finds_modules_of_the_working_folder_as_its_parent_does(tmp_path
     (tmp_path / "near.py").write_text(
         "def serve(number):\n    from multiprocessing.connection import Connection\n    Connection(number).send('here')\n"
     )
-    code = "from envs.host import begin, end; process, line = begin('near'); print(line.recv()); end(process)"
+    code = "from envs.process import begin, end; process, line = begin('near'); print(line.recv()); end(process)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.stdout.strip() == "here", done.stderr

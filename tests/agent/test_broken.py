@@ -1,5 +1,6 @@
 """Two hundred broken environments: none ends a run, and each is named."""
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,21 @@ from envs import EnvConfig
 from policies.scripted import Random
 
 BROKEN = f"{Path(__file__).parent / 'broken.py'}:Broken"
+
+
+class Wordless(Exception):
+    """Its words raise another error."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 ERRORS = (RuntimeError, KeyError, ValueError, OSError, MemoryError, ZeroDivisionError, AssertionError, RecursionError, SystemExit, StopIteration)
-REWARDS = (float("nan"), float("inf"), None, "good", 1j, np.zeros(2), [], {})
+ERRORS += (Wordless,)
+REWARDS = (float("nan"), float("inf"), 1e300, -1e39, 3e38, None, "good", 1j, np.zeros(2), [], {})
 FRAMES = (None, np.zeros((3, 3, 3), np.uint8), np.full((16, 16, 3), np.nan), np.zeros((16, 16)), np.full((16, 16, 3), 1e9), "picture", np.zeros(0))
 INFOS = (None, {}, {"success": "maybe"}, {"success": float("nan")}, {"success": np.zeros(3)}, {"success": None}, 7)
-STATES = (np.zeros(5), "five", np.zeros((2, 2, 2)), None)
+STATES = (np.zeros(5), "five", np.zeros((2, 2, 2)), None, np.array([0, np.nan]), np.array([1e300, 0]))
 RETURNS = (None, (), (1, 2, 3), 7)
 
 
@@ -34,6 +45,33 @@ AILMENTS = st.one_of(
     st.tuples(st.just("hang"), st.none()),
     st.tuples(st.just("death"), st.sampled_from((signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL))),
 )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        ("reward", 1e300, "Broken returned the reward 1e\\+300; a reward must be one finite number, of at most 1e\\+18 in size"),
+        ("reward", None, "returned the reward None"),
+        ("state", np.array([0, np.nan]), "its state holds NaN"),
+        ("step", Wordless, "Wordless: its words raise RuntimeError"),
+        ("info", {"success": float("nan")}, "success must be one finite number"),
+    ],
+)
+def test_what_went_wrong_is_said_and_costs_the_episode(kind: str, value: Any, says: str) -> None:
+    config = EnvConfig(id=BROKEN, kwargs={"kind": kind, "value": value, "at": 2}, cameras=("eye",), size=16, action_repeat=1)
+    workers = Workers(config, 2)
+    one, two = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(1, 0, (1,)), Job(0, 0, (0,))])
+    assert re.fullmatch(f"decision 1: .*{says}.*", one.faults[0]) and not two.faults
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Wordless])
+def test_in_a_process_of_its_own_an_environment_raises_what_it_likes(error: type[BaseException]) -> None:
+    """There a KeyboardInterrupt is not the user's."""
+    config = EnvConfig(id=BROKEN, kwargs={"kind": "step", "value": error, "at": 2}, cameras=("eye",), size=16, action_repeat=1, timeout=60)
+    workers = Workers(config, 2)
+    one, two = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(1, 0, (1,)), Job(0, 0, (0,))])
+    workers.close()
+    assert re.fullmatch(f"decision 1: RuntimeError: {error.__name__}: .*", one.faults[0]) and not two.faults
 
 
 @pytest.mark.slow

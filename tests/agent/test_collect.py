@@ -1,5 +1,6 @@
 """Practice: the same episodes for any number of environments, and an environment that breaks costs only its episode."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect, demonstrate, ponder, tolerate
+from agent.collect import Job, collect, tolerate
+from agent.demonstrate import Spoilt, demonstrate, ponder
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
+from envs.adapt import Adapter
 from policies import PolicyConfig, load
 from policies.policy import Decision
 from policies.scripted import Random
@@ -147,16 +150,58 @@ def test_a_demonstration_that_fails_says_where() -> None:
     def tired(adapter: Any) -> np.ndarray:
         raise KeyError("no plan")
 
-    with pytest.raises(ValueError, match=r"etude/Reach-v0, demonstration of seed 10000000: KeyError: 'no plan'\."):
+    with pytest.raises(ValueError, match=r"etude/Reach-v0, seed 10000000, decision 0: KeyError: 'no plan'\."):
         next(iter(demonstrate(workers, codec, [Job(10_000_000)], expert=tired)))
 
 
-def test_noise_disturbs_what_is_done_and_not_what_is_recorded() -> None:
+@pytest.mark.parametrize("given", [np.zeros(5), None, [0.0, np.nan, 0.0], "left", np.array([0, 1e300, 0])])
+def test_an_expert_whose_action_is_none_is_named(given: Any) -> None:
+    workers = Workers(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(), workers.first.actions.low, workers.first.actions.high).codec
+    moments = itertools.count()
+
+    def expert(adapter: Adapter) -> Any:
+        return given if next(moments) == 2 else np.zeros(3)
+
+    with pytest.raises(ValueError, match=r"Reach-v0, seed 7, decision 2: ValueError: the expert gave .*, and an action is 3 finite numbers\."):
+        list(demonstrate(workers, codec, [Job(7)], expert=expert))
+
+
+def test_spoilt_demonstrations_are_left_out_as_long_as_they_are_few() -> None:
+    """The others are as they would have been, and the environment is made anew after each fault."""
+    workers, jobs = Workers(EnvConfig(), 1), [Job(10_000_000 + i) for i in range(5)]
+    codec = load(PolicyConfig(), workers.first.actions.low, workers.first.actions.high).codec
+    sound = list(demonstrate(workers, codec, jobs))
+
+    def tired(adapter: Adapter) -> np.ndarray:
+        if adapter.seed in (10_000_001, 10_000_003):
+            adapter.env.unwrapped.data.qpos[:] = 7  # what it leaves behind must not matter
+            raise SystemExit
+        return adapter.oracle()
+
+    leave_out = Spoilt(of=5, share=0.4)
+    left = list(demonstrate(workers, codec, jobs, expert=tired, leave_out=leave_out))
+    assert leave_out.count == 2 and leave_out.first == "etude/Reach-v0, seed 10000001, decision 0: SystemExit"
+    for one, other in zip([sound[i] for i in (0, 2, 4)], left, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+    with pytest.raises(ValueError, match=r"2 of 5 demonstrations were spoilt, more than collect\.max_fault_share allows; the last: .*seed 10000003"):
+        list(demonstrate(workers, codec, jobs, expert=tired, leave_out=Spoilt(of=5, share=0.2)))
+    with pytest.raises(ValueError, match="3 of 5 demonstrations were spoilt"):  # those of before a stop count
+        list(demonstrate(workers, codec, jobs, expert=tired, leave_out=Spoilt(of=5, share=0.4, count=1)))
+
+
+def test_noise_disturbs_what_is_done_and_not_what_is_taught() -> None:
     workers = Workers(EnvConfig(action_repeat=1), 1)
     codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
     clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
-    np.testing.assert_array_equal(clean.actions[0, 0], noisy.actions[0, 0])
+    assert clean.taught is None
+    np.testing.assert_array_equal(clean.actions[0, 0], noisy.targets[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])
+    np.testing.assert_array_equal(noisy.tokens, [codec.encode(each) for each in noisy.targets])
+    workers.first.reset(noisy.seed)
+    for t, actions in enumerate(noisy.actions):
+        np.testing.assert_array_equal(workers.first.step(actions).observation.frames, noisy.frames[t + 1])
 
 
 def test_demonstrations_get_the_policys_own_thoughts() -> None:

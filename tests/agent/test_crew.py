@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from agent.collect import Job, collect
@@ -28,7 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     run = Run(tmp_path_factory.mktemp("crew"), config).begin()
     run.policy.save(run.folder / "policy.safetensors")
     yield run
-    run.crew.close()
+    run.close()
+    assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
 
 
 def player(run: Run) -> Player:

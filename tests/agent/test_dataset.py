@@ -49,6 +49,7 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         faults=() if length else ("reset raised RuntimeError",),
         rivals=rng.integers(0, 2**40, (length, reply)) if rivals and length else None,
         margins=rng.normal(size=length).astype(np.float32) if rivals and length else None,
+        taught=rng.normal(size=(length, *chunk)).astype(np.float32) if length and rng.random() < 0.5 else None,
     )
 
 
@@ -100,6 +101,22 @@ def test_a_dataset_from_before_a_field_was_kept_is_read(tmp_path: Path) -> None:
     for file in [*tmp_path.glob("meta/episodes/*/*.parquet"), *tmp_path.glob("meta/blank/*/*.parquet")]:
         pq.write_table(pq.read_table(file).drop_columns(["etude/unasked"]), file, write_page_checksum=True)
     assert same(dataset.read(tmp_path), episodes)
+
+
+def test_a_dataset_begun_before_taught_actions_were_kept_is_read_and_goes_on(tmp_path: Path) -> None:
+    first, later, told = ([replace(e, taught=None) for e in batch(seed, (2, 3))] for seed in range(3))
+    told = [replace(e, taught=e.actions + 1) for e in told]
+    add(tmp_path, first)
+    info = json.loads((file := tmp_path / "meta/info.json").read_text())
+    del info["features"]["etude.taught"]
+    file.write_text(json.dumps(info))
+    (rows,) = tmp_path.glob("data/*/*.parquet")
+    pq.write_table(pq.read_table(rows).drop_columns(["etude.taught"]), rows, write_page_checksum=True)
+    assert same(dataset.read(tmp_path), first)
+    add(tmp_path, later)
+    assert "etude.taught" not in json.loads(file.read_text())["features"], "all shards have the columns of the first"
+    add(tmp_path, told)
+    assert same(dataset.read(tmp_path), [*first, *later, *told])
 
 
 def test_unusual_contents_survive(tmp_path: Path) -> None:
@@ -197,6 +214,16 @@ def test_rows_are_what_lerobot_expects(tmp_path: Path) -> None:
         assert row["next.done"] == (t == len(e) - 1)
         assert row["next.success"] == (t == e.first_success)
         assert row["observation.images.front"]["bytes"].startswith(b"\x89PNG")
+
+
+def test_timestamps_are_true_also_where_the_rate_is_no_whole_number_or_that_of_another_task(tmp_path: Path) -> None:
+    here, there = ([replace(e, task=task) for e in batch(seed, (4,))] for seed, task in ((0, "here"), (1, "there")))
+    dataset.append(tmp_path, [*here, *there], fps=1.25, cameras=CAMERAS, rates={"here": 1.25, "there": 5 / 3})
+    assert json.loads((tmp_path / "meta/info.json").read_text())["fps"] == 1.25
+    (rows,) = (pq.read_table(path) for path in (tmp_path / "data").rglob("*.parquet"))
+    np.testing.assert_allclose(rows["timestamp"], [0, 0.8, 1.6, 2.4, 0, 0.6, 1.2, 1.8], rtol=1e-6)
+    dataset.append(tmp_path / "whole", here, fps=5.0, cameras=CAMERAS)
+    assert '"fps": 5,' in (tmp_path / "whole/meta/info.json").read_text(), "lerobot writes whole numbers"
 
 
 def test_the_episode_list_is_what_lerobot_expects(tmp_path: Path) -> None:
@@ -358,6 +385,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path: Path) -> None:
     ("episodes", "fps", "cameras", "words"),
     [
         (batch(1), 0, CAMERAS, "fps is 0"),
+        (batch(1), np.nan, CAMERAS, "fps is nan"),
         (batch(1), 5, ("front",), "cameras are"),
         (batch(1), 5, ("a/b", "c"), "without '/'"),
         (batch(1), 5, ("a", "a"), "of its own"),

@@ -23,8 +23,9 @@ import yaml
 from PIL import Image
 
 from agent import dataset
-from agent.collect import Job, collect, demonstrate
+from agent.collect import Job, collect
 from agent.config import Config
+from agent.demonstrate import demonstrate
 from agent.demonstrations import NO_SEED, cut, figures, stored
 from agent.records import Episode
 from agent.run import SEEDS
@@ -307,6 +308,14 @@ def test_what_was_learnt_from_in_practice_is_not_shown(workers: Workers, tmp_pat
     np.testing.assert_array_equal(dataset.read(tmp_path / "b")[0].tokens, episode.tokens)
 
 
+def test_of_a_disturbed_expert_is_imitated_what_it_meant(workers: Workers, tmp_path: Path) -> None:
+    (disturbed,) = demonstrate(workers, codec(), [Job(3, 0, (1,))], noise=0.2)
+    dataset.append(tmp_path, [disturbed], fps=5, cameras=("front", "wrist"))
+    (episode,), _ = read(config(tmp_path), bins=65)
+    np.testing.assert_array_equal(episode.actions, disturbed.actions)
+    np.testing.assert_array_equal(episode.tokens, [codec(65).encode(each) for each in disturbed.targets])
+
+
 def test_exam_seeds_are_not_shown(workers: Workers, tmp_path: Path) -> None:
     seeds = (SEEDS["gate"] + 1, 7, SEEDS["final"])
     dataset.append(tmp_path, list(demonstrate(workers, codec(), [Job(seed) for seed in seeds])), fps=5, cameras=("front", "wrist"))
@@ -319,6 +328,29 @@ def test_the_folder_of_a_run_is_not_yet_a_dataset(workers: Workers, tmp_path: Pa
     dataset.append(folder, list(demonstrate(workers, codec(), [Job(0)])), fps=5, cameras=("front", "wrist"))
     with pytest.raises(ValueError, match=f"no meta/info.json in it; give {folder}."):
         read(config(tmp_path))
+
+
+TIRED = """
+import numpy as np
+
+def show(env, observation):
+    if env.unwrapped.np_random_seed == 10_000_002:
+        raise RuntimeError("tired")
+    return env.unwrapped.oracle(4)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_leaves_a_spoilt_demonstration_out_and_goes_on_after_it(tmp_path: Path) -> None:
+    (tmp_path / "tired.py").write_text(TIRED)
+    figures, weights, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
+    assert figures["episodes"] == 5 and figures["left_out"] == 1
+    spoilt = "1 of 6 demonstrations were spoilt and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: RuntimeError: tired"
+    assert spoilt in " ".join(said.split())
+    (tmp_path / "run/start/demonstrate.json").unlink()
+    again, same, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
+    assert (again["episodes"], again["left_out"], same) == (5, 1, weights)
+    assert "1 of 6 demonstrations were spoilt and are left out" in " ".join(said.split())
 
 
 def improve(folder: Path, run: str, **demonstrate: Any) -> tuple[dict[str, Any], str, str]:

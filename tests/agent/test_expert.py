@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, demonstrate
+from agent.collect import Job
+from agent.demonstrate import demonstrate
 from agent.expert import Blind, examine, resolve, train
 from agent.workers import Workers
 from envs import EnvConfig

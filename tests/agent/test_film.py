@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import gymnasium
 import numpy as np
+import pytest
 
 from agent import film
 from agent.collect import Job, collect
@@ -42,6 +43,14 @@ def test_a_film_shows_each_step_of_an_environment_with_pictures_and_numbered_act
     assert [int(frame[0, 0, 0]) for frame in film.replayed(workers.first, episode)] == [20 * time for time in range(7)]
 
 
+@pytest.mark.parametrize("fps", [0.5, 1.25, 12.5, 80])
+def test_a_film_lasts_as_long_as_what_it_shows(fps: float, tmp_path: Path) -> None:
+    file = film.write([np.full((32, 32, 3), 40 * i, np.uint8) for i in range(5)], tmp_path / "a.mp4", "title", fps)
+    with av.open(str(file)) as container:
+        times = [float(frame.time or 0) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times[:5], np.arange(5) / fps, atol=1e-3)
+
+
 def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:
     workers = Workers(EnvConfig(size=64), 1)
     space = workers.first.actions
@@ -49,7 +58,7 @@ def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:
     frames = film.replayed(workers.first, episode)
     assert len(frames) == 1 + int((~np.isnan(episode.rewards)).sum())
     np.testing.assert_array_equal(workers.first.observe().frames, episode.frames[-1])
-    file = film.write(frames, tmp_path / "a.mp4", "title")
+    file = film.write(frames, tmp_path / "a.mp4", "title", workers.first.rate)
     with av.open(str(file)) as container:
         assert sum(1 for _ in container.decode(video=0)) == len(frames) + 20
     assert film.strip(frames).shape == (256, 6 * 256, 3)

@@ -30,8 +30,20 @@ def test_an_expert_that_fails_is_named_with_its_seed() -> None:
     def tired(adapter: Adapter) -> np.ndarray:
         raise TypeError("one argument is missing")
 
-    with pytest.raises(ValueError, match=r"etude/Reach-v0, scenes .*, seed \d+: TypeError: one argument is missing"):
+    with pytest.raises(ValueError, match=r"etude/Reach-v0: 5 of 5 seeds .*; the last was \d+, TypeError: one argument is missing\."):
         list(itertools.islice(scenes(Adapter(EnvConfig()), itertools.count(49_600_000), np.random.default_rng(0), tired), 30))
+
+
+def test_a_seed_that_is_spoilt_costs_its_scenes_alone() -> None:
+    def tired(adapter: Adapter) -> np.ndarray:
+        tried.add(adapter.seed)
+        if adapter.seed == 49_600_003:
+            raise SystemExit
+        return adapter.oracle()
+
+    tried: set[int] = set()
+    drawn = list(itertools.islice(scenes(Adapter(EnvConfig()), itertools.count(49_600_000), np.random.default_rng(0), tired), 30))
+    assert len(drawn) == 30 and 49_600_003 in tried and max(tried) > 49_600_003
 
 
 def test_done_follows_the_environment() -> None:

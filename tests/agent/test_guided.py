@@ -8,8 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agent import film
 from agent.collect import Job, collect
 from agent.guided import _directions, ahead, better, farthest
+from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
@@ -33,17 +35,24 @@ def test_guided_takes_succeed_where_the_policy_alone_does_not() -> None:
 
 
 def test_where_a_guided_take_wanders_the_better_decision_is_told_and_the_policys_own_carried_out() -> None:
+    """What is recorded as actions leads to the recorded frames; what is told is what the replies say, and it would have led elsewhere."""
     workers = Workers(EnvConfig(), 4)
     space = workers.first.actions
     policy = load(PolicyConfig(rows=8, temperature=2.0), space.low, space.high)
+
+    def leads_there(take: Episode, actions_THA: np.ndarray) -> bool:
+        workers.first.reset(take.seed)
+        return np.array_equal([workers.first.step(actions).observation.frames for actions in actions_THA], take.frames[1:])
+
     for wander, as_told in ((0.0, True), (0.9, False)):
         takes = list(collect(policy, workers, [Job(seed, 0, (seed,), foresight=8, wander=wander) for seed in range(4)]))
-        same = []
         for take in takes:
-            workers.first.reset(take.seed)
-            frames = [workers.first.step(actions).observation.frames for actions in take.actions]
-            same.append(np.array_equal(frames, take.frames[1:]))
-        assert all(same) if as_told else not all(same)
+            assert leads_there(take, take.actions)
+            np.testing.assert_array_equal(take.targets, [policy.codec.decode(tokens) for tokens in take.tokens])
+            film.replayed(workers.first, take)
+            np.testing.assert_array_equal(workers.first.observe().frames, take.frames[-1])
+        told = [take for take in takes if take.taught is not None]
+        assert not told if as_told else len(told) >= 2 and not all(leads_there(take, take.targets) for take in told)
 
 
 gymnasium.register("Test/Scaled-v0", entry_point=lambda **kw: Scaled(gymnasium.make("etude/Reach-v0", **kw)), max_episode_steps=24)

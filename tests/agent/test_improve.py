@@ -121,6 +121,11 @@ def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     assert stages >= {"demonstrate", "collect", "label", "curate", "tune", "evaluate"}
 
 
+def test_stored_episodes_have_the_rate_of_decisions(whole: Path) -> None:
+    """Reach makes 20 steps a second, and each action is held for 4."""
+    assert {json.loads(file.read_text())["fps"] for file in whole.rglob("episodes/meta/info.json")} == {5}
+
+
 def test_seeds_come_again_and_their_takes_have_names_of_their_own(whole: Path) -> None:
     first, second = (json.loads((whole / f"cycle-{number:03d}" / "collect.json").read_text())["content"]["seeds"] for number in (1, 2))
     (task,) = first

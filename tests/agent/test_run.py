@@ -17,6 +17,7 @@ from agent.base import began_from
 from agent.config import Config
 from agent.configure import read
 from agent.files import load, save, write_text
+from agent.recognise import recognise
 from agent.run import SEEDS, Run
 from agent.warm_start import store
 from policies import PolicyConfig
@@ -64,8 +65,8 @@ def test_odd_values_of_a_config_are_the_same_for_who_goes_on_and_for_other_proce
     odd = "{far: .inf, unknown: .nan, day: 2024-02-03, ways: !!set {a, b}, raw: !!binary AAEC, 3: x}"
     file.write_text(f"env: {{kwargs: {{odd: {odd}}}}}\nguard: {{unlearnt: .inf}}\nphases: [{{first: 2, tune: {{ratio_guard: .inf}}}}]\n")
     config = read(file)
-    Run(tmp_path / "run", config)
-    Run(tmp_path / "run", read(file))
+    Run(tmp_path / "run", config).begin()
+    Run(tmp_path / "run", read(file)).begin()
     inner = Run(tmp_path / "run").config  # as a process of a pool has it
     assert repr(inner.envs[0].kwargs["odd"]["unknown"]) == "nan" and {**inner.envs[0].kwargs["odd"], "unknown": 0} == {
         "far": float("inf"), "unknown": 0, "day": date(2024, 2, 3), "ways": {"a", "b"}, "raw": bytes(range(3)), 3: "x"
@@ -133,11 +134,11 @@ def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
 def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
     run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
     next(run.cycles())
-    run.recognise()
+    recognise(run)
     save(tmp_path / "base.json", {"weights": "a"})
     assert began_from(tmp_path) == "a"
     (tmp_path / name).write_bytes(damaged)
-    readers: dict[str, Callable[[], Any]] = {"environment.json": run.recognise, "base.json": lambda: began_from(tmp_path)}
+    readers: dict[str, Callable[[], Any]] = {"environment.json": lambda: recognise(run), "base.json": lambda: began_from(tmp_path)}
     readers |= {"clock.json": lambda: list(run.cycles()), "config.yaml": lambda: Run(tmp_path, run.config)}
     with pytest.raises(ValueError, match=rf"{name} is |another minutes|another seed|{name}: unknown key|{name} holds a list"):
         readers[name]()

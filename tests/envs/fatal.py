@@ -17,6 +17,7 @@ class Fatal(gymnasium.Env):
 
     def __init__(self, way: str, place: str = "step", seeds: tuple[int, ...] = (7,)) -> None:
         self.way, self.place, self.seeds = way, place, seeds
+        self.seed_now: int | None = None
         self._end("init")
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -32,6 +33,9 @@ class Fatal(gymnasium.Env):
             self._end("step")
         return self._see(), float(self.place_now[0]), False, self.steps == 6, {"success": False, "instruction": "go on"}
 
+    def close(self) -> None:
+        self._end("close")
+
     def _see(self) -> dict[str, np.ndarray]:
         return {"eye": np.full((16, 16, 3), int(abs(self.place_now[1]) * 40) % 256, np.uint8)}
 
@@ -43,3 +47,10 @@ class Fatal(gymnasium.Env):
         if self.way == "segfault":
             os.kill(os.getpid(), 11)
         os._exit(3)
+
+
+def expert(env: gymnasium.Env, observation: Any) -> np.ndarray:
+    """Go on for ever in thought, in the episode of seed 7."""
+    if env.unwrapped.seed_now == 7:  # type: ignore[attr-defined]
+        time.sleep(3600)
+    return np.array([0.5, -0.5])

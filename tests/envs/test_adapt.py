@@ -423,3 +423,28 @@ def test_an_environment_that_ignores_the_seed_of_reset_is_seeded_in_the_old_way(
     first = [adapter.reset(seed).frames for seed in (1, 2, 1)]
     assert (first[0] == first[2]).all() and (first[0] != first[1]).any()
     del gymnasium.registry["Deaf-v0"]
+
+
+class Odd(gymnasium.Env):
+    """Is made with whatever spaces it is given, or ends the process."""
+
+    def __init__(self, action_space: Any = None, observation_space: Any = None, ends: bool = False) -> None:
+        if ends:
+            raise SystemExit(3)
+        if action_space is not None:
+            self.action_space = action_space
+        self.observation_space = observation_space
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"ends": True}, r"cannot be made \(SystemExit: 3\)"),
+        ({}, r"its action_space is None; it should be a gymnasium\.Space"),
+        ({"action_space": gymnasium.spaces.Box(-1, 1, (2,))}, r"its observation_space is None; it should be a gymnasium\.Space"),
+        ({"action_space": gymnasium.spaces.Box(-1, 1, (0,)), "observation_space": gymnasium.spaces.Box(-1, 1, (2,))}, "has no dimension"),
+    ],
+)
+def test_a_constructor_that_ends_and_spaces_that_are_none_are_one_sentence(kwargs: dict[str, Any], says: str):
+    with pytest.raises(ValueError, match=f"Odd.*{says}"):
+        Adapter(EnvConfig(id=f"{__name__}:Odd", kwargs=kwargs, cameras=("observation",)))

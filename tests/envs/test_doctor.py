@@ -70,6 +70,8 @@ def test_a_sound_environment_passes() -> None:
     assert not found.faults and not found.warnings
     assert found.lines["instruction"] == "'turn it up'" and found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
     assert "same frames: yes" in found.lines["seeding"] and "info['success']" in found.lines["success"]
+    assert found.lines["control rate"].startswith("20 environment steps a second assumed: ")
+    assert found.lines["episode"] == "10 to 20 environment steps; no time limit is declared, so one that lasts longer than 10000 counts as spoilt"
     assert found.sheet is not None and found.sheet.shape == (64, 96, 3)
 
 
@@ -80,9 +82,9 @@ def test_a_sound_environment_passes() -> None:
         ("still", "does not change"),
         ("wordless", "No instruction"),
         ("no success", "reports no success"),
-        ("endless", "do not end"),
+        ("endless", "No time limit: random actions came to no end within 10000 steps; set env.horizon"),
         ("unseeded", "same seed does not give"),
-        ("nan", "rewards must be finite"),
+        ("nan", "a reward must be one finite number"),
         ("raises", "RuntimeError: gears jammed"),
     ],
 )
@@ -107,6 +109,8 @@ def test_an_environment_that_cannot_be_made_is_one_sentence() -> None:
 def test_our_own_tasks_are_sound() -> None:
     found = examine(EnvConfig(id="etude/Press-v0"), episodes=4)
     assert not found.faults and "succeeds in 20 of 20" in found.lines["expert"]
+    assert found.lines["control rate"] == "20 environment steps a second"
+    assert found.lines["episode"].endswith("environment steps; the time limit is 32")
 
 
 @pytest.mark.parametrize(("action", "words"), [(1.0, "the expert succeeds in 20 of 20"), (-1.0, "the expert succeeds in 0 of 20")])

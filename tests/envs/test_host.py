@@ -1,19 +1,37 @@
 """Environments in a process of their own: hanging and dying cost an episode, and neighbours notice nothing."""
 
+import inspect
+import os
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
+from agent import film
 from agent.check import check
 from agent.collect import Job, collect, tolerate
+from agent.config import Config
+from agent.demonstrate import Spoilt, demonstrate
+from agent.expert import everyone
+from agent.ready import episodes_end
+from agent.recognise import recognise
 from agent.records import Episode
+from agent.run import Run
+from agent.settings import EvaluateConfig, LabelConfig
 from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote, examine_apart, portable
+from envs.host import Host, Remote, examine_apart
+from envs.process import end_with_parent, portable
+from policies.codec import Codec
 from policies.scripted import Random
 
 
@@ -73,7 +91,7 @@ def test_errors_pass_as_they_are_and_cost_no_process() -> None:
 def test_own_tasks_are_the_same_here_and_there() -> None:
     here = Adapter(EnvConfig())
     host = Host(here.config, 60)
-    there = Remote(host, here)
+    there = Remote(host)
     for seed in (0, 1):
         np.testing.assert_array_equal(here.reset(seed).frames, there.reset(seed).frames)
         for action in np.random.default_rng(seed).uniform(-1, 1, (3, 1, 3)).astype(np.float32):
@@ -104,6 +122,134 @@ def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, m
     host.call(0, "make")
     assert host.call(0, "reset", 0).instruction and host.life == 1
     host.close()
+
+
+SLOW = """
+import os, pathlib, time
+pathlib.Path(os.environ["SAYS"]).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_a_process_that_still_imports_ends_with_whoever_began_it(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text(SLOW)
+    said, paths = tmp_path / "process", os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    begun = "import time\nfrom envs.process import begin\nbegin('slow_to_import')\ntime.sleep(600)"
+    parent = subprocess.Popen([sys.executable, "-c", begun], env={**os.environ, "SAYS": str(said), "PYTHONPATH": paths})
+    while not (said.exists() and said.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = psutil.Process(int(said.read_text()))
+    parent.kill()
+    child.wait(30)  # raises if it lives on
+
+
+def test_a_process_whose_parent_was_gone_before_its_first_line_ends_at_once() -> None:
+    lines = f"{inspect.getsource(end_with_parent)}\nend_with_parent({os.getpid() + 1})\nprint('on it goes')"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and not done.stderr
+
+
+def children() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_with_a_run_all_its_processes_end_also_where_it_stopped_half_way(tmp_path: Path) -> None:
+    before, other = children(), {"seeds": [3]}
+    run = Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="critic"), evaluate=EvaluateConfig(variations={"other": other})))
+    opened = [run.workers, run.rehearsal, run.varied("other")]
+    for workers in opened:
+        next(collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(seed, 0, (seed,)) for seed in (1, 2)]))
+    assert len(children() - before) == len(opened)
+    run.close()
+    assert children() == before
+
+
+def test_of_environments_that_cannot_all_be_made_no_process_is_left() -> None:
+    before = children()
+    with pytest.raises(ValueError, match="Nothing-v9"):
+        Workers((config("hang"), EnvConfig(id="Nothing-v9")), 2)
+    assert children() == before
+
+
+@pytest.mark.parametrize("place", ["step", "reset", "expert"])
+def test_what_hangs_in_a_demonstration_costs_that_one(place: str) -> None:
+    of = config("hang", place=place)
+    expert = everyone([of], f"{Path(__file__).parent / 'fatal.py'}:expert") if place == "expert" else still
+    workers, leave_out = Workers(of, 1), Spoilt(of=3, share=0.5)
+    codec = Codec(np.arange(65)[:, None], -np.ones(2), np.ones(2), 1)
+    shown = list(demonstrate(workers, codec, [Job(seed) for seed in (1, 7, 2)], expert=expert, leave_out=leave_out))
+    workers.close()
+    assert [episode.seed for episode in shown] == [1, 2] and all(len(episode) == 6 for episode in shown)
+    assert leave_out.count == 1 and leave_out.first.endswith("seed 7, TimeoutError: no answer within 1.5 s; its process was ended")
+
+
+def still(adapter: Adapter) -> np.ndarray:
+    return np.zeros(2, np.float32)
+
+
+def test_what_hangs_in_a_film_or_at_the_close_is_ended() -> None:
+    here = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
+    workers = Workers(here.config, 1)
+    (episode,) = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(7, 0, (7,))])
+    before, apart = children(), Workers(config("hang"), 1)
+    with pytest.raises(TimeoutError, match=r"no answer within 1\.5 s"):
+        apart.first.apply(film.replayed, episode)
+    apart.renew(0)
+    assert len(apart.first.apply(film.replayed, replace(episode, seed=3))) == 7
+    apart.close()
+    closing = Workers(config("hang", place="close"), 1)
+    closing.first.reset(7)
+    closing.close()
+    assert children() == before
+
+
+def test_an_environment_with_a_limit_is_never_made_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Adapter, "__init__", None)  # which another process does not see
+    run = Run(tmp_path, Config(env=config("hang")))
+    assert "fault" not in recognise(run) and (tmp_path / "environment.json").exists()
+    first = run.workers.first
+    assert (len(first.actions), first.state_size, first.rate, first.limit, first.drawn) == (2, 0, 20.0, None, False)
+    episodes_end(run)
+    run.close()
+
+
+def test_where_only_the_environments_process_is_killed_the_episodes_are_what_they_would_have_been() -> None:
+    here = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
+    host = Host(config("hang", seeds=()), 60)
+    there, neighbour = Remote(host), Remote(host)
+    neighbour.reset(2)
+    rng, killed = np.random.default_rng(0), []
+    for one, other in (
+        (here.reset(7), there.reset(7)),
+        *((here.step(a).observation, there.step(a).observation) for a in _killing(host, rng, killed)),
+    ):
+        np.testing.assert_array_equal(one.frames, other.frames)
+    assert len(killed) == 1
+    np.testing.assert_array_equal(neighbour.step(np.ones((1, 2))).rewards, _second(2))
+    there.reset(7)
+    for _ in range(2):
+        host._process.kill()  # type: ignore[union-attr]
+        if _ == 0:
+            there.step(np.zeros((1, 2)))
+    with pytest.raises(ChildProcessError, match=r"its process died \(SIGKILL\)"):
+        there.step(np.zeros((1, 2)))
+    host.close()
+
+
+def _killing(host: Host, rng: np.random.Generator, killed: list[int]) -> Iterator[np.ndarray]:
+    """Yield five actions; before the third the process of the environments is killed."""
+    for i in range(5):
+        if i == 2:
+            killed.append(host._process.pid)  # type: ignore[union-attr]
+            host._process.kill()  # type: ignore[union-attr]
+        yield rng.uniform(-1, 1, (1, 2))
+
+
+def _second(seed: int) -> np.ndarray:
+    adapter = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
+    adapter.reset(seed)
+    return adapter.step(np.ones((1, 2))).rewards
 
 
 def test_an_error_that_takes_more_than_words_keeps_its_name() -> None:

@@ -24,6 +24,12 @@ SPACES: list[Any] = [
 ]
 
 
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (2, 0))])
+def test_a_space_without_dimension_is_refused(space: Any) -> None:
+    with pytest.raises(ValueError, match="has no dimension"):
+        Actions(space)
+
+
 @pytest.mark.parametrize("space", SPACES, ids=str)
 @given(seed=st.integers(0, 10**6))
 def test_every_row_of_numbers_is_an_action(space: Any, seed: int) -> None:

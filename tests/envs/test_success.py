@@ -59,7 +59,36 @@ def test_nothing_else_is_run(rule: str) -> None:
         ask(rule)
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("sum([1] * 100000000)", "only numbers and arrays are multiplied"),
+        ("100000000 * (1, 2) == info['near']", "only numbers and arrays are multiplied"),
+        ("len('a' * 100000000) > 5", "only numbers and arrays are multiplied"),
+        ("len(([1] + [2]) * 100000000) > 5", "only numbers and arrays are multiplied"),
+        ("len(info['done'] * 100000000) > 5", "only numbers and arrays are multiplied"),
+        ("sum(observation[:, None] * observation[None, :]) > 5", "an array of 36000000 numbers, and at most 10000000"),
+        ("any(observation[:, None] < observation[None, :])", "an array of 36000000 numbers, and at most 10000000"),
+        (" + ".join(["reward"] * 180) + " > 5", "nested more than 100 deep"),
+        ("not " * 400 + "reward", "nested more than 100 deep"),
+        ("(" * 900 + "reward" + ")" * 900, "is no expression"),
+        ("reward > " + "9" * 2000, "has 2009 characters, and at most 2000 are read"),
+        ("reward > 0\0", "is no expression"),
+    ],
+)
+def test_a_rule_has_limits_of_size(rule: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        ask(rule, observation=np.arange(6000.0))
+
+
+def test_a_long_rule_over_large_pictures_is_no_mistake() -> None:
+    picture = np.full((480, 640, 3), 0.5)
+    assert ask(" or ".join(["reward > 2"] * 50) + " or sum(observation * 2) > 900000", observation=picture)
+
+
 def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="fails with ZeroDivisionError"):
+        ask("1 / len(info['none']) > 2", {"none": []})
     with pytest.raises(ValueError, match="is no expression"):
         Success("info['distance'] <")
     with pytest.raises(ValueError, match=r"fails with KeyError: 'gap'; info holds 'distance'"):

@@ -1,0 +1,20 @@
+"""Whether a run goes on where frames look as they did when it began."""
+
+from agent.files import load, save
+from agent.run import Run
+from envs.faults import in_words
+from envs.fingerprint import differences, fingerprint
+
+
+def recognise(run: Run) -> str:
+    """Write down what the environment's frames depend on; a run that goes on gets a sentence for what is not as it was, else ''."""
+    file = run.folder / "environment.json"
+    try:
+        now = {adapter.config.title: adapter.apply(fingerprint) for adapter in run.workers.firsts}
+    except Exception as error:  # an environment may raise anything; here it costs only the fingerprint
+        now = {run.config.task: {"id": run.config.task, "fault": in_words(error)}}
+    if not file.exists():
+        save(file, now)
+    then = load(file)
+    changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
+    return changed and f"This run began where frames look different, so its evaluations cannot be compared: {changed}."

@@ -1,0 +1,97 @@
+"""Whether episodes end: limits that are declared, and environments that declare none."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent.collect import Job, collect
+from agent.config import Config
+from agent.ready import episodes_end
+from agent.run import Run
+from agent.workers import Workers
+from envs import EnvConfig
+from envs.limits import LONGEST, time_limit
+from policies.scripted import Random
+
+
+class Line(gymnasium.Env):
+    """A place on a line, seen as a shade: `falls` ends an episode off the middle, which a policy may learn to keep; `words` are attributes."""
+
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def __init__(self, falls: bool = False, raises: bool = False, **words: Any) -> None:
+        self.falls, self.raises, self.steps = falls, raises, 0
+        vars(self).update(words)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.place = 0.0
+        return self.see(), {}
+
+    def step(self, action: np.ndarray):
+        self.place, self.steps = self.place + float(action[0]), self.steps + 1
+        if self.raises:
+            raise RuntimeError("it broke")
+        return self.see(), 0.0, self.falls and abs(self.place) > 4, False, {"success": False}
+
+    def see(self) -> dict[str, np.ndarray]:
+        return {"eye": np.full((16, 16, 3), np.clip(128 + self.place, 0, 255), np.uint8)}
+
+
+def config(**changes: Any) -> EnvConfig:
+    return EnvConfig(**{"id": f"{__name__}:Line", "cameras": ("eye",), "size": 16, "action_repeat": 100, **changes})
+
+
+@pytest.mark.parametrize(
+    ("env", "limit"),
+    [
+        (Line(), None),
+        (gymnasium.wrappers.TimeLimit(Line(), 7), 7),
+        (gymnasium.wrappers.OrderEnforcing(gymnasium.wrappers.TimeLimit(Line(), 7)), 7),
+        (gymnasium.make("Reacher-v5"), 50),
+        (gymnasium.make("etude/Reach-v0"), 24),
+        (Line(max_path_length=500), 500),
+        (Line(max_steps=100), 100),
+        (Line(horizon=200, ignore_done=False), 200),
+        (Line(horizon=200, ignore_done=True), None),
+        (Line(_env=SimpleNamespace(_step_limit=1000.0)), 1000),
+        (Line(_env=SimpleNamespace(_step_limit=float("inf"))), None),
+        (Line(max_steps=None, max_path_length="long"), None),
+    ],
+)
+def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | None) -> None:
+    assert time_limit(env) == limit
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"horizon": 30}, {"kwargs": {"falls": True}}, {"kwargs": {"raises": True}}, {"kwargs": {"max_steps": 200}}, {"id": "Reacher-v5", "cameras": ()}],
+)
+def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, Any], tmp_path: Path) -> None:
+    run = Run(tmp_path, Config(env=config(**changes)))
+    first: Any = run.workers.first
+    before = first.env.unwrapped
+    episodes_end(run)
+    assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
+
+
+def test_an_environment_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Line has no time limit, and random actions came to no end within 10000 steps; set env\.horizon\."):
+        episodes_end(Run(tmp_path, Config(env=config())))
+
+
+def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> None:
+    workers = Workers(config(), 1)
+    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), workers, [Job(0, 0, (0,))])
+    assert (
+        len(episode) == LONGEST // 100
+        and "decision 100: " in episode.faults[0]
+        and "did not end within 10000 steps; set env.horizon" in episode.faults[0]
+    )
+    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), Workers(config(horizon=LONGEST + 500), 1), [Job(0, 0, (0,))])
+    assert episode.truncated and not episode.faults
