@@ -276,10 +276,10 @@ class EvaluateConfig(Strict):
     """How many times both sit as many further gate seeds, while the challenger is ahead but not beyond `alpha`: near the top 200 seeds cannot tell 90
     from 94 %. Each look is a further chance of an error of `alpha`'s kind."""
     final_episodes: int = Field(default=400, ge=1)
-    """Final exam seeds, for the first and the last champion."""
+    """Test seeds, for base model, warm start and last champion."""
     variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Value]] = {}
-    """Exams of generalisation, sat at the end by the first and the last champion: a name, and changes of `env.kwargs` under which the final seeds are
-    taken (our own tasks: `{variation: {camera: 0.03}}`, see envs/variation.py). Nothing is decided by them."""
+    """Evaluations of generalisation, at the end, of the better of base model and warm start and of the last champion: a name, and changes of
+    `env.kwargs` under which the test seeds are taken (our own tasks: `{variation: {camera: 0.03}}`). Nothing is decided by them."""
     alpha: float = Field(default=0.3, gt=0, le=1)
     """A candidate is promoted if it does better on the gate seeds with an exact two-sided McNemar p of at most this; one that is truly as good is
     promoted in 20 % of cycles with the defaults (docs/learning.md has the table)."""
