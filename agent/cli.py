@@ -1,5 +1,6 @@
 """The verbs. Parses, calls, prints; no logic. Nothing heavy is imported before it is needed."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -156,8 +157,8 @@ def _pretrain(arguments: list[str]) -> None:
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:
-    if not arguments or not (Path(arguments[0]) / "config.yaml").exists():
-        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if arguments else 'nothing'} holds none.")
+    if not any(arguments[:1]) or not os.path.exists(Path(arguments[0]) / "config.yaml"):  # False also where a path is too long
+        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if any(arguments[:1]) else 'nothing'} holds none.")
     return Path(arguments[0])
 
 
