@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -189,8 +190,8 @@ def _pretrain(arguments: list[str]) -> None:
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:
-    if not arguments or not (Path(arguments[0]) / "config.yaml").exists():
-        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if arguments else 'nothing'} holds none.")
+    if not any(arguments[:1]) or not os.path.exists(Path(arguments[0]) / "config.yaml"):  # False also where a path is too long
+        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if any(arguments[:1]) else 'nothing'} holds none.")
     _no_more(arguments[1:], f"{verb} RUN")
     return Path(arguments[0])
 

@@ -63,9 +63,10 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another one does, or the folder cannot be written.
     """
-    made, lock = [each for each in (folder, *folder.parents) if not each.exists()], folder / "lock"
+    made, lock = [], folder / "lock"
     try:
         try:
+            made += [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             new = not lock.exists()
             stream = lock.open("a")  # empty: what counts is who has locked it, which ends with that process

@@ -342,6 +342,26 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_damaged_weights_stop_the_run_and_what_it_advises_mends_it(processes: int, whole: Path, tmp_path: Path) -> None:
+    run, file = shutil.copytree(whole, tmp_path / "run"), config(tmp_path)
+    shutil.rmtree(run / "exams")
+    weights = run / "start" / "policy.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    weights.write_bytes(raw)
+    before = {each: each.read_bytes() for each in run.rglob("*.safetensors")}
+    done = etude("improve", file, run, "--processes", processes)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"{weights} holds the weights" in done.stderr and f"delete the folder {run}/start and every cycle's folder" in done.stderr
+    assert before == {each: each.read_bytes() for each in run.rglob("*.safetensors")}
+    for each in ("start", "cycle-001", "cycle-002"):
+        shutil.rmtree(run / each)
+    assert etude("improve", file, run).returncode == 0
+    assert essence(run) == essence(whole)
+
+
+@pytest.mark.slow
 def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     run, file, killed = tmp_path / "run", config(tmp_path, processes=2), 0
     command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]

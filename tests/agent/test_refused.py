@@ -77,6 +77,7 @@ NUMBERS = ["--env.id", f"{__name__}:Numbers", "--env.cameras", "eye", "--env.ins
         (OLD, ["--seed", "7"], "another seed config"),
         (OLD, ["--cycles", "9"], "label.json is gone"),
         ("", [], "RUN is empty"),
+        (300 * "a", [], "cannot be the folder of a run (File name too long"),
         ("tiny.yaml", [], "cannot be the folder of a run (File exists: tiny.yaml)"),
         ("tiny.yaml/run", [], "cannot be the folder of a run (Not a directory: tiny.yaml/run)"),
     ],
@@ -102,6 +103,12 @@ def test_a_lock_that_cannot_be_opened(place: Path, capsys: Any, monkeypatch: Any
 def test_who_only_looks_names_what_is_damaged(verb: str, file: str, content: bytes, place: Path, capsys: Any, monkeypatch: Any) -> None:
     (place / OLD / file).write_bytes(content)
     refused(f"{OLD}/{file} is ", verb, OLD, capsys=capsys, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere", 300 * "a", "tiny.yaml", "tiny.yaml/run"])
+def test_who_only_looks_needs_a_run(folder: str, place: Path, capsys: Any, monkeypatch: Any) -> None:
+    for verb in ("report", "watch"):
+        refused("needs the folder of a run", verb, folder, capsys=capsys, monkeypatch=monkeypatch)
 
 
 @pytest.mark.parametrize("config", [b"seed: \xff", b"seed: [", b"seed: x", b"sed: 1", b"- 1"])
