@@ -273,7 +273,7 @@ class EvaluateConfig(Strict):
     """Gate seeds a cycle, the same for champion and challenger, and new in each cycle: on the old ones the champion was chosen, and looks better than
     it is."""
     prolong: int = Field(default=2, ge=0)
-    """How often both are evaluated on as many further gate seeds while the candidate is ahead, but not beyond `alpha`; each look may err once more."""
+    """How often both get as many further gate seeds while the candidate is ahead, but not beyond `alpha`; each look may err once more."""
     final_episodes: int = Field(default=400, ge=1)
     """Test seeds, for base model, warm start and last champion."""
     variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Value]] = {}
