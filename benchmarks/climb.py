@@ -207,7 +207,7 @@ def _result(folder: Path) -> dict[str, Any]:
     each = cycle_folders(folder).values()
     collects, gates, critic = ([load(file) for one in each if (file := one / f"{name}.json").exists()] for name in ("collect", "cycle", "critic"))
     exam = load(folder / "exams" / f"final-{summary['policy']}.json")["outcomes"]
-    kept = ("task", "seed", "base", "cycles", "promoted", "before", "after", "gain", "gain_low", "gain_high", "p_value")
+    kept = ("task", "seed", "base_weights", "base", "before_is", "cycles", "promoted", "before", "after", "gain", "gain_low", "gain_high", "p_value")
     return {
         **{key: summary[key] for key in kept},
         "practice_decisions": sum(each["figures"]["decisions"] for each in collects),

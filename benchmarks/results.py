@@ -208,6 +208,8 @@ def _cells(content: dict[str, Any]) -> list[str]:
     gain, p = f"{100 * _gain(content):+.1f}", f"{content['p_value']:.1g}" if paired and "p_value" in content else ""
     if paired and "gain_low" in content:
         gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
+    if "base" not in before and content.get("method") in ETUDE:
+        gain += " over the warm start"  # what the base model passes was not looked at
     return [*rates, _rate(content["after"]), gain, p, f"{content['seconds']['total'] / 60:.1f}"]
 
 

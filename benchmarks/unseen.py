@@ -1,4 +1,6 @@
-"""A finished run's first and last champion on 400 seeds that no exam ever had, where its recipe was settled by runs that had sat the final ones.
+"""A finished run's better start (base model or warm start) and its last champion on 400 seeds that no evaluation ever had.
+
+For runs whose recipe was settled by others that had been evaluated on the test seeds.
 
     python benchmarks/unseen.py run runs/lift-0   # writes docs/results/unseen/<task>-<seed>.json
     python benchmarks/unseen.py table             # rewrite the table in docs/results.md from these
@@ -15,9 +17,10 @@ from rollout import RESULTS, fill, machine
 
 from agent.collect import Job, collect
 from agent.evaluate import compare, score
-from agent.files import load, write_text
+from agent.files import write_text
 from agent.records import Scorecard
 from agent.run import SEEDS, Run
+from agent.warm_start import base_model
 
 OUT, PAGE = RESULTS / "unseen", RESULTS.parent / "results.md"
 MARKS = "<!-- unseen: begin (python benchmarks/unseen.py table) -->", "<!-- unseen: end -->"
@@ -25,7 +28,7 @@ FIRST = SEEDS["final"] + 5_000_000
 
 
 def run(folder: tyro.conf.Positional[Path], seeds: int = 400) -> None:
-    """Have both champions sit the exam, and write the result.
+    """Evaluate both, and write the result.
 
     Args:
         folder: of the finished run.
@@ -34,9 +37,12 @@ def run(folder: tyro.conf.Positional[Path], seeds: int = 400) -> None:
     whole = Run(folder)
     summary = json.loads((folder / "summary.json").read_text())
     players = {player.name: player for player in (whole.player(file.parent) for file in sorted(folder.glob("*/tune.json")))}
+    base, warm = base_model(whole), whole.player(folder / "start")
+    players |= {base.name: base}
+    before = base.name if summary["before_is"] == "base" else warm.name
     jobs = [Job(FIRST + i) for i in range(seeds)]
     cards: list[Scorecard] = []
-    for name in (load(folder / "start" / "tune.json")["policy"], summary["policy"]):
+    for name in (before, summary["policy"]):
         cards.append(score(name, collect(whole.play(players[name]), whole.workers, jobs)))
         print(cards[-1].success, flush=True)
     comparison = compare(cards[1], cards[0])

@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.config import Config
+from agent.evaluate import account
+from agent.records import Scorecard
 from agent.settings import TrackConfig
 from agent.track import Track
 
@@ -125,6 +128,26 @@ def test_a_folder_is_one_wandb_run_and_each_row_is_sent_once(tmp_path: Path, mon
         {"tune/loss": 0.4, "tune/seconds": 2.0, "cycle": 2, "_step": 3},
     ]
     assert ("train/*", "train/step") in axes and ("*", "cycle") in axes
+
+
+@pytest.mark.slow
+def test_what_a_run_came_to_is_in_wandbs_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    base, warm, after = (Scorecard(name, {f"t/{i}": i < passed for i in range(20)}) for name, passed in (("b", 2), ("w", 5), ("a", 18)))
+    track = Track(tmp_path, Config())
+    track.summarise({"cycles": 3, "promoted": 2, **account({"base": base, "warm_start": warm}, after)})
+    track.close()
+    said: dict[str, Any] = {}
+    for file in tmp_path.glob("wandb/offline-run-*/*.wandb"):
+        for data in chunks(file.read_bytes()):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(data)
+            said |= {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update}
+    for name, card in (("base", base), ("warm_start", warm), ("after", after)):
+        assert {key: said[f"{name}/{key}"] for key in ("rate", "low", "high", "n")} == pytest.approx(asdict(card.success)), name
+    assert said["before_is"] == "warm_start" and said["gain"] == pytest.approx(0.65)
 
 
 def test_what_wandb_did_not_take_is_sent_by_the_next_start(tmp_path: Path) -> None:
