@@ -9,8 +9,8 @@ DRAWS := $(BIN)/python -c "from envs.render import mujoco; mujoco.GLContext(64, 
 
 .PHONY: demo test test-envs check bench gl environments
 
-demo: gl  ## improve the embedded model on Reach; the report is runs/demo/report.html
-	$(BIN)/etude improve configs/reach.yaml runs/demo
+demo: gl  ## improve the embedded model on Slide; the report is runs/demo/report.html
+	$(BIN)/etude improve configs/slide.yaml runs/demo
 
 test: gl  ## every test, two at a time
 	$(BIN)/python -m pytest -n 2 --dist worksteal

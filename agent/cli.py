@@ -27,7 +27,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude --version
 
 Overrides are config keys: --seed 3 --collect.takes 16. All of them: etude improve CONFIG RUN --help
-Example: etude improve configs/reach.yaml runs/reach
+Example: etude improve configs/slide.yaml runs/slide
 """
 ASKED = ("-h", "--help")
 STAGES = ("collect", "label", "curate", "tune", "evaluate")
@@ -81,9 +81,9 @@ def _improve(arguments: list[str], stop_after: str) -> None:
 
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
-        raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/reach.yaml runs/reach")
+        raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide")
     if not paths[1]:
-        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/reach.yaml runs/reach")
+        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
     from agent.files import alone
     from agent.ready import ready
@@ -133,7 +133,7 @@ def _check(arguments: list[str]) -> None:
     if "--config" in rest:
         at = rest.index("--config")
         if rest[at + 1 : at + 2] == [] or rest[at + 1].startswith("--"):
-            raise ValueError("--config needs a FILE, as in: etude check --config configs/reach.yaml")
+            raise ValueError("--config needs a FILE, as in: etude check --config configs/slide.yaml")
         file = Path(rest[at + 1])
         del rest[at : at + 2]
     named = [f"--env.id={rest.pop(0)}"] if rest and not rest[0].startswith("--") else []

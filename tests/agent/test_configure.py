@@ -163,7 +163,11 @@ def test_a_tuple_is_a_list_from_the_beginning() -> None:
     assert config.envs[0].kwargs == {"a": [1, [2, 3]]}
 
 
-@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), Path("x"), {1: {(1, 2): 3}}, [object()], {"x": frozenset()}, {("a",)}], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [np.float64(1), np.zeros(2), Path("x"), {1: {(1, 2): 3}}, [object()], {"x": frozenset()}, {("a",)}],
+    ids=lambda value: type(value).__name__,
+)
 @pytest.mark.parametrize("key", ["env.kwargs", "env.attributes", "evaluate.variations.odd", "phases.0.tune"])
 def test_what_no_file_can_hold_is_refused_by_name_before_a_run_begins(key: str, value: object, tmp_path: Path) -> None:
     env = EnvConfig(**({key[4:]: {"x": value}} if key.startswith("env") else {}))
