@@ -54,24 +54,28 @@ def _surprise(gained: np.ndarray, episodes: Sequence[Episode], t: int) -> np.nda
             same = starts == start
             surprise[same] = _beyond_the_others(gained[same], np.ones((np.count_nonzero(same), 1)))
         return surprise
-    near = np.array([episode.closing[t - 1] for episode in episodes], np.float64)
+    return _beyond_the_others(gained, _design(np.array([episode.closing[t - 1] for episode in episodes], np.float64)))
+
+
+def _design(near: np.ndarray) -> np.ndarray:
+    """Return float64[N, 1 to 3]: the columns of a mean, a line or a quadratic in N rewards, by how many they are."""
     columns = 1 + (len(near) >= LINE) + (len(near) >= CURVE)
-    return _beyond_the_others(gained, np.vander((near - near.mean()) / (near.std() + 1e-9), columns, increasing=True))
+    return np.vander((near - near.mean()) / (near.std() + 1e-9), columns, increasing=True)
 
 
 def _beyond_the_others(gained: np.ndarray, design: np.ndarray) -> np.ndarray:
     """Return float64[N]: each gain less what least squares through all the others predicts for it; 0 where the others say nothing.
 
     Leave-one-out, because a curve through few points would explain each of them away. Its residual is r / (1 - h), with r the residual of the fit
-    through all points and h the diagonal of its hat matrix (Allen, Technometrics 16, 1974).
+    through all points and h the diagonal of its hat matrix (Allen, Technometrics 16, 1974). It is at most 2 r: one episode that stands far from all
+    others bends the curve alone, and what the others predict for it is a guess.
 
     Args:
         gained: float64[N].
         design: float64[N, D], whose first column is 1.
     """
     hat = design @ np.linalg.pinv(design)
-    left = 1 - np.diagonal(hat)
-    return np.where(left > 1e-9, (gained - hat @ gained) / np.maximum(left, 1e-9), 0.0)
+    return (gained - hat @ gained) / np.maximum(1 - np.diagonal(hat), 0.5)
 
 
 def credit_to_go(episode: Episode, label: Label, config: CurateConfig) -> np.ndarray:

@@ -74,7 +74,7 @@ def conclude(run: Run, starts: Mapping[str, Player], last: Player, track: Track)
     before = summary["before_is"]
     summary = {
         "task": run.config.task,
-        "environment": load(run.folder / "environment.json"),
+        "environment": load(run.folder / "environment.json", plain=True),
         "base_weights": began_from(run.folder),
         "seed": run.config.seed,
         "cycles": len(results),

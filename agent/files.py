@@ -17,13 +17,19 @@ def save(file: Path, content: Any) -> None:
     write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
 
 
-def load(file: Path) -> Any:
+def load(file: Path, plain: bool = False) -> Any:
     """Return the content of a stage file.
+
+    Args:
+        file: as `save` wrote it.
+        plain: whether older runs wrote it without a checksum, and it is taken so.
 
     Raises:
         ValueError: it is damaged, or cannot be read.
     """
     saved = read_object(file)
+    if plain and "sha256" not in saved:
+        return saved
     try:
         body = json.dumps(saved["content"], indent=1)
         if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():

@@ -43,6 +43,12 @@ def seconds_by_stage(run: Path) -> dict[str, float]:
     return {stage: round(seconds, 1) for stage, seconds in sorted(total.items())}
 
 
+def seconds_before_practice(run: Path) -> float:
+    """Return the seconds of work up to the first cycle: grounding, base model, warm start, and the gate between these two."""
+    files = (file for place in ("ground/*.json", "start/*.json", "exams/gate-*-cycle-0*.json") for file in run.glob(place))
+    return sum(float(load(file).get("seconds", 0.0)) for file in files)
+
+
 def metrics(run: Path) -> list[dict[str, Any]]:
     """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
     rows = []

@@ -14,7 +14,7 @@ from agent.crew import perform
 from agent.curate import curate, relabel
 from agent.curriculum import by_seed, by_task, diversity
 from agent.demonstrate import ponder
-from agent.evaluate import Comparison, beats, compare
+from agent.evaluate import Comparison, beats, compare, exam_name
 from agent.evaluation import conclude, gate
 from agent.files import load
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
@@ -87,7 +87,8 @@ def admit(run: Run, base: Player, warm: Player, track: Track) -> Player:
     Where the base model passes no gate seed there is nothing to lose, and the warm start stays. What it was is written as cycle 0 of `evaluate`.
     """
     file = run.folder / "start" / "evaluate.json"
-    if warm.name == base.name or (not file.exists() and run.cycle(1).folder.exists()):  # a run that began without this gate goes on without
+    gated = file.exists() or (run.folder / "exams" / f"{exam_name('gate', base.name, cycle=0)}.json").exists()
+    if warm.name == base.name or (not gated and run.cycle(1).folder.exists()):  # a run that began without this gate goes on without
         return warm
 
     def go() -> dict[str, Any]:

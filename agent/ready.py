@@ -34,6 +34,7 @@ def ready(run: Run) -> None:
             raise ValueError(f"evaluate.variations {name!r}: {error}") from error
     comes_back(run)
     if (run.folder / "start" / "tune.json").exists():
+        _ = run.policy  # says if the base model is another one, or damaged
         return  # what follows held when it began
     steps = to_ground(run)[1]
     policy = run.student(run.config.ground.train) if steps and not (run.folder / "ground" / "ground.json").exists() else run.policy
@@ -59,13 +60,16 @@ def can_be_shown(run: Run, codec: Any) -> None:
         next(demonstrations.stored(run.config, run.workers.actions, codec, lambda why: None))
     for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
-        resolve(name, adapter.config)
-        if not name:
-            adapter.apply(_has_an_oracle)
+        try:
+            adapter.apply(_has_an_expert, name)
+        except (TimeoutError, ChildProcessError) as error:
+            raise ValueError(f"demonstrate.expert {name!r} of {adapter.config.title} cannot be used: {error}.") from error
 
 
-def _has_an_oracle(adapter: Adapter) -> None:
-    if not hasattr(adapter.env.unwrapped, "oracle"):
+def _has_an_expert(adapter: Adapter, name: str) -> None:
+    """Look, where the environment lives, whether there is somebody of that name to demonstrate in it; raise NoExpert otherwise."""
+    resolve(name, adapter.config)
+    if not name and not hasattr(adapter.env.unwrapped, "oracle"):
         adapter.oracle()  # says so
 
 
@@ -83,6 +87,8 @@ def nothing_lost(run: Run) -> None:
             learnt = (folder / "policy.safetensors").exists()  # a cycle that learns nothing has no `tune`
             if (stage != "tune" or learnt) and not (folder / f"{stage}.json").exists():
                 raise ValueError(f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; {remedy(folder)}")
+    if there and not (run.folder / "start" / "tune.json").exists():
+        raise ValueError(f"{run.folder / 'start' / 'tune.json'} is gone, and all cycles rest on it; {remedy(run.folder / 'start')}")
     recorded = {folder: load(file).get("recorded", {}) for folder in there.values() if (file := folder / "collect.json").exists()}
     if (file := run.folder / "start" / "demonstrate.json").exists():
         recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}

@@ -15,6 +15,6 @@ def recognise(run: Run) -> str:
         now = {run.config.task: {"id": run.config.task, "fault": in_words(error)}}
     if not file.exists():
         save(file, now)
-    then = load(file)
+    then = load(file, plain=True)
     changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
     return changed and f"This run began where frames look different, so its evaluations cannot be compared: {changed}."

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent import curves
 from agent import folder as layout
+from agent.clock import may_begin
 from agent.config import Config
 from agent.configure import read
 from agent.evaluate import gate_of
@@ -23,7 +24,7 @@ Content = dict[str, Any]  # of a stage file, or of all stage files of a folder b
 NONE = "-"
 STARTS = ("base", "warm start")
 WORDS = {"base": "base model", "before": "policy"}
-EVERY = ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:])
+EVERY = ("ground", "base", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:])
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>$title</title><style>
 :root { color-scheme: light dark; --ink: #24292f; --soft: #5c6670; --line: #d9dee3; --ground: #fff; --card: #f4f6f8; }
@@ -49,6 +50,7 @@ class Story:
     cycles: dict[int, Content]  # number -> stage -> content
     exams: Content  # 'gate-POLICY' or 'final-POLICY' -> content
     summary: Content  # of `summary.json`; empty while the run is not finished
+    folder: Path
 
     @classmethod
     def read(cls, folder: Path) -> "Story":
@@ -57,7 +59,7 @@ class Story:
         cycles = {number: _stages(each) for number, each in layout.cycle_folders(folder).items()}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles
             summary = {}
-        return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), cycles, _stages(folder / "exams"), summary)
+        return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), cycles, _stages(folder / "exams"), summary, folder)
 
     def now(self) -> str:
         """Return the stage that the run is at."""
@@ -66,11 +68,11 @@ class Story:
         if missing := [stage for stage in ("demonstrate", "tune") if stage not in self.start]:
             return f"warm start, {missing[0]}"
         number = next((n for n in range(1, self.config.cycles + 1) if "cycle" not in self.cycles.get(n, {})), 0)
-        late = self.config.minutes and number not in self.cycles and sum(self.seconds()["all"].values()) > 60 * self.config.minutes
+        late = number and number not in self.cycles and not may_begin(self.folder, number, self.config.minutes)
         done = self.cycles.get(number, {})
         return f"cycle {number}, {next((s for s in STAGES if s not in done), STAGES[-1])}" if number and not late else "final exam"
 
-    def gate(self, policy: str, cycle: int = 0) -> Rate | None:
+    def gate(self, policy: str, cycle: int | None = None) -> Rate | None:
         """Return a policy's success rate on the gate seeds of one cycle, where it has sat those, or on all that it has sat, if any."""
         sat = [(gate_of(name), Scorecard(policy, content["outcomes"])) for name, content in self.exams.items()]
         found = [card for who, card in sat if who == (policy, cycle)] or [card for who, card in sat if who[0] == policy]
@@ -95,7 +97,8 @@ class Story:
         table: dict[str, dict[str, float]] = {}
         for number, stages in {0: self.start, **self.cycles}.items():
             row = {stage: content["seconds"] for stage, content in stages.items() if stage != "cycle"}
-            mine = [key for key in left if key[0] and (key[1] == number if key[1] != 1 else key[0] == stages.get("tune", {}).get("policy"))]
+            own = {stages.get(stage, {}).get("policy") for stage in ("base", "tune")} - {None}  # older runs had the same gate seeds in all cycles
+            mine = [key for key in left if key[0] and (key[1] == number if key[1] != 1 else key[0] in own)]
             exam = sum(left.pop(key) for key in mine)
             table[f"cycle {number}" if number else "warm start"] = {**row, "evaluate": row.get("evaluate", 0.0) + exam}
         table["final exam"] = {"evaluate": sum(left.values())}
@@ -193,8 +196,10 @@ def _parts(story: Story, folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _task_row(task: str, part: Content, starts: tuple[str, ...] = ("base", "warm_start")) -> list[object]:
-    gain = f"{100 * part['gain']:+.1f} [{100 * part['gain_low']:+.1f}, {100 * part['gain_high']:+.1f}], p = {part['p_value']:.2g}"
-    return [task, *(Rate.read(part[name]) if name in part else NONE for name in starts), Rate.read(part["after"]), gain]
+    low, high = (part[key if (key := f"gain_{end}") in part else end] for end in ("low", "high"))  # older runs have `low` and `high`
+    gain = f"{100 * part['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}], p = {part['p_value']:.2g}"
+    rates = {"warm_start": part["before"], **part} if "base" not in part else part
+    return [task, *(Rate.read(rates[name]) if name in rates else NONE for name in starts), Rate.read(part["after"]), gain]
 
 
 def _row(story: Story, number: int) -> list[object]:

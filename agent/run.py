@@ -4,7 +4,8 @@
 config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
 clock.json (which cycles `minutes` let begin)
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
-start/       demonstrations (LeRobotDataset), tune.json, policy.safetensors; referee.json and .safetensors, where `label.judge` is one
+start/       base.json and .safetensors (the base model), demonstrations (LeRobotDataset), tune.json, policy.safetensors (the warm start),
+             evaluate.json (its gate); referee.json and .safetensors, where `label.judge` is one
 cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
 exams/       one scorecard a policy and exam
 films/       mp4

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.config import Config
 from agent.configure import write
-from agent.files import write_text
+from agent.files import read_object, write_text
 from agent.settings import TrackConfig
 
 
@@ -33,7 +33,7 @@ class Track:
         self.folder, self.console = folder, Console(highlight=False)
         self._wandb: Any = _start_wandb(folder, config, self.console)
         file = folder / "wandb" / "sent.json"
-        self._sent: dict[str, int] = json.loads(file.read_text()) if file.exists() else {"rows": 0, "steps": 0}  # by all starts of this run
+        self._sent: dict[str, int] = {"rows": 0, "steps": 0} | (read_object(file) if file.exists() else {})  # by all starts of this run
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         """Write all of the run's rows so far to `metrics.jsonl`, and send to W&B what no start of this run has sent.
@@ -41,6 +41,7 @@ class Track:
         Rows of single gradient steps have an axis of their own, `train/step`, which runs over all cycles; other rows go by `cycle`.
         """
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        self._sent["rows"] = min(self._sent["rows"], len(rows))  # what was sent of stages that are done anew is sent anew
         steps = itertools.accumulate("step" in row for row in rows)
         for number, (row, step) in enumerate(zip(rows, steps, strict=True), 1):
             if number > self._sent["rows"] and self._wandb:

@@ -31,6 +31,12 @@ def base_model(run: Run) -> Player:
     return Player(weights, run.keep(weights.with_suffix(".json"), lambda: {"policy": _keep_weights(run.policy, weights)})["policy"])
 
 
+def first_champion(run: Run) -> Player:
+    """Return what a run's first cycle began from: the warm start, or the base model where the gate rolled the warm start back."""
+    file = run.folder / "start" / "evaluate.json"
+    return base_model(run) if file.exists() and not load(file)["figures"]["promoted"] else run.player(run.folder / "start")
+
+
 def warm_start(run: Run, track: Track) -> Player:
     """Return the base model after imitation of a few episodes of an expert or of a dataset."""
     folder, config = run.folder / "start", run.config.demonstrate

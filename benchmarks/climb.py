@@ -3,7 +3,8 @@
     python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2] [--device cuda]
     python benchmarks/climb.py table      # rewrite the table in docs/climb.md from docs/results/climb/*.json
 
-For each task and run seed the warm start is made once. Every arm begins there (those where the critic labels alone make it anew, for their
+For each task and run seed the start is made once: the warm start, or the base model where the gate rolled that back. Every arm begins there (those
+where the critic labels alone make it anew, for their
 demonstrations go on after a success; what is imitated is the same) and takes as many cycles as `full`; how many takes and decisions a cycle of it has
 stands in the table. `demonstrations` and `ppo` have the time that `full` took instead. All of them then sit the same final exam.
 A run is a folder under runs/climb that the same command continues; what has a JSON is left alone.
@@ -29,7 +30,7 @@ from rollout import RESULTS, fill, machine
 from agent.configure import read
 from agent.evaluate import compare
 from agent.files import load, write_text
-from agent.folder import cycle_folders
+from agent.folder import cycle_folders, seconds_before_practice
 from agent.records import Scorecard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,9 +198,7 @@ def _call(*command: Any, log: Path) -> None:
 
 def _practice_seconds(folder: Path) -> float:
     """Return how long a run took after its warm start."""
-    before = [folder / name for name in ("ground/ground.json", "start/demonstrate.json", "start/referee.json", "start/tune.json")]
-    total = json.loads((folder / "summary.json").read_text())["seconds"]["total"]
-    return total - sum(load(file)["seconds"] for file in before if file.exists())
+    return json.loads((folder / "summary.json").read_text())["seconds"]["total"] - seconds_before_practice(folder)
 
 
 def _result(folder: Path) -> dict[str, Any]:

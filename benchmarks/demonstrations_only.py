@@ -2,7 +2,8 @@
 
     python benchmarks/demonstrations_only.py runs/reach-0 [--threads 1]
 
-Takes a finished run's first champion and its demonstrations and imitates them for as long as the run spent after its warm start. Sits the gate exam
+Takes a finished run's warm start (rolled back or not) and its demonstrations, and imitates them for as long as the run spent after its
+warm start. Sits the gate exam
 (the seeds of a run's first cycle) after every round of the warm start's recipe, and takes the best of all rounds to the final exam: an early stop,
 without which 40 demonstrations are memorised. Writes docs/results/demonstrations-only-<task>-<seed>.json.
 """
@@ -21,6 +22,7 @@ from agent.collect import Job, collect
 from agent.curate import decisions
 from agent.evaluate import compare, score
 from agent.files import load, write_text
+from agent.folder import seconds_before_practice
 from agent.records import Lessons, Scorecard
 from agent.run import SEEDS, Run
 from agent.tune import tune
@@ -62,8 +64,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
     policy = run.policy  # which sets the run's own number of threads
     torch.set_num_threads(threads or run.config.threads)
     summary = json.loads((folder / "summary.json").read_text())
-    before = [file for file in ("ground/ground.json", "start/demonstrate.json", "start/tune.json") if (folder / file).exists()]
-    spent = 60 * minutes or summary["seconds"]["total"] - sum(load(folder / file)["seconds"] for file in before)
+    spent = 60 * minutes or summary["seconds"]["total"] - seconds_before_practice(folder)
     rates, best = go_on_imitating(run, spent)
     first = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(first, load(folder / "exams" / f"final-{first}.json")["outcomes"])
@@ -74,7 +75,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
     content = {
         "method": "demonstrations_only",
         "task": run.config.task,
-        "base": summary.get("base"),
+        "base_weights": summary.get("base_weights", summary.get("base")),
         "seed": run.config.seed,
         "before": asdict(before.success),
         "after": asdict(after.success),

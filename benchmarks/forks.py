@@ -28,6 +28,7 @@ from agent.files import write_text
 from agent.label import label
 from agent.records import Episode, Label, PreferencePair
 from agent.run import SEEDS, Run
+from agent.warm_start import first_champion
 
 OUT, PAGE = RESULTS / "forks", Path(__file__).resolve().parent.parent / "docs" / "climb.md"
 MARKS = "<!-- forks: begin (python benchmarks/forks.py table) -->", "<!-- forks: end -->"
@@ -58,7 +59,7 @@ class Bench:
     """
 
     def __init__(self, run: Run) -> None:
-        self.policy, self.workers = run.play(run.player(run.folder / "start")), run.workers
+        self.policy, self.workers = run.play(first_champion(run)), run.workers
         self.held = run.config.envs[0].action_repeat * self.policy.chunk
         torch.set_num_threads(1)
 

@@ -13,6 +13,7 @@ import datetime
 import functools
 import itertools
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -75,9 +76,10 @@ def film(run: Path, name: str = "film") -> Path:
     rows = []
     for file in sorted((run / "films").glob("contrast-*.mp4")):
         with av.open(str(file)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            frames, rate = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)], container.streams.video[0].average_rate or 20
         width = frames[0].shape[1] // 2
-        rows += [strip([frame[:, :width] for frame in frames[:-20]]), strip([frame[:, width:] for frame in frames[:-20]])]
+        moving = frames[: -math.ceil(rate)]  # the last one is held for a second
+        rows += [strip([frame[:, :width] for frame in moving]), strip([frame[:, width:] for frame in moving])]
     picture = Image.fromarray(np.concatenate(rows[:4]))
     picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).quantize(128).save(ROOT / "docs" / f"{name}.png")
     return ROOT / "docs" / f"{name}.png"
@@ -186,8 +188,14 @@ def _before(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what was passed before practice by `base` and `warm_start`; of an older run the base model is from a run of its own."""
     if isinstance(content.get("base"), dict):
         return {name: content[name] for name in ("base", "warm_start") if name in content}
-    base = [each for each in _results(own=True, methods=BASE) if each["task"] == content.get("task") and content.get("method") in ETUDE]
+    base = [each for each in _results(own=True, methods=BASE) if content.get("method") in ETUDE and _notation(each) == _notation(content)]
     return ({"base": base[0]["before"]} if base else {}) | {"warm_start": content["before"]}
+
+
+def _notation(content: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what decides what a base model passes: task, and how it is asked and answers; runs of before `scale` have none."""
+    policy = content["config"]["policy"]
+    return content["task"], policy["num_bins"], policy.get("scale", 1), policy["prompt"], policy.get("thought", "")
 
 
 def _gain(content: dict[str, Any]) -> float:

@@ -39,7 +39,7 @@ def run(folder: tyro.conf.Positional[Path], seeds: int = 400) -> None:
     players = {player.name: player for player in (whole.player(file.parent) for file in sorted(folder.glob("*/tune.json")))}
     base, warm = base_model(whole), whole.player(folder / "start")
     players |= {base.name: base}
-    before = base.name if summary["before_is"] == "base" else warm.name
+    before = base.name if summary.get("before_is") == "base" else warm.name
     jobs = [Job(FIRST + i) for i in range(seeds)]
     cards: list[Scorecard] = []
     for name in (before, summary["policy"]):

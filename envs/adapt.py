@@ -93,8 +93,8 @@ class Adapter:
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
         """Execute a float32[A] action for one environment step; return reward, terminated, truncated, as the environment gives them."""
         self._steps += 1
-        if self.limit is None and self._steps > LONGEST:
-            raise ValueError(f"{self.config.id} has no time limit, and this episode did not end within {LONGEST} steps; set env.horizon.")
+        if self._steps > max(LONGEST, self.limit or 0):
+            raise ValueError(f"{self.config.id} did not end this episode within {max(LONGEST, self.limit or 0)} steps; set env.horizon.")
         self._observation, reward, terminated, truncated, info = self.env.step(self.actions.to_env(action))
         if isinstance(ended := info.get("final_info"), dict):  # it has reset itself, and put aside what belongs to the end
             self._observation = info.get("final_obs", info.get("final_observation", self._observation))
