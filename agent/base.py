@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def began_from(run: Path) -> str | None:
     """Return the fingerprint of the base model that the run in this folder began from; None where it was not written down."""
     file = run / "base.json"
-    return load(file, plain=True)["weights"] if file.exists() else None
+    return load(file, plain=lambda content: "weights" in content)["weights"] if file.exists() else None
 
 
 def compare(run: Path, model: str, base: str) -> None:

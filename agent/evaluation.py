@@ -10,7 +10,8 @@ from agent.base import began_from
 from agent.crew import perform
 from agent.curriculum import by_env, exam_jobs
 from agent.evaluate import account, beats, compare, exam_name, score
-from agent.files import load, write_text
+from agent.files import write_text
+from agent.recognise import recorded
 from agent.records import Player, Rate, Scorecard
 from agent.run import SEEDS, Cycle, Run
 from agent.track import Track
@@ -74,7 +75,7 @@ def conclude(run: Run, starts: Mapping[str, Player], last: Player, track: Track)
     before = summary["before_is"]
     summary = {
         "task": run.config.task,
-        "environment": load(run.folder / "environment.json", plain=True),
+        "environment": recorded(run),
         "base_weights": began_from(run.folder),
         "seed": run.config.seed,
         "cycles": len(results),

@@ -1,9 +1,16 @@
 """Whether a run goes on where frames look as they did when it began."""
 
+from typing import Any
+
 from agent.files import load, save
 from agent.run import Run
 from envs.faults import in_words
 from envs.fingerprint import differences, fingerprint
+
+
+def recorded(run: Run) -> dict[str, Any]:
+    """Return what was written down of each environment when the run began."""
+    return load(run.folder / "environment.json", plain=lambda content: bool(content) and all("frames" in each for each in content.values()))
 
 
 def recognise(run: Run) -> str:
@@ -15,6 +22,6 @@ def recognise(run: Run) -> str:
         now = {run.config.task: {"id": run.config.task, "fault": in_words(error)}}
     if not file.exists():
         save(file, now)
-    then = load(file, plain=True)
+    then = recorded(run)
     changed = "; ".join(filter(None, (differences(then.get(title, {}), each) for title, each in now.items())))
     return changed and f"This run began where frames look different, so its evaluations cannot be compared: {changed}."

@@ -119,7 +119,7 @@ def test_what_stands_twice_on_the_command_line_is_a_sentence_too() -> None:
 
 def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"seed: \xff")
-    with pytest.raises(ValueError, match="no text in UTF-8"):
+    with pytest.raises(ValueError, match="not a text in UTF-8"):
         read(tmp_path / "c.yaml")
 
 
@@ -176,7 +176,7 @@ def test_what_no_file_can_hold_is_refused_by_name_before_a_run_begins(key: str, 
         phase = Phase(first=2, tune={"x": value})
         config = config.model_copy(update={"phases": (phase,)})
     with pytest.raises(ValueError, match=rf"Config key {key}.x.* (is a|holds the key) .*, which cannot be written into a file"):
-        Run(tmp_path / "run", config)
+        Run(tmp_path / "run", config).begin()
     assert not (tmp_path / "run").exists()
 
 

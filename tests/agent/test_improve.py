@@ -216,7 +216,7 @@ def test_both_sit_further_seeds_while_the_challenger_may_be_better(
     ids=["better", "worse", "no better", "neither passes any", "base passes none"],
 )
 def test_the_warm_start_has_to_pass_the_gate(base: int, warm: int, kept: bool, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test"))
+    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test")).begin()
     for name, passed in (("base", base), ("warm", warm)):
         card = Scorecard(name, {f"t/{seed}": seed < passed for seed in range(20)})
         run.keep(run.folder / "exams" / f"{exam_name('gate', name, cycle=0)}.json", lambda card=card: asdict(card))
@@ -224,6 +224,21 @@ def test_the_warm_start_has_to_pass_the_gate(base: int, warm: int, kept: bool, t
     first = admit(run, *players, Track(run.folder, run.config))
     assert first.name == ("warm" if kept else "base")
     assert run.metrics()[-1]["stage"] == "evaluate" and run.metrics()[-1]["promoted"] == kept and run.metrics()[-1]["base_rate"] == base / 20
+
+
+def test_a_lost_word_of_the_gate_is_found_again_and_a_run_without_this_gate_goes_on_without(tmp_path: Path) -> None:
+    config = parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test")
+    base, warm = (Player(tmp_path / "nobody", name) for name in ("base", "warm"))
+    older, run = (Run(tmp_path / name, config).begin() for name in ("older", "run"))
+    for each in (older, run):
+        (each.cycle(1).folder).mkdir(parents=True)
+    assert admit(older, base, warm, Track(older.folder, config)) == warm and not (older.folder / "start" / "evaluate.json").exists()
+    for player, passed in ((base, 20), (warm, 5)):
+        card = Scorecard(player.name, {f"t/{seed}": seed < passed for seed in range(20)})
+        run.keep(run.folder / "exams" / f"{exam_name('gate', player.name, cycle=0)}.json", lambda card=card: asdict(card))
+    for _ in range(2):
+        assert admit(run, base, warm, Track(run.folder, config)) == base
+        (run.folder / "start" / "evaluate.json").unlink()
 
 
 @pytest.mark.slow

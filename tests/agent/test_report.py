@@ -243,9 +243,10 @@ def test_a_run_of_before_the_base_was_evaluated_is_still_read(tmp_path: Path) ->
     now = json.loads(file.read_text())
     rates = {name: {key: now[name][key] for key in ("rate", "low", "high", "n")} for name in ("before", "after")}
     old = {key: value for key, value in now.items() if key not in ("base", "warm_start", "before_is", "both_pass")} | {"base": "a8a9f198f08e"} | rates
-    file.write_text(json.dumps(old))
+    part = rates | {"gain": 0.5, "low": 0.4, "high": 0.6, "p_value": 0.001, "won": 1, "lost": 0}
+    file.write_text(json.dumps(old | {"tasks": {"one": part, "other": part}, "variations": {"darker": part}}))
     words = text_of(report(tmp_path).read_text())
-    assert "14.2 % → 78.5 %" in words and "before" in words
+    assert "14.2 % → 78.5 %" in words and "before" in words and words.count("+50.0 [+40.0, +60.0]") == 3
 
 
 def test_the_first_champion_is_the_base_where_the_warm_start_was_rolled_back(tmp_path: Path) -> None:
@@ -256,6 +257,7 @@ def test_the_first_champion_is_the_base_where_the_warm_start_was_rolled_back(tmp
     write_stage(tmp_path / "exams" / "gate-base-cycle-0.json", 9.0)
     run.keep(tmp_path / "start" / "evaluate.json", lambda: {"figures": {"promoted": False}})
     story = Story.read(tmp_path)
+    assert story.gate("untrained", 0) == story.gate("untrained") and story.gate("untrained", 3) == story.gate("untrained")
     assert [rate.rate for rate in story.champions().values()] == [0.95] and story.seconds()["warm start"]["evaluate"] == pytest.approx(9, abs=0.1)
 
 

@@ -130,7 +130,7 @@ def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["environment.json", "base.json", "clock.json", "config.yaml"])
-@pytest.mark.parametrize("damaged", [b"[]", b"{}", b"\xff\xfe", b'{"weights": "a"}'])
+@pytest.mark.parametrize("damaged", [b"[]", b"{}", b"\xff\xfe", b'{"wights": "a"}'])
 def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
     run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
     next(run.cycles())
@@ -191,3 +191,16 @@ def test_metrics_hold_each_stage_once_in_order(tmp_path: Path) -> None:
         (cycle, stage, step) for cycle in (1, 2) for stage in ("collect", "tune") for step in (True, True, False)
     ]
     json.dumps(run.metrics())
+
+
+def test_what_older_runs_wrote_without_a_checksum_is_still_read(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    (tmp_path / "base.json").write_text('{"model": "nano", "weights": "abc"}\n')
+    assert began_from(tmp_path) == "abc"
+    assert recognise(run) == ""
+    now = load(tmp_path / "environment.json")
+    (tmp_path / "environment.json").write_text(json.dumps(now, indent=1))
+    assert recognise(run) == ""
+    changed = {title: {**each, "frames": "other"} for title, each in now.items()}
+    (tmp_path / "environment.json").write_text(json.dumps(changed))
+    assert "frames look different" in recognise(run)

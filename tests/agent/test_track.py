@@ -53,6 +53,24 @@ def test_each_row_reaches_wandb_once_and_on_its_cycle(tmp_path: Path) -> None:
     assert sent == [{"train/loss": 1.0, "cycle": 1, "train/step": 0}, {"tune/loss": 0.5, "tune/seconds": 2.0, "cycle": 1}, {"exit code": 0}]
 
 
+def test_rows_of_a_stage_that_is_done_anew_reach_wandb_anew(tmp_path: Path) -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Listener:
+        def log(self, row: dict[str, Any], step: int) -> None:
+            sent.append(row)
+
+        def finish(self, exit_code: int) -> None:
+            pass
+
+    for rows in (ROWS, [], [{**ROWS[0], "loss": 7.0}]):  # its folder was deleted, as a sentence had advised
+        track = Track(tmp_path, Config(track=TrackConfig(mode="off")))
+        track._wandb = Listener()
+        track.log(rows)
+        track.close()
+    assert [row.get("train/loss") for row in sent] == [1.0, None, 7.0]
+
+
 def test_wandb_that_breaks_costs_the_run_nothing(tmp_path: Path, capsys: Any) -> None:
     class Broken:
         def log(self, row: dict[str, Any], step: int) -> None:

@@ -91,7 +91,9 @@ def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> 
     assert (
         len(episode) == LONGEST // 100
         and "decision 100: " in episode.faults[0]
-        and "did not end within 10000 steps; set env.horizon" in episode.faults[0]
+        and "did not end this episode within 10000 steps; set env.horizon" in episode.faults[0]
     )
     (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), Workers(config(horizon=LONGEST + 500), 1), [Job(0, 0, (0,))])
     assert episode.truncated and not episode.faults
+    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), Workers(config(kwargs={"max_steps": 200}), 1), [Job(0, 0, (0,))])
+    assert len(episode) == LONGEST // 100 and episode.faults, "a limit that is declared and never kept"
