@@ -142,7 +142,8 @@ def other_rows() -> list[str]:
         shown, cycles = str(content["config"]["demonstrate"]["episodes"]), f"{content['cycles']}, {content['promoted']}"
         lines.append(f"| {' | '.join([content['task'] + _mark(content), shown, *evaluated, cycles, minutes, _run_of(content)])} |")
     gain = 100 * np.mean([_gain(content) for content in found])
-    return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}** | | | | |"]
+    over = "" if all("base" in _before(content) for content in found) else " over the warm start"
+    return [*lines, f"| **mean of {len(found)}** | | | | | **{gain:+.1f}**{over} | | | | |"]
 
 
 def base_rows() -> list[str]:
