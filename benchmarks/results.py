@@ -42,7 +42,7 @@ WITH_GPU = {"gpu": "etude, one core and a GPU"}
 BASE = {"base": "the base model as it is"}
 ETUDE = ("etude", "demo", "critic", "gpu")  # methods that begin from base model and warm start
 PASSED = 0.9  # success of a base model to which a task has nothing to teach
-OLDER = "before 2026-11-28"  # former credit of first decisions; the base model was not evaluated in the run itself
+OLDER = "former code"  # former credit of first decisions; the base model was not evaluated in the run itself
 KINDS = METHODS | WITH_GPU | BASE
 FORMER = " †"  # marks a row whose run began from other weights of the base model than are shipped now
 
