@@ -87,8 +87,6 @@ def nothing_lost(run: Run) -> None:
             learnt = (folder / "policy.safetensors").exists()  # a cycle that learns nothing has no `tune`
             if (stage != "tune" or learnt) and not (folder / f"{stage}.json").exists():
                 raise ValueError(f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; {remedy(folder)}")
-    if there and not (run.folder / "start" / "tune.json").exists():
-        raise ValueError(f"{run.folder / 'start' / 'tune.json'} is gone, and all cycles rest on it; {remedy(run.folder / 'start')}")
     recorded = {folder: load(file).get("recorded", {}) for folder in there.values() if (file := folder / "collect.json").exists()}
     if (file := run.folder / "start" / "demonstrate.json").exists():
         recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}

@@ -370,13 +370,13 @@ def test_a_run_starts_from_what_another_one_recorded_also_after_a_kill(tmp_path:
     said, weights, _ = improve(tmp_path, "one")
     source = tmp_path / "one/start/episodes"
     shown = dataset.read(source)
-    dataset.append(source, [replace(shown[0], seed=SEEDS["gate"])], fps=20, cameras=("front", "wrist"))
+    dataset.append(source, [replace(shown[0], seed=SEEDS["gate"])], fps=5, cameras=("front", "wrist"))
     again, same, printed = improve(tmp_path, "two", dataset=str(source), episodes=4)
     assert again == said | {"left_out": 1, "mean_length": float(np.mean([*map(len, shown)])), "clipped": 0.0}
     assert same == weights, "the same demonstrations teach the same"
     assert "1 of 4 episodes of" in printed and "begin as an exam does: left out" in printed
     half = dataset.read(tmp_path / "two/start/episodes")[:2]  # as a kill leaves it
-    dataset.append(tmp_path / "three/start/episodes", half, fps=20, cameras=("front", "wrist"))
+    dataset.append(tmp_path / "three/start/episodes", half, fps=5, cameras=("front", "wrist"))
     assert improve(tmp_path, "three", dataset=str(source), episodes=4)[:2] == (again, weights)
 
 

@@ -58,7 +58,7 @@ def test_who_took_the_folders_place_keeps_its_lock(tmp_path: Path) -> None:
 
 def test_a_folder_that_may_not_be_written_is_one_sentence(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    for above in tmp_path.parents[:2]:
+    for above in (each for each in tmp_path.parents if each.name.startswith(("pytest-", "popen-"))):
         above.chmod(0o755)
 
     def act() -> None:

@@ -125,6 +125,7 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
         "evaluate": {"episodes": 24, "final_episodes": 8, "alpha": 1.0},
     })  # fmt: skip
     run = Run(tmp_path / "run", config).begin()
+    run.cycle(1).folder.mkdir()  # as a run that began before the warm start had a gate: the base model passes this task, and would be the champion
     first = lambda: not (run.cycle(1).folder / "cycle.json").exists()  # noqa: E731
 
     def poisoned(place: str, sick: Any) -> None:

@@ -30,7 +30,7 @@ from agent.judge import judge, takes
 from agent.records import Scorecard
 from agent.run import Run
 from agent.track import Track
-from agent.warm_start import Player
+from agent.warm_start import Player, first_champion
 from policies.vlm import NANO
 
 TINY = {
@@ -149,8 +149,8 @@ def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
 
 def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_was(whole: Path, tmp_path: Path) -> None:
     run = Run(shutil.copytree(whole, tmp_path / "run")).begin()
-    cycle, track, first = run.cycle(2), Track(run.folder, run.config), load(run.folder / "start" / "tune.json")["policy"]
-    champion = latest(run, Player(run.folder / "start" / "policy.safetensors", first))
+    cycle, track = run.cycle(2), Track(run.folder, run.config)
+    champion = latest(run, first_champion(run))
     episodes, labels, _ = judge(run, champion, cycle, track)
     made = []
     for imitation in (1.0, 0.0):
