@@ -97,7 +97,8 @@ def admit(run: Run, base: Player, warm: Player, track: Track) -> Player:
         promoted = (beats(after, before, run.config.evaluate.alpha) or not any(before.outcomes.values())) and not alarms
         said = f"warm start: {after.success}, base model: {before.success}, {compare(after, before)}: {'promoted' if promoted else 'rolled back'}"
         track.note("; ".join([said, *alarms]))
-        return {"figures": {**gate_figures(compare(after, before), after, promoted), "base_rate": before.success.rate}, "alarms": alarms}
+        rates = {"base_rate": before.success.rate} | {f"base_rate/{task}": rate for task, rate in by_task(run.config.envs, before.outcomes).items()}
+        return {"figures": {**gate_figures(run, compare(after, before), after, promoted), **rates}, "alarms": alarms}
 
     promoted = run.keep(file, go)["figures"]["promoted"]
     track.log(run.metrics())
@@ -204,7 +205,7 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
     alarms = [*alarms, *exploration_shrinks(found, run.config.guard)]
     figures: dict[str, Any] = {"promoted": False}
     if result is not None:
-        figures = gate_figures(*result) | {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, result[1].outcomes).items()}
+        figures = gate_figures(run, *result)
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures, "alarms": alarms})
     track.log(run.metrics())
@@ -215,8 +216,9 @@ def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, S
     run.finished("evaluate")
 
 
-def gate_figures(comparison: Comparison, after: Scorecard, promoted: bool) -> dict[str, Any]:
-    """Return what the records keep of a gate evaluation."""
+def gate_figures(run: Run, comparison: Comparison, after: Scorecard, promoted: bool) -> dict[str, Any]:
+    """Return what the records keep of a gate evaluation, of several environments for each."""
     rate = after.success
     figures = {"promoted": promoted, "gate_rate": rate.rate, "gate_low": rate.low, "gate_high": rate.high}
+    figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
     return figures | {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
