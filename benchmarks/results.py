@@ -214,7 +214,8 @@ def _cells(content: dict[str, Any]) -> list[str]:
     rates = [_rate(before[name]) if name in before else "" for name in ("base", "warm_start")]
     better = max(before, key=lambda name: before[name]["rate"])
     paired = isinstance(content.get("base"), dict) or better == "warm_start"  # an older run was compared with its warm start alone
-    gain, p = f"{100 * _gain(content):+.1f}", f"{content['p_value']:.1g}" if paired and "p_value" in content else ""
+    gained = content["gain"] if paired and "gain" in content else _gain(content)  # as the run itself rounds it
+    gain, p = f"{100 * gained:+.1f}", f"{content['p_value']:.1g}" if paired and "p_value" in content else ""
     if paired and "gain_low" in content:
         gain += f" [{100 * content['gain_low']:+.1f}, {100 * content['gain_high']:+.1f}]"
     if "base" not in before and content.get("method") in ETUDE:
