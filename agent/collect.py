@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.guided import ahead, better, farthest
+from agent.guided import better
 from agent.records import Episode
 from agent.workers import Workers
 from envs.adapt import Adapter
 from envs.faults import in_words
-from envs.foresight import came_to, foresee
 from envs.host import Remote
 from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
@@ -30,18 +29,10 @@ class Job:
     """Seed of the sampling noise; None decides greedily. A guided take decides greedily, too, and wanders by it."""
     kind: int = 0
     """Which of the run's environments."""
-    opening: np.ndarray | None = field(default=None, compare=False)
-    """float32[t, H, A], another take's first actions, which are done again before the attempt begins."""
-    fork_of: tuple[str, int] | None = None
-    """That take's id, and t."""
-    sight: np.ndarray | None = field(default=None, compare=False)
-    """uint8[F, h, w, 3]: what was seen there, and must be seen again."""
     foresight: int = 0
     """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
     wander: float = 0.0
     """Share of a guided take's decisions at which the policy's own is carried out all the same."""
-    rivals: int = 0
-    """Further replies that are drawn at each decision of a sampled take; the one that differs most is tried in a copy of the moment."""
 
 
 @dataclass
@@ -51,21 +42,18 @@ class _Live:
     job: Job
     adapter: Adapter | Remote
     rng: np.random.Generator
-    aside: np.random.Generator
-    """Of rivals alone, so that a take is the same with them and without."""
     observations: list[Observation] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     executed: list[np.ndarray] = field(default_factory=list)
     """float32[H, A] each: what was carried out, in a guided take that wanders not always what is decided."""
     rewards: list[np.ndarray] = field(default_factory=list)
     contests: list[tuple[Decision, float]] = field(default_factory=list)
+    """Of a guided take: what the policy wanted to do, and how much more the better decision earned."""
     first_success: int | None = None
     success_at_end: bool = False
     terminated: bool = False
     truncated: bool = False
     achieved: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    """Instructions that were fulfilled before the first decision."""
     unasked: tuple[str, int] | None = None
     faults: tuple[str, ...] = ()
 
@@ -81,43 +69,30 @@ class _Live:
     def begin(self) -> None:
         try:
             self.observations = [self.adapter.reset(self.job.seed)]
-            for t, actions in enumerate([] if self.job.opening is None else self.job.opening):
-                last = t + 1 == len(self.job.opening)  # type: ignore[arg-type]
-                outcome = self.adapter.step(actions, last or self.adapter.config.history > 1)
-                self.observations, self.held = [outcome.observation], outcome.achieved
-                if outcome.terminated or outcome.truncated:
-                    raise RuntimeError(f"the opening of {self.job.fork_of} ended at decision {t}")
-            if self.job.sight is not None and not np.array_equal(self.observations[0].frames, self.job.sight):
-                raise RuntimeError(f"the opening of {self.job.fork_of} did not come back to the same frames")
         except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
             self.faults = (f"reset: {in_words(error)}",)
 
-    def go_on(self, draws: Sequence[Decision], policy: Policy) -> None:
-        decision, rival, tried, margin = draws[0], draws[0], None, 0.0
-        done = decision.actions
+    def go_on(self, wanted: Decision, policy: Policy) -> None:
+        decision, margin, done = wanted, 0.0, wanted.actions
         try:
             if self.job.foresight:
-                decision, margin = better(self.adapter, decision, policy, self.rng, self.job.foresight)
+                decision, margin = better(self.adapter, wanted, policy, self.rng, self.job.foresight)
                 done = done if self.rng.random() < self.job.wander else decision.actions
-            if len(draws) > 1 and (rival := farthest(draws, self.adapter.actions)) is not decision:
-                tried = foresee(self.adapter, [rival.actions])  # type: ignore[arg-type]  # config: not in another process
             outcome = self.adapter.step(done)
         except (Exception, SystemExit) as error:
             self.faults = (f"decision {len(self.decisions)}: {in_words(error)}",)
             return
         self.decisions.append(decision)
         self.executed.append(done)
-        if tried is not None:
-            margin = ahead(came_to(outcome), (float(tried[0][0]), int(tried[1][0])))
-        if self.job.foresight or len(draws) > 1:
-            self.contests.append((rival, margin))
+        if self.job.foresight:
+            self.contests.append((wanted, margin))
         self.observations.append(outcome.observation)
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:
             self.first_success = len(self.decisions) - 1
         self.success_at_end, self.achieved = outcome.success_at_end, outcome.achieved
         self.terminated, self.truncated = outcome.terminated, outcome.truncated
-        other = next((each for each in outcome.achieved if each not in (outcome.observation.instruction, *self.held)), None)
+        other = next((each for each in outcome.achieved if each != outcome.observation.instruction), None)
         if self.unasked is None and other is not None:
             self.unasked = (other, len(self.decisions) - 1)
 
@@ -148,9 +123,8 @@ class _Live:
             truncated=self.truncated,
             achieved=self.achieved,
             unasked=self.unasked,
-            rivals=np.stack([rival.tokens for rival, _ in self.contests]) if self.contests else None,
+            rivals=np.stack([wanted.tokens for wanted, _ in self.contests]) if self.contests else None,
             margins=np.array([margin for _, margin in self.contests], np.float32) if self.contests else None,
-            fork_of=self.job.fork_of,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
             taught=unlike([d.actions for d in self.decisions], self.executed),
@@ -178,11 +152,11 @@ def collect(
     while sent < len(jobs):
         while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
-            live[index] = _Live(job, adapter, np.random.default_rng(job.noise), np.random.default_rng((*(job.noise or ()), 1)))
+            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
             live[index].begin()
         playing = [each for each in live.values() if not each.over]
-        for each, draws in zip(playing, _decide(policy, playing), strict=True):
-            each.go_on(draws, policy)
+        for each, decision in zip(playing, _decide(policy, playing), strict=True):
+            each.go_on(decision, policy)
         for index in [index for index, each in live.items() if each.over]:
             each = live.pop(index)
             done[index] = each.episode(policy)
@@ -215,18 +189,12 @@ def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, sp
         yield episode
 
 
-def _decide(policy: Policy, playing: Sequence[_Live]) -> list[list[Decision]]:
-    """Return replies for each live episode, what it does first and then those to compare that with.
-
-    Those that sample use their own noise; guided takes begin from what the policy holds most probable.
-    """
-    replies: dict[int, list[Decision]] = {i: [] for i in range(len(playing))}
+def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:
+    """Return the reply for each live episode. Those that sample use their own noise; guided takes begin from what the policy holds most probable."""
+    replies: dict[int, Decision] = {}
     for greedy in (True, False):
         chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.foresight > 0) == greedy]
-        asked = [i for i in chosen for _ in range(1 if greedy else 1 + playing[i].job.rivals)]
-        if asked:
-            drawing = [playing[i].aside if i == before else playing[i].rng for i, before in zip(asked, [None, *asked], strict=False)]
-            noise = None if greedy else np.stack([rng.random(policy.reply_length) for rng in drawing])
-            for i, decision in zip(asked, policy.act([playing[i].situation for i in asked], noise), strict=True):
-                replies[i].append(decision)
+        if chosen:
+            noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in chosen])
+            replies |= zip(chosen, policy.act([playing[i].situation for i in chosen], noise), strict=True)
     return [replies[i] for i in range(len(playing))]

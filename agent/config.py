@@ -10,7 +10,6 @@ from agent.settings import (
     DemonstrateConfig,
     EvaluateConfig,
     GroundConfig,
-    GuardConfig,
     LabelConfig,
     Phase,
     Strict,
@@ -53,7 +52,6 @@ class Config(Strict):
     phases: tuple[Phase, ...] = ()
     """What changes later in a run: each phase begins with its cycle `first`, and changes keys of `collect`, `curate` and `tune` over those of the
     phases before."""
-    guard: GuardConfig = GuardConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
 
@@ -87,16 +85,14 @@ class Config(Strict):
         firsts = [phase.first for phase in self.phases]
         if firsts != sorted(set(firsts)):
             raise ValueError(f"phases begin with cycles {', '.join(map(str, firsts))}; put each later than the one before")
-        if any({"num_envs", "diversity"} & phase.collect.keys() or "credit" in phase.curate for phase in self.phases):
-            raise ValueError("collect.num_envs, collect.diversity and curate.credit are of a whole run, and no phase can change them")
+        if any("num_envs" in phase.collect or "credit" in phase.curate for phase in self.phases):
+            raise ValueError("collect.num_envs and curate.credit are of a whole run, and no phase can change them")
         return self
 
     @model_validator(mode="after")
     def _asks_nobody(self) -> "Config":
-        if self.label.by == "critic" and (self.collect.refill or self.collect.forks or self.collect.guided or self.collect.rivals):
-            raise ValueError(
-                "collect.refill, forks, guided and rivals go by the environment's word, which label.by critic must not know; set them to 0"
-            )
+        if self.label.by == "critic" and (self.collect.refill or self.collect.guided):
+            raise ValueError("collect.refill and guided go by the environment's word, which label.by critic must not know; set them to 0")
         return self
 
     @model_validator(mode="after")
@@ -132,8 +128,6 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _prefers(self) -> "Config":
-        if self.collect.rivals and not (self.tune.preference and self.curate.rivals):
-            raise ValueError("collect.rivals makes preference pairs, from which nothing is learnt without tune.preference and curate.rivals above 0")
         if self.collect.guided and not (self.tune.imitation or self.curate.contrast):
             raise ValueError("collect.guided finds better decisions, from which nothing is learnt without tune.imitation or curate.contrast above 0")
         if self.curate.contrast and not (self.tune.preference and self.collect.guided):
@@ -143,17 +137,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def _foresees(self) -> "Config":
         far = next((env.title for env in self.envs if env.timeout), None)
-        key = "guided" if self.collect.guided else "rivals"
-        if getattr(self.collect, key) and far:
-            raise ValueError(f"collect.{key} tries actions in a copy of the moment, which {far} has in another process; set env.timeout to 0")
-        return self
-
-    @model_validator(mode="after")
-    def _thinks(self) -> "Config":
-        if self.tune.hold and not ("#" in self.policy.thought and self.tune.policy_gradient):
-            raise ValueError(
-                "tune.hold holds a thought while trials teach the action: give policy.thought a number (#) and tune.policy_gradient a weight"
-            )
+        if self.collect.guided and far:
+            raise ValueError(f"collect.guided tries actions in a copy of the moment, which {far} has in another process; set env.timeout to 0")
         return self
 
     @field_validator("env")

@@ -10,12 +10,12 @@ from agent.settings import CurateConfig
 LINE, CURVE = 6, 60  # episodes from which on what is expected is a line, and a quadratic, in the reward at that moment; fewer draw a mean
 
 Take = tuple[Episode, Label]
-Start = tuple[str, int, tuple[str, int] | None]  # what episodes of one group share: task, seed, and whose opening they replayed
+Start = tuple[str, int]  # what episodes of one group share: task and seed
 
 
 def start_of(episode: Episode) -> Start:
     """Return what an episode has in common with all that began at the same state."""
-    return episode.task, episode.seed, episode.fork_of
+    return episode.task, episode.seed
 
 
 def advantages(takes: Sequence[Take], config: CurateConfig) -> list[Trial]:

@@ -19,9 +19,7 @@ from agent.run import Run
 from envs.process import begin, end, portable
 
 
-def perform(
-    run: Run, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
-) -> Iterator[Episode]:
+def perform(run: Run, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs, by a player.
 
     Args:
@@ -30,17 +28,15 @@ def perform(
         jobs: what to attempt.
         variation: of the environments, a name in `evaluate.variations`; empty: as they are.
         practice: in the environments for practice.
-        temperature: of sampling; None: the config's.
 
     Raises:
         ValueError: one of several processes died.
     """
     if run.config.processes > 1:
-        yield from run.crew.perform(player, jobs, variation, practice, temperature)
+        yield from run.crew.perform(player, jobs, variation, practice)
         return
     workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
     policy = run.play(player)
-    policy.temperature = temperature or run.config.policy.temperature
     try:
         yield from collect(policy, workers, jobs)
     finally:
@@ -59,15 +55,13 @@ class Crew:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._members = folder, [_Member(folder) for _ in range(size)]
 
-    def perform(
-        self, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False, temperature: float | None = None
-    ) -> Iterator[Episode]:
+    def perform(self, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
         """Yield one episode a job, in order; see `perform`. Whoever stops listening ends the processes; the next work begins with new ones."""
         parts = [jobs[i :: len(self._members)] for i in range(len(self._members))]
         whole = False
         try:
             for member, part in zip(self._members, parts, strict=True):
-                member.send((player, part, variation, practice, temperature))
+                member.send((player, part, variation, practice))
             for index in range(len(jobs)):
                 yield self._members[index % len(self._members)].receive()
             whole = True

@@ -30,19 +30,17 @@ class Calibration:
         return expit(self.slope * _logit(opinions) + self.offset)
 
 
-def opine(policy: Any, episodes: Sequence[Episode], question: str, all_moments: bool) -> list[np.ndarray]:
-    """Return how sure the policy is that each take fulfilled its instruction, before calibration.
+def opine(policy: Any, episodes: Sequence[Episode], question: str) -> list[np.ndarray]:
+    """Return float64[T + 1] a take: how sure the policy is of its success, before the first decision and after each; not calibrated.
 
     Args:
         policy: a `Vlm`.
         episodes: takes.
-        question: with `{instruction}`; to be answered by yes or no.
-        all_moments: ask before the first decision and after every one, float64[T + 1] a take; otherwise at the end alone, float64[1].
-            A take without a decision is asked nothing.
+        question: with `{instruction}`; to be answered by yes or no. A take without a decision is asked nothing, and has float64[0].
     """
     from policies.recite import believe
 
-    moments = [episode.frames if all_moments else episode.frames[-1:] for episode in episodes if len(episode)]
+    moments = [episode.frames for episode in episodes if len(episode)]
     asked = [question.replace("{instruction}", episode.instruction) for episode in episodes if len(episode)]
     told = believe(policy, [frames for own in moments for frames in own], [q for q, own in zip(asked, moments, strict=True) for _ in own])
     parts = iter(np.split(told[:, 0], np.cumsum([len(own) for own in moments])[:-1]))

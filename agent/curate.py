@@ -44,20 +44,15 @@ def curate(
     retold = fastest(retold) if config.hindsight else []
     unasked = [replace(each, weight=config.hindsight) for episode in retold for each in decisions(episode)]
     led = [demonstration for episode in guided for demonstration in decisions(episode)]
-    make = {"fork": fork_pairs, "takes": loose_pairs, "trajectory": whole_pairs}[config.pairs_by]
+    make = {"fork": fork_pairs, "trajectory": whole_pairs}[config.pairs_by]
     pairs = [pair for takes in mixed.values() for pair in make(takes, config.pairs_per_seed, rng)]
-    contested = [(episode, t) for takes in groups.values() for episode, _ in takes for t in contested_decisions(episode)]
-    pairs += rival_pairs(contested, config.rivals, rng)
-    if config.contrast:
-        pairs += rival_pairs([(episode, t) for episode in guided for t in contested_decisions(episode)], config.contrast, rng)
+    pairs += lookahead_pairs(guided, config.contrast, rng) if config.contrast else []
     pairs += [pair for episode in retold if (pair := hindsight_pair(episode, groups[start_of(episode)], thought))]
     chosen = mixed if config.groups == "mixed" else groups
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
     told = [conditioned(trial, config.conditioned) for trial in trials if abs(trial.advantage) > TIE] if config.conditioned else []
-    demonstrations = (*best, *replay(library, config.replay, rng, config.shown), *led, *unasked, *told)
-    seeds = {start: takes for start, takes in groups.items() if start[2] is None}
-    notes = {"seeds": float(len(seeds)), "mixed_seeds": float(len(mixed.keys() & seeds)), "practice_success": _rate(seeds), "pass_at_k": _pass(seeds)}
-    notes |= {"forks": float(len(groups) - len(seeds)), "mixed_forks": float(len(mixed.keys() - seeds.keys())), "rivals": float(len(contested))}
+    demonstrations = (*best, *replay(library, config.replay, rng), *led, *unasked, *told)
+    notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
     return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
 
 
@@ -120,11 +115,9 @@ def _end(episode: Episode) -> int:
     return len(episode) if episode.first_success is None else episode.first_success + 1
 
 
-def replay(library: Sequence[Episode], count: int, rng: np.random.Generator, shown: int = 0) -> list[Demonstration]:
-    """Return `shown` oracle decisions (0: all) and `count` others, drawn without replacement from earlier successes and guided takes."""
+def replay(library: Sequence[Episode], count: int, rng: np.random.Generator) -> list[Demonstration]:
+    """Return all oracle decisions and `count` others, drawn without replacement from earlier successes and guided takes."""
     oracle = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
-    if 0 < shown < len(oracle):
-        oracle = [oracle[i] for i in sorted(rng.permutation(len(oracle))[:shown])]
     earlier = [(episode, t) for episode in library if episode.policy != "oracle" for t in range(_end(episode))]
     drawn = [earlier[i] for i in sorted(rng.permutation(len(earlier))[:count])]
     return oracle + [Demonstration(episode.situation(t), episode.tokens[t]) for episode, t in drawn]
@@ -143,19 +136,6 @@ def fork_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> l
     return pairs
 
 
-def loose_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:
-    """Return up to `count` pairs of a success and a failure at a decision of the same number, drawn at random.
-
-    What most published loops do. The rejected reply was given to another picture, but for first decisions: `fork_pairs` compares like with like.
-    """
-    pairs: list[PreferencePair] = []
-    for good, bad in _contests(takes, rng):
-        t = int(rng.integers(min(len(good), len(bad))))
-        if len(pairs) < count and not np.array_equal(good.tokens[t], bad.tokens[t]):
-            pairs.append(PreferencePair.of(good.situation(t), good.tokens[t], bad.tokens[t], "takes", (good.id, bad.id, t)))
-    return pairs
-
-
 def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> list[PreferencePair]:
     """Return up to `count` pairs of all that a success and a failure replied, the success up to its end (trajectory-wise, GRAPE, arXiv 2411.19309).
 
@@ -170,24 +150,13 @@ def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
     return pairs
 
 
-def contested_decisions(episode: Episode) -> list[int]:
-    """Return the decisions at which a rival was tried and earned more or less than what was done."""
-    return [] if episode.margins is None else np.flatnonzero(episode.margins).tolist()
-
-
-def rival_pairs(contested: Sequence[tuple[Episode, int]], count: int, rng: np.random.Generator) -> list[PreferencePair]:
-    """Return up to `count` pairs of what was done and what was tried in a copy of the same moment; chosen is what earned more there.
-
-    Args:
-        contested: takes, and decisions of theirs that `contested_decisions` names.
-        count: drawn at random.
-        rng: of the draws.
-    """
+def lookahead_pairs(guided: Sequence[Episode], count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    """Return up to `count` pairs, drawn at random, of what a guided take found better in a copy of the moment, and what the policy wanted to do."""
+    found = [(episode, t) for episode in guided if episode.margins is not None for t in np.flatnonzero(episode.margins).tolist()]
     pairs = []
-    for episode, t in (contested[i] for i in sorted(rng.permutation(len(contested))[:count])):
-        assert episode.rivals is not None and episode.margins is not None, "contested"
-        better, worse = (episode.tokens[t], episode.rivals[t])[:: 1 if episode.margins[t] > 0 else -1]
-        pairs.append(PreferencePair.of(episode.situation(t), better, worse, "rival", (episode.id, episode.id, t)))
+    for episode, t in (found[i] for i in sorted(rng.permutation(len(found))[:count])):
+        assert episode.rivals is not None, "goes with margins"
+        pairs.append(PreferencePair.of(episode.situation(t), episode.tokens[t], episode.rivals[t], "lookahead", (episode.id, episode.id, t)))
     return pairs
 
 

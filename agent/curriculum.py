@@ -1,4 +1,4 @@
-"""What is practised: which seeds come again, and how demonstrations, exams and practice are shared among several environments."""
+"""What is practised: how demonstrations, exams and practice are shared among several environments, and whether more seeds are needed."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,6 @@ import numpy as np
 from agent.collect import Job
 from agent.records import Episode, Scorecard
 from envs import EnvConfig
-from envs.spaces import Actions
 
 
 def share(count: int, weights: Sequence[float]) -> list[int]:
@@ -42,60 +41,6 @@ def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temper
     return [env.weight * float(part) for env, part in zip(envs, np.exp(need - need.max()), strict=True)]  # in proportion: the largest may be 1
 
 
-def pick(count: int, fresh: Sequence[int], history: Sequence[dict[int, float]], again: float, recheck: float) -> list[int]:
-    """Return the seeds that a cycle practises in one environment: some that are not yet settled, a few that were solved, and new ones.
-
-    A seed whose takes all succeeded when it was last practised is solved: it is set aside, and rechecked after the others that are, the
-    oldest first; once a take of it fails it is no longer solved. Of the others those come first whose takes differed most, which teach most.
-
-    Args:
-        count: of seeds.
-        fresh: at least `count` seeds that were never practised.
-        history: of each earlier cycle, the share of successful takes of each of its seeds.
-        again: largest share of unsettled seeds.
-        recheck: largest share of solved ones.
-    """
-    last = {seed: (cycle, rate) for cycle, rates in enumerate(history) for seed, rate in rates.items()}
-    solved = sorted((cycle, seed) for seed, (cycle, rate) in last.items() if rate == 1)
-    unsettled = sorted((abs(rate - 0.5), -cycle, seed) for seed, (cycle, rate) in last.items() if rate < 1)
-    known = [seed for *_, seed in unsettled[: int(again * count)]] + [seed for _, seed in solved[: int(recheck * count)]]
-    return [*known, *fresh][:count]
-
-
-def diversity(episodes: Iterable[Episode], actions: Actions) -> float:
-    """Return how far apart the takes of one seed begin: standard deviation of their first actions, in halves of the action box, mean over seeds."""
-    begun: dict[tuple[str, int], list[np.ndarray]] = {}
-    for episode in episodes:
-        if len(episode) and not episode.faults and episode.fork_of is None:
-            begun.setdefault((episode.task, episode.seed), []).append(2 * episode.actions[0] / np.maximum(actions.high - actions.low, 1e-9))
-    return float(np.mean([np.std(takes, axis=0).mean() for takes in begun.values()])) if begun else 0.0
-
-
-def warmer(temperature: float, met: float, wanted: float, given: float) -> float:
-    """Return a sampling temperature for takes `wanted` apart, where at `temperature` they were `met`; between half and twice what is `given`."""
-    return float(np.clip(temperature * wanted / max(met, 1e-6), given / 2, 2 * given))
-
-
-def fork_points(episodes: Sequence[Episode], count: int) -> list[tuple[Episode, int]]:
-    """Return the moments that are worth trying again: of failed takes the decision that lost most reward, the greatest losses first.
-
-    What came before it is done again, so that the attempts begin just before the mistake. First decisions are left out: all takes of a seed share
-    them anyway.
-
-    Args:
-        episodes: takes, no forks among them.
-        count: of moments at most, one a take.
-    """
-    losses = []
-    for place, episode in enumerate(episodes):
-        if not episode.success and not episode.faults and len(episode) > 1:
-            fall = np.diff(episode.closing.astype(np.float64))
-            t = int(fall.argmin()) + 1
-            if fall[t - 1] < 0:
-                losses.append((float(fall[t - 1]), place, t))
-    return [(episodes[place], t) for _, place, t in sorted(losses)[:count]]
-
-
 def lacking(episodes: Iterable[Episode], wanted: int, limit: int) -> tuple[int, int]:
     """Return how many further seeds were practised, and how many should be next, until takes of enough seeds ended differently.
 
@@ -104,17 +49,17 @@ def lacking(episodes: Iterable[Episode], wanted: int, limit: int) -> tuple[int, 
         wanted: seeds that should tell something; also how many are practised at a time, the first time among them.
         limit: further seeds at most.
     """
-    takes = [episode for episode in episodes if episode.fork_of is None]
+    takes = list(episodes)
     done = len({(episode.task, episode.seed) for episode in takes}) - wanted
     mixed = sum(0 < rate < 1 for seeds in by_seed(takes).values() for rate in seeds.values())
     return done, min(wanted, limit - done) if mixed < wanted else 0
 
 
 def by_seed(episodes: Iterable[Episode]) -> dict[str, dict[str, float]]:
-    """Return for each task and seed (as text) the share of takes that succeeded; forks, and takes that the environment spoilt, do not count."""
+    """Return for each task and seed (as text) the share of takes that succeeded; takes that the environment spoilt do not count."""
     found: dict[str, dict[str, list[bool]]] = {}
     for episode in episodes:
-        if not episode.faults and episode.fork_of is None:
+        if not episode.faults:
             found.setdefault(episode.task, {}).setdefault(str(episode.seed), []).append(episode.success)
     return {task: {seed: float(np.mean(takes)) for seed, takes in seeds.items()} for task, seeds in found.items()}
 

@@ -40,7 +40,7 @@ PLAIN = {"task": TEXT, "seed": INT, "take": INT, "policy": TEXT, "success": FLAG
 PLAIN |= {"success_at_end": FLAG, "terminated": FLAG, "truncated": FLAG, "achieved": WORDS, "faults": WORDS}
 OTHER = {"order": INT, "sha256": TEXT, "frame_shape": SHAPE, "chunk_shape": SHAPE, "reply_length": INT, "steps": INT}
 OTHER |= {"last_frames": pa.list_(pa.binary()), "last_state": pa.list_(pa.float32())}
-OTHER |= {"fork_of": pa.struct({"episode": TEXT, "decision": INT}), "unasked": pa.struct({"instruction": TEXT, "decision": INT})}
+OTHER |= {"unasked": pa.struct({"instruction": TEXT, "decision": INT})}
 FACTS = pa.schema({"tasks": WORDS, "length": INT, **{f"etude/{name}": kind for name, kind in (PLAIN | OTHER).items()}})
 INDEX = {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
 PANDAS = json.dumps({"index_columns": ["task"], "column_indexes": [], "columns": [INDEX], "pandas_version": "2.2.0"})  # of tasks.parquet
@@ -118,9 +118,9 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
 
 def _facts(episode: Episode, order: int) -> dict[str, Any]:
     """Return a row of FACTS: all of an episode that is not in its rows of data. `order` is its place in the shard."""
-    last, fork = episode.frames[-1], episode.fork_of
+    last = episode.frames[-1]
     ours = {name: getattr(episode, name) for name in PLAIN} | {"order": order, "sha256": _fingerprint(episode)}
-    ours |= {"fork_of": fork and {"episode": fork[0], "decision": fork[1]}, "reply_length": episode.tokens.shape[1]}
+    ours |= {"reply_length": episode.tokens.shape[1]}
     ours |= {"unasked": episode.unasked and {"instruction": episode.unasked[0], "decision": episode.unasked[1]}}
     ours |= {"steps": episode.rewards.shape[1]}
     ours |= {"last_state": None if episode.states is None else episode.states[-1], "chunk_shape": episode.actions.shape[1:]}
@@ -212,7 +212,7 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     """Return the episode that a row of FACTS and its rows of data make."""
     values: dict[str, Any] = {name: fact[f"etude/{name}"] for name in PLAIN}
     values |= {name: tuple(values[name]) for name, kind in PLAIN.items() if kind == WORDS}
-    chunk, reply, state, fork = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state", "fork_of"))
+    chunk, reply, state = (fact[f"etude/{name}"] for name in ("chunk_shape", "reply_length", "last_state"))
     shapes = {"actions": chunk, "tokens": [reply], "logprobs": [reply], "rewards": [fact["etude/steps"]]}
     shapes |= {"rivals": [reply], "margins": []} if fact["length"] and COLUMNS["margins"] in rows.column_names else {}
     shapes |= {"taught": chunk} if fact["length"] and COLUMNS["taught"] in rows.column_names else {}
@@ -229,7 +229,7 @@ def _episode(fact: dict[str, Any], rows: pa.Table) -> Episode:
     values["frames"] = frames.reshape(fact["length"] + 1, *fact["etude/frame_shape"])
     other = fact.get("etude/unasked")
     values["unasked"] = other and (other["instruction"], other["decision"])
-    whole = Episode(**values, instruction=fact["tasks"][0], fork_of=fork and (fork["episode"], fork["decision"]))
+    whole = Episode(**values, instruction=fact["tasks"][0])
     assert _fingerprint(whole) == fact["etude/sha256"], f"{whole.id} is not what was written"
     return whole
 

@@ -151,7 +151,7 @@ def _own(
         frames = np.stack([[picture(frame, env.size) for frame in moment[chosen]] for moment in episode.frames])
         tokens = np.stack([codec.encode(each) for each in episode.targets])
         blank = np.zeros(tokens.shape, np.float32)
-        yield replace(episode, policy="oracle", frames=_remembered(frames, env.history), tokens=tokens, logprobs=blank, fork_of=None, **NOT_SHOWN)
+        yield replace(episode, policy="oracle", frames=_remembered(frames, env.history), tokens=tokens, logprobs=blank, **NOT_SHOWN)
 
 
 def _remembered(frames: np.ndarray, history: int) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""Trying replies in a copy of the moment: what would have been better than the policy's own decision, and which of its own replies is."""
+"""Trying actions in a copy of the moment: what would have been better than the policy's own decision."""
 
 import functools
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
 from envs.foresight import appraise, blend, foresee
-from envs.spaces import Actions
 from policies.policy import Decision
 
 NEARLY = 0.2  # of the spread of the candidates' worth: the policy's own decision stands where the better one is better by no more
@@ -38,34 +36,6 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     if (gained := reward + span * end - worth[0]) < NEARLY * spread:
         return decision, 0.0
     return Decision(actions, tokens, np.zeros(len(tokens), np.float32)), float(gained)
-
-
-def farthest(draws: Sequence[Decision], actions: Actions) -> Decision:
-    """Return which of several replies to one moment acts most unlike the first: of two that hardly differ little can be learnt.
-
-    The distance is that of the numbers, in halves of the action box; of discrete ones only whether they are the same counts.
-
-    Args:
-        draws: replies; the first itself is returned where all act alike.
-        actions: what they are numbers of.
-    """
-    apart = np.stack([np.abs(each.actions - draws[0].actions) for each in draws])
-    scaled = np.where(actions.counts > 0, np.sign(apart), apart * 2 / np.maximum(actions.high - actions.low, 1e-9))
-    return draws[int((scaled**2).sum((1, 2)).argmax())]
-
-
-def ahead(own: tuple[float, int], other: tuple[float, int]) -> float:
-    """Return by how much one decision came to more than another, each a reward and an end as `came_to` tells them.
-
-    A better end is more than any reward; it counts as twice the difference of the rewards. A difference that is rounding is none.
-    """
-    gap = own[0] - other[0]
-    if not np.isfinite(gap):  # the other could not be tried
-        return 0.0
-    better_end = own[1] - other[1]
-    if not better_end and abs(gap) <= 1e-6 * max(abs(own[0]), abs(other[0])):
-        return 0.0
-    return gap + 2 * (abs(gap) or 1.0) * better_end
 
 
 @functools.cache

@@ -12,13 +12,13 @@ from agent.bearings import bearings
 from agent.collect import Job, tolerate
 from agent.crew import perform
 from agent.curate import curate, relabel
-from agent.curriculum import by_seed, by_task, diversity
+from agent.curriculum import by_seed, by_task
 from agent.demonstrate import ponder
 from agent.evaluate import Comparison, beats, compare, exam_name
 from agent.evaluation import conclude, gate
 from agent.files import load
 from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
-from agent.jobs import fork_jobs, guided_jobs, practice_jobs, refill_jobs, temperature
+from agent.jobs import guided_jobs, practice_jobs, refill_jobs
 from agent.judge import believed, critic_lessons, judge, takes
 from agent.recognise import recognise
 from agent.records import Episode, Label, Lessons, Player, Scorecard
@@ -56,11 +56,11 @@ def improve(run: Run, track: Track) -> None:
             settle(run, cycle, champion, None, track, alarms)
             continue
         challenger = learn(run, champion, lessons, cycle, track)
-        if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"], run.config.guard):
+        if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):
             settle(run, cycle, champion, None, track, alarms)
             continue
         before, after = gate(run, cycle, champion, challenger, track)
-        verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
+        verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in run.config.envs], before, after)
         promoted = beats(after, before, run.config.evaluate.alpha) and not alarms
         settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, alarms)
         champion = challenger if promoted else champion
@@ -93,7 +93,7 @@ def admit(run: Run, base: Player, warm: Player, track: Track) -> Player:
 
     def go() -> dict[str, Any]:
         before, after = gate(run, run.cycle(0), base, warm, track)
-        alarms = tasks_forgotten([env.title for env in run.config.envs], before, after, run.config.guard)
+        alarms = tasks_forgotten([env.title for env in run.config.envs], before, after)
         promoted = (beats(after, before, run.config.evaluate.alpha) or not any(before.outcomes.values())) and not alarms
         said = f"warm start: {after.success}, base model: {before.success}, {compare(after, before)}: {'promoted' if promoted else 'rolled back'}"
         track.note("; ".join([said, *alarms]))
@@ -107,39 +107,33 @@ def admit(run: Run, base: Player, warm: Player, track: Track) -> Player:
 
 def practise(run: Run, champion: Player, cycle: Cycle, track: Track) -> None:
     """Stage `collect`: K hot takes on each of the cycle's seeds."""
-    config, jobs, warmth = cycle.config.collect, practice_jobs(run, cycle), temperature(run, cycle)
+    config, jobs = cycle.config.collect, practice_jobs(run, cycle)
 
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
         kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
-            made = perform(run, champion, todo[len(kept) :], practice=True, temperature=warmth)
+            made = perform(run, champion, todo[len(kept) :], practice=True)
             spoilt = sum(bool(episode.faults) for episode in kept)
             store(run, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
         return run.episodes(folder)
 
     def go() -> dict[str, Any]:
-        tried, everything = jobs, play("collect", jobs)
-        while more := refill_jobs(run, cycle, everything[: len(tried)]):
+        tried, episodes = jobs, play("collect", jobs)
+        while more := refill_jobs(run, cycle, episodes):
             tried = [*tried, *more]
-            everything = play("collect, refill", tried)
-        episodes = everything[: len(tried)]
-        if config.forks:
-            everything = play("collect, forks", [*tried, *fork_jobs(run, cycle, episodes)])
+            episodes = play("collect, refill", tried)
         guided = play("collect, guided", guided_jobs(run, cycle), cycle.folder / GUIDED) if config.guided else []
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*everything, *guided] if episode.faults]
+        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*episodes, *guided] if episode.faults]
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
-            "decisions": int(sum(map(len, everything))) + int(sum(map(len, guided))),
+            "decisions": sum(map(len, [*episodes, *guided])),
             "faults": len(faults),
-            "diversity": diversity(episodes, run.workers.firsts[0].actions),
-            "temperature": warmth,
         }
-        figures |= {"guided_success": float(np.mean([episode.success for episode in guided]))} if guided else {}
-        rivals = sum(int((e.rivals != e.tokens).any(1).sum()) for e in everything if e.rivals is not None)
-        if foreseen := rivals + sum(map(len, guided)) * (config.foresight + 1):
-            figures["foreseen"] = foreseen
+        if guided:
+            figures["guided_success"] = float(np.mean([episode.success for episode in guided]))
+            figures["foreseen"] = sum(map(len, guided)) * (config.foresight + 1)
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
-        recorded = {"episodes": len(everything)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
+        recorded = {"episodes": len(episodes)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
         return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}
 
     run.keep(cycle.folder / "collect.json", go)
@@ -159,7 +153,7 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     lessons = replace(lessons, answers=tuple(critic_lessons(run, episodes, rng)) if lessons else ())
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
-        shown = [take for take in run.episodes(cycle.folder) if not take.faults and take.fork_of is None]  # as the environment saw them
+        shown = [take for take in run.episodes(cycle.folder) if not take.faults]  # as the environment saw them
         film.show(track, lambda: film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
             track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
@@ -188,7 +182,6 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     def go() -> dict[str, Any]:
         from agent.tune import tune
 
-        run.policy.temperature = temperature(run, cycle)  # at which the trials were sampled
         return train(run, champion, cycle.folder, lambda policy, watch: tune(
             policy, lessons, cycle.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip
@@ -202,7 +195,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
 def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]) -> None:
     """Write down whether the challenger was promoted, and what the guards said; with this file the cycle is finished."""
     found = [load(run.cycle(number).folder / "curate.json")["figures"]["pass_at_k"] for number in range(1, cycle.number + 1)]
-    alarms = [*alarms, *exploration_shrinks(found, run.config.guard)]
+    alarms = [*alarms, *exploration_shrinks(found)]
     figures: dict[str, Any] = {"promoted": False}
     if result is not None:
         figures = gate_figures(run, *result)

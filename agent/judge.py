@@ -25,7 +25,7 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
         Takes, their labels, and what makes the labels of this cycle's own takes incredible (`guards`).
     """
     config = run.config.label
-    if config.by != "env" or config.critique:
+    if config.by != "env":
         run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
     if run.config.curate.credit == "steps":
         run.keep(cycle.folder / "countdown.json", lambda: _count_down(run, champion, cycle))
@@ -39,10 +39,10 @@ def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[
         critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
         new = dataset.count(cycle.folder / "episodes")
         if config.by == "critic":
-            alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"], run.config.guard)
+            alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"])
         else:
             plain = config.by == "env" and run.config.curate.credit != "steps"  # else the takes' rewards are the model's own word
-            alarms = labels_contradict(episodes[-new:] if plain else run.episodes(cycle.folder), labels[-new:], run.config.guard)
+            alarms = labels_contradict(episodes[-new:] if plain else run.episodes(cycle.folder), labels[-new:])
         figures = {"episodes": len(labels), "success": float(np.mean(successes))}
         return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
 
@@ -84,13 +84,13 @@ def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
     """Return the critic's verdict on each of a cycle's takes; None where it was not asked."""
     if not (cycle.folder / "critic.json").exists():
         return [None] * dataset.count(cycle.folder / "episodes")
-    return [verdict(p[1:] if len(p) > 1 else p) if len(p) else None for p in _probabilities(cycle)]  # with several, the first is of the beginning
+    return [verdict(p[1:]) if len(p) else None for p in _probabilities(cycle)]  # the first is of the beginning
 
 
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config, told = run.config.label, []
-    asked, counted = config.judge == "champion" and (config.by != "env" or config.critique), run.config.curate.credit == "steps"
+    asked, counted = config.judge == "champion" and config.by != "env", run.config.curate.credit == "steps"
     if not (asked or counted):
         return []
     shown = run.episodes(run.folder / "start")
@@ -115,14 +115,14 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     config, episodes = run.config.label, run.episodes(cycle.folder)
     policy = run.play(champion if config.judge == "champion" else referee(run))
     alone, told, near = config.by == "critic", {}, []
-    opinions = opine(policy, episodes, config.question, all_moments=config.by != "env")
+    opinions = opine(policy, episodes, config.question)
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
     if alone:
         shown = run.episodes(run.folder / "start")
         untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
         some = a_few(shown if untaught else held_out(shown))
-        words = opine(policy, some, config.question, all_moments=True)
+        words = opine(policy, some, config.question)
         if config.way and some:
             seen = nearness(policy, some, config.way)
             both = sight(words, seen, some)

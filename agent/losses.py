@@ -64,12 +64,6 @@ def drift(logprobs_BL: Tensor, sampled_BL: Tensor) -> Tensor:
     return (log_ratio_BL.exp() - 1 - log_ratio_BL).mean()
 
 
-def divergence(reference_BLU: Tensor, logprobs_BLU: Tensor) -> Tensor:
-    """Return the mean of KL(p_ref || p) = sum_u p_ref (log p_ref - log p), nats a token; tokens that are not allowed (-inf in both) count nothing."""
-    reference_BLU, logprobs_BLU = reference_BLU.clamp(min=-1e4), logprobs_BLU.clamp(min=-1e4)
-    return (reference_BLU.exp() * (reference_BLU - logprobs_BLU)).sum(-1).mean()
-
-
 def entropy(logprobs_BLU: Tensor) -> Tensor:
     """Return the mean entropy, nats a token."""
     return -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1).mean()

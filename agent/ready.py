@@ -143,10 +143,10 @@ def can_be_asked(run: Run, policy: Any) -> None:
         ValueError: it cannot.
     """
     config = run.config
-    keys = {"label.by": config.label.by != "env", "label.critique": config.label.critique, "curate.credit": config.curate.credit == "steps"}
+    keys = {"label.by": config.label.by != "env", "curate.credit": config.curate.credit == "steps"}
     if any(keys.values()):
         first = next(key for key, on in keys.items() if on)
-        answers_are_read(first, policy, config.policy.model, "label.by env, label.critique false and curate.credit progress")
+        answers_are_read(first, policy, config.policy.model, "label.by env and curate.credit progress")
     if config.label.way and not len(bins(policy.processor.tokenizer)):
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
@@ -193,15 +193,14 @@ def comes_back(run: Run) -> None:
         ValueError: one cannot.
     """
     collects = [run.config.at(number).collect for number in (1, *(phase.first for phase in run.config.phases))]
-    key = next((key for key in ("guided", "rivals") if any(getattr(config, key) for config in collects)), "")
-    for adapter in run.workers.firsts if key else ():
+    for adapter in run.workers.firsts if any(config.guided for config in collects) else ():
         name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
         try:
             proof = adapter.apply(prove, seeds, np.random.default_rng(0), 2, 3, 3)["snapshot"]
         except (Exception, SystemExit) as error:  # an environment may raise anything
             raise ValueError(
-                f"collect.{key} needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."
+                f"collect.guided needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."
             ) from error
         if not proof.exact:
             why = proof.difference or "every episode ended in its first two decisions"
-            raise ValueError(f"collect.{key} needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")
+            raise ValueError(f"collect.guided needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")

@@ -82,12 +82,9 @@ class Episode:
     states: np.ndarray | None = None
     """float32[T + 1, S], proprioception."""
     rivals: np.ndarray | None = None
-    """int64[T, L], another reply to each moment, tried in a copy of it (`collect.rivals`); in guided takes, what the policy wanted to do. The same
-    reply where none differed."""
+    """int64[T, L], of a guided take: what the policy wanted to do at each moment."""
     margins: np.ndarray | None = None
-    """float32[T], how much more was earned by what was carried out (in guided takes: told) than by the rival, one decision deep; 0: no difference."""
-    fork_of: tuple[str, int] | None = None
-    """Episode id and decision whose opening this take replayed."""
+    """float32[T], how much more would be earned by what is taught than by that, one decision deep; 0: both are the same."""
     faults: tuple[str, ...] = ()
     """What went wrong in the environment, in words; such an episode teaches nothing."""
     taught: np.ndarray | None = None
@@ -175,8 +172,8 @@ class PreferencePair:
     chosen: tuple[Demonstration, ...]
     rejected: tuple[Demonstration, ...]
     """One reply each, to one situation; or one a decision."""
-    kind: Literal["fork", "takes", "hindsight", "trajectory", "rival"]
-    """Where it comes from: the fork of two takes, any decision of theirs, a relabelled take, two whole takes, a rival tried at one moment."""
+    kind: Literal["fork", "hindsight", "trajectory", "lookahead"]
+    """Where it comes from: the fork of two takes, a relabelled take, two whole takes, what a guided take found better than the policy's own."""
     provenance: tuple[str, str, int]
     """Ids of the two episodes, and the decision."""
 

@@ -32,7 +32,7 @@ def learnt_from(shown: Sequence[Episode]) -> list[Episode]:
 def examine(policy: Any, shown: Sequence[Episode], question: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a critic's `peaks` on demonstrations; empty, if none has a decision."""
     some = a_few(shown)
-    return peaks(opine(policy, some, question, all_moments=True), some)
+    return peaks(opine(policy, some, question), some)
 
 
 def a_few(shown: Sequence[Episode]) -> list[Episode]:

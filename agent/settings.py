@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from envs.values import Value
 
@@ -58,22 +58,15 @@ class GroundConfig(Strict):
 
 
 class CollectConfig(Strict):
-    """Practice: hot takes on seeds that are new every cycle, but for those that come again."""
+    """Practice: hot takes on seeds that are new every cycle."""
 
     seeds: int = Field(default=64, ge=1)
     """Practice seeds a cycle."""
     takes: int = Field(default=8, ge=1)
     """K, attempts at each of them."""
-    again: float = Field(default=0.0, ge=0, le=1)
-    """Largest share of them that earlier cycles practised already, and that are not solved yet: those whose takes differed most come first."""
-    recheck: float = Field(default=0.0, ge=0, le=1)
-    """Largest share of them that were solved, all takes successful, when they were last practised: set aside since then, the oldest come first."""
     refill: int = Field(default=0, ge=0)
     """Further seeds a cycle at most, `seeds` at a time, until `seeds` of all had takes that ended differently: where a task is nearly solved, or
     nearly hopeless, most seeds tell nothing (dynamic sampling, arXiv 2503.14476). Not where the critic labels alone."""
-    forks: int = Field(default=0, ge=0)
-    """Moments of failed takes from which `takes` more attempts are made, a cycle: each just before the decision that lost most reward, the greatest
-    losses first. These attempts begin at exactly one state, as the takes of a seed do, and teach in the same ways."""
     guided: int = Field(default=0, ge=0)
     """Guided takes a cycle, on seeds of their own: before each decision candidates are tried in a copy of the moment, and the mean of those that earn
     most is carried out (expert iteration, arXiv 1705.08439, one decision deep). All of them become demonstrations. Needs an environment that a
@@ -83,24 +76,12 @@ class CollectConfig(Strict):
     wander: float = Field(default=0.2, ge=0, lt=1)
     """Share of a guided take's decisions at which the policy's own is carried out all the same, while the better one is what is learnt: so lessons
     come from where its errors lead, too (DAgger, arXiv 1011.0686). More, where one error leads to the next."""
-    rivals: int = Field(default=0, ge=0)
-    """Further replies that are drawn at each decision of practice. The one that differs most from what is carried out is tried as well, in a copy of
-    the moment, for one decision, and which of the two earned more makes a preference pair (`curate.rivals`). What `guided` needs, this needs."""
-    diversity: float = Field(default=0.0, ge=0, lt=1)
-    """How far apart the takes of one seed should begin: standard deviation of their first actions, in halves of the action box. Each new champion
-    samples at the temperature that should bring this about, between half and twice `policy.temperature`. 0: the temperature stays as it is."""
     num_envs: int = Field(default=64, ge=1)
     """Environments at a time; changes the speed, never the episodes."""
     attention: float = Field(default=0.3, gt=0)
     """Where a run has several environments: practice is in proportion to weight times exp((0.5 - success) / this); large spreads it evenly."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
     """The run stops with a sentence when more of a cycle's episodes than this were spoilt by the environment."""
-
-    @model_validator(mode="after")
-    def _fit(self) -> "CollectConfig":
-        if self.again + self.recheck > 1:
-            raise ValueError(f"again and recheck are shares of one whole, and {self.again:g} + {self.recheck:g} is more than 1")
-        return self
 
 
 class LabelConfig(Strict):
@@ -111,8 +92,6 @@ class LabelConfig(Strict):
     how it went, the model's own opinion after each decision stands in for it. `critic`: the model itself, which looks at the frames after every
     decision; no reward or success of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the
     environment itself ends there. Exams ask the environment, to measure and to promote; demonstrations are taken at its word."""
-    critique: bool = False
-    """With `env`: the model gives its verdict on how each take ends, too, and it is measured against the environment's word (docs/metrics.md)."""
     judge: Literal["champion", "referee"] = "champion"
     """Who gives the model's verdict: the champion, which learns to from critic lessons (`tune.critic`), or, with `critic`, a referee: the model as it
     was before its warm start, which learns from demonstrations what a success looks like (`study`), and then neither learns nor forgets anything."""
@@ -141,8 +120,6 @@ class CurateConfig(Strict):
     """Successful takes of each mixed seed (some takes succeed, some fail) that become demonstrations: the fastest ones."""
     replay: int = Field(default=512, ge=0)
     """Decisions from earlier successes that are shown again each cycle."""
-    shown: int = Field(default=0, ge=0)
-    """Decisions of the warm start's demonstrations that are shown again each cycle; 0: all of them."""
     hindsight: float = Field(default=0.0, ge=0)
     """Weight of demonstrations from failed takes that fulfilled another instruction than theirs ("touch the blue ball"), told as if that had been
     asked; others have 1. The fastest of each seed also makes a preference pair. 0: none."""
@@ -151,13 +128,11 @@ class CurateConfig(Strict):
     "bad", and whoever acts is asked for "good" (advantage-conditioned imitation, RECAP, arXiv 2511.14759). Others have 1. 0: none."""
     pairs_per_seed: int = Field(default=2, ge=0)
     """Preference pairs drawn from each mixed seed."""
-    rivals: int = Field(default=512, ge=0)
-    """Preference pairs of what was done and its rival a cycle, at most, where practice has rivals (`collect.rivals`)."""
     contrast: int = Field(default=0, ge=0)
     """Preference pairs a cycle, at most, of a better decision that a guided take found (`collect.guided`) and what the policy wanted to do there."""
-    pairs_by: Literal["fork", "takes", "trajectory"] = "fork"
-    """`fork` compares a success and a failure at the decision where they part, in one situation; `takes` at any decision, as most loops do;
-    `trajectory` all that they did from where they part (GRAPE, arXiv 2411.19309), which costs as many replies a pair as they have decisions."""
+    pairs_by: Literal["fork", "trajectory"] = "fork"
+    """`fork` compares a success and a failure at the decision where they part, in one situation; `trajectory` all that they did from where they
+    part (GRAPE, arXiv 2411.19309), which costs as many replies a pair as they have decisions."""
     credit: Literal["progress", "reward", "outcome", "steps"] = "progress"
     """What a decision is credited with, and those before it by `discount`: how much nearer to the goal it brought the take, by the reward at its end;
     the mean reward of its steps; nothing but the success (with `discount` 1 all decisions of a take share it); or, with `steps`, how much nearer by
@@ -180,15 +155,10 @@ class TuneConfig(Strict):
     filtered: float = Field(default=0.0, ge=0)
     """Weight of the log-likelihood of those trials that turned out better than expected (advantage-filtered imitation, arXiv 2505.03181): it learns
     from a cycle's own takes as the policy gradient does, without ratios, and without pushing anything down."""
-    pulse: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the steps, the last ones, that imitate demonstrations alone: successes widen what a policy gradient has narrowed."""
     preference: float = Field(default=0.05, ge=0)
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
     critic: float = Field(default=0.1, ge=0)
-    """Weight of the critic's own lessons, where there is a critic (`label.by`, `label.critique`): without them it forgets, as the actor learns."""
-    hold: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence, nats a token, that holds the thoughts of trials (`policy.thought`) where the champion's are. The policy gradient
-    is then a mean over the action's tokens alone: the other losses need more weight beside it. 0: thoughts are credited like actions, and drift."""
+    """Weight of the critic's own lessons, where there is a critic (`label.by`): without them it forgets, as the actor learns."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)
@@ -233,37 +203,11 @@ class Phase(Strict):
     first: int = Field(ge=2)
     """The cycle that it begins with."""
     collect: dict[str, Value] = {}
-    """Keys of `collect` that have other values from then on; `num_envs` and `diversity` have one for the whole run."""
+    """Keys of `collect` that have other values from then on; `num_envs` has one for the whole run."""
     curate: dict[str, Value] = {}
     """Keys of `curate` likewise; `credit` has one value for the whole run."""
     tune: dict[str, Value] = {}
     """Keys of `tune` likewise."""
-
-
-class GuardConfig(Strict):
-    """What a healthy cycle keeps within bounds. What is outside is named in the report, and no lesson or challenger of that kind gets further."""
-
-    labels: float = Field(default=0.4, ge=0, le=1)
-    """Chance that a take which is labelled successful ended with a higher reward than another one: below this, labels and rewards contradict each
-    other (a success expression that is the wrong way round), and the cycle teaches nothing. 0: off."""
-    critic: float = Field(default=0.6, ge=0, le=1)
-    """Chance that a critic which labels alone rates the success of a demonstration above all that was before one, on demonstrations from which it has
-    had no critic lessons: below this (0.5 is a coin, or one that says yes to everything) the cycle teaches nothing. 0: off."""
-    entropy: float = Field(default=0.05, ge=0)
-    """Nats a token at the end of training: a challenger with less has collapsed onto one reply for everything, and is not examined. Policies that
-    learnt well have 0.6 to 1.6. 0: off."""
-    clipped: float = Field(default=0.8, ge=0, le=1)
-    """Share of the trials' tokens whose ratio has left the clip range at the end of training: a challenger with more has been torn off from the
-    champion, and is not examined. Those that learnt well have 0.1 to 0.5. 1: off."""
-    unlearnt: float = Field(default=1.0, gt=0)
-    """Nats a token by which demonstrations may have become less probable in training: a challenger with more is not examined. Those that learnt well
-    have less than 0.2."""
-    forgetting: float = Field(default=0.1, ge=0, le=1)
-    """Of several environments: a challenger whose success in one of them falls by more than this, beyond chance (p of 0.05), is not promoted,
-    however much it gains in others."""
-    pass_at_k: float = Field(default=0.5, ge=0, le=1)
-    """Share of practice seeds that are ever solved, against the best earlier cycle: below this part of it the run says that the policy finds fewer
-    ways than it did. Nothing else follows from it."""
 
 
 class EvaluateConfig(Strict):

@@ -1,6 +1,6 @@
 """Optimisation: policy + lessons -> challenger.
 
-Shape suffixes: B replies, L tokens of a reply, P pairs, T trials, J tokens of a thought, U action vocabulary.
+Shape suffixes: B replies, L tokens of a reply, P pairs, U action vocabulary.
 """
 
 import itertools
@@ -58,9 +58,7 @@ def tune(
     book = _Book(policy, config, trials, demonstrations, pairs, answers)
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        alone = bool(demonstrations) and step >= round((1 - config.pulse) * steps)
-        now = [0, shares[1], 0, 0] if alone else shares
-        rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, now, strict=True))]
+        rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
         loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config) if any(map(len, rows[:3])) else (torch.zeros(()), {})
         if len(rows[3]):
             answering = book.answering(rows[3])
@@ -103,21 +101,13 @@ class _Book:
         ends = len(trials) + len(demonstrations) + np.cumsum([0, *map(len, sides)])
         self.sides = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]  # rows of each pair's chosen, then of its rejected replies
         self.reference = self._reference([reply.tokens for reply in replies]) if pairs else torch.zeros(0, 2)
-        # Thoughts that are held, or that were not sampled, have no credit.
-        self.uncredited = policy.codec.thought_length if config.hold or policy.config.explore == "action" else 0
-        self.thoughts_TJU = self._thoughts(trials, config.batch) if config.hold and trials else None
+        self.uncredited = policy.codec.thought_length if policy.config.explore == "action" else 0  # thoughts that were not sampled have no credit
 
     def distribution(self, rows: Sequence[int], tokens: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self.features is None else self.features[list(rows)]
         with autocast(self.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
-
-    def _thoughts(self, trials: Sequence[Trial], batch: int) -> torch.Tensor:
-        """Return float32[T, J, U]: the champion's log-probabilities of every token in each place of these trials' thoughts."""
-        with torch.no_grad():
-            parts = [range(i, min(i + batch, len(trials))) for i in range(0, len(trials), batch)]
-            return torch.cat([self.distribution(rows, [trials[i].tokens for i in rows])[:, : self.uncredited] for rows in parts])
 
     def answering(self, rows: np.ndarray) -> torch.Tensor:
         """Return the mean negative log-likelihood, nats a token, of these answers."""
@@ -172,9 +162,6 @@ def _loss(
         ratio = (tried_BL.detach() - sampled_BL)[:, credited].exp()
         outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
         figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
-        if book.thoughts_TJU is not None:
-            held = losses.divergence(book.thoughts_TJU[rows[0]], logprobs_BLU[: len(tried), : book.uncredited])
-            total, figures["held"] = total + config.hold * held, float(held.detach())
     if shown:
         loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
         total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())

@@ -41,13 +41,11 @@ CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm
 ROUND = {
     "collect.guided": 0,
     "curate.contrast": 0,
-    "collect.forks": 0,
-    "collect.rivals": 0,
     "collect.refill": 0,
     "collect.seeds": 64,
     "phases": (),
 }  # ordinary practice alone, in every cycle
-ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "pulse", "preference", "imitation")}
+ROUND |= {f"tune.{name}": 0 for name in ("policy_gradient", "filtered", "preference", "imitation")}
 OWN: dict[str, dict[str, Any]] = {  # of a task, where an arm says None; what is not here stays as in the task's config
     "reach": {"curate.replay": 4096, "label.way": "{instruction} : how far to the first ?"},
     "lift": {"tune.imitation": 0.1, "tune.preference": 0.05, "label.way": "{instruction} : how far to the first ?"},
@@ -56,7 +54,6 @@ OWN: dict[str, dict[str, Any]] = {  # of a task, where an arm says None; what is
 TRIALS = {"tune.policy_gradient": 1, "tune.batch": 256, "tune.epochs": 2}
 CRITIC = {"label.by": "critic", "label.study": None, "tune.imitation": 0.1, "tune.preference": 0.05}
 SMALL = {"tune.batch": 32, "curate.pairs_per_seed": 8}  # as many gradient steps from pairs as `full` takes from trials
-RIVALS = {"collect.seeds": 16, "collect.rivals": 8, "curate.rivals": 512, "curate.pairs_per_seed": 0}  # no more environment steps than the others
 BESIDE = {"tune.imitation": None, "tune.preference": None}  # where a config has none of both
 ARMS: dict[str, tuple[dict[str, Any], str]] = {
     # what is changed, and the weight or number in the task's own config without which the change would change nothing
@@ -64,19 +61,15 @@ ARMS: dict[str, tuple[dict[str, Any], str]] = {
     "imitation": ({**ROUND, "tune.imitation": 1, "tune.batch": 64}, ""),
     "preference": ({**ROUND, **SMALL, "tune.preference": 1}, ""),
     "preference, no anchor": ({**ROUND, **SMALL, "tune.preference": 1, "tune.anchor": 0}, ""),
-    "preference, rivals": ({**ROUND, **SMALL, **RIVALS, "tune.preference": 1}, ""),
     "policy gradient": ({**ROUND, **TRIALS}, ""),
     "no guided takes": ({"collect.guided": 0, "curate.contrast": 0, "collect.seeds": 64}, "collect.guided"),
     "no contrast": ({"curate.contrast": 0}, "curate.contrast"),
     "replay": ({"curate.replay": None}, "tune.imitation"),
     "mixed groups only": ({"curate.groups": "mixed"}, "tune.policy_gradient"),
-    "random pairs": ({"curate.pairs_by": "takes"}, "tune.preference"),
     "no pairs of takes": ({"curate.pairs_per_seed": 0}, "tune.preference"),
     "hindsight": ({"curate.hindsight": 1.0}, "tune.imitation"),
     "imitation and pairs": (BESIDE, ""),
-    "imitation and random pairs": ({**BESIDE, "curate.pairs_by": "takes"}, ""),
     "imitation, pairs, hindsight": ({**BESIDE, "curate.hindsight": 1.0}, ""),
-    "forks": ({"collect.forks": 32, "collect.seeds": 32}, ""),
     "critic only": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee"}, ""),
     "critic only, way": ({**ROUND, **TRIALS, **CRITIC, "label.judge": "referee", "label.way": None}, ""),
     "critic only, champion": ({**ROUND, **TRIALS, **CRITIC}, ""),

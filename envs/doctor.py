@@ -233,7 +233,7 @@ def _going_back(adapter: Adapter, openings: int, found: Diagnosis, progress: Cal
         verdict = "exact" if proof.exact else f"not exact: {proof.difference or 'every episode ended before it could be tried'}"
         found.lines[way] = f"{verdict}, {proof.count} openings, {1e3 * proof.seconds:.1f} ms"
     if not any(proof.exact for proof in proofs.values()):
-        found.warnings.append("Neither snapshot nor replay is exact: forks and retakes are off here.")
+        found.warnings.append("Neither snapshot nor replay is exact: look-ahead and before/after films are off here.")
 
 
 def _looking_ahead(adapter: Adapter, found: Diagnosis) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -16,7 +15,6 @@ from agent.workers import Workers
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load
-from policies.policy import Decision
 from policies.scripted import Random
 
 JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
@@ -217,48 +215,6 @@ def test_demonstrations_get_the_policys_own_thoughts() -> None:
         assert episode.logprobs.shape == episode.tokens.shape
 
 
-@pytest.mark.parametrize("history", [1, 2])
-def test_a_fork_goes_on_from_exactly_where_its_opening_ends(history: int) -> None:
-    """With the noise of the take that it left, the fork decides as that take did: same frames, same actions, same rewards."""
-    workers = Workers(EnvConfig(action_repeat=1, history=history), 4)
-    policy = random_policy(workers)
-    (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
-    again = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2), sight=whole.frames[2])
-    one, other = collect(policy, workers, [again, replace(again, take=2, noise=(3,))])
-    for fork in (one, other):
-        assert fork.fork_of == (whole.id, 2) and fork.truncated and len(fork) == len(whole) - 2
-        np.testing.assert_array_equal(fork.frames[0], whole.frames[2])
-    assert not np.array_equal(one.actions[0], other.actions[0])
-    (straight,) = collect(Repeating(whole.actions[2:], policy), workers, [again])
-    np.testing.assert_array_equal(straight.frames, whole.frames[2:])
-    np.testing.assert_array_equal(straight.rewards, whole.rewards[2:])
-
-
-class Repeating:
-    """Plays given actions, one after the other."""
-
-    def __init__(self, actions: np.ndarray, like: Random) -> None:
-        self.name, self.chunk, self.reply_length, self._actions = "repeating", like.chunk, like.reply_length, iter(actions)
-
-    def act(self, situations: Sequence[Any], noise: Any) -> list[Decision]:
-        return [Decision(next(self._actions), np.zeros(self.reply_length, np.int64), np.zeros(self.reply_length, np.float32)) for _ in situations]
-
-
-def test_an_opening_that_ends_the_episode_is_a_fault() -> None:
-    workers = Workers(EnvConfig(action_repeat=1, horizon=8), 2)
-    (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
-    (fork,) = collect(random_policy(workers), workers, [Job(5, 1, (2,), opening=whole.actions, fork_of=(whole.id, len(whole)))])
-    assert "the opening of ('etude/Reach-v0/5/0', 2) ended at decision 1" in fork.faults[0] and not len(fork)
-
-
-def test_an_opening_that_leads_elsewhere_is_a_fault() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 2)
-    (whole,) = collect(random_policy(workers), workers, [Job(5, 0, (1,))])
-    job = Job(5, 1, (2,), opening=whole.actions[:2], fork_of=(whole.id, 2), sight=whole.frames[0])
-    (fork,) = collect(random_policy(workers), workers, [job])
-    assert "did not come back to the same frames" in fork.faults[0] and not len(fork)
-
-
 class Kept(gymnasium.Env):
     """From the second step on "tidy up" is fulfilled, whatever is done; from the sixth "wait", too."""
 
@@ -275,9 +231,8 @@ class Kept(gymnasium.Env):
         return {"eye": np.zeros((16, 16, 3), np.uint8)}, 0.0, False, False, {"success": False, "achieved": achieved}
 
 
-def test_what_was_fulfilled_when_a_fork_began_is_not_its_merit() -> None:
+def test_what_is_fulfilled_without_having_been_asked_for_is_kept_with_its_decision() -> None:
     workers = Workers(EnvConfig(id=f"{__name__}:Kept", cameras=("eye",), instruction="go", horizon=8, action_repeat=1), 2)
     policy = random_policy(workers, 1)
     (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
-    (fork,) = collect(policy, workers, [Job(5, 1, (2,), opening=whole.actions[:3], fork_of=(whole.id, 3))])
-    assert whole.unasked == ("tidy up", 1) and fork.unasked == ("wait", 2)
+    assert whole.unasked == ("tidy up", 1)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.curate import best_takes, curate, fork_of, fork_pairs, loose_pairs, relabel, replay, whole_pairs
+from agent.curate import best_takes, curate, fork_of, fork_pairs, relabel, replay, whole_pairs
 from agent.label import label
 from agent.records import Episode, Lessons
 from agent.settings import CurateConfig
@@ -78,7 +78,6 @@ def test_replay_shows_all_oracle_decisions_and_draws_the_rest_without_repeats() 
     shown = replay(library, 5, RNG(0))
     assert len(shown) == 7 and len({int(d.tokens[0]) for d in shown[2:]}) == 5
     assert len(replay(library, 0, RNG(0))) == 2
-    assert len(replay(library, 5, RNG(0), shown=1)) == 6 and len(replay(library, 0, RNG(0), shown=9)) == 2
 
 
 def test_label_finds_what_was_fulfilled_unasked() -> None:
@@ -117,19 +116,6 @@ def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
     assert rejected.tokens.tolist() == [0, 9], "the thought is about what is asked here, the action about what was"
 
 
-def test_a_rival_that_earned_more_is_preferred_and_one_that_earned_less_is_not() -> None:
-    """However the take ends, in whatever seed; where there was no difference there is no pair."""
-    rivals, margins = np.array([[5, 7], [6, 7], [8, 7]]), np.array([0.5, 0.0, -0.25], np.float32)
-    takes = [replace(episode(1, k, [0.1, 0.2, 0.3], False, [1, 2, 3]), rivals=rivals, margins=margins) for k in range(2)]
-    lessons = teach(takes)
-    assert lessons.notes["mixed_seeds"] == 0 and lessons.notes["rivals"] == 4
-    told = [(pair.kind, pair.chosen[0].tokens.tolist(), pair.rejected[0].tokens.tolist()) for pair in lessons.pairs]
-    assert told == [("rival", [1, 7], [5, 7]), ("rival", [8, 7], [3, 7])] * 2
-    assert all(pair.chosen[0].situation is pair.rejected[0].situation for pair in lessons.pairs)
-    assert len(teach(takes, rivals=3).pairs) == 3 and not teach(takes, rivals=0).pairs
-    assert not teach([replace(each, faults=("reset: it fell",)) for each in takes]).pairs
-
-
 def test_what_a_guided_take_found_is_preferred_to_what_the_policy_wanted() -> None:
     rivals, margins = np.array([[5, 7], [2, 7]]), np.array([0.5, 0.0], np.float32)
     guided = [replace(episode(1, 0, [0.1, 0.2], True, [1, 2]), rivals=rivals, margins=margins)]
@@ -140,32 +126,6 @@ def test_what_a_guided_take_found_is_preferred_to_what_the_policy_wanted() -> No
     (pair,) = taught(4).pairs
     assert (pair.chosen[0].tokens.tolist(), pair.rejected[0].tokens.tolist()) == ([1, 7], [5, 7])
     assert not taught(0).pairs and len(taught(0).demonstrations) == len(taught(4).demonstrations) == 2
-
-
-def test_forks_are_groups_of_their_own() -> None:
-    """Attempts from one state are compared with one another, and not with takes that began elsewhere."""
-    whole = [episode(3, 0, [0.5, 0.2, 0.1], False), episode(3, 1, [0.2, 0.1], False)]
-    forks = [replace(episode(3, 10, [0.6, 1.0], True), fork_of=("t/3/0", 1)), replace(episode(3, 11, [0.6, 0.3], False), fork_of=("t/3/0", 1))]
-    lessons = teach([*whole, *forks])
-    assert lessons.notes | {"seeds": 1, "mixed_seeds": 0, "forks": 1, "mixed_forks": 1, "practice_success": 0} == lessons.notes
-    (pair,) = lessons.pairs
-    assert pair.provenance == ("t/3/10", "t/3/11", 0) and len(lessons.demonstrations) == 2
-    first = {int(trial.tokens[0]): trial.advantage for trial in lessons.trials}
-    assert first[1000] > 0 > first[1100] and first[1000] == pytest.approx(-first[1100]), "two attempts of one state share their expectation"
-
-
-def test_loose_pairs_compare_replies_of_one_number_in_the_situation_of_the_success() -> None:
-    won, lost = episode(3, 0, [0.5, 0.7, 1.0], True), episode(3, 1, [0.2, 0.1], False)
-    for draw in range(5):
-        (pair,) = loose_pairs([(e, label([e])[0]) for e in (won, lost)], 2, RNG(draw))
-        t, ((chosen,), (rejected,)) = pair.provenance[2], (pair.chosen, pair.rejected)
-        assert (
-            t < 2
-            and pair.kind == "takes"
-            and chosen.tokens.tolist() == won.tokens[t].tolist()
-            and rejected.tokens.tolist() == lost.tokens[t].tolist()
-        )
-    assert {p.kind for p in teach([won, lost], pairs_by="takes").pairs} == {"takes"} and {p.kind for p in teach([won, lost]).pairs} == {"fork"}
 
 
 def test_whole_pairs_hold_all_that_two_takes_did_from_where_they_part_to_the_success() -> None:

@@ -45,7 +45,6 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         achieved=("touch the red ball", "")[: rng.integers(3)],
         states=rng.normal(size=(length + 1, state)).astype(np.float32) if state is not None else None,
         unasked=("touch the blue ball", 2) if rng.random() < 0.5 else None,
-        fork_of=("etude/Reach-v0/7/0", 3) if rng.random() < 0.5 else None,
         faults=() if length else ("reset raised RuntimeError",),
         rivals=rng.integers(0, 2**40, (length, reply)) if rivals and length else None,
         margins=rng.normal(size=length).astype(np.float32) if rivals and length else None,
@@ -129,7 +128,6 @@ def test_unusual_contents_survive(tmp_path: Path) -> None:
         first_success=np.int64(1),
         success_at_end=np.bool_(True),
         terminated=np.bool_(True),
-        fork_of=("x/1/2", np.int64(4)),
     )
     unseen = replace(
         batch(1, (0,))[0],
@@ -139,7 +137,7 @@ def test_unusual_contents_survive(tmp_path: Path) -> None:
     )
     add(tmp_path, [strange, unseen])
     first, second = dataset.read(tmp_path)
-    assert equal(first, replace(strange, first_success=1, success_at_end=True, terminated=True, fork_of=("x/1/2", 4)))
+    assert equal(first, replace(strange, first_success=1, success_at_end=True, terminated=True))
     assert equal(second, unseen)
     assert "NaN" not in (tmp_path / "meta/stats.json").read_text(), "strict JSON"
 

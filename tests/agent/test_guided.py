@@ -1,7 +1,6 @@
 """Guided practice: takes succeed that the policy alone does not bring about, and what they teach is a step that it can learn."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -10,7 +9,7 @@ import pytest
 
 from agent import film
 from agent.collect import Job, collect
-from agent.guided import _directions, ahead, better, farthest
+from agent.guided import _directions, better
 from agent.records import Episode
 from agent.workers import Workers
 from envs import EnvConfig
@@ -103,31 +102,6 @@ def test_candidates_lie_evenly_about_the_policys_own_and_always_at_the_same_plac
     assert np.array_equal(*told)
 
 
-def test_a_rival_is_tried_beside_what_is_done_which_stays_as_it_would_be_without() -> None:
-    """Its margin is what carrying it out instead would have cost or earned; and it is the same for any number of environments."""
-    workers, alone = Workers(EnvConfig(), 4), Workers(EnvConfig(), 1)
-    space = workers.first.actions
-    policy = load(PolicyConfig(rows=8, temperature=2.0), space.low, space.high)
-    plain, jobs = ([Job(seed, 0, (seed,), rivals=count) for seed in range(6)] for count in (0, 3))
-    without, takes, again = (list(collect(policy, *each)) for each in ((workers, plain), (workers, jobs), (alone, jobs)))
-    tried = 0
-    for bare, take, other in zip(without, takes, again, strict=True):
-        assert bare.rivals is None and take.rivals is not None and take.margins is not None and other.rivals is not None
-        np.testing.assert_array_equal(take.rivals, other.rivals)
-        for one in (bare, other):
-            np.testing.assert_array_equal(take.actions, one.actions)
-            np.testing.assert_array_equal(take.rewards, one.rewards)
-        for t in range(len(take)):
-            workers.first.reset(take.seed)
-            for actions in take.actions[:t]:
-                workers.first.step(actions)
-            outcome = workers.first.step(policy.codec.decode(take.rivals[t]))
-            own = float(np.nanmean(take.rewards[t])), int(t == take.first_success)
-            assert take.margins[t] == pytest.approx(ahead(own, (float(np.nanmean(outcome.rewards)), int(outcome.success))), abs=1e-5)
-            tried += take.margins[t] != 0
-    assert tried > 10
-
-
 def test_a_guided_take_keeps_what_the_policy_wanted_to_do_and_how_much_better_the_other_was() -> None:
     workers = Workers(EnvConfig(), 4)
     space = workers.first.actions
@@ -146,30 +120,3 @@ def test_a_guided_take_keeps_what_the_policy_wanted_to_do_and_how_much_better_th
                 assert take.margins[t] == pytest.approx(float(np.nanmean(take.rewards[t]) - np.nanmean(outcome.rewards)), abs=1e-5)
                 found += 1
     assert found > 5
-
-
-def test_the_rival_is_the_reply_that_acts_most_unlike_the_first() -> None:
-    actions: Any = SimpleNamespace(low=np.array([-1, -1, 0]), high=np.array([1, 1, 5]), counts=np.array([0, 0, 6]))
-
-    def reply(*numbers: float) -> Decision:
-        return Decision(np.array([numbers], np.float32), np.zeros(3, np.int64), np.zeros(3, np.float32))
-
-    own, near, far, other = reply(0, 0, 2), reply(0.1, 0, 2), reply(0.9, 0, 2), reply(0, 0, 3)
-    assert farthest([own, near, far], actions) is far
-    assert farthest([own, far, other], actions) is other, "a discrete number that differs is as far as half the box, however near it is"
-    assert farthest([own, reply(0, 0, 2)], actions) is own
-    narrow: Any = SimpleNamespace(low=np.zeros(3), high=np.array([1, 0, 5]), counts=actions.counts)
-    assert farthest([own, near, far], narrow) is far, "also where a number can have but one value"
-
-
-@pytest.mark.parametrize(
-    ("own", "other", "says"),
-    [((0.2, 0), (0.1, 0), 1), ((0.1, 0), (0.2, 0), -1), ((0.1, 1), (0.9, 0), 1), ((0.9, 0), (0.1, 1), -1), ((0.9, -1), (0.1, 0), -1)],
-)
-def test_a_better_end_is_more_than_any_reward(own: tuple[float, int], other: tuple[float, int], says: int) -> None:
-    assert np.sign(ahead(own, other)) == says == -np.sign(ahead(other, own))
-
-
-def test_there_is_nothing_to_choose_where_rewards_differ_by_rounding_or_one_could_not_be_tried() -> None:
-    assert ahead((0.3, 0), (0.1 + 0.2, 0)) == 0 == ahead((0.5, 1), (0.5, 1)) == ahead((0.5, 0), (-np.inf, 0))
-    assert ahead((0.5, 1), (0.5, 0)) > 0

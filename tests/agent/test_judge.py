@@ -114,7 +114,7 @@ def test_the_referee_learns_from_demonstrations_alone_and_the_champion_from_ever
     for name, label in (("as it is", {"judge": "referee", "study": 0}), ("studied", {"judge": "referee", "study": 3}), ("champion", {})):
         run, champion, cycle, track = prepared(name, label={"by": "critic", "lessons": 8, **label})
         policy, takes = run._load({}), run.episodes(cycle.folder)
-        untrained = opine(policy, takes, run.config.label.question, all_moments=True)
+        untrained = opine(policy, takes, run.config.label.question)
         episodes, labels, _ = judge(run, champion, cycle, track)
         told = load(cycle.folder / "critic.json")["opinions"]
         far[name] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(told, untrained, strict=True))
