@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVS := .venv-envs/bin
 PIP := -m pip --disable-pip-version-check -qq install
 GL_PACKAGES := libegl1 libgl1 libgl1-mesa-dri
-DRAWS := $(BIN)/python -c "from envs.render import mujoco; mujoco.GLContext(64, 64).make_current()"
+DRAWS := $(BIN)/python -c "from envs.simulate.render import mujoco; mujoco.GLContext(64, 64).make_current()"
 
 .PHONY: demo test test-envs check bench gl environments
 

@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from agent.expert import resolve
-from agent.files import write
+from agent.rollout.experts import resolve
+from agent.run.files import write
 from envs import TASKS, EnvConfig
 from envs.host import examine_apart
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent.run import Run
+    from agent.run.folder import Run
 
 HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
@@ -77,7 +77,7 @@ def _find_ours() -> None:
 
 
 def _improve(arguments: list[str], stop_after: str) -> None:
-    import agent.configure as configure
+    import agent.config.read as configure
 
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
@@ -85,9 +85,9 @@ def _improve(arguments: list[str], stop_after: str) -> None:
     if not paths[1]:
         raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
-    from agent.files import alone
     from agent.ready import ready
-    from agent.run import Run
+    from agent.run.files import alone
+    from agent.run.folder import Run
 
     folder = Path(paths[1])
     with alone(folder):
@@ -102,9 +102,9 @@ def _improve(arguments: list[str], stop_after: str) -> None:
 
 def _work(run: "Run") -> None:
     from agent.improve import improve
-    from agent.report import report
-    from agent.run import Halt
-    from agent.track import Track
+    from agent.report.report import report
+    from agent.run.folder import Halt
+    from agent.run.tracking import Track
 
     track, failed = Track(run.folder, run.config), True
     try:
@@ -126,7 +126,7 @@ def _tasks(arguments: list[str]) -> None:
 
 
 def _check(arguments: list[str]) -> None:
-    import agent.configure as configure
+    import agent.config.read as configure
     from agent.check import check
 
     rest, file = list(arguments), None
@@ -148,8 +148,8 @@ def _check(arguments: list[str]) -> None:
 def _expert(arguments: list[str]) -> None:
     import tyro
 
-    import agent.configure as configure
-    from agent.expert import train
+    import agent.config.read as configure
+    from agent.rollout.experts import train
 
     if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
@@ -168,13 +168,13 @@ def _expert(arguments: list[str]) -> None:
 
 
 def _watch(arguments: list[str]) -> None:
-    from agent.report import watch
+    from agent.report.report import watch
 
     watch(_run_folder(arguments, "watch"))
 
 
 def _report(arguments: list[str]) -> None:
-    from agent.report import report
+    from agent.report.report import report
 
     print(report(_run_folder(arguments, "report")))
 
@@ -182,7 +182,7 @@ def _report(arguments: list[str]) -> None:
 def _pretrain(arguments: list[str]) -> None:
     import tyro
 
-    from agent.pretrain import pretrain
+    from agent.ground.pretrain import pretrain
 
     if not arguments:
         raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")

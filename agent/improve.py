@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from agent import film
-from agent.bearings import bearings
-from agent.collect import Job, tolerate
-from agent.crew import perform
-from agent.curate import curate, relabel
-from agent.curriculum import by_seed, by_task
-from agent.demonstrate import ponder
-from agent.evaluate import Comparison, beats, compare, exam_name
-from agent.evaluation import conclude, gate
-from agent.files import load
-from agent.guards import exploration_shrinks, tasks_forgotten, training_collapses
-from agent.jobs import guided_jobs, practice_jobs, refill_jobs
-from agent.judge import believed, critic_lessons, judge, takes
-from agent.recognise import recognise
+from agent.collect.curriculum import by_seed, by_task
+from agent.collect.jobs import guided_jobs, practice_jobs, refill_jobs
+from agent.curate.rules import curate, relabel
+from agent.demonstrate.stage import ponder
+from agent.evaluate.stage import conclude, gate
+from agent.evaluate.statistics import Comparison, beats, compare, exam_name
+from agent.ground.stage import bearings
+from agent.label.guards import exploration_shrinks, tasks_forgotten, training_collapses
+from agent.label.stage import believed, critic_lessons, judge, takes
 from agent.records import Episode, Label, Lessons, Player, Scorecard
-from agent.run import Cycle, Run
-from agent.track import Track
+from agent.report import videos
+from agent.rollout.pool import perform
+from agent.rollout.rollout import Job, tolerate
+from agent.run.files import load
+from agent.run.folder import Cycle, Run
+from agent.run.recognise import recognise
+from agent.run.tracking import Track
 from agent.warm_start import base_model, store, train, warm_start
 
 GUIDED = "guided"  # folder of a cycle's guided takes
@@ -154,9 +154,9 @@ def study(run: Run, champion: Player, episodes: Sequence[Episode], labels: Seque
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     if run.config.track.films and not (run.folder / "films" / f"cycle-{cycle.number:03d}-worst.mp4").exists():
         shown = [take for take in run.episodes(cycle.folder) if not take.faults]  # as the environment saw them
-        film.show(track, lambda: film.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
+        videos.show(track, lambda: videos.extremes(run.workers, shown, run.folder / "films", f"cycle-{cycle.number:03d}"))
         if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
-            track.picture(film.batch(lessons, run.folder / "films" / "first-batch.png"))
+            track.picture(videos.batch(lessons, run.folder / "films" / "first-batch.png"))
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
     track.log(run.metrics())
     run.finished("curate")
@@ -180,7 +180,7 @@ def learn(run: Run, champion: Player, lessons: Lessons, cycle: Cycle, track: Tra
     """Stage `tune`: from the champion to a challenger."""
 
     def go() -> dict[str, Any]:
-        from agent.tune import tune
+        from agent.learning.trainer import tune
 
         return train(run, champion, cycle.folder, lambda policy, watch: tune(
             policy, lessons, cycle.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch

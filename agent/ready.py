@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from agent import dataset, demonstrations
-from agent.expert import resolve
-from agent.files import load
-from agent.folder import STAGES, cycle_folder, cycle_folders, remedy
-from agent.run import SEEDS, Run
+from agent.demonstrate import datasets
+from agent.rollout.experts import resolve
+from agent.run import episodes as dataset
+from agent.run.files import load
+from agent.run.folder import SEEDS, Run
+from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
 from envs import PRETRAINED
 from envs.adapt import Adapter
 from envs.faults import in_words
 from envs.host import Remote
 from envs.limits import LONGEST, ends
-from envs.replay import prove
+from envs.simulate.replay import prove
 from policies.codec import bins
 
 
@@ -57,7 +58,7 @@ def can_be_shown(run: Run, codec: Any) -> None:
     """
     config = run.config.demonstrate
     if config.episodes and config.dataset:
-        next(demonstrations.stored(run.config, run.workers.actions, codec, lambda why: None))
+        next(datasets.stored(run.config, run.workers.actions, codec, lambda why: None))
     for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         try:
@@ -168,7 +169,7 @@ def success_was_shown(run: Run) -> None:
 
 
 def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
-    """Look whether a model counts positions one by one, as `policies.recite` does.
+    """Look whether a model counts positions one by one, as `policies.scoring` does.
 
     Args:
         key: of the config, which has the model asked.

@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from agent import countdown, dataset, demonstrations
-from agent.collect import Job
-from agent.curate import decisions
-from agent.curriculum import spread
-from agent.demonstrate import Spoilt, demonstrate, ponder
-from agent.expert import everyone
-from agent.files import load, write
+from agent.collect.curriculum import spread
+from agent.config.keys import DemonstrateConfig, TuneConfig
+from agent.curate.rules import decisions
+from agent.demonstrate import datasets
+from agent.demonstrate.stage import Spoilt, demonstrate, ponder
+from agent.label import countdown
+from agent.label.referee import train_referee
 from agent.ready import success_was_shown
 from agent.records import Episode, Lessons, Player
-from agent.referee import train_referee
-from agent.run import SEEDS, Run
-from agent.settings import DemonstrateConfig, TuneConfig
-from agent.track import Track
+from agent.rollout.experts import everyone
+from agent.rollout.rollout import Job
+from agent.run import episodes as dataset
+from agent.run.files import load, write
+from agent.run.folder import SEEDS, Run
+from agent.run.tracking import Track
 
 SHARD = 128  # episodes written at a time; a kill costs at most this many
 
@@ -51,7 +53,7 @@ def warm_start(run: Run, track: Track) -> Player:
             begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)  # those before it are kept, or were spoilt
             spoilt = Spoilt(len(jobs), run.config.collect.max_fault_share, 0 if config.dataset else begun - len(kept))
             if config.dataset:
-                made = itertools.islice(demonstrations.stored(run.config, space, codec, left_out.append), len(kept), None)
+                made = itertools.islice(datasets.stored(run.config, space, codec, left_out.append), len(kept), None)
             else:
                 # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
                 made = demonstrate(run.rehearsal, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), spoilt)
@@ -64,7 +66,7 @@ def warm_start(run: Run, track: Track) -> Player:
             track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out{first}")
         figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
         figures |= {"left_out": spoilt.count} if spoilt.count else {}
-        return {"figures": figures | (demonstrations.figures(shown, len(left_out), space) if config.dataset else {})}
+        return {"figures": figures | (datasets.figures(shown, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", show)
     track.log(run.metrics())
@@ -73,7 +75,7 @@ def warm_start(run: Run, track: Track) -> Player:
         run.keep(folder / "referee.json", lambda: _raise_referee(run, track))
 
     def imitate() -> dict[str, Any]:
-        from agent.tune import tune
+        from agent.learning.trainer import tune
 
         shown, told = [episode for episode in run.episodes(folder) if episode.success], []
         if run.config.curate.credit == "steps":

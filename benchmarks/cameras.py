@@ -16,7 +16,7 @@ from rollout import RESULTS, machine
 
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.render import mujoco
+from envs.simulate.render import mujoco
 
 ENVS = ("Reacher-v5", "Pusher-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "etude/Push-v0")
 SIZES = (64, 128, 224)

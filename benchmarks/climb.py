@@ -27,11 +27,11 @@ import numpy as np
 import tyro
 from rollout import RESULTS, fill, machine
 
-from agent.configure import read
-from agent.evaluate import compare
-from agent.files import load, write_text
-from agent.folder import cycle_folders, seconds_before_practice
+from agent.config.read import read
+from agent.evaluate.statistics import compare
 from agent.records import Scorecard
+from agent.run.files import load, write_text
+from agent.run.layout import cycle_folders, seconds_before_practice
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"

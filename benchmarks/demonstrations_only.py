@@ -18,14 +18,14 @@ import torch
 import tyro
 from results import RESULTS, machine
 
-from agent.collect import Job, collect
-from agent.curate import decisions
-from agent.evaluate import compare, score
-from agent.files import load, write_text
-from agent.folder import seconds_before_practice
+from agent.curate.rules import decisions
+from agent.evaluate.statistics import compare, score
+from agent.learning.trainer import tune
 from agent.records import Lessons, Scorecard
-from agent.run import SEEDS, Run
-from agent.tune import tune
+from agent.rollout.rollout import Job, collect
+from agent.run.files import load, write_text
+from agent.run.folder import SEEDS, Run
+from agent.run.layout import seconds_before_practice
 from agent.warm_start import recipe
 
 

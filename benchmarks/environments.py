@@ -17,9 +17,9 @@ from typing import Any
 
 from rollout import RESULTS, fill, machine
 
-import agent.configure as configure
-from agent.expert import resolve
-from agent.files import write_text
+import agent.config.read as configure
+from agent.rollout.experts import resolve
+from agent.run.files import write_text
 from envs.doctor import examine
 
 FOLDER = RESULTS / "environments"

@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from agent.files import write_text
+from agent.run.files import write_text
 
 SPREAD, FIRST, STEP = (
     1.5,
@@ -76,7 +76,7 @@ def loop(rule: Rule, drift: float, rng: np.random.Generator) -> tuple[float, flo
 
 
 def decide(rule: Rule, champion: np.ndarray, challenger: np.ndarray) -> tuple[bool, int]:
-    """Return whether a gate promotes, and on how many seeds it looked; as `agent.evaluation.gate` does.
+    """Return whether a gate promotes, and on how many seeds it looked; as `agent.evaluate.stage.gate` does.
 
     Args:
         rule: of the gate.

@@ -71,7 +71,7 @@ def film(run: Path, name: str = "film") -> Path:
     import av
     from PIL import Image
 
-    from agent.film import strip
+    from agent.report.videos import strip
 
     rows = []
     for file in sorted((run / "films").glob("contrast-*.mp4")):

@@ -1,4 +1,4 @@
-"""Environment steps per second when a model practises: `agent.collect` against the obvious loop, interleaved, on one machine.
+"""Environment steps per second when a model practises: `agent.rollout.rollout` against the obvious loop, interleaved, on one machine.
 
     python benchmarks/rollout.py        # the embedded model; --model FOLDER for another; about three minutes on two cores
 
@@ -30,12 +30,13 @@ from rich.progress import track
 from rich.table import Table
 
 import envs
-from agent.collect import Job, collect
-from agent.files import write_text
-from agent.workers import Workers
-from envs import EnvConfig, render
+from agent.rollout.environments import Workers
+from agent.rollout.rollout import Job, collect
+from agent.run.files import write_text
+from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.stage import Stage
+from envs.simulate import render
+from envs.tasks.base import Stage
 from policies import PolicyConfig
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -49,7 +50,7 @@ class Options:
 
     model: str = "nano"  # `nano` (embedded) or a local folder
     task: str = envs.TASKS[0]  # Gymnasium id of one of our tasks
-    num_envs: int = 64  # environments of `agent.collect`
+    num_envs: int = 64  # environments of `agent.rollout.rollout`
     episodes: int = 128  # of each of its samples; a cycle has 512
     obvious_envs: int = 64  # environments of the obvious loop, one after the other; fewer are slower, `generate` lives on batches
     obvious_processes: int = 8  # environments of the obvious loop, one process each
@@ -137,7 +138,7 @@ class Obvious:
 
 
 class Ours:
-    """`agent.collect` as a cycle uses it: every seed eight times, sampled at temperature 1; each sample on new seeds."""
+    """`agent.rollout.rollout` as a cycle uses it: every seed eight times, sampled at temperature 1; each sample on new seeds."""
 
     def __init__(self, policy: Any, options: Options) -> None:
         self.policy, self.num_envs, self._seeds = policy, options.num_envs, range(options.episodes // 8)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from results import RESULTS, machine
 
-from agent.files import write_text
+from agent.run.files import write_text
 from envs import TASKS, EnvConfig
 from envs.adapt import Adapter
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import tyro
 from rollout import RESULTS, fill, machine
 
-from agent.collect import Job, collect
-from agent.evaluate import compare, score
-from agent.files import write_text
+from agent.evaluate.statistics import compare, score
 from agent.records import Scorecard
-from agent.run import SEEDS, Run
+from agent.rollout.rollout import Job, collect
+from agent.run.files import write_text
+from agent.run.folder import SEEDS, Run
 from agent.warm_start import base_model
 
 OUT, PAGE = RESULTS / "unseen", RESULTS.parent / "results.md"

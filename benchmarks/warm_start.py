@@ -18,16 +18,16 @@ import torch
 import tyro
 from rollout import RESULTS, fill, machine
 
-from agent.collect import Job, collect
-from agent.configure import override, read
-from agent.curate import decisions
-from agent.demonstrate import demonstrate
-from agent.evaluate import score
-from agent.expert import everyone
-from agent.files import write_text
+from agent.config.read import override, read
+from agent.curate.rules import decisions
+from agent.demonstrate.stage import demonstrate
+from agent.evaluate.statistics import score
+from agent.learning.trainer import tune
 from agent.records import Lessons, Rate
-from agent.run import SEEDS, Run
-from agent.tune import tune
+from agent.rollout.experts import everyone
+from agent.rollout.rollout import Job, collect
+from agent.run.files import write_text
+from agent.run.folder import SEEDS, Run
 from agent.warm_start import recipe
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ TASKS = tuple(f"etude/{name}-v0" for name in HORIZONS)
 PRETRAINED = TASKS  # the tasks that the embedded model learned to see when it was made
 
 for _name, _horizon in HORIZONS.items():
-    gymnasium.register(f"etude/{_name}-v0", entry_point=f"envs.{_name.lower()}:{_name}", max_episode_steps=_horizon)
+    gymnasium.register(f"etude/{_name}-v0", entry_point=f"envs.tasks.{_name.lower()}:{_name}", max_episode_steps=_horizon)
 
 
 class EnvConfig(BaseModel):

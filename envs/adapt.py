@@ -8,13 +8,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs import EnvConfig, render
+from envs import EnvConfig
 from envs.faults import NoExpert, in_words
 from envs.frames import lookup, picture, pictures
 from envs.limits import LONGEST, time_limit
 from envs.make import make
 from envs.moments import Observation, Outcome
 from envs.rate import ASSUMED, control_rate
+from envs.simulate import render
 from envs.spaces import Actions, state_size
 from envs.success import Success
 from envs.words import instruction

@@ -10,10 +10,10 @@ import numpy as np
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.faults import in_words
-from envs.foresight import appraise, blend, foresee
 from envs.limits import LONGEST, ends
 from envs.moments import Outcome
-from envs.replay import prove
+from envs.simulate.lookahead import appraise, blend, foresee
+from envs.simulate.replay import prove
 from envs.speed import control_rate, speed
 
 SEEDS = 70_000_000  # a range of its own, far from practice and exams

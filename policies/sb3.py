@@ -2,7 +2,7 @@
 
 A task's observation and reward are put into a form that SB3's `MultiInputPolicy` takes: camera frames, uint8[h, w, 3], each with a
 CNN of its own (`NatureCNN`; SB3 turns the channels round itself), and the instruction as one one-hot slot per word position, so that
-"red block, blue pad" and "blue block, red pad" differ. The reward is the progress that `agent.curate` learns from.
+"red block, blue pad" and "blue block, red pad" differ. The reward is the progress that `agent.curate.rules` learns from.
 
 The caller imports `envs`, which registers the tasks with Gymnasium.
 """
@@ -93,7 +93,7 @@ class Instructed(gymnasium.Wrapper):
 
 
 class Progress(gymnasium.Wrapper):
-    """Reward = how much the task's reward rose in this step, and 1 for success: `agent.curate.credit_to_go` before discounting.
+    """Reward = how much the task's reward rose in this step, and 1 for success: `agent.curate.rules.credit_to_go` before discounting.
 
     As there, the first step has no progress: nothing is known of the reward before it.
     """

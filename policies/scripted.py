@@ -1,4 +1,4 @@
-"""A policy without a model: a baseline, and a stand-in in tests. The oracle is not here: it acts on the state, see `agent.collect.demonstrate`."""
+"""A policy without a model: a baseline, and a stand-in in tests. The oracle is not here: it acts on the state, see `agent.demonstrate`."""
 
 from collections.abc import Sequence
 

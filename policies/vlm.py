@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 from policies import PolicyConfig, codec, processor
+from policies.features import Seen
 from policies.policy import Decision, Situation
 from policies.precision import attention, autocast
 from policies.prompts import Prompts
-from policies.seen import Seen
 
 NANO = Path(__file__).parent / "nano"
 LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"

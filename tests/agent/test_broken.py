@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.collect import Job, collect
-from agent.workers import Workers
+from agent.rollout.environments import Workers
+from agent.rollout.rollout import Job, collect
 from envs import EnvConfig
 from policies.scripted import Random
 

@@ -19,17 +19,17 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from agent.configure import parse
-from agent.curate import decisions
-from agent.evaluate import exam_name, gate_of
-from agent.evaluation import gate
-from agent.files import load
+from agent.collect.jobs import practice_jobs
+from agent.config.read import parse
+from agent.curate.rules import decisions
+from agent.evaluate.stage import gate
+from agent.evaluate.statistics import exam_name, gate_of
 from agent.improve import admit, latest, study
-from agent.jobs import practice_jobs
-from agent.judge import judge, takes
+from agent.label.stage import judge, takes
 from agent.records import Scorecard
-from agent.run import Run
-from agent.track import Track
+from agent.run.files import load
+from agent.run.folder import Run
+from agent.run.tracking import Track
 from agent.warm_start import Player, first_champion
 from policies.vlm import NANO
 

@@ -8,12 +8,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent import dataset
-from agent.collect import Job, collect
-from agent.configure import parse
-from agent.files import save
+from agent.config.read import parse
 from agent.ready import can_be_asked, comes_back, nothing_lost, success_was_shown
-from agent.workers import Workers
+from agent.rollout.environments import Workers
+from agent.rollout.rollout import Job, collect
+from agent.run import episodes as dataset
+from agent.run.files import save
 from envs import EnvConfig
 from policies.scripted import Random
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from agent.cli import main
-from agent.configure import parse
-from agent.files import alone, save
-from agent.run import Run
+from agent.config.read import parse
+from agent.run.files import alone, save
+from agent.run.folder import Run
 
 TINY = {"cycles": 1, "threads": 1, "policy": {"rows": 8}, "demonstrate": {"episodes": 2, "steps": 2}, "track": {"mode": "off", "films": False}}
 NEW, OLD = "new/run", "run"  # a folder that is not there, and one that holds a run

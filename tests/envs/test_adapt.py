@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import envs
-from envs import render
 from envs.adapt import Adapter, EnvConfig, Outcome
 from envs.frames import picture
-from envs.render import mujoco
+from envs.simulate import render
+from envs.simulate.render import mujoco
 
 XML = '<mujoco><worldbody><camera name="eye" pos="0 0 2"/><light pos="0 0 3"/><geom name="ball" size=".2" rgba="1 0 0 1"/></worldbody></mujoco>'
 

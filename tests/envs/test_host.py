@@ -15,18 +15,18 @@ import numpy as np
 import psutil
 import pytest
 
-from agent import film
 from agent.check import check
-from agent.collect import Job, collect, tolerate
-from agent.config import Config
-from agent.demonstrate import Spoilt, demonstrate
-from agent.expert import everyone
+from agent.config.config import Config
+from agent.config.keys import EvaluateConfig, LabelConfig
+from agent.demonstrate.stage import Spoilt, demonstrate
 from agent.ready import episodes_end
-from agent.recognise import recognise
 from agent.records import Episode
-from agent.run import Run
-from agent.settings import EvaluateConfig, LabelConfig
-from agent.workers import Workers
+from agent.report import videos
+from agent.rollout.environments import Workers
+from agent.rollout.experts import everyone
+from agent.rollout.rollout import Job, collect, tolerate
+from agent.run.folder import Run
+from agent.run.recognise import recognise
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.host import Host, Remote, examine_apart
@@ -194,9 +194,9 @@ def test_what_hangs_in_a_film_or_at_the_close_is_ended() -> None:
     (episode,) = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(7, 0, (7,))])
     before, apart = children(), Workers(config("hang"), 1)
     with pytest.raises(TimeoutError, match=r"no answer within 1\.5 s"):
-        apart.first.apply(film.replayed, episode)
+        apart.first.apply(videos.replayed, episode)
     apart.renew(0)
-    assert len(apart.first.apply(film.replayed, replace(episode, seed=3))) == 7
+    assert len(apart.first.apply(videos.replayed, replace(episode, seed=3))) == 7
     apart.close()
     closing = Workers(config("hang", place="close"), 1)
     closing.first.reset(7)

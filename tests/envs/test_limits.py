@@ -8,11 +8,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.collect import Job, collect
-from agent.config import Config
+from agent.config.config import Config
 from agent.ready import episodes_end
-from agent.run import Run
-from agent.workers import Workers
+from agent.rollout.environments import Workers
+from agent.rollout.rollout import Job, collect
+from agent.run.folder import Run
 from envs import EnvConfig
 from envs.limits import LONGEST, time_limit
 from policies.scripted import Random

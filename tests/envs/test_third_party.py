@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import agent.configure as configure
-from agent.expert import resolve
+import agent.config.read as configure
+from agent.rollout.experts import resolve
 from envs.doctor import examine
 
 FOLDER = Path(__file__).parents[2] / "configs" / "envs"

@@ -1,0 +1,275 @@
+"""A YAML file, then overrides from the command line -> Config; errors are one sentence each."""
+
+import datetime
+import difflib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from agent.config.config import ONE, SEVERAL, Config
+from agent.config.keys import Phase
+from envs import EnvConfig
+
+LARGEST = 200_000  # characters of a config, with all aliases written out; ours have 3,000
+DEEPEST = 50  # levels of lists and mappings
+LONGEST = 1024  # bits of a whole number
+SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
+FEW = 5  # mistakes that are told at once
+
+
+class Unfit(yaml.MarkedYAMLError):
+    """Sound YAML, but nothing that a config may hold."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that stand twice, and what grows beyond all measure when its aliases are written out."""
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None:
+            self._measure(node, {})
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:  # a date without such a day, a number with too many digits
+            raise Unfit(problem=str(error), problem_mark=node.start_mark) from error
+        if isinstance(value, int) and value.bit_length() > LONGEST:
+            raise Unfit(problem=f"a whole number has more than {LONGEST} bits", problem_mark=node.start_mark)
+        return value
+
+    def _measure(self, node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+        """Return how many characters a node has, with all aliases written out, and how many levels."""
+        if id(node) not in known:
+            known[id(node)] = None
+            parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+            if isinstance(node, yaml.MappingNode):
+                self._once(node)
+                parts = [part for pair in node.value for part in pair]
+            sizes = [self._measure(part, known) for part in parts]
+            size, depth = 1 + sum(part[0] for part in sizes), 1 + max((part[1] for part in sizes), default=0)
+            size += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+            if size > LARGEST or depth > DEEPEST:
+                raise Unfit(problem=f"it has more than {LARGEST} characters or {DEEPEST} levels", problem_mark=node.start_mark)
+            known[id(node)] = size, depth
+        measured = known[id(node)]
+        if measured is None:
+            raise Unfit(problem="it holds itself", problem_mark=node.start_mark)
+        return measured
+
+    def _once(self, node: yaml.MappingNode) -> None:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                name = key.value if key.tag == "tag:yaml.org,2002:merge" else self.construct_object(key, deep=True)
+                if name in lines:
+                    raise Unfit(problem=f"key {name!r} stands there and in line {lines[name]}; keep one", problem_mark=key.start_mark)
+                lines[name] = key.start_mark.line + 1
+
+
+def load(text: str, source: str) -> Any:
+    """Return what a YAML text of a user's holds.
+
+    Raises:
+        ValueError: a key stands twice, or it is too large, too deep, or a value cannot be made; names `source` and the line.
+        yaml.YAMLError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except Unfit as error:
+        raise ValueError(f"{source}, {_problem(error)}.") from error
+    except RecursionError:
+        raise ValueError(f"{source} has more than {DEEPEST} levels of lists and mappings.") from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return str(error).splitlines()[0]
+
+
+def read(file: Path) -> Config:
+    """Return the config in a YAML file.
+
+    Raises:
+        ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
+    """
+    try:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"Config {file} has more than {LARGEST} bytes; it is no config.")
+        content = load(file.read_text("utf-8"), f"Config {file}")
+    except OSError as error:
+        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")))
+        raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Config {file} is not a text in UTF-8 (byte {error.start}); save it as one.") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"Config {file} is not YAML: {_problem(error)}; mend that line.") from error
+    if not isinstance(content, dict | None):
+        raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
+    return parse(content or {}, str(file))
+
+
+def write(config: Config) -> str:
+    """Return a config as YAML; `read` returns the same config from it.
+
+    Raises:
+        ValueError: it holds what no YAML file can give back, which only Python can put there; names the key.
+    """
+    content = config.model_dump()
+    if strange := next(_strange(content), None):
+        raise ValueError(f"Config key {strange} cannot be written into a file; give numbers, texts, and lists and dicts of them.")
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the keys of values that YAML does not give back as they are: of other types, and of types built on those."""
+    if type(value) in (list, tuple):
+        for index, each in enumerate(value):
+            yield from _strange(each, (*path, str(index)))
+    elif type(value) is dict:
+        for key, each in value.items():
+            yield from [f"{'.'.join(path)} holds the key {_short(key)}, which"] if type(key) not in SCALARS else _strange(each, (*path, str(key)))
+    elif type(value) not in SCALARS and not (type(value) is set and all(type(each) in SCALARS for each in value)):
+        yield f"{'.'.join(path)} is a {type(value).__name__}, which"
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Return the keys of `Config` that differ between two configs; a NaN equals itself."""
+    first, second = one.model_dump(), other.model_dump()
+    return [key for key in first if not _same(first[key], second[key])]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other or (one != one and other != other))
+
+
+def parse(content: dict[str, Any], source: str) -> Config:
+    """Return the config that `content` holds; errors are one sentence each, and name `source`."""
+    where = source
+    try:
+        config = Config.model_validate(content)
+        for phase in config.phases:
+            where = f"{source}, phase from cycle {phase.first}"
+            config.at(phase.first)
+        return config
+    except ValidationError as error:
+        said = [_sentence(each, where) for each in error.errors()]
+        raise ValueError(" ".join(said[:FEW]) + (f" And {len(said) - FEW} more." if len(said) > FEW else "")) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _sentence(error: Any, source: str) -> str:
+    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
+    where = ".".join(str(part) for part in path)[:200]
+    if not path:  # of sections that do not go together
+        return f"{source}: {error['msg'].removeprefix('Value error, ')}."
+    if error["type"] == "missing":
+        return f"{source}: {where} is missing."
+    if error["type"] != "extra_forbidden":
+        said = error["msg"].removeprefix("Value error, ")
+        return f"{source}: {where} is {_short(error['input'])}; {said[0].lower()}{said[1:]}."
+    model: Any = Config
+    for part in (part for part in path[:-1] if not isinstance(part, int)):
+        model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(path[-1]), known, 1)
+    return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
+
+
+def override(config: Config, arguments: list[str]) -> Config:
+    """Return the config with overrides from the command line: `--collect.takes 16`, `--env.cameras front wrist`, `--track.films false`.
+
+    They hold for the whole run: no phase changes what is given so. `--phases` alone removes all phases.
+
+    `--help` prints every key with its meaning (by tyro) and exits.
+
+    Raises:
+        ValueError: an unknown key, or a value of a wrong type or range.
+    """
+    if "--help" in arguments or "-h" in arguments:
+        import tyro
+
+        class Help(Config):  # lists of environments and phases cannot be overridden key by key
+            env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0], "phases": ()}), args=["--help"], prog="etude improve CONFIG RUN")
+    known, content = dict(_keys(Config)), config.model_dump()
+    later = content["phases"]
+    for name, words in _options(arguments):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
+        section, *path = content, *name.split(".")
+        if path[0] == "env" and not isinstance(content["env"], dict):
+            raise ValueError(f"'--{name}' cannot say which of the {len(content['env'])} environments is meant; change it in the file.")
+        for part in path[:-1]:
+            section = section[part]
+        for phase in later if path[1:] else ():  # what is given here holds for the whole run
+            phase.get(path[0], {}).pop(path[-1], None)
+        section[path[-1]] = _value(name, words, known[name].annotation)
+    return parse(content, "command line")
+
+
+def _value(name: str, words: list[str], kind: Any) -> Any:
+    """Return what the words after `--name` mean for a key of this type: a text as it stands (a prompt may begin with a brace), else what YAML says.
+
+    Raises:
+        ValueError: the key takes one value, and there are several words or none.
+    """
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    listed = next((get_args(option) for option in options if get_origin(option) is tuple), ())  # the types in a list, where one may be given
+    if len(words) != 1 and (str in options or not listed):
+        several = """, and several as a list: '["push the block", "open the drawer"]'""" if listed else ""
+        wanted = shlex.join([f"--{name}", " ".join(words)]) if words else f"--{name} VALUE"
+        raise ValueError(f"'--{name}' takes one value and has {len(words)}; write it in quotes: {wanted}{several}.")
+    value = _yaml(name, words[0]) if len(words) == 1 else ()
+    if str in options:
+        return value if listed and isinstance(value, list) else words[0]
+    if not listed or isinstance(value, list | None):
+        return value
+    return words if listed[0] is str else [_yaml(name, word) for word in words]
+
+
+def _yaml(name: str, word: str) -> Any:
+    """Return what a word is in YAML; where that is nothing, itself."""
+    try:
+        return load(word, f"'--{name}'")
+    except yaml.YAMLError:
+        return word
+
+
+def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield names and values of `--name value ...` and `--name=value`."""
+    at = 0
+    while at < len(arguments):
+        name, equals, value = arguments[at].partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"{arguments[at]!r} is not an override; they look like --seed 3.")
+        words = [value] if equals else []
+        at += 1
+        while at < len(arguments) and not arguments[at].startswith("--"):
+            words.append(arguments[at])
+            at += 1
+        yield name[2:].replace("-", "_"), words
+
+
+def _keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        inner = EnvConfig if name == "env" else field.annotation
+        nested = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield from _keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]

@@ -1,0 +1,174 @@
+"""`etude pretrain`: the embedded base model from nothing, through the stage `ground`. No action data, no practice or exam seeds."""
+
+import contextlib
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agent.ground import questions as ground
+from agent.ground import train as teach
+from agent.records import Scene
+from agent.run.files import read_object, write_folder, write_text
+from envs import PRETRAINED, TASKS
+from envs.adapt import Adapter, EnvConfig
+from envs.process import end_with_parent
+from policies.nano.build import build, inherit
+from policies.vlm import PolicyConfig, Vlm
+
+SEEDS, TEST_SEEDS = 40_000_000, 49_000_000  # far from every practice, gate and exam seed
+PART = 250  # scenes that a process draws at a time
+
+
+def pretrain(
+    out: Path,
+    *,
+    base: Path | None = None,
+    see: int = 4000,
+    read: int = 6000,
+    num_scenes: int = 24_000,
+    seed: int = SEEDS,
+    batch: int = 24,
+    questions: int = 6,
+    device: str = "cpu",
+    threads: int = 2,
+    processes: int = 1,
+) -> dict[str, tuple[float, int]]:
+    """Build and teach `etude-nano`; write it to `out` as a Hugging Face folder, with `pretrain.json` beside it.
+
+    Args:
+        out: folder of the result; holds checkpoints meanwhile, from which the same command goes on after a kill.
+        base: folder of an earlier etude-nano whose weights it begins with; None: from nothing.
+        see: steps of the first part, which trains everything (`teach.see`).
+        read: steps of the second part, which trains the text model alone (`teach.read`): cheaper on a CPU, needless on a GPU.
+        num_scenes: drawn from the tasks `envs.PRETRAINED` in equal shares.
+        seed: of the first scene; another base goes on with scenes that it has not seen.
+        batch: scenes a step, in both parts.
+        questions: asked about each scene of a batch, twice as many in the second part.
+        device: `cuda` for a GPU.
+        threads: of torch.
+        processes: that draw scenes; with a GPU as many lay out its batches. The result is the same for any number.
+
+    Returns:
+        Held-out accuracy and number of questions for each kind of question.
+    """
+    if base and not (base / "config.json").exists():
+        raise ValueError(f"{base} holds no model; name the folder of an earlier etude-nano, or leave --base out to begin from nothing.")
+    if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
+        raise ValueError(f"Scenes must be at least {len(PRETRAINED)}, one a task, and their seeds below {TEST_SEEDS}, which are held out.")
+    facts = {"base": base and str(base), "see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions}
+    if done := _enter(out, facts):
+        return done
+    torch.set_num_threads(threads)
+    began = time.time()
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
+        bar = bars.add_task("scenes", total=num_scenes)
+        scenes = draw(num_scenes, seed, lambda count: bars.advance(bar, count), processes)
+        if not (out / "config.json").exists():
+            _begin(out, base, scenes, facts)
+        if not (out / "seen").exists():
+            policy = _pupil(out, "all", device)
+            workers, kept, watch = processes if device != "cpu" else 0, out / "see.pt", _watch(bars, "see", see, out)
+            teach.see(policy, scenes, steps=see, batch=batch, questions=questions, workers=workers, checkpoint=kept, watch=watch)
+            write_folder(out, policy.base.save_pretrained)
+            (out / "seen").touch()
+        policy = _pupil(out, "text", device)
+        if read:
+            kept, watch = out / "read.pt", _watch(bars, "read", read, out)
+            teach.read(policy, scenes, steps=read, batch=batch, questions=2 * questions, checkpoint=kept, watch=watch)
+    write_folder(out, policy.base.save_pretrained)
+    accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, processes=processes))
+    _conclude(out, {"tasks": PRETRAINED, **facts, "device": device, "seconds": round(time.time() - began), "accuracy": accuracy})
+    return accuracy
+
+
+def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:
+    return Vlm(PolicyConfig(model=str(out), train=train, device=device), -np.ones(3), np.ones(3))
+
+
+def _enter(out: Path, facts: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    """Make the folder; refuse to go on in it with other settings than it was begun with. One that was prepared by hand has none.
+
+    Returns:
+        What the model that lies there finished came to; nothing where there is still something to do.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "config.json").exists() or not (out / "pretrain.json").exists():
+        return {}
+    begun = read_object(out / "pretrain.json")
+    for name, value in facts.items():
+        if begun.get(name, value) != value:
+            raise ValueError(f"{out} was begun with {name} {begun[name]}, not {value}; go on with that, or name another folder.")
+    return {kind: (share, count) for kind, (share, count) in begun.get("accuracy", {}).items()}
+
+
+def _conclude(out: Path, facts: dict[str, Any]) -> None:
+    """Write what was done beside the model, and take the checkpoints away."""
+    begun = out / "pretrain.json"  # a folder that was prepared by hand has none
+    write_text(begun, json.dumps({**(read_object(begun) if begun.exists() else {}), **facts}, indent=2))
+    for name in ("see.pt", "read.pt", "seen", "loss.txt"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _begin(out: Path, base: Path | None, scenes: list[Scene], facts: dict[str, Any]) -> None:
+    """Write a model that has learned nothing yet, with the words of these scenes, or with what `base` knows of them."""
+    corpus = [re.sub(r"<n\d+>", " ", f"{q.question} {q.answer}") for scene in scenes[::7] for q in scene.questions]
+    model, processor = build(corpus + ["User:", "Assistant:"] * 500)
+    if base:
+        inherit(model, processor.tokenizer, base)
+    write_text(out / "pretrain.json", json.dumps(facts))
+    write_folder(out, lambda partial: (processor.save_pretrained(partial), model.save_pretrained(partial)))
+
+
+def _watch(bars: Progress, title: str, steps: int, out: Path) -> Callable[[int, dict[str, float]], None]:
+    bar, log = bars.add_task(title, total=steps), (out / "loss.txt").open("a")
+
+    def watch(step: int, figures: dict[str, float]) -> None:
+        bars.update(bar, completed=step, description=f"{title}, loss {figures['loss']:.3f}")
+        log.write(f"{title} {step} " + " ".join(f"{value:.4f}" for value in figures.values()) + "\n")
+        log.flush()
+
+    return watch
+
+
+def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: None, processes: int = 1) -> list[Scene]:
+    """Return `count` scenes with questions, in equal shares from the tasks `envs.PRETRAINED`, from seeds beginning at `seed`.
+
+    Args:
+        count: of scenes.
+        seed: of the first.
+        watch: called with the number of scenes that have just been drawn.
+        processes: that draw side by side.
+    """
+    share = count // len(PRETRAINED)
+    parts = [(task, seed + first, min(PART, share - first)) for task in PRETRAINED for first in range(0, share, PART)]
+    drawn: list[Scene] = []
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(processes, mp_context=spawn, initializer=end_with_parent, initargs=(os.getpid(),))
+        if processes > 1
+        else contextlib.nullcontext() as pool
+    ):
+        for scenes in (pool.map if pool else map)(_draw, *zip(*parts, strict=True)):
+            drawn += scenes
+            watch(len(scenes))
+    return drawn
+
+
+def _draw(task: str, seed: int, count: int) -> list[Scene]:
+    """Return scenes of one task. A scene needs a seed at most, so parts that begin `PART` apart share none."""
+    adapter = Adapter(EnvConfig(id=task))
+    try:
+        return list(itertools.islice(ground.scenes(adapter, itertools.count(seed), np.random.default_rng([seed, TASKS.index(task)])), count))
+    finally:
+        adapter.close()

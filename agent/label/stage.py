@@ -1,0 +1,151 @@
+"""Stage `label` of a run, and `critic` before it: the environment's word on takes, or the model's own."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from agent.label import countdown
+from agent.label.detector import Calibration, answers, as_judged, as_seen, calibrate, nearness, num_rewards, opine, peaks, quality, sight, verdict
+from agent.label.guards import critic_drifts, labels_contradict
+from agent.label.labels import label
+from agent.label.referee import a_few, held_out, knows, learnt_from
+from agent.records import Answer, Episode, Label, Player, Verdict
+from agent.run import episodes as dataset
+from agent.run.files import load
+from agent.run.folder import Cycle, Run
+from agent.run.tracking import Track
+from agent.warm_start import referee
+
+
+def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
+    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost.
+
+    Returns:
+        Takes, their labels, and what makes the labels of this cycle's own takes incredible (`guards`).
+    """
+    config = run.config.label
+    if config.by != "env":
+        run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
+    if run.config.curate.credit == "steps":
+        run.keep(cycle.folder / "countdown.json", lambda: _count_down(run, champion, cycle))
+    own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
+    mine = own[-cycle.config.curate.pool :]
+    episodes = [episode for each in mine for episode in takes(run, each)]
+    labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
+    successes = [each.success for each in labels]
+
+    def go() -> dict[str, Any]:
+        critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
+        new = dataset.count(cycle.folder / "episodes")
+        if config.by == "critic":
+            alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"])
+        else:
+            plain = config.by == "env" and run.config.curate.credit != "steps"  # else the takes' rewards are the model's own word
+            alarms = labels_contradict(episodes[-new:] if plain else run.episodes(cycle.folder), labels[-new:])
+        figures = {"episodes": len(labels), "success": float(np.mean(successes))}
+        return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
+
+    made = run.keep(cycle.folder / "label.json", go)
+    track.log(run.metrics())
+    run.finished("label")
+    return episodes, labels, made.get("alarms", [])
+
+
+def believed(run: Run, cycle: Cycle) -> list[Cycle]:
+    """Return the earlier cycles whose labels were credible."""
+    return [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
+
+
+def takes(run: Run, cycle: Cycle) -> list[Episode]:
+    """Return a cycle's takes; where the critic or the model's countdown has a say, as it sees them."""
+    episodes = _criticised(run, cycle, run.episodes(cycle.folder))
+    if run.config.curate.credit != "steps":
+        return episodes
+    told = load(cycle.folder / "countdown.json")["digits"]
+    return [countdown.paced(episode, np.array(own)) for episode, own in zip(episodes, told, strict=True)]
+
+
+def _criticised(run: Run, cycle: Cycle, episodes: list[Episode]) -> list[Episode]:
+    if run.config.label.by == "env":
+        return episodes
+    told = zip(episodes, _probabilities(cycle), strict=True)
+    if run.config.label.by == "critic":
+        near = load(cycle.folder / "critic.json").get("near") or [None] * len(episodes)
+        return [as_judged(e, p, n and np.array(n)) if len(p) else e for (e, p), n in zip(told, near, strict=True)]
+    met: dict[str, list[int]] = defaultdict(list)
+    for episode in episodes:
+        met[episode.task].append(num_rewards(episode))
+    silent = {task for task, counts in met.items() if max(counts) == 1}  # in all of its takes: they are compared, so have rewards of one kind
+    return [as_seen(e, p) if len(p) and e.task in silent else e for e, p in told]
+
+
+def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
+    """Return the critic's verdict on each of a cycle's takes; None where it was not asked."""
+    if not (cycle.folder / "critic.json").exists():
+        return [None] * dataset.count(cycle.folder / "episodes")
+    return [verdict(p[1:]) if len(p) else None for p in _probabilities(cycle)]  # the first is of the beginning
+
+
+def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
+    """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
+    config, told = run.config.label, []
+    asked, counted = config.judge == "champion" and config.by != "env", run.config.curate.credit == "steps"
+    if not (asked or counted):
+        return []
+    shown = run.episodes(run.folder / "start")
+    known = learnt_from(shown) if config.by == "critic" else [*episodes, *shown]
+    if asked:
+        told += answers(known, config.question, config.lessons, rng)
+    if counted:
+        won = [episode for episode in shown if episode.success]
+        timed = won if config.by == "critic" else [*episodes, *won]
+        told += countdown.lessons(timed, config.countdown, countdown.pace(won), config.lessons, rng)
+    return told
+
+
+def _probabilities(cycle: Cycle) -> list[np.ndarray]:
+    content = load(cycle.folder / "critic.json")
+    calibration = Calibration(*content["calibration"])
+    return [calibration(np.array(each)) for each in content["opinions"]]
+
+
+def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+    """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
+    config, episodes = run.config.label, run.episodes(cycle.folder)
+    policy = run.play(champion if config.judge == "champion" else referee(run))
+    alone, told, near = config.by == "critic", {}, []
+    opinions = opine(policy, episodes, config.question)
+    asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
+    truth = np.array([episodes[i].success for i in asked])
+    if alone:
+        shown = run.episodes(run.folder / "start")
+        untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
+        some = a_few(shown if untaught else held_out(shown))
+        words = opine(policy, some, config.question)
+        if config.way and some:
+            seen = nearness(policy, some, config.way)
+            both = sight(words, seen, some)
+            words = [both(*each) for each in zip(words, seen, strict=True)]
+            near = nearness(policy, episodes, config.way)
+            opinions = [both(*each) for each in zip(opinions, near, strict=True)]
+        ends = peaks(words, some, lasting=not config.way)
+        calibration, measured = calibrate(*ends), np.ones(len(asked), bool)
+        told = knows(ends)  # not of what is calibrated: that would turn round who rates the wrong way round
+    else:
+        measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
+        calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
+    sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
+    figures = quality(sure[measured], truth[measured]) if measured.any() else {}
+    figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset, **told}
+    said = {"opinions": [each.tolist() for each in opinions], "near": [each.tolist() for each in near]}
+    return {"figures": figures, "calibration": [calibration.slope, calibration.offset], **said}
+
+
+def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+    """Ask the model how far each take of a cycle is from success, and measure what it says on those that get there."""
+    episodes, shown = run.episodes(cycle.folder), [episode for episode in run.episodes(run.folder / "start") if episode.success]
+    told = countdown.foretell(run.play(champion), episodes, run.config.label.countdown)
+    missed = countdown.error(episodes, told, countdown.pace(shown))
+    return {"figures": {} if missed is None else {"countdown_error": missed}, "digits": [each.tolist() for each in told]}

@@ -1,0 +1,83 @@
+"""Experts: scripts by name, and ones that are trained, kept, resumed and asked."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent.demonstrate.stage import demonstrate
+from agent.rollout.environments import Workers
+from agent.rollout.experts import Blind, examine, resolve, train
+from agent.rollout.rollout import Job
+from envs import EnvConfig
+from envs.adapt import Adapter
+from policies import PolicyConfig, load
+
+REACHER = EnvConfig(
+    id="Reacher-v5",
+    kwargs={"width": 48, "height": 48},
+    instruction="touch the red ball",
+    success="norm(observation[8:10]) < 0.06",
+    action_repeat=2,
+    size=32,
+)
+
+
+def lazy(env: gymnasium.Env, observation: Any) -> np.ndarray:
+    return np.zeros(env.action_space.shape or ())
+
+
+class Scripted:
+    def get_action(self, observation: np.ndarray) -> np.ndarray:
+        return np.full(2, 9.0) * np.sign(observation[8])
+
+
+def test_scripts_are_found_by_name() -> None:
+    workers = Workers(REACHER, 1)
+    workers.first.reset(0)
+    assert resolve(f"{__name__}:lazy", REACHER)(workers.first).tolist() == [0, 0]
+    assert np.abs(resolve(f"{__name__}:Scripted", REACHER)(workers.first)).tolist() == [1, 1], "clipped to the action box"
+    for name, why in (("nowhere", "module:function"), ("nomodule:x", "nomodule"), (f"{__name__}:nobody", "nobody")):
+        with pytest.raises(ValueError, match=why):
+            resolve(name, REACHER)
+
+
+def test_a_script_demonstrates_in_the_policys_tokens() -> None:
+    workers = Workers(REACHER, 1)
+    actions = workers.first.actions
+    codec = load(PolicyConfig(), actions.low, actions.high, actions.counts).codec
+    (episode,) = demonstrate(workers, codec, [Job(3, 0, (0,))], expert=resolve(f"{__name__}:Scripted", REACHER))
+    assert (episode.policy == "oracle" and episode.instruction == "touch the red ball" and len(episode) == 25) or episode.success
+    np.testing.assert_array_equal(codec.decode(episode.tokens[0]), episode.actions[0])
+
+
+def test_a_script_may_live_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def act(env, observation):\n    return env.action_space.high * 0.5\n")
+    adapter = Adapter(REACHER)
+    adapter.reset(0)
+    np.testing.assert_allclose(resolve(f"{tmp_path}/mine.py:act", REACHER)(adapter), adapter.actions.high * 0.5)
+    with pytest.raises(ValueError, match="there is no file"):
+        resolve(f"{tmp_path}/yours.py:act", REACHER)
+
+
+def test_an_expert_is_trained_kept_and_goes_on(tmp_path: Path) -> None:
+    rate = train(REACHER, tmp_path, steps=1500)
+    assert rate.n == 100 and (tmp_path / "expert.safetensors").exists()
+    expert, again = resolve(str(tmp_path), REACHER), resolve(str(tmp_path), REACHER)
+    assert examine(REACHER, expert, 10) == examine(REACHER, again, 10)
+    with pytest.raises(ValueError, match="No expert of this environment"):
+        resolve(str(tmp_path), REACHER.model_copy(update={"id": "Pusher-v5", "success": "reward > 9"}))
+
+
+def test_what_has_no_numbers_cannot_be_taught_to_an_expert() -> None:
+    gymnasium.register("Paint-v0", entry_point=lambda **kw: Paint(), disable_env_checker=True)
+    with pytest.raises(ValueError, match="nothing low-dimensional"):
+        Blind(EnvConfig(id="Paint-v0", cameras=("observation",)))
+    del gymnasium.registry["Paint-v0"]
+
+
+class Paint(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)

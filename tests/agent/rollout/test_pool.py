@@ -1,0 +1,120 @@
+"""Several processes: the same episodes, in the same order; one that dies is named, and nobody is left over."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from agent.config.config import Config
+from agent.config.keys import CollectConfig, EvaluateConfig
+from agent.records import Player
+from agent.rollout.pool import perform
+from agent.rollout.rollout import Job, collect
+from agent.run.folder import Run
+from policies import PolicyConfig
+
+JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
+    config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
+    run = Run(tmp_path_factory.mktemp("crew"), config).begin()
+    run.policy.save(run.folder / "policy.safetensors")
+    yield run
+    run.close()
+    assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def player(run: Run) -> Player:
+    return Player(run.folder / "policy.safetensors", run.policy.name)
+
+
+def same(run: Run, jobs: list[Job], player: Player, variation: str = "") -> None:
+    workers = run.varied(variation) if variation else run.workers
+    alone, together = list(collect(run.play(player), workers, jobs)), list(perform(run, player, jobs, variation))
+    for one, other in zip(alone, together, strict=True):
+        assert (one.id, one.policy, one.success, one.instruction) == (other.id, other.policy, other.success, other.instruction)
+        for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("variation", ["", "dark"])
+def test_the_episodes_of_several_processes_are_those_of_one(run: Run, variation: str) -> None:
+    same(run, JOBS[:5], player(run), variation)
+
+
+def test_a_process_that_dies_is_named_and_replaced(run: Run) -> None:
+    made = perform(run, player(run), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)])  # so many that nobody is done when the first is heard of
+    next(made)
+    run.crew._members[1]._process.kill()
+    with pytest.raises(ValueError, match=r"A process that practises died \(SIGKILL\); run the same command again"):
+        list(made)
+    same(run, JOBS[:4], player(run))
+
+
+def test_whoever_stops_listening_gets_the_right_episodes_next_time(run: Run) -> None:
+    made = perform(run, player(run), JOBS)
+    next(made)
+    before = [member._process for member in run.crew._members]
+    made.close()
+    assert all(process.poll() is not None for process in before), "their work is of no use any more"
+    same(run, JOBS[:4], player(run))
+
+
+def test_what_goes_wrong_in_a_process_is_said_here(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.safetensors: no weights can be read there \(No such file"):
+        list(perform(run, Player(run.folder / "nowhere.safetensors", ""), JOBS))
+    with pytest.raises(ValueError, match=rf"holds the weights {player(run).name}, and 0123 were recorded; delete"):
+        list(perform(run, replace(player(run), name="0123"), JOBS))
+
+
+def test_a_process_that_died_idle_is_replaced_and_nobody_minds(run: Run) -> None:
+    same(run, JOBS[:2], player(run))
+    run.crew._members[0]._process.kill()
+    run.crew._members[0]._process.wait()
+    same(run, JOBS[2:5], player(run))
+
+
+ABANDONED = """
+import sys
+from pathlib import Path
+
+from agent.rollout.rollout import Job
+from agent.rollout.pool import Crew
+from agent.records import Player
+
+folder = Path(sys.argv[1])
+crew = Crew(folder, 2)
+made = crew.perform(Player(folder / "policy.safetensors", ""), [Job(seed, take, (seed, take)) for seed in range(100) for take in range(30)])
+next(made)
+print(*[member._process.pid for member in crew._members], flush=True)
+list(made)
+"""
+
+
+def test_processes_end_with_a_run_that_is_killed(run: Run) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ABANDONED, str(run.folder)], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    members = [int(word) for word in killed.stdout.readline().split()]
+    assert len(members) == 2 and all(map(alive, members))
+    killed.kill()
+    killed.wait()
+    deadline = time.time() + 60
+    while any(map(alive, members)) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, members))
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

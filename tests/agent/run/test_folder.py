@@ -1,0 +1,206 @@
+"""A run is a folder: nothing is lost, nothing half-written is believed."""
+
+import errno
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from agent.config.config import Config
+from agent.config.read import read
+from agent.run.base import began_from
+from agent.run.files import load, save, write_text
+from agent.run.folder import SEEDS, Run
+from agent.run.recognise import recognise
+from agent.warm_start import store
+from policies import PolicyConfig
+from policies.vlm import NANO
+
+
+def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
+    run, calls = Run(tmp_path / "r", Config()).begin(), []
+
+    def make() -> dict[str, Any]:
+        calls.append(1)
+        return {"figures": {"x": 0.1}}
+
+    first = run.keep(tmp_path / "r" / "cycle-001" / "label.json", make)
+    again = Run(tmp_path / "r").keep(tmp_path / "r" / "cycle-001" / "label.json", make)
+    assert first == again and len(calls) == 1
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"sha256": "x", "content": {}}', "[]"])
+def test_a_damaged_stage_file_is_named_and_nothing_else_is_lost(damage: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    file = tmp_path / "cycle-001" / "label.json"
+    run.keep(file, lambda: {"figures": {}})
+    file.write_text(damage)
+    with pytest.raises(ValueError, match=r"label\.json is damaged; delete it"):
+        run.keep(file, dict)
+    assert (tmp_path / "config.yaml").exists()
+
+
+def test_a_stage_file_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"label\.json cannot be read \(No such file"):
+        load(tmp_path / "label.json")
+
+
+def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    run.keep(tmp_path / "a.json", lambda: {"rate": 0.25})
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("0.25", "0.95"))
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path / "a.json")
+
+
+def test_odd_values_of_a_config_are_the_same_for_who_goes_on_and_for_other_processes(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    odd = "{far: .inf, unknown: .nan, day: 2024-02-03, ways: !!set {a, b}, raw: !!binary AAEC, 3: x}"
+    file.write_text(f"env: {{kwargs: {{odd: {odd}}}}}\ntune: {{displacement: .inf}}\nphases: [{{first: 2, tune: {{ratio_guard: .inf}}}}]\n")
+    config = read(file)
+    Run(tmp_path / "run", config).begin()
+    Run(tmp_path / "run", read(file)).begin()
+    inner = Run(tmp_path / "run").config  # as a process of a pool has it
+    assert repr(inner.envs[0].kwargs["odd"]["unknown"]) == "nan" and {**inner.envs[0].kwargs["odd"], "unknown": 0} == {
+        "far": float("inf"), "unknown": 0, "day": date(2024, 2, 3), "ways": {"a", "b"}, "raw": bytes(range(3)), 3: "x"
+    }  # fmt: skip
+    assert inner.tune.displacement == float("inf") == inner.at(2).tune.ratio_guard
+    with pytest.raises(ValueError, match="another env config"):
+        Run(tmp_path / "run", config.model_copy(update={"env": config.envs[0].model_copy(update={"kwargs": {}})}))
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run in"):
+        Run(tmp_path / "none")
+
+
+def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -> None:
+    Run(tmp_path, Config(seed=1)).begin()
+    with pytest.raises(ValueError, match="another seed config"):
+        Run(tmp_path, Config(seed=2))
+    assert Run(tmp_path, Config(seed=1, cycles=99)).config.cycles == 99
+
+
+def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
+    """A champion holds what was trained alone; in front of another vision tower it would see nothing that it knows."""
+    shutil.copytree(NANO, tmp_path / "base")
+    run = Run(tmp_path / "run", Config(policy=PolicyConfig(model=str(tmp_path / "base")))).begin()
+    name = run.policy.base_name
+    assert name == Run(tmp_path / "run").policy.base_name
+    weights = load_file(file := tmp_path / "base" / "model.safetensors")
+    first = next(key for key in weights if "vision" in key)
+    weights[first].view(-1)[0] += 1
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"began from .* with weights {name}, .* name a new folder"):
+        _ = Run(tmp_path / "run").policy
+
+
+def test_what_an_older_run_began_from_is_not_guessed(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    run.keep(tmp_path / "start" / "tune.json", dict)
+    assert run.policy.base_name and began_from(tmp_path) is None
+    assert Run(tmp_path).policy.base_name and load(tmp_path / "base.json")["weights"] is None
+
+
+@pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
+def test_a_full_disk_or_a_locked_folder_is_one_sentence_and_keeps_the_old_file(code: int, says: str, tmp_path: Path, monkeypatch: Any) -> None:
+    file = tmp_path / "summary.json"
+    write_text(file, "old")
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ValueError, match=f"cannot be written .*{says}.*same command again"):
+        write_text(file, "new")
+    assert file.read_text() == "old"
+
+
+def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be made"):
+        Run(tmp_path / "file" / "run", Config()).begin()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "base.json", "clock.json", "config.yaml"])
+@pytest.mark.parametrize("damaged", [b"[]", b"{}", b"\xff\xfe", b'{"wights": "a"}'])
+def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
+    run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
+    next(run.cycles())
+    recognise(run)
+    save(tmp_path / "base.json", {"weights": "a"})
+    assert began_from(tmp_path) == "a"
+    (tmp_path / name).write_bytes(damaged)
+    readers: dict[str, Callable[[], Any]] = {"environment.json": lambda: recognise(run), "base.json": lambda: began_from(tmp_path)}
+    readers |= {"clock.json": lambda: list(run.cycles()), "config.yaml": lambda: Run(tmp_path, run.config)}
+    with pytest.raises(ValueError, match=rf"{name} is |another minutes|another seed|{name}: unknown key|{name} holds a list"):
+        readers[name]()
+
+
+def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
+    run = Run(tmp_path / "a" / "run", Config())
+    assert run.policy.base_name and not list(tmp_path.iterdir())
+    run.begin()
+    assert {each.name for each in run.folder.iterdir()} == {"config.yaml", "base.json"} and began_from(run.folder) == run.policy.base_name
+
+
+def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tmp_path: Path) -> None:
+    run, moved = Run(tmp_path / "run", Config()).begin(), tmp_path / "moved"
+    file, says = run.cycle(1).folder / "collect.json", "was renamed, deleted or replaced while the run worked in it; put it back"
+
+    def move() -> dict[str, Any]:
+        run.folder.rename(moved)
+        return {}
+
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, move)
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    with pytest.raises(ValueError, match=says):
+        store(run, run.cycle(1).folder, [None], lambda episode: None)
+    assert not run.folder.exists()
+    run.folder.mkdir()  # another one in its place
+    with pytest.raises(ValueError, match=says):
+        run.keep(file, dict)
+    assert not list(run.folder.iterdir())
+    run.folder.rmdir()
+    moved.rename(run.folder)
+    assert run.keep(file, dict) and file.exists()
+
+
+def test_seeds_of_practice_and_exams_never_meet() -> None:
+    used = Config(seed=49, cycles=200).collect.seeds * 200
+    starts = sorted(SEEDS.values())
+    assert all(b - a >= 49 * 100_000 + used for a, b in itertools.pairwise(starts))
+    assert Config().evaluate.final_episodes < 10_000_000
+
+
+def test_metrics_hold_each_stage_once_in_order(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    for cycle in (1, 2):
+        for stage in ("tune", "collect"):
+            run.keep(run.cycle(cycle).folder / f"{stage}.json", lambda: {"figures": {"x": 1.0}, "rows": [{"step": 0}] * 2})
+    assert [(row["cycle"], row["stage"], "step" in row) for row in run.metrics()] == [
+        (cycle, stage, step) for cycle in (1, 2) for stage in ("collect", "tune") for step in (True, True, False)
+    ]
+    json.dumps(run.metrics())
+
+
+def test_what_older_runs_wrote_without_a_checksum_is_still_read(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config()).begin()
+    (tmp_path / "base.json").write_text('{"model": "nano", "weights": "abc"}\n')
+    assert began_from(tmp_path) == "abc"
+    assert recognise(run) == ""
+    now = load(tmp_path / "environment.json")
+    (tmp_path / "environment.json").write_text(json.dumps(now, indent=1))
+    assert recognise(run) == ""
+    changed = {title: {**each, "frames": "other"} for title, each in now.items()}
+    (tmp_path / "environment.json").write_text(json.dumps(changed))
+    assert "frames look different" in recognise(run)
