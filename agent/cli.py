@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent.run.folder import Run
+    from agent.rollout.session import Session
 
 HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
@@ -86,29 +86,31 @@ def _improve(arguments: list[str], stop_after: str) -> None:
         raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
     from agent.ready import ready
+    from agent.rollout.session import Session
     from agent.run.files import alone
     from agent.run.folder import Run
 
     folder = Path(paths[1])
     with alone(folder):
-        run = Run(folder, chosen, stop_after)
+        session = Session(Run(folder, chosen, stop_after))
         try:
-            ready(run)
-            run.begin()
-            _work(run)
+            ready(session)
+            session.run.begin()
+            _work(session)
         finally:
-            run.close()
+            session.close()
 
 
-def _work(run: "Run") -> None:
+def _work(session: "Session") -> None:
     from agent.improve import improve
     from agent.report.report import report
     from agent.run.folder import Halt
     from agent.run.tracking import Track
 
+    run = session.run
     track, failed = Track(run.folder, run.config), True
     try:
-        improve(run, track)
+        improve(session, track)
         track.note(f"report  {report(run.folder)}")
         failed = False
     except Halt as halt:

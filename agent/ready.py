@@ -5,61 +5,63 @@ from typing import Any
 import numpy as np
 
 from agent.demonstrate import datasets
+from agent.ground.stage import to_ground
+from agent.records import SEEDS
 from agent.rollout.experts import resolve
+from agent.rollout.session import Session
 from agent.run import episodes as dataset
 from agent.run.files import load
-from agent.run.folder import SEEDS, Run
+from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
-from envs import PRETRAINED
 from envs.adapt import Adapter
 from envs.faults import in_words
-from envs.host import Remote
 from envs.limits import LONGEST, ends
 from envs.simulate.replay import prove
 from policies.codec import bins
 
 
-def ready(run: Run) -> None:
+def ready(session: Session) -> None:
     """Refuse a run that cannot begin or go on; nothing is written.
 
     Raises:
         ValueError: says why not, and what to do.
     """
+    run = session.run
     nothing_lost(run)
-    _ = run.workers.actions  # makes the environments
-    episodes_end(run)
+    _ = session.workers.actions  # makes the environments
+    episodes_end(session)
     for name in run.config.evaluate.variations:
         try:
-            run.varied(name).close()
+            session.varied(name).close()
         except ValueError as error:
             raise ValueError(f"evaluate.variations {name!r}: {error}") from error
-    comes_back(run)
+    comes_back(session)
     if (run.folder / "start" / "tune.json").exists():
-        _ = run.policy  # says if the base model is another one, or damaged
+        _ = session.policy  # says if the base model is another one, or damaged
         return  # what follows held when it began
-    steps = to_ground(run)[1]
-    policy = run.student(run.config.ground.train) if steps and not (run.folder / "ground" / "ground.json").exists() else run.policy
+    steps = to_ground(session)[1]
+    policy = session.student(run.config.ground.train) if steps and not (run.folder / "ground" / "ground.json").exists() else session.policy
     if steps:
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
     can_be_asked(run, policy)
     if not (run.folder / "start" / "demonstrate.json").exists():
-        can_be_shown(run, policy.codec)
+        can_be_shown(session, policy.codec)
 
 
-def can_be_shown(run: Run, codec: Any) -> None:
+def can_be_shown(session: Session, codec: Any) -> None:
     """Look whether there is somebody, or a dataset, to demonstrate, where the run begins so.
 
     Args:
-        run: whose config and environments.
+        session: whose config and environments.
         codec: a `policies.codec.Codec`.
 
     Raises:
         ValueError: there is not.
     """
-    config = run.config.demonstrate
+    config = session.config.demonstrate
     if config.episodes and config.dataset:
-        next(datasets.stored(run.config, run.workers.actions, codec, lambda why: None))
-    for adapter in run.workers.firsts if config.episodes and not config.dataset else ():
+        next(datasets.stored(session.config, session.workers.actions, codec, lambda why: None))
+    for adapter in session.workers.firsts if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         try:
             adapter.apply(_has_an_expert, name)
@@ -97,40 +99,20 @@ def nothing_lost(run: Run) -> None:
                 raise ValueError(f"{folder / name} holds {left} of the {count} episodes that were recorded there; {remedy(folder)}")
 
 
-def episodes_end(run: Run) -> None:
+def episodes_end(session: Session) -> None:
     """Look whether episodes come to an end, where an environment declares no time limit.
 
     Raises:
         ValueError: random actions bring one of them to none.
     """
-    for kind, adapter in enumerate(run.workers.firsts):
+    for kind, adapter in enumerate(session.workers.firsts):
         try:
             ended = adapter.limit is not None or adapter.apply(ends, SEEDS["practice"])
         except (Exception, SystemExit):  # an environment may raise anything: that is an end, and will cost an episode when it counts
-            ended = run.workers.renew(kind) is None
+            ended = session.workers.renew(kind) is None
         if not ended:
             name = adapter.config.title
             raise ValueError(f"{name} has no time limit, and random actions came to no end within {LONGEST} steps; set env.horizon.")
-
-
-def to_ground(run: Run) -> tuple[list[Adapter | Remote], int]:
-    """Return the environments whose frames the base model can learn to see, and the steps that it does so: 0, where it does not.
-
-    Raises:
-        ValueError: the config asks for steps, and there is no such environment.
-    """
-    config, folder = run.config.ground, run.folder
-    # With a history the frames of moments before come first, and questions speak of the present ones.
-    seeing = [each for each in run.workers.firsts if each.drawn and each.config.history == 1]
-    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
-    steps = config.steps if config.steps is not None else 600 if new else 0
-    if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
-        return seeing, 0  # a run that began without goes on without
-    if steps and not seeing:
-        raise ValueError(
-            "ground.steps needs a MuJoCo environment, frames that etude draws (of its cameras, or render) and env.history 1; set it to 0 here."
-        )
-    return seeing, steps
 
 
 def can_be_asked(run: Run, policy: Any) -> None:
@@ -152,22 +134,6 @@ def can_be_asked(run: Run, policy: Any) -> None:
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 
-def success_was_shown(run: Run) -> None:
-    """Look whether a demonstration succeeds, where the model learns from demonstrations what its own word on success is worth.
-
-    Raises:
-        ValueError: none does.
-    """
-    folder = run.folder / "start"
-    key = "label.by critic" if run.config.label.by == "critic" else "curate.credit steps" if run.config.curate.credit == "steps" else ""
-    figures = load(folder / "demonstrate.json")["figures"]
-    if key and not figures["success"]:
-        raise ValueError(
-            f"{key} needs demonstrations of a success, and none of the {figures['episodes']} in {folder} is one; "
-            "give a demonstrate.expert or a demonstrate.dataset that succeeds, and a new run folder."
-        )
-
-
 def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
     """Look whether a model counts positions one by one, as `policies.scoring` does.
 
@@ -187,14 +153,14 @@ def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
         )
 
 
-def comes_back(run: Run) -> None:
+def comes_back(session: Session) -> None:
     """Look whether the environments can be put back to a moment exactly, where practice will look ahead in copies of moments.
 
     Raises:
         ValueError: one cannot.
     """
-    collects = [run.config.at(number).collect for number in (1, *(phase.first for phase in run.config.phases))]
-    for adapter in run.workers.firsts if any(config.guided for config in collects) else ():
+    collects = [session.config.at(number).collect for number in (1, *(phase.first for phase in session.config.phases))]
+    for adapter in session.workers.firsts if any(config.guided for config in collects) else ():
         name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
         try:
             proof = adapter.apply(prove, seeds, np.random.default_rng(0), 2, 3, 3)["snapshot"]

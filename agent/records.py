@@ -14,34 +14,23 @@ from scipy.stats import binomtest
 
 from policies.policy import Situation
 
-NUMBERS = 65  # number tokens that questions are answered in
-REACH = 0.4  # metres: a way of this length fills half of the number range
+SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
 
 
 @dataclass(frozen=True)
-class Question:
-    """One thing that a scene is asked, with its answer."""
+class Job:
+    """One attempt to make."""
 
-    kind: str
-    """Type of the question, for reports: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
-    question: str
-    """Words; may hold number tokens."""
-    answer: str
-    """Words or number tokens."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Frames and what was asked about them."""
-
-    frames: np.ndarray
-    """uint8[F, h, w, 3], RGB."""
-    questions: tuple[Question, ...]
-    places: tuple[tuple[str, int, float, float], ...] = ()
-    """What is visible where: name, view (0, 1, ...), x and y from the top left as shares of the frame."""
-
-    def __repr__(self) -> str:
-        return f"Scene(frames{self.frames.shape}, {len(self.questions)} questions)"
+    seed: int
+    take: int = 0
+    noise: tuple[int, ...] | None = None
+    """Seed of the sampling noise; None decides greedily. A guided take decides greedily, too, and wanders by it."""
+    kind: int = 0
+    """Which of the run's environments."""
+    foresight: int = 0
+    """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
+    wander: float = 0.0
+    """Share of a guided take's decisions at which the policy's own is carried out all the same."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +115,11 @@ class Episode:
         """Return float32[T, H, A]: the actions to imitate, `taught` or else those executed."""
         return self.actions if self.taught is None else self.taught
 
+    @property
+    def end(self) -> int:
+        """Return the number of its decisions up to its success, or of all, if it has none."""
+        return len(self) if self.first_success is None else self.first_success + 1
+
     def situation(self, t: int) -> Situation:
         """Return what the policy saw at decision `t`."""
         return Situation(self.instruction, self.frames[t], None if self.states is None else self.states[t])
@@ -153,6 +147,11 @@ class Label:
     hindsight: str | None = None
     """An instruction that the episode fulfilled without having been asked to."""
 
+    @classmethod
+    def of(cls, episode: Episode, by: Literal["env", "critic"] = "env", verdict: Verdict | None = None) -> "Label":
+        """Return the label of an episode, as the environment reported it or as the critic sees it (`by` says which)."""
+        return cls(episode.total_reward, episode.success, by, verdict, episode.unasked and episode.unasked[0])
+
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -163,6 +162,11 @@ class Demonstration:
     """int64[L]."""
     weight: float = 1.0
     """Of its log-likelihood in the loss."""
+
+
+def decisions(episode: Episode) -> list[Demonstration]:
+    """Return an episode's decisions up to its success (all, if it has none) as demonstrations."""
+    return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(episode.end)]
 
 
 @dataclass(frozen=True)

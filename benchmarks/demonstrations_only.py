@@ -18,32 +18,33 @@ import torch
 import tyro
 from results import RESULTS, machine
 
-from agent.curate.rules import decisions
 from agent.evaluate.statistics import compare, score
 from agent.learning.trainer import tune
-from agent.records import Lessons, Scorecard
-from agent.rollout.rollout import Job, collect
+from agent.records import SEEDS, Job, Lessons, Scorecard, decisions
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run.files import load, write_text
-from agent.run.folder import SEEDS, Run
+from agent.run.folder import Run
 from agent.run.layout import seconds_before_practice
-from agent.warm_start import recipe
+from agent.tune.stage import recipe
 
 
-def go_on_imitating(run: Run, seconds: float) -> tuple[list[float], int]:
+def go_on_imitating(session: Session, seconds: float) -> tuple[list[float], int]:
     """Imitate the run's demonstrations in rounds until the time is up; the policy is left as it was after its best round.
 
     Returns:
         The success rate on the gate seeds before the first round and after each one, and the number of the best.
     """
-    policy, config = run.play(run.player(run.folder / "start")), run.config.demonstrate
+    run = session.run
+    policy, config = session.play(run.player(run.folder / "start")), run.config.demonstrate
     lessons = Lessons(tuple(d for episode in run.episodes(run.folder / "start") if episode.success for d in decisions(episode)))
     jobs = [Job(SEEDS["gate"] + i) for i in range(run.config.evaluate.episodes)]
-    rates, weights = [np.mean([episode.success for episode in collect(policy, run.workers, jobs)])], [policy.weights()]
+    rates, weights = [np.mean([episode.success for episode in collect(policy, session.workers, jobs)])], [policy.weights()]
     clock = lambda: time.process_time() / max(run.config.threads, run.config.processes)  # noqa: E731 - as the wall clock where nothing else runs
     began = clock()
     while clock() - began < seconds:
         tune(policy, lessons, recipe(config), seed=(run.config.seed, len(rates)), steps=config.steps)
-        rates.append(np.mean([episode.success for episode in collect(policy, run.workers, jobs)]))
+        rates.append(np.mean([episode.success for episode in collect(policy, session.workers, jobs)]))
         weights.append(policy.weights())
         print(f"round {len(rates) - 1}, gate {100 * rates[-1]:.1f} %, {clock() - began:.0f} of {seconds:.0f} s", flush=True)
     best = int(np.argmax(rates))
@@ -61,15 +62,16 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
         out: JSON file; by default named after task and seed.
     """
     run = Run(folder)
-    policy = run.policy  # which sets the run's own number of threads
+    session = Session(run)
+    policy = session.policy  # which sets the run's own number of threads
     torch.set_num_threads(threads or run.config.threads)
     summary = json.loads((folder / "summary.json").read_text())
     spent = 60 * minutes or summary["seconds"]["total"] - seconds_before_practice(folder)
-    rates, best = go_on_imitating(run, spent)
+    rates, best = go_on_imitating(session, spent)
     first = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(first, load(folder / "exams" / f"final-{first}.json")["outcomes"])
     jobs = [Job(SEEDS["final"] + i) for i in range(run.config.evaluate.final_episodes)]
-    after = score("demonstrations_only", collect(policy, run.workers, jobs))
+    after = score("demonstrations_only", collect(policy, session.workers, jobs))
     comparison = compare(after, before)
     task = run.config.task.split("/")[-1].split("-")[0].lower()
     content = {

@@ -20,9 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rollout import RESULTS, machine
 
 import envs
-from agent.records import Scorecard
+from agent.records import SEEDS, Scorecard
 from agent.run.files import write_text
-from agent.run.folder import SEEDS
 from policies import sb3
 
 

@@ -30,8 +30,9 @@ from rich.progress import track
 from rich.table import Table
 
 import envs
+from agent.records import Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from agent.run.files import write_text
 from envs import EnvConfig
 from envs.adapt import Adapter

@@ -16,11 +16,12 @@ import tyro
 from rollout import RESULTS, fill, machine
 
 from agent.evaluate.statistics import compare, score
-from agent.records import Scorecard
-from agent.rollout.rollout import Job, collect
+from agent.learning.training import base_model
+from agent.records import SEEDS, Job, Scorecard
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run.files import write_text
-from agent.run.folder import SEEDS, Run
-from agent.warm_start import base_model
+from agent.run.folder import Run
 
 OUT, PAGE = RESULTS / "unseen", RESULTS.parent / "results.md"
 MARKS = "<!-- unseen: begin (python benchmarks/unseen.py table) -->", "<!-- unseen: end -->"
@@ -35,15 +36,16 @@ def run(folder: tyro.conf.Positional[Path], seeds: int = 400) -> None:
         seeds: of the exam.
     """
     whole = Run(folder)
+    session = Session(whole)
     summary = json.loads((folder / "summary.json").read_text())
     players = {player.name: player for player in (whole.player(file.parent) for file in sorted(folder.glob("*/tune.json")))}
-    base, warm = base_model(whole), whole.player(folder / "start")
+    base, warm = base_model(session), whole.player(folder / "start")
     players |= {base.name: base}
     before = base.name if summary.get("before_is") == "base" else warm.name
     jobs = [Job(FIRST + i) for i in range(seeds)]
     cards: list[Scorecard] = []
     for name in (before, summary["policy"]):
-        cards.append(score(name, collect(whole.play(players[name]), whole.workers, jobs)))
+        cards.append(score(name, collect(session.play(players[name]), session.workers, jobs)))
         print(cards[-1].success, flush=True)
     comparison = compare(cards[1], cards[0])
     content = {

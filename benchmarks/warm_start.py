@@ -19,16 +19,16 @@ import tyro
 from rollout import RESULTS, fill, machine
 
 from agent.config.read import override, read
-from agent.curate.rules import decisions
 from agent.demonstrate.stage import demonstrate
 from agent.evaluate.statistics import score
 from agent.learning.trainer import tune
-from agent.records import Lessons, Rate
+from agent.records import SEEDS, Job, Lessons, Rate, decisions
 from agent.rollout.experts import everyone
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run.files import write_text
-from agent.run.folder import SEEDS, Run
-from agent.warm_start import recipe
+from agent.run.folder import Run
+from agent.tune.stage import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT, PAGE = RESULTS / "warm-start.json", ROOT / "docs" / "results.md"
@@ -47,7 +47,7 @@ def run(task: tyro.conf.Positional[str], recipes: tyro.conf.Positional[tuple[str
     torch.set_num_threads(1)
     config = override(read(ROOT / "configs" / f"{task}.yaml"), ["--threads", "1", "--processes", "1", "--track.mode", "off"])
     with tempfile.TemporaryDirectory() as folder:
-        whole = Run(Path(folder), config)
+        whole = Session(Run(Path(folder), config))
         policy, base, made = whole.policy, whole.policy.weights(), json.loads(OUT.read_text())["rows"] if OUT.exists() else []
 
         def passed() -> dict[str, Any]:

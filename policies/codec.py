@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 DIGITS = 2  # width of a number in plain text: 100 bins
+NUMBERS = 65  # number tokens of the embedded model, in which it also answers questions
+REACH = 0.4  # metres: in its answers a distance of this length fills half of the number range
 NUMBER = "#"  # stands for a number in the template of a thought
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from policies import PolicyConfig, codec
+from policies import codec
+from policies.keys import PolicyConfig
 from policies.policy import Situation
 
 if TYPE_CHECKING:

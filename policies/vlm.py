@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
-from policies import PolicyConfig, codec, processor
+from policies import codec, processor
 from policies.features import Seen
+from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
 from policies.precision import attention, autocast
 from policies.prompts import Prompts

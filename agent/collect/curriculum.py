@@ -1,30 +1,13 @@
-"""What is practised: how demonstrations, exams and practice are shared among several environments, and whether more seeds are needed."""
+"""What is practised: which environment deserves how much, whether more seeds are needed, and whether fewer of them are ever solved."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from agent.records import Episode, Scorecard
-from agent.rollout.rollout import Job
+from agent.records import Episode
 from envs import EnvConfig
 
-
-def share(count: int, weights: Sequence[float]) -> list[int]:
-    """Return whole numbers that add up to `count`, in proportion to the weights as nearly as can be; at least 1 each where `count` allows it."""
-    exact = np.array(weights, np.float64) / sum(weights) * count
-    least = min(1, count // len(exact))
-    whole = np.maximum(np.floor(exact).astype(int), least)
-    while whole.sum() < count:
-        whole[np.argmax(exact - whole)] += 1
-    while whole.sum() > count:
-        whole[np.argmax(np.where(whole > least, whole - exact, -np.inf))] -= 1
-    return whole.tolist()
-
-
-def spread(count: int, weights: Sequence[float]) -> list[int]:
-    """Return, for each of `count` attempts, which environment it goes to: shares by weight, one environment after the other."""
-    return [kind for kind, own in enumerate(share(count, weights)) for _ in range(own)]
+SHRUNK = 0.5  # share of the practice seeds ever solved, of the best earlier cycle's
 
 
 def attention(envs: Sequence[EnvConfig], success: Sequence[float | None], temperature: float) -> list[float]:
@@ -64,24 +47,13 @@ def by_seed(episodes: Iterable[Episode]) -> dict[str, dict[str, float]]:
     return {task: {seed: float(np.mean(takes)) for seed, takes in seeds.items()} for task, seeds in found.items()}
 
 
-def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
-    """Return greedy attempts at `count` seeds, from `first` on in each environment, shared by weight."""
-    counts = share(count, [env.weight for env in envs])
-    return [Job(first + i, kind=kind) for kind, own in enumerate(counts) for i in range(own)]
+def exploration_shrinks(found: Sequence[float]) -> list[str]:
+    """Look whether far fewer practice seeds are ever solved than in the best earlier cycle.
 
-
-def by_task(envs: Sequence[EnvConfig], outcomes: dict[str, bool]) -> dict[str, float]:
-    """Return the success rate of each of several environments, from outcomes under 'task/...'; nothing where there is but one."""
-    own = {env.title: list(_of(env, outcomes).values()) for env in envs}
-    return {task: float(np.mean(passed)) for task, passed in own.items() if passed} if len(envs) > 1 else {}
-
-
-def by_env(envs: Sequence[EnvConfig], card: Scorecard) -> dict[str, Scorecard]:
-    """Return the scorecard of each of several environments, where it has seeds of it; nothing where there is but one."""
-    own = {env.title: card.part(_of(env, card.outcomes)) for env in envs}
-    return {title: part for title, part in own.items() if part.outcomes} if len(envs) > 1 else {}
-
-
-def _of(env: EnvConfig, outcomes: dict[str, bool]) -> dict[str, bool]:
-    """Return the outcomes of one environment: its title stands before the seed (and the take)."""
-    return {key: passed for key, passed in outcomes.items() if re.fullmatch(rf"{re.escape(env.title)}/\d+(/\d+)?", key)}
+    Args:
+        found: `pass_at_k` of each cycle, the present one last.
+    """
+    best = max(found[:-1], default=0.0)
+    if not found or found[-1] >= SHRUNK * best:
+        return []
+    return [f"exploration shrinks: {found[-1]:.0%} of the practice seeds were solved at least once, {best:.0%} in the best earlier cycle"]

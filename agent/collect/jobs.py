@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.collect.curriculum import attention, by_seed, lacking, share
-from agent.label.stage import takes
-from agent.records import Episode
-from agent.rollout.rollout import Job
+from agent.collect.curriculum import attention, by_seed, lacking
+from agent.records import SEEDS, Episode, Job
+from agent.rollout.sharing import share
 from agent.run.files import load
-from agent.run.folder import SEEDS, Cycle, Run
+from agent.run.folder import Cycle, Run
+from agent.run.labels import labelled
 
 
 def refill_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
@@ -40,7 +40,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     config, jobs = cycle.config.collect, []
     earlier = [run.cycle(number) for number in range(1, cycle.number)]
     alone = run.config.label.by == "critic"  # then the environment's word must not decide what is practised
-    seeds = [by_seed(takes(run, each)) if alone else load(each.folder / "collect.json")["seeds"] for each in earlier]
+    seeds = [by_seed(labelled(run, each)) if alone else load(each.folder / "collect.json")["seeds"] for each in earlier]
     met = [[list(each[env.title].values()) for each in seeds if each.get(env.title)] for env in run.config.envs]
     lately = [float(np.mean(rates[-1])) if rates else None for rates in met]
     fresh = SEEDS["practice"] + 100_000 * run.config.seed + _before(run, cycle, "seeds")

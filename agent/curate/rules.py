@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.config.keys import CurateConfig
 from agent.curate.credit import Start, Take, advantages, start_of
-from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial
+from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial, decisions
 
 TIE = 1e-6  # of an advantage: as good as expected is neither good nor bad
 
@@ -105,20 +105,10 @@ def best_takes(takes: Sequence[Take], count: int) -> list[Demonstration]:
     return [demonstration for episode in won[:count] for demonstration in decisions(episode)]
 
 
-def decisions(episode: Episode) -> list[Demonstration]:
-    """Return an episode's decisions up to its success (all, if it has none) as demonstrations."""
-    return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(_end(episode))]
-
-
-def _end(episode: Episode) -> int:
-    """Return the number of its decisions up to its success, or of all, if it has none."""
-    return len(episode) if episode.first_success is None else episode.first_success + 1
-
-
 def replay(library: Sequence[Episode], count: int, rng: np.random.Generator) -> list[Demonstration]:
     """Return all oracle decisions and `count` others, drawn without replacement from earlier successes and guided takes."""
     oracle = [each for episode in library if episode.policy == "oracle" for each in decisions(episode)]
-    earlier = [(episode, t) for episode in library if episode.policy != "oracle" for t in range(_end(episode))]
+    earlier = [(episode, t) for episode in library if episode.policy != "oracle" for t in range(episode.end)]
     drawn = [earlier[i] for i in sorted(rng.permutation(len(earlier))[:count])]
     return oracle + [Demonstration(episode.situation(t), episode.tokens[t]) for episode, t in drawn]
 
@@ -144,7 +134,7 @@ def whole_pairs(takes: Sequence[Take], count: int, rng: np.random.Generator) -> 
     pairs: list[PreferencePair] = []
     for good, bad in _contests(takes, rng):
         fork = fork_of(good, bad)
-        if fork is not None and fork < _end(good) and len(pairs) < count:
+        if fork is not None and fork < good.end and len(pairs) < count:
             chosen, rejected = (tuple(decisions(each)[fork:]) for each in (good, bad))
             pairs.append(PreferencePair(chosen, rejected, "trajectory", (good.id, bad.id, fork)))
     return pairs

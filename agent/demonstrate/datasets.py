@@ -17,9 +17,8 @@ import numpy as np
 from agent.config.config import Config
 from agent.demonstrate import readers
 from agent.demonstrate.readers import CAMERA
-from agent.records import Episode
+from agent.records import SEEDS, Episode
 from agent.run import episodes as dataset
-from agent.run.folder import SEEDS
 from envs import EnvConfig
 from envs.frames import picture
 from envs.spaces import Actions

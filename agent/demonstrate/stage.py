@@ -1,15 +1,25 @@
 """Demonstrations: an expert x environments x seeds -> episodes in the policy's own action tokens."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from agent.records import Episode
+from agent.demonstrate import datasets
+from agent.records import SEEDS, Episode, Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, unlike
+from agent.rollout.experts import everyone
+from agent.rollout.recording import store
+from agent.rollout.rollout import unlike
+from agent.rollout.session import Session
+from agent.rollout.sharing import spread
+from agent.rollout.thoughts import ponder
+from agent.run.files import load
+from agent.run.folder import Run
+from agent.run.tracking import Track
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
 from envs.moments import Observation, Outcome
@@ -150,11 +160,52 @@ class _Shown:
         )
 
 
-def ponder(policy: Any, episodes: Iterable[Episode], at_a_time: int = 16) -> Iterator[Episode]:
-    """Yield demonstrations with the policy's own greedy thought before each action: an expert shows what to do, not what to think."""
-    waiting = iter(episodes)
-    while some := list(itertools.islice(waiting, at_a_time)):
-        thoughts = iter(policy.think([episode.situation(t) for episode in some for t in range(len(episode))]))
-        for episode in some:
-            tokens = np.stack([np.concatenate([next(thoughts), action]) for action in episode.tokens])
-            yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))
+def show(session: Session, track: Track) -> None:
+    """Stage `demonstrate`: episodes of an expert or of a dataset, which the warm start imitates."""
+    run = session.run
+    folder, config = run.folder / "start", run.config.demonstrate
+    kinds = spread(config.episodes, [env.weight for env in run.config.envs])
+    base = SEEDS["demonstrations"] + 100_000 * run.config.seed
+    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
+    left_out: list[str] = []
+
+    def go() -> dict[str, Any]:
+        with track.bar("demonstrate", len(jobs)) as step:
+            kept, codec, space = [episode.seed for episode in run.episodes(folder)], session.policy.codec, session.workers.first.actions
+            begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)  # those before it are kept, or were spoilt
+            spoilt = Spoilt(len(jobs), run.config.collect.max_fault_share, 0 if config.dataset else begun - len(kept))
+            if config.dataset:
+                made = itertools.islice(datasets.stored(run.config, space, codec, left_out.append), len(kept), None)
+            else:
+                # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
+                made = demonstrate(session.rehearsal, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), spoilt)
+            store(session, folder, ponder(session.policy, made) if codec.thought_length else made, lambda episode: step(1))
+        shown = run.episodes(folder)
+        for why, count in Counter(left_out).items():
+            track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        if spoilt.count:
+            first = f"; the first: {spoilt.first}" if spoilt.first else ""
+            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out{first}")
+        figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
+        figures |= {"left_out": spoilt.count} if spoilt.count else {}
+        return {"figures": figures | (datasets.figures(shown, len(left_out), space) if config.dataset else {})}
+
+    run.keep(folder / "demonstrate.json", go)
+    track.log(run.metrics())
+    success_was_shown(run)
+
+
+def success_was_shown(run: Run) -> None:
+    """Look whether a demonstration succeeds, where the model learns from demonstrations what its own word on success is worth.
+
+    Raises:
+        ValueError: none does.
+    """
+    folder = run.folder / "start"
+    key = "label.by critic" if run.config.label.by == "critic" else "curate.credit steps" if run.config.curate.credit == "steps" else ""
+    figures = load(folder / "demonstrate.json")["figures"]
+    if key and not figures["success"]:
+        raise ValueError(
+            f"{key} needs demonstrations of a success, and none of the {figures['episodes']} in {folder} is one; "
+            "give a demonstrate.expert or a demonstrate.dataset that succeeds, and a new run folder."
+        )

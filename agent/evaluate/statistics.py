@@ -30,17 +30,6 @@ class Comparison:
         return f"{100 * self.gain:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}], p = {self.p_value:.2g}"
 
 
-def exam_name(kind: str, policy: str, variation: str = "", cycle: int = 1, part: int = 0) -> str:
-    """Return the name under which an exam is kept."""
-    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-cycle-{cycle}' if cycle != 1 else ''}{f'-more-{part}' if part else ''}"
-
-
-def gate_of(exam: str) -> tuple[str, int]:
-    """Return whose gate exam, or part of it, has this name, and of which cycle; nobody's ('', 0), if it is another exam."""
-    kind, policy, *rest = exam.split("-")
-    return (policy, int(rest[1]) if rest[:1] == ["cycle"] else 1) if kind == "gate" else ("", 0)
-
-
 def score(policy: str, episodes: Iterable[Episode]) -> Scorecard:
     """Return the scorecard of greedy episodes; a seed that the environment spoilt counts as failed."""
     done = {f"{episode.task}/{episode.seed}": episode for episode in episodes}

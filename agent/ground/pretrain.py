@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.ground import questions as ground
 from agent.ground import train as teach
-from agent.records import Scene
+from agent.ground.scenes import Scene
 from agent.run.files import read_object, write_folder, write_text
 from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agent.records import NUMBERS, REACH, Question, Scene
+from agent.ground.scenes import Question, Scene
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
 from envs.host import Remote
 from envs.simulate.objects import Thing, find
+from policies.codec import NUMBERS, REACH
 
 FEW, SPOILT = 4, 0.2  # so many seeds, and this share of them, may be spoilt by their environment
 SIDE = 0.05  # metres from a thing's centre to its "far side"

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from agent.ground.scenes import Scene
 from agent.learning.optimiser import Optimiser, descend
-from agent.records import Scene
 from policies.precision import autocast
 from policies.processor import pixels
 from policies.scoring import Spelt, point, recite, spell

@@ -12,7 +12,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 from scipy.stats import rankdata
 
-from agent.records import NUMBERS, REACH, Answer, Episode, Verdict
+from agent.records import Answer, Episode, Verdict
+from agent.run.labels import judged
+from policies.codec import NUMBERS, REACH
 
 CLOSE = 0.01  # metres, within which one way is as short as another
 SURE = 1e-6  # opinions nearer to 0 or 1 than this count as this
@@ -197,26 +199,7 @@ def as_judged(episode: Episode, probability_T1: np.ndarray, reward_T1: np.ndarra
     reward_T1 = probability_T1 if reward_T1 is None else reward_T1
     reached = np.flatnonzero(probability_T1[1:] >= 0.5)
     hit = int(reached[0]) if len(reached) else None
-    end = len(episode) if hit is None else hit + 1
-    return replace(
-        episode,
-        frames=episode.frames[: end + 1],
-        states=None if episode.states is None else episode.states[: end + 1],
-        actions=episode.actions[:end],
-        tokens=episode.tokens[:end],
-        logprobs=episode.logprobs[:end],
-        rewards=np.stack([reward_T1[:-1], reward_T1[1:]], axis=1)[:end].astype(np.float32),
-        success=hit is not None,
-        first_success=hit,
-        success_at_end=hit is not None,
-        terminated=hit is not None,
-        truncated=hit is None,
-        achieved=(),
-        unasked=None,
-        rivals=None,
-        margins=None,
-        taught=None,
-    )
+    return judged(episode, np.stack([reward_T1[:-1], reward_T1[1:]], axis=1).astype(np.float32), hit)
 
 
 def as_seen(episode: Episode, probability_T1: np.ndarray) -> Episode:

@@ -7,7 +7,12 @@ import numpy as np
 
 from agent.config.keys import LabelConfig, TuneConfig
 from agent.label.detector import answers, opine, peaks, quality
-from agent.records import Episode, Lessons
+from agent.learning.training import keep_weights
+from agent.records import Episode, Lessons, Player
+from agent.rollout.session import Session
+from agent.run.files import load
+from agent.run.folder import Run
+from agent.run.tracking import Track
 
 BATCH = 32  # lessons a step
 KNOWS = 0.85  # of AUROC on demonstrations that it would not learn from: with this much it is left as it is, and learns from none
@@ -77,3 +82,20 @@ def train_referee(
     if after < before:
         policy.put(base)
     return {"before": before, "after": after, "steps": config.study if after >= before else 0}
+
+
+def raise_referee(session: Session, track: Track) -> dict[str, Any]:
+    """Write the referee's weights; the model then holds those of the base model again."""
+    run, policy = session.run, session.policy
+    base, shown = policy.weights(), run.episodes(run.folder / "start")
+    with track.bar("referee") as step:
+        figures = train_referee(policy, shown, run.config.label, (run.config.seed, 0, 2), lambda done, steps, now: step(1, total=steps))
+    name = keep_weights(policy, run.folder / "start" / "referee.safetensors")
+    policy.load(base)
+    return {"figures": figures, "policy": name}
+
+
+def referee(run: Run) -> Player:
+    """Return a run's referee."""
+    folder = run.folder / "start"
+    return Player(folder / "referee.safetensors", load(folder / "referee.json").get("policy", ""))  # runs of old did not record it

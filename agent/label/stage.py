@@ -9,58 +9,49 @@ import numpy as np
 from agent.label import countdown
 from agent.label.detector import Calibration, answers, as_judged, as_seen, calibrate, nearness, num_rewards, opine, peaks, quality, sight, verdict
 from agent.label.guards import critic_drifts, labels_contradict
-from agent.label.labels import label
-from agent.label.referee import a_few, held_out, knows, learnt_from
+from agent.label.referee import a_few, held_out, knows, learnt_from, referee
 from agent.records import Answer, Episode, Label, Player, Verdict
+from agent.rollout.session import Session
 from agent.run import episodes as dataset
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
+from agent.run.labels import row
 from agent.run.tracking import Track
-from agent.warm_start import referee
 
 
-def judge(run: Run, champion: Player, cycle: Cycle, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
-    """Stage `label`; takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost.
+def judge(session: Session, champion: Player, cycle: Cycle, track: Track) -> list[str]:
+    """Stage `label`: the environment's word on each take, or the model's own, into `label.json`.
 
     Returns:
-        Takes, their labels, and what makes the labels of this cycle's own takes incredible (`guards`).
+        What makes the labels of this cycle incredible (`guards`).
     """
-    config = run.config.label
+    run, config = session.run, session.config.label
     if config.by != "env":
-        run.keep(cycle.folder / "critic.json", lambda: _criticise(run, champion, cycle))
+        run.keep(cycle.folder / "critic.json", lambda: _criticise(session, champion, cycle))
     if run.config.curate.credit == "steps":
-        run.keep(cycle.folder / "countdown.json", lambda: _count_down(run, champion, cycle))
-    own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
-    mine = own[-cycle.config.curate.pool :]
-    episodes = [episode for each in mine for episode in takes(run, each)]
-    labels = label(episodes, "critic" if config.by == "critic" else "env", [verdict for each in mine for verdict in verdicts(run, each)])
-    successes = [each.success for each in labels]
+        run.keep(cycle.folder / "countdown.json", lambda: _count_down(session, champion, cycle))
 
     def go() -> dict[str, Any]:
-        critiques = {e.id: each.verdict.critique for e, each in zip(episodes, labels, strict=True) if each.verdict}
-        new = dataset.count(cycle.folder / "episodes")
-        if config.by == "critic":
-            alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"])
-        else:
-            plain = config.by == "env" and run.config.curate.credit != "steps"  # else the takes' rewards are the model's own word
-            alarms = labels_contradict(episodes[-new:] if plain else run.episodes(cycle.folder), labels[-new:])
+        told = run.episodes(cycle.folder)
+        seen = as_told(run, cycle, told)
+        by: Any = "critic" if config.by == "critic" else "env"
+        labels = [Label.of(*each) for each in zip(seen, [by] * len(seen), verdicts(run, cycle), strict=True)]
+        # Labels are held against the rewards of `told`: those of `seen` may be the model's own word.
+        alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"]) if by == "critic" else labels_contradict(told, labels)
+        successes = [each.success for each in labels]
+        critiques = {e.id: each.verdict.critique for e, each in zip(seen, labels, strict=True) if each.verdict}
         figures = {"episodes": len(labels), "success": float(np.mean(successes))}
-        return {"figures": figures, "success": successes, "critiques": critiques, "alarms": alarms}
+        return {"figures": figures, "episodes": list(map(row, told, seen)), "critiques": critiques, "alarms": alarms}
 
     made = run.keep(cycle.folder / "label.json", go)
     track.log(run.metrics())
     run.finished("label")
-    return episodes, labels, made.get("alarms", [])
+    return made.get("alarms", [])
 
 
-def believed(run: Run, cycle: Cycle) -> list[Cycle]:
-    """Return the earlier cycles whose labels were credible."""
-    return [each for each in map(run.cycle, range(1, cycle.number)) if not load(each.folder / "label.json").get("alarms")]
-
-
-def takes(run: Run, cycle: Cycle) -> list[Episode]:
+def as_told(run: Run, cycle: Cycle, episodes: list[Episode]) -> list[Episode]:
     """Return a cycle's takes; where the critic or the model's countdown has a say, as it sees them."""
-    episodes = _criticised(run, cycle, run.episodes(cycle.folder))
+    episodes = _criticised(run, cycle, episodes)
     if run.config.curate.credit != "steps":
         return episodes
     told = load(cycle.folder / "countdown.json")["digits"]
@@ -88,6 +79,15 @@ def verdicts(run: Run, cycle: Cycle) -> list[Verdict | None]:
     return [verdict(p[1:]) if len(p) else None for p in _probabilities(cycle)]  # the first is of the beginning
 
 
+def countdown_lessons(run: Run) -> list[Answer]:
+    """Return what the warm start teaches of counting down, from its demonstrations; nothing where that gives no credit."""
+    config = run.config.label
+    if run.config.curate.credit != "steps":
+        return []
+    shown, rng = [episode for episode in run.episodes(run.folder / "start") if episode.success], np.random.default_rng([run.config.seed, 0, 1])
+    return countdown.lessons(shown, config.countdown, countdown.pace(shown), config.lessons, rng)
+
+
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config, told = run.config.label, []
@@ -111,10 +111,11 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
     return [calibration(np.array(each)) for each in content["opinions"]]
 
 
-def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+def _criticise(session: Session, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
+    run = session.run
     config, episodes = run.config.label, run.episodes(cycle.folder)
-    policy = run.play(champion if config.judge == "champion" else referee(run))
+    policy = session.play(champion if config.judge == "champion" else referee(run))
     alone, told, near = config.by == "critic", {}, []
     opinions = opine(policy, episodes, config.question)
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
@@ -143,9 +144,10 @@ def _criticise(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], **said}
 
 
-def _count_down(run: Run, champion: Player, cycle: Cycle) -> dict[str, Any]:
+def _count_down(session: Session, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the model how far each take of a cycle is from success, and measure what it says on those that get there."""
+    run = session.run
     episodes, shown = run.episodes(cycle.folder), [episode for episode in run.episodes(run.folder / "start") if episode.success]
-    told = countdown.foretell(run.play(champion), episodes, run.config.label.countdown)
+    told = countdown.foretell(session.play(champion), episodes, run.config.label.countdown)
     missed = countdown.error(episodes, told, countdown.pace(shown))
     return {"figures": {} if missed is None else {"countdown_error": missed}, "digits": [each.tolist() for each in told]}

@@ -12,13 +12,12 @@ from typing import Any
 
 from agent.config.config import Config
 from agent.config.read import read
-from agent.evaluate.statistics import gate_of
 from agent.records import Rate, Scorecard
 from agent.report import curves
 from agent.run import layout
 from agent.run.clock import may_begin
 from agent.run.files import load, write_text
-from agent.run.layout import STAGES
+from agent.run.layout import STAGES, gate_of
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 NONE = "-"

@@ -4,21 +4,21 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 from PIL import Image, ImageDraw
 
-from agent.records import Episode, Lessons, Scorecard
+from agent.records import Episode, Job, Lessons, Player, Scorecard
 from agent.rollout.environments import Workers
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run import files
+from agent.run.folder import Cycle
 from agent.run.tracking import Track
 from envs.adapt import Adapter
 from envs.faults import in_words
-
-if TYPE_CHECKING:
-    from agent.run.folder import Run
 
 SIZE = 256  # pixels, height and width of a film
 
@@ -29,6 +29,17 @@ def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
         track.films(make())
     except (Exception, SystemExit) as error:
         track.note(f"no film: {in_words(error)}")
+
+
+def of_cycle(session: Session, cycle: Cycle, lessons: Lessons, track: Track) -> None:
+    """Show a best and a worst take of a cycle's practice, and of the first cycle what the model learns from; once."""
+    folder, prefix = session.run.folder / "films", f"cycle-{cycle.number:03d}"
+    if not session.config.track.films or (folder / f"{prefix}-worst.mp4").exists():
+        return
+    shown = [take for take in session.run.episodes(cycle.folder) if not take.faults]  # as the environment saw them
+    show(track, lambda: extremes(session.workers, shown, folder, prefix))
+    if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
+        track.picture(batch(lessons, folder / "first-batch.png"))
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:
@@ -79,18 +90,16 @@ def extremes(workers: Workers, episodes: Sequence[Episode], folder: Path, prefix
     return films
 
 
-def contrast(run: "Run", first: Any, last: Any, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
+def contrast(session: Session, first: Player, last: Player, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
     """Write films, side by side, of final exam seeds that the first champion failed and the last one passed."""
-    from agent.rollout.rollout import Job, collect
-
     learnt = [key for key, passed in after.outcomes.items() if passed and not before.outcomes[key]][:count]
     films = {}
     for key in learnt:
-        file = run.folder / "films" / f"contrast-{len(films)}.mp4"
+        file = session.run.folder / "films" / f"contrast-{len(films)}.mp4"
         task, seed = key.rsplit("/", 1)
-        job = Job(int(seed), kind=run.workers.of(task))
-        takes = [next(iter(collect(run.play(player), run.workers, [job]))) for player in (first, last)]
-        adapter = run.workers.firsts[job.kind]
+        job = Job(int(seed), kind=session.workers.of(task))
+        takes = [next(iter(collect(session.play(player), session.workers, [job]))) for player in (first, last)]
+        adapter = session.workers.firsts[job.kind]
         left, right = (adapter.apply(replayed, take, True) for take in takes)
         longest = max(len(left), len(right))
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]

@@ -4,7 +4,6 @@ Each takes every n-th job. Randomness belongs to the episode, so the episodes an
 """
 
 import contextlib
-import os
 import queue
 import subprocess
 import threading
@@ -13,35 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from agent.records import Episode, Player
-from agent.rollout.rollout import Job, collect
-from agent.run.folder import Run
+from agent.records import Episode, Job, Player
 from envs.process import begin, end, portable
-
-
-def perform(run: Run, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
-    """Yield one episode a job, in the order of the jobs, by a player.
-
-    Args:
-        run: whose environments; `config.processes` says how many work at it.
-        player: who acts.
-        jobs: what to attempt.
-        variation: of the environments, a name in `evaluate.variations`; empty: as they are.
-        practice: in the environments for practice.
-
-    Raises:
-        ValueError: one of several processes died.
-    """
-    if run.config.processes > 1:
-        yield from run.crew.perform(player, jobs, variation, practice)
-        return
-    workers = run.varied(variation) if variation else run.rehearsal if practice else run.workers
-    policy = run.play(player)
-    try:
-        yield from collect(policy, workers, jobs)
-    finally:
-        if variation:
-            workers.close()
 
 
 class Crew:
@@ -56,7 +28,7 @@ class Crew:
         self._folder, self._members = folder, [_Member(folder) for _ in range(size)]
 
     def perform(self, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
-        """Yield one episode a job, in order; see `perform`. Whoever stops listening ends the processes; the next work begins with new ones."""
+        """Yield one episode a job, in order; see `Session.perform`. Who stops listening ends the processes; the next work begins new ones."""
         parts = [jobs[i :: len(self._members)] for i in range(len(self._members))]
         whole = False
         try:
@@ -86,7 +58,7 @@ class _Member:
 
     def send(self, work: Any) -> None:
         if self._process is None or self._process.poll() is not None:  # one that died idle cost nothing
-            self._process, self._line = begin("agent.rollout.pool")
+            self._process, self._line = begin("agent.rollout.member")
             self._made = queue.SimpleQueue()
             threading.Thread(target=_listen, args=(self._process, self._line, self._made), daemon=True).start()
             work = (self._folder, work)
@@ -117,26 +89,3 @@ def _listen(process: subprocess.Popen, line: Connection, made: queue.SimpleQueue
         made.put(("died", end(process)))
     except Exception as error:  # what cannot be read must not be waited for
         made.put(("failed", portable(error)))
-
-
-def serve(line_number: int) -> None:
-    """Do what comes over the line until nobody is there any more; what a member's process does.
-
-    Args:
-        line_number: file descriptor of the connection.
-    """
-    line, run = Connection(line_number), None
-    os.environ["TQDM_DISABLE"] = "1"  # the run's own bars are enough
-    while True:
-        try:
-            folder, work = line.recv()
-        except EOFError:
-            os._exit(0)  # at once: the environments may refuse to be closed
-        try:
-            if run is None:
-                run = Run(folder)
-                run.config = run.config.model_copy(update={"threads": 1, "processes": 1})
-            for episode in perform(run, *work):
-                line.send(("episode", episode))
-        except (Exception, SystemExit) as error:
-            line.send(("failed", portable(error)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.records import Episode
+from agent.records import Episode, Job
 from agent.rollout.environments import Workers
 from agent.rollout.lookahead import better
 from envs.adapt import Adapter
@@ -17,22 +17,6 @@ from envs.faults import in_words
 from envs.host import Remote
 from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
-
-
-@dataclass(frozen=True)
-class Job:
-    """One attempt to make."""
-
-    seed: int
-    take: int = 0
-    noise: tuple[int, ...] | None = None
-    """Seed of the sampling noise; None decides greedily. A guided take decides greedily, too, and wanders by it."""
-    kind: int = 0
-    """Which of the run's environments."""
-    foresight: int = 0
-    """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
-    wander: float = 0.0
-    """Share of a guided take's decisions at which the policy's own is carried out all the same."""
 
 
 @dataclass

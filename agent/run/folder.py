@@ -14,26 +14,19 @@ films/       mp4
 
 import os
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.config.config import Config
 from agent.config.read import differences, read, write
 from agent.records import Episode, Player
 from agent.run import base, layout
+from agent.run import episodes as dataset
 from agent.run.clock import time_for
 from agent.run.files import load, save, write_text
-from envs import EnvConfig
 
-if TYPE_CHECKING:
-    from agent.rollout.environments import Workers
-    from agent.rollout.pool import Crew
-    from policies.vlm import Vlm
-
-SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
 FREE = {"cycles", "minutes", "threads", "processes", "track"}  # config sections that may change when a run goes on
 
 
@@ -53,7 +46,7 @@ class Cycle:
 
 
 class Run:
-    """Folder, config, model and environments of one run; nothing is written before `begin`.
+    """Folder and config of one run; nothing is written before `begin`. What it works with is a `rollout.session.Session`.
 
     Args:
         folder: of the run.
@@ -80,14 +73,7 @@ class Run:
         self._changed = saved is None or bool(differences(saved, self.config))
         self._place: os.stat_result | None = None  # of the folder, once something is written there
         self._mark = time.time()  # when the last stage ended
-        self._policy: Any = None
-        self._student: Any = None
-        self._base = ""
-        self._loaded: Player | None = None
-        self._workers: Any = None
-        self._rehearsal: Any = None
-        self._crew: Any = None
-        self._opened: weakref.WeakSet[Workers] = weakref.WeakSet()
+        self._base = ""  # fingerprint of the base model, once it was loaded
 
     def begin(self) -> "Run":
         """Write down what this run is, and return it; from now on its stages write too.
@@ -103,9 +89,23 @@ class Run:
         if self._changed:
             write_text(self.folder / "config.yaml", text)
         self._place = self.folder.stat()
-        if self._base:
-            base.write_down(self.folder, self.config.policy.model, self._base)
+        self.began_from(self._base)
         return self
+
+    def began_from(self, weights: str) -> None:
+        """Object to another base model than the run began from; write down which it is, once the run has begun.
+
+        Args:
+            weights: fingerprint of the base model that was loaded; "": none was.
+
+        Raises:
+            ValueError: it is another one.
+        """
+        self._base = weights
+        if weights:
+            base.compare(self.folder, self.config.policy.model, weights)
+        if weights and self._place:
+            base.write_down(self.folder, self.config.policy.model, weights)
 
     def still_there(self) -> None:
         """Look whether the folder lies where it did when the run began.
@@ -116,111 +116,9 @@ class Run:
         if self._place and not (self.folder.exists() and os.path.samestat(self._place, self.folder.stat())):
             raise ValueError(f"{self.folder} was renamed, deleted or replaced while the run worked in it; put it back, and the same command goes on.")
 
-    # --- model and environments, made when first needed ----------------------------------------------------------------
-
-    @property
-    def workers(self) -> "Workers":
-        """Return the environments of this run."""
-        if self._workers is None:
-            self._workers = self._open(self.config.envs)
-        return self._workers
-
-    @property
-    def crew(self) -> "Crew":
-        """Return the processes that practise and sit exams, where there are several."""
-        if self._crew is None:
-            from agent.rollout.pool import Crew
-
-            _ = self.policy  # what the first load of the model writes down is written here, once
-            self._crew = Crew(self.folder, self.config.processes)
-        return self._crew
-
-    @property
-    def rehearsal(self) -> "Workers":
-        """Return the environments for practice: where the critic labels, they go on after a success if they can, so as not to tell of it."""
-        if self.config.label.by != "critic":
-            return self.workers
-        if self._rehearsal is None:
-            self._rehearsal = self._open(tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs))
-        return self._rehearsal
-
-    def varied(self, name: str) -> "Workers":
-        """Return environments of a variation that `evaluate.variations` names."""
-        changes = self.config.evaluate.variations[name]
-        return self._open(tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs))
-
-    def _open(self, envs: tuple[EnvConfig, ...]) -> "Workers":
-        from agent.rollout.environments import Workers
-
-        opened = Workers(envs, self.config.collect.num_envs)
-        self._opened.add(opened)
-        return opened
-
-    @property
-    def policy(self) -> "Vlm":
-        """Return the one model in memory; `play` says whose weights it holds."""
-        if self._policy is None:
-            self._student = None
-            self._policy = self._load({"model": str(model)} if (model := base.grounded(self.folder)) else {})
-        return self._policy
-
-    def student(self, train: str) -> "Vlm":
-        """Return the base model, to learn to see an environment with all of it or with its text model; there is one, until `policy` is loaded."""
-        if self._student is None:
-            self._student = self._load({"train": train})
-        return self._student
-
-    def _load(self, changes: dict[str, Any]) -> "Vlm":
-        import torch
-
-        import policies
-
-        torch.set_num_threads(self.config.threads)
-        actions = self.workers.actions
-        policy = policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
-        if "model" not in changes:
-            self._base = policy.base_name
-            base.compare(self.folder, self.config.policy.model, self._base)
-            if self._place:
-                base.write_down(self.folder, self.config.policy.model, self._base)
-        return policy
-
     def player(self, folder: Path) -> Player:
         """Return the policy that stage `tune` left in a folder."""
         return Player(folder / "policy.safetensors", load(folder / "tune.json")["policy"])
-
-    def play(self, player: Player) -> "Vlm":
-        """Return the model with a player's weights in it.
-
-        Raises:
-            ValueError: they cannot be read, or are not those that were recorded under the player's name.
-        """
-        policy = self.policy
-        if self._loaded != player:
-            self._loaded = None
-            try:
-                policy.load(player.weights)
-            except ValueError as error:
-                raise ValueError(f"{player.weights}: {error}; {layout.remedy(player.weights.parent)}") from error
-            if player.name not in ("", policy.name):
-                raise ValueError(
-                    f"{player.weights} holds the weights {policy.name}, and {player.name} were recorded; {layout.remedy(player.weights.parent)}"
-                )
-            self._loaded = player
-        return policy
-
-    def close(self) -> None:
-        """End the processes that this run has begun, and free its environments."""
-        if self._crew is not None:
-            self._crew.close()
-        for workers in self._opened:
-            workers.close()
-
-    def dirty(self) -> None:
-        """Say that the model's weights are being trained, so `play` must load anew."""
-        self._loaded = None
-
-    # --- stages on disk --------------------------------------------------------------------------------------------
 
     def keep(self, file: Path, make: Callable[[], Any]) -> Any:
         """Return the JSON content of a stage file; if it is not there, make and write it.
@@ -279,8 +177,6 @@ class Run:
 
     def episodes(self, folder: Path) -> list[Episode]:
         """Return the episodes stored in a stage's folder."""
-        from agent.run import episodes as dataset
-
         return dataset.read(folder / "episodes")
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from agent.records import Rate
 from agent.run.files import load, read_object
 
 STAGES = ("collect", "label", "curate", "tune", "evaluate")
+GUIDED = "guided"  # folder of a cycle's guided takes
 
 
 def cycle_folder(run: Path, number: int) -> Path:
@@ -25,6 +26,17 @@ def cycle_number(name: str) -> int:
 def cycle_folders(run: Path) -> dict[int, Path]:
     """Return the cycles' folders by number, in its order; what else lies in the run's folder is nobody's."""
     return dict(sorted((number, folder) for folder in run.glob("cycle-*") if (number := cycle_number(folder.name)) and folder.is_dir()))
+
+
+def exam_name(kind: str, policy: str, variation: str = "", cycle: int = 1, part: int = 0) -> str:
+    """Return the name under which an exam is kept."""
+    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-cycle-{cycle}' if cycle != 1 else ''}{f'-more-{part}' if part else ''}"
+
+
+def gate_of(exam: str) -> tuple[str, int]:
+    """Return whose gate exam, or part of it, has this name, and of which cycle; nobody's ('', 0), if it is another exam."""
+    kind, policy, *rest = exam.split("-")
+    return (policy, int(rest[1]) if rest[:1] == ["cycle"] else 1) if kind == "gate" else ("", 0)
 
 
 def remedy(folder: Path) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.records import Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from envs import EnvConfig
 from policies.scripted import Random
 

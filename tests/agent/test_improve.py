@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ from safetensors.torch import load_file
 
 from agent.collect.jobs import practice_jobs
 from agent.config.read import parse
-from agent.curate.rules import decisions
-from agent.evaluate.stage import gate
-from agent.evaluate.statistics import exam_name, gate_of
-from agent.improve import admit, latest, study
-from agent.label.stage import judge, takes
-from agent.records import Scorecard
+from agent.curate.stage import study
+from agent.evaluate.stage import admit, gate
+from agent.improve import first_champion, latest
+from agent.label.stage import critic_lessons
+from agent.records import Player, Scorecard, decisions
+from agent.rollout.session import Session
 from agent.run.files import load
 from agent.run.folder import Run
+from agent.run.labels import labelled
+from agent.run.layout import exam_name, gate_of
 from agent.run.tracking import Track
-from agent.warm_start import Player, first_champion
 from policies.vlm import NANO
 
 TINY = {
@@ -140,14 +142,13 @@ def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
 
 
 def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_was(whole: Path, tmp_path: Path) -> None:
-    run = Run(shutil.copytree(whole, tmp_path / "run")).begin()
+    session = Session(Run(shutil.copytree(whole, tmp_path / "run")).begin())
+    run = session.run
     cycle, track = run.cycle(2), Track(run.folder, run.config)
-    champion = latest(run, first_champion(run))
-    episodes, labels, _ = judge(run, champion, cycle, track)
-    made = []
+    champion, made = latest(run, first_champion(session)), []
     for imitation in (1.0, 0.0):
         changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"imitation": imitation})})
-        made.append(study(run, champion, episodes, labels, replace(cycle, config=changed), track))
+        made.append(study(session, champion, replace(cycle, config=changed), track, partial(critic_lessons, run)))
     shown = sum(len(list(decisions(episode))) for episode in run.episodes(run.folder / "start") if episode.success)
     assert len(made[0].demonstrations) - len(made[1].demonstrations) >= shown > 0
     assert [len(each.trials) for each in made] == [load(cycle.folder / "curate.json")["figures"]["trials"]] * 2
@@ -197,7 +198,7 @@ def test_both_sit_further_seeds_while_the_challenger_may_be_better(
                 run.folder / "exams" / f"{exam_name('gate', name, part=part)}.json", lambda name=name, made=outcomes: asdict(Scorecard(name, made))
             )
     nobody = tmp_path / "nobody"
-    before, after = gate(run, run.cycle(1), Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
+    before, after = gate(Session(run), run.cycle(1), Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
     assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(challenger[: seats // 20])
 
@@ -213,7 +214,7 @@ def test_the_warm_start_has_to_pass_the_gate(base: int, warm: int, kept: bool, t
         card = Scorecard(name, {f"t/{seed}": seed < passed for seed in range(20)})
         run.keep(run.folder / "exams" / f"{exam_name('gate', name, cycle=0)}.json", lambda card=card: asdict(card))
     players = [Player(tmp_path / "nobody", name) for name in ("base", "warm")]
-    first = admit(run, *players, Track(run.folder, run.config))
+    first = admit(Session(run), *players, Track(run.folder, run.config))
     assert first.name == ("warm" if kept else "base")
     assert run.metrics()[-1]["stage"] == "evaluate" and run.metrics()[-1]["promoted"] == kept and run.metrics()[-1]["base_rate"] == base / 20
 
@@ -224,12 +225,12 @@ def test_a_lost_word_of_the_gate_is_found_again_and_a_run_without_this_gate_goes
     older, run = (Run(tmp_path / name, config).begin() for name in ("older", "run"))
     for each in (older, run):
         (each.cycle(1).folder).mkdir(parents=True)
-    assert admit(older, base, warm, Track(older.folder, config)) == warm and not (older.folder / "start" / "evaluate.json").exists()
+    assert admit(Session(older), base, warm, Track(older.folder, config)) == warm and not (older.folder / "start" / "evaluate.json").exists()
     for player, passed in ((base, 20), (warm, 5)):
         card = Scorecard(player.name, {f"t/{seed}": seed < passed for seed in range(20)})
         run.keep(run.folder / "exams" / f"{exam_name('gate', player.name, cycle=0)}.json", lambda card=card: asdict(card))
     for _ in range(2):
-        assert admit(run, base, warm, Track(run.folder, config)) == base
+        assert admit(Session(run), base, warm, Track(run.folder, config)) == base
         (run.folder / "start" / "evaluate.json").unlink()
 
 
@@ -392,11 +393,11 @@ def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> 
     assert len(critic) == 2 and all(0 <= row["brier"] <= 1 for row in critic if "brier" in row)
     assert any("critic" in row for row in rows if row["stage"] == "tune" and row["cycle"] == 1)
     run = Run(tmp_path / "run")
-    episodes, seen = run.episodes(run.cycle(1).folder), takes(run, run.cycle(1))
+    episodes, seen = run.episodes(run.cycle(1).folder), labelled(run, run.cycle(1))
     if label["by"] == "critic":
         assert {len(episode) for episode in episodes} == {3}, "nothing ends a take"
         assert (tmp_path / "run" / "films" / "cycle-001-worst.mp4").exists()
-        assert [each.success for each in seen] == load(run.cycle(1).folder / "label.json")["success"]
+        assert [each.success for each in seen] == [row["success"] for row in load(run.cycle(1).folder / "label.json")["episodes"]]
     else:
         assert [each.success for each in seen] == [each.success for each in episodes]
 

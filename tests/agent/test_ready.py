@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from agent.config.read import parse
-from agent.ready import can_be_asked, comes_back, nothing_lost, success_was_shown
+from agent.demonstrate.stage import success_was_shown
+from agent.ready import can_be_asked, comes_back, nothing_lost
+from agent.records import Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from agent.run import episodes as dataset
 from agent.run.files import save
 from envs import EnvConfig

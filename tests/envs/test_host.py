@@ -20,11 +20,12 @@ from agent.config.config import Config
 from agent.config.keys import EvaluateConfig, LabelConfig
 from agent.demonstrate.stage import Spoilt, demonstrate
 from agent.ready import episodes_end
-from agent.records import Episode
+from agent.records import Episode, Job
 from agent.report import videos
 from agent.rollout.environments import Workers
 from agent.rollout.experts import everyone
-from agent.rollout.rollout import Job, collect, tolerate
+from agent.rollout.rollout import collect, tolerate
+from agent.rollout.session import Session
 from agent.run.folder import Run
 from agent.run.recognise import recognise
 from envs import EnvConfig
@@ -156,12 +157,12 @@ def children() -> set[int]:
 
 def test_with_a_run_all_its_processes_end_also_where_it_stopped_half_way(tmp_path: Path) -> None:
     before, other = children(), {"seeds": [3]}
-    run = Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="critic"), evaluate=EvaluateConfig(variations={"other": other})))
-    opened = [run.workers, run.rehearsal, run.varied("other")]
+    session = Session(Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="critic"), evaluate=EvaluateConfig(variations={"other": other}))))
+    opened = [session.workers, session.rehearsal, session.varied("other")]
     for workers in opened:
         next(collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(seed, 0, (seed,)) for seed in (1, 2)]))
     assert len(children() - before) == len(opened)
-    run.close()
+    session.close()
     assert children() == before
 
 
@@ -206,12 +207,12 @@ def test_what_hangs_in_a_film_or_at_the_close_is_ended() -> None:
 
 def test_an_environment_with_a_limit_is_never_made_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Adapter, "__init__", None)  # which another process does not see
-    run = Run(tmp_path, Config(env=config("hang")))
-    assert "fault" not in recognise(run) and (tmp_path / "environment.json").exists()
-    first = run.workers.first
+    session = Session(Run(tmp_path, Config(env=config("hang"))))
+    assert "fault" not in recognise(session.run, session.workers.firsts) and (tmp_path / "environment.json").exists()
+    first = session.workers.first
     assert (len(first.actions), first.state_size, first.rate, first.limit, first.drawn) == (2, 0, 20.0, None, False)
-    episodes_end(run)
-    run.close()
+    episodes_end(session)
+    session.close()
 
 
 def test_where_only_the_environments_process_is_killed_the_episodes_are_what_they_would_have_been() -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from agent.config.config import Config
 from agent.ready import episodes_end
+from agent.records import Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run.folder import Run
 from envs import EnvConfig
 from envs.limits import LONGEST, time_limit
@@ -73,16 +75,16 @@ def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | Non
     [{"horizon": 30}, {"kwargs": {"falls": True}}, {"kwargs": {"raises": True}}, {"kwargs": {"max_steps": 200}}, {"id": "Reacher-v5", "cameras": ()}],
 )
 def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, Any], tmp_path: Path) -> None:
-    run = Run(tmp_path, Config(env=config(**changes)))
-    first: Any = run.workers.first
+    session = Session(Run(tmp_path, Config(env=config(**changes))))
+    first: Any = session.workers.first
     before = first.env.unwrapped
-    episodes_end(run)
+    episodes_end(session)
     assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
 
 
 def test_an_environment_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Line has no time limit, and random actions came to no end within 10000 steps; set env\.horizon\."):
-        episodes_end(Run(tmp_path, Config(env=config())))
+        episodes_end(Session(Run(tmp_path, Config(env=config()))))
 
 
 def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> None:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.collect.curriculum import attention, by_env, by_task, exam_jobs, lacking, share
+from agent.collect.curriculum import attention, lacking
+from agent.evaluate.stage import exam_jobs
 from agent.records import Episode, Scorecard
+from agent.rollout.sharing import by_env, by_task, share
 from envs import EnvConfig
 
 ONE, OTHER = EnvConfig(name="one"), EnvConfig(name="other", weight=3)

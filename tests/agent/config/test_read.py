@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from agent.config.config import Config
 from agent.config.keys import EvaluateConfig, Phase
 from agent.config.read import differences, override, parse, read, write
-from agent.records import NUMBERS, REACH
 from agent.run.folder import Run
 from envs import EnvConfig
 from envs.tasks.base import STEP
+from policies.codec import NUMBERS, REACH
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)

@@ -7,8 +7,7 @@ import pytest
 
 from agent.config.keys import CurateConfig
 from agent.curate.credit import _beyond_the_others, _design, advantages, credit_to_go
-from agent.label.labels import label
-from agent.records import Episode
+from agent.records import Episode, Label
 from tests.agent.made import episode
 
 RNG = np.random.default_rng
@@ -22,7 +21,7 @@ def second(places: object, gains: object) -> np.ndarray:
 
 def told(*episodes: Episode, **config: object) -> list[np.ndarray]:
     """The advantages of each episode's decisions."""
-    values = iter(advantages([(each, label([each])[0]) for each in episodes], CurateConfig(**config)))  # type: ignore[arg-type]
+    values = iter(advantages([(each, Label.of(each)) for each in episodes], CurateConfig(**config)))  # type: ignore[arg-type]
     return [np.array([next(values).advantage for _ in range(len(each))]) for each in episodes]
 
 
@@ -31,29 +30,29 @@ def test_progress_counts_what_follows_and_success_counts_extra() -> None:
     take = episode(1, 0, [0.4, 0.6, 1.0], True)
     expected_last = (1.0 - 0.6) + 2.0
     expected_middle = (0.6 - 0.4) + 0.5 * expected_last
-    got = credit_to_go(take, label([take])[0], config)
+    got = credit_to_go(take, Label.of(take), config)
     np.testing.assert_allclose(got, [0.4 + 0.5 * expected_middle, expected_middle, expected_last], rtol=1e-5)
 
 
 def test_credit_by_reward_and_by_outcome() -> None:
     take = episode(1, 0, [0.4, 0.6, 1.0], True)
     earned = np.nanmean(take.rewards, axis=1)
-    by_reward = credit_to_go(take, label([take])[0], CurateConfig(credit="reward", discount=1.0, success_bonus=2.0))
+    by_reward = credit_to_go(take, Label.of(take), CurateConfig(credit="reward", discount=1.0, success_bonus=2.0))
     np.testing.assert_allclose(by_reward, [earned.sum() + 2, earned[1:].sum() + 2, earned[2] + 2], rtol=1e-5)
-    by_outcome = credit_to_go(take, label([take])[0], CurateConfig(credit="outcome", discount=1.0, success_bonus=2.0))
+    by_outcome = credit_to_go(take, Label.of(take), CurateConfig(credit="outcome", discount=1.0, success_bonus=2.0))
     np.testing.assert_allclose(by_outcome, [2.0, 2.0, 2.0])
 
 
 def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:
     quick, slow = episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.5, 0.5, 0.5, 1.0], True)
-    first = {t.tokens[0]: t.advantage for t in advantages([(e, label([e])[0]) for e in (quick, slow)], CurateConfig())}
+    first = {t.tokens[0]: t.advantage for t in advantages([(e, Label.of(e)) for e in (quick, slow)], CurateConfig())}
     assert first[0] > first[100]
 
 
 def test_advantages_are_centred_and_of_unit_spread() -> None:
     rng = RNG(1)
     takes = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(20) for k in range(4)]
-    values = np.array([t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())]).reshape(20, 4, 3)
+    values = np.array([t.advantage for t in advantages([(e, Label.of(e)) for e in takes], CurateConfig())]).reshape(20, 4, 3)
     np.testing.assert_allclose(values[..., 0].mean(1), 0, atol=1e-9)  # first decisions: within each seed
     np.testing.assert_allclose(values.mean((0, 1)), 0, atol=0.02)  # later ones: each against the others
     assert values.std() == pytest.approx(1, abs=1e-3)
@@ -64,7 +63,7 @@ def test_a_task_with_larger_rewards_does_not_drown_another() -> None:
     small = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(10) for k in range(4)]
     large = [replace(episode(s, k, list(100 * rng.random(3) - 100), False), task="u") for s in range(10) for k in range(4)]
     alone, among = (
-        [t.advantage for t in advantages([(e, label([e])[0]) for e in takes], CurateConfig())][: 3 * len(small)] for takes in (small, small + large)
+        [t.advantage for t in advantages([(e, Label.of(e)) for e in takes], CurateConfig())][: 3 * len(small)] for takes in (small, small + large)
     )
     assert alone == among
 
@@ -73,7 +72,7 @@ def test_an_easy_place_earns_no_credit() -> None:
     """What a decision gains only because its place is far from the goal is expected, and so no advantage."""
     far = [episode(s, k, [0.1, 0.9], False) for s in range(5) for k in range(2)]
     near = [episode(s, k, [0.8, 0.9], False) for s in range(5, 10) for k in range(2)]
-    trials = advantages([(e, label([e])[0]) for e in far + near], CurateConfig(discount=0.0))
+    trials = advantages([(e, Label.of(e)) for e in far + near], CurateConfig(discount=0.0))
     assert max(abs(t.advantage) for t in trials[1::2]) < 0.01
 
 

@@ -25,11 +25,10 @@ from PIL import Image
 from agent.config.config import Config
 from agent.demonstrate.datasets import NO_SEED, cut, figures, stored
 from agent.demonstrate.stage import demonstrate
-from agent.records import Episode
+from agent.records import SEEDS, Episode, Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from agent.run import episodes as dataset
-from agent.run.folder import SEEDS
 from envs.spaces import Actions
 from policies.codec import Codec
 from policies.scripted import Random

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from agent.evaluate.statistics import account, beats, compare, exam_name, gate_of, score, standing
-from agent.records import Rate, Scorecard
+from agent.evaluate.statistics import account, beats, compare, score, standing
+from agent.records import Job, Rate, Scorecard
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
+from agent.run.layout import exam_name, gate_of
 from envs import EnvConfig
 from policies.scripted import Random
 

@@ -10,8 +10,8 @@ import torch
 
 from agent.ground import train as teach
 from agent.ground.questions import scenes
+from agent.ground.scenes import Question, Scene
 from agent.ground.train import Pointer, Pupil, quiz, read, see
-from agent.records import Question, Scene
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load

@@ -13,9 +13,8 @@ from agent.config.keys import CurateConfig, TuneConfig
 from agent.config.read import parse
 from agent.curate.credit import credit_to_go
 from agent.label.countdown import DIGITS, FAR, error, foretell, lessons, pace, paced, to_go
-from agent.label.labels import label
 from agent.learning.trainer import tune
-from agent.records import Demonstration, Episode, Lessons
+from agent.records import Demonstration, Episode, Label, Lessons
 from policies import PolicyConfig, load
 
 QUESTION = "how many steps to go: {instruction} ?"
@@ -72,7 +71,7 @@ def test_credit_is_what_the_countdown_says_and_not_what_the_environment_says() -
     config = CurateConfig(credit="steps", discount=0.5, success_bonus=0)
     for rewards in (np.zeros((3, 4), np.float32), np.full((3, 4), 7, np.float32)):
         seen = paced(take(0, 3, 2, rewards=rewards), told)
-        (judged,) = label([seen])
+        judged = Label.of(seen)
         steps = np.array([1, -0.5, 2.5]) / FAR
         expected = [steps[0] + 0.5 * (steps[1] + 0.5 * steps[2]), steps[1] + 0.5 * steps[2], steps[2]]
         np.testing.assert_allclose(credit_to_go(seen, judged, config), expected, atol=1e-6)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from agent.config.keys import CurateConfig
 from agent.curate.rules import curate
 from agent.label.detector import Calibration, answers, as_judged, calibrate, nearness, opine, peaks, quality, sight, verdict
-from agent.label.labels import label
-from agent.records import Episode, PreferencePair
+from agent.records import Episode, Label, PreferencePair
 from policies import PolicyConfig, load
 
 QUESTION = "is it done: {instruction} ?"
@@ -163,7 +162,7 @@ def test_nothing_that_the_environment_said_reaches_a_lesson() -> None:
     for lie in (False, True):
         said = [replace(each, rewards=-each.rewards, success=True, first_success=3, success_at_end=True, terminated=True) for each in takes]
         judged = [as_judged(each, p) for each, p in zip(said if lie else takes, told, strict=True)]
-        lessons = curate(judged, label(judged, "critic"), [], CurateConfig(hindsight=1.0), np.random.default_rng(1))
+        lessons = curate(judged, [Label.of(each, "critic") for each in judged], [], CurateConfig(hindsight=1.0), np.random.default_rng(1))
         made.append(lessons)
     one, other = made
     assert one.trials and one.pairs and one.demonstrations

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.collect.curriculum import exploration_shrinks
 from agent.config.config import Config
+from agent.evaluate.guards import tasks_forgotten
 from agent.improve import improve, wrong_twice
-from agent.label.guards import critic_drifts, exploration_shrinks, labels_contradict, tasks_forgotten, training_collapses
-from agent.label.labels import label
-from agent.records import Episode, Scorecard
+from agent.label.guards import critic_drifts, labels_contradict
+from agent.records import Episode, Label, Scorecard
+from agent.rollout.session import Session
 from agent.run.files import load, save
 from agent.run.folder import Run
 from agent.run.tracking import Track
+from agent.tune.guards import training_collapses
 
 FINE = {"entropy": 0.7, "clipped": 0.4, "imitation": 1.0, "loss": 0.1}
 
@@ -39,11 +42,11 @@ def test_labels_that_contradict_rewards_are_named() -> None:
     good = [take(i, 0.1 * i, i >= 6) for i in range(12)]
     bad = [replace(take(i, 0.1 * i, i < 6)) for i in range(12)]
     flat = [take(i, 0.0, i >= 6) for i in range(12)]
-    assert not labels_contradict(good, label(good)) and not labels_contradict(flat, label(flat))
-    assert "labels contradict rewards" in labels_contradict(bad, label(bad))[0]
-    assert not labels_contradict(bad[4:8], label(bad[4:8])), "too few to tell"
+    assert not labels_contradict(good, [*map(Label.of, good)]) and not labels_contradict(flat, [*map(Label.of, flat)])
+    assert "labels contradict rewards" in labels_contradict(bad, [*map(Label.of, bad)])[0]
+    assert not labels_contradict(bad[4:8], [*map(Label.of, bad[4:8])]), "too few to tell"
     few = [take(i, 0.1 * (i % 11), i in (3, 14, 25, 36, 48)) for i in range(60)]
-    assert not labels_contradict(few, label(few)), "what chance explains is no contradiction"
+    assert not labels_contradict(few, [*map(Label.of, few)]), "what chance explains is no contradiction"
 
 
 def test_rewards_of_tasks_with_other_scales_are_not_compared() -> None:
@@ -55,9 +58,9 @@ def test_rewards_of_tasks_with_other_scales_are_not_compared() -> None:
         *(replace(take(i, 30.0, True), task="hard") for i in range(12, 20)),
         *(replace(take(i, -1.0, False), task="easy") for i in range(9)),
     ]
-    assert not labels_contradict(both, label(both))
+    assert not labels_contradict(both, [*map(Label.of, both)])
     wrong = [replace(take(i, 0.1 * i, i < 6), task="wrong") for i in range(12)]
-    (told,) = labels_contradict([*both, *wrong], label([*both, *wrong]))
+    (told,) = labels_contradict([*both, *wrong], [*map(Label.of, [*both, *wrong])])
     assert "in wrong" in told
 
 
@@ -105,6 +108,10 @@ def test_exploration_is_compared_with_its_best() -> None:
     assert not exploration_shrinks([0.0])
 
 
+def _flipped(episode: Episode) -> dict[str, Any]:
+    return {"success": not episode.success, "first_success": None if episode.success else 0}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("poison", ["labels", "critic", "rate"])
 def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learns(
@@ -117,7 +124,8 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
         "env": {"id": "etude/Reach-v0"}, "label": {"by": "critic" if poison == "critic" else "env"}, "tune": {"batch": 32, "epochs": 4, "lr": 3e-4},
         "evaluate": {"episodes": 24, "final_episodes": 8, "alpha": 1.0},
     })  # fmt: skip
-    run = Run(tmp_path / "run", config).begin()
+    session = Session(Run(tmp_path / "run", config).begin())
+    run = session.run
     run.cycle(1).folder.mkdir()  # as a run that began before the warm start had a gate: the base model passes this task, and would be the champion
     first = lambda: not (run.cycle(1).folder / "cycle.json").exists()  # noqa: E731
 
@@ -127,7 +135,7 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
         monkeypatch.setattr(place, lambda *given, **named: (sick if first() else well)(*given, **named))
 
     if poison == "labels":
-        poisoned("agent.label.stage.label", lambda *given: [replace(each, success=not each.success) for each in label(*given)])
+        poisoned("agent.label.stage.as_told", lambda run, cycle, episodes: [replace(e, **_flipped(e)) for e in episodes])
     elif poison == "critic":
         for place in ("agent.label.stage.opine", "agent.label.referee.opine"):  # of takes, and of demonstrations
             poisoned(place, lambda policy, episodes, *rest, **named: [np.full(len(e) + 1, 0.99) for e in episodes])
@@ -141,7 +149,7 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
             )
         )  # fmt: skip
     track = Track(run.folder, config)
-    improve(run, track)
+    improve(session, track)
     track.close()
     results = run.results()
     names = {"labels": "labels contradict rewards", "critic": "the critic is no judge", "rate": "torn off|collapsed|unlearnt|not finite"}
@@ -149,4 +157,4 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
     assert not results[0]["promoted"] and results[0]["champion"] == load(run.folder / "start" / "tune.json")["policy"]
     assert "won" in results[1] and not [alarm for alarm in results[1]["alarms"] if "exploration" not in alarm], "the clean cycle sat its exam"
     assert results[1]["gate_gain"] > -0.2
-    run.close()
+    session.close()

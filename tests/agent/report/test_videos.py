@@ -7,10 +7,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.records import Demonstration, Lessons
+from agent.records import Demonstration, Job, Lessons
 from agent.report import videos
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from envs import EnvConfig
 from policies.scripted import Random
 

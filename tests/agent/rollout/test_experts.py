@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agent.demonstrate.stage import demonstrate
+from agent.records import Job
 from agent.rollout.environments import Workers
 from agent.rollout.experts import Blind, examine, resolve, train
-from agent.rollout.rollout import Job
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load

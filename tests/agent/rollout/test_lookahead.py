@@ -7,11 +7,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.records import Episode
+from agent.records import Episode, Job
 from agent.report import videos
 from agent.rollout.environments import Workers
 from agent.rollout.lookahead import _directions, better
-from agent.rollout.rollout import Job, collect
+from agent.rollout.rollout import collect
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load

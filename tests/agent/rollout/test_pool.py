@@ -13,9 +13,9 @@ import pytest
 
 from agent.config.config import Config
 from agent.config.keys import CollectConfig, EvaluateConfig
-from agent.records import Player
-from agent.rollout.pool import perform
-from agent.rollout.rollout import Job, collect
+from agent.records import Job, Player
+from agent.rollout.rollout import collect
+from agent.rollout.session import Session
 from agent.run.folder import Run
 from policies import PolicyConfig
 
@@ -23,23 +23,23 @@ JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in ran
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
     config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
-    run = Run(tmp_path_factory.mktemp("crew"), config).begin()
-    run.policy.save(run.folder / "policy.safetensors")
-    yield run
-    run.close()
+    session = Session(Run(tmp_path_factory.mktemp("crew"), config).begin())
+    session.policy.save(session.run.folder / "policy.safetensors")
+    yield session
+    session.close()
     assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
 
 
-def player(run: Run) -> Player:
-    return Player(run.folder / "policy.safetensors", run.policy.name)
+def player(session: Session) -> Player:
+    return Player(session.run.folder / "policy.safetensors", session.policy.name)
 
 
-def same(run: Run, jobs: list[Job], player: Player, variation: str = "") -> None:
-    workers = run.varied(variation) if variation else run.workers
-    alone, together = list(collect(run.play(player), workers, jobs)), list(perform(run, player, jobs, variation))
+def same(session: Session, jobs: list[Job], player: Player, variation: str = "") -> None:
+    workers = session.varied(variation) if variation else session.workers
+    alone, together = list(collect(session.play(player), workers, jobs)), list(session.perform(player, jobs, variation))
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.policy, one.success, one.instruction) == (other.id, other.policy, other.success, other.instruction)
         for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
@@ -47,49 +47,50 @@ def same(run: Run, jobs: list[Job], player: Player, variation: str = "") -> None
 
 
 @pytest.mark.parametrize("variation", ["", "dark"])
-def test_the_episodes_of_several_processes_are_those_of_one(run: Run, variation: str) -> None:
-    same(run, JOBS[:5], player(run), variation)
+def test_the_episodes_of_several_processes_are_those_of_one(session: Session, variation: str) -> None:
+    same(session, JOBS[:5], player(session), variation)
 
 
-def test_a_process_that_dies_is_named_and_replaced(run: Run) -> None:
-    made = perform(run, player(run), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)])  # so many that nobody is done when the first is heard of
+def test_a_process_that_dies_is_named_and_replaced(session: Session) -> None:
+    made = session.perform(
+        player(session), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)]
+    )  # so many that nobody is done when the first is heard of
     next(made)
-    run.crew._members[1]._process.kill()
+    session._crew._members[1]._process.kill()
     with pytest.raises(ValueError, match=r"A process that practises died \(SIGKILL\); run the same command again"):
         list(made)
-    same(run, JOBS[:4], player(run))
+    same(session, JOBS[:4], player(session))
 
 
-def test_whoever_stops_listening_gets_the_right_episodes_next_time(run: Run) -> None:
-    made = perform(run, player(run), JOBS)
+def test_whoever_stops_listening_gets_the_right_episodes_next_time(session: Session) -> None:
+    made = session.perform(player(session), JOBS)
     next(made)
-    before = [member._process for member in run.crew._members]
+    before = [member._process for member in session._crew._members]
     made.close()
     assert all(process.poll() is not None for process in before), "their work is of no use any more"
-    same(run, JOBS[:4], player(run))
+    same(session, JOBS[:4], player(session))
 
 
-def test_what_goes_wrong_in_a_process_is_said_here(run: Run) -> None:
+def test_what_goes_wrong_in_a_process_is_said_here(session: Session) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.safetensors: no weights can be read there \(No such file"):
-        list(perform(run, Player(run.folder / "nowhere.safetensors", ""), JOBS))
-    with pytest.raises(ValueError, match=rf"holds the weights {player(run).name}, and 0123 were recorded; delete"):
-        list(perform(run, replace(player(run), name="0123"), JOBS))
+        list(session.perform(Player(session.run.folder / "nowhere.safetensors", ""), JOBS))
+    with pytest.raises(ValueError, match=rf"holds the weights {player(session).name}, and 0123 were recorded; delete"):
+        list(session.perform(replace(player(session), name="0123"), JOBS))
 
 
-def test_a_process_that_died_idle_is_replaced_and_nobody_minds(run: Run) -> None:
-    same(run, JOBS[:2], player(run))
-    run.crew._members[0]._process.kill()
-    run.crew._members[0]._process.wait()
-    same(run, JOBS[2:5], player(run))
+def test_a_process_that_died_idle_is_replaced_and_nobody_minds(session: Session) -> None:
+    same(session, JOBS[:2], player(session))
+    session._crew._members[0]._process.kill()
+    session._crew._members[0]._process.wait()
+    same(session, JOBS[2:5], player(session))
 
 
 ABANDONED = """
 import sys
 from pathlib import Path
 
-from agent.rollout.rollout import Job
+from agent.records import Job, Player
 from agent.rollout.pool import Crew
-from agent.records import Player
 
 folder = Path(sys.argv[1])
 crew = Crew(folder, 2)
@@ -100,8 +101,8 @@ list(made)
 """
 
 
-def test_processes_end_with_a_run_that_is_killed(run: Run) -> None:
-    killed = subprocess.Popen([sys.executable, "-c", ABANDONED, str(run.folder)], stdout=subprocess.PIPE, text=True)
+def test_processes_end_with_a_run_that_is_killed(session: Session) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ABANDONED, str(session.run.folder)], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     members = [int(word) for word in killed.stdout.readline().split()]
     assert len(members) == 2 and all(map(alive, members))

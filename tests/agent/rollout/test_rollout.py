@@ -8,10 +8,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.demonstrate.stage import Spoilt, demonstrate, ponder
-from agent.records import Episode
+from agent.demonstrate.stage import Spoilt, demonstrate
+from agent.records import Episode, Job
 from agent.rollout.environments import Workers
-from agent.rollout.rollout import Job, collect, tolerate
+from agent.rollout.rollout import collect, tolerate
+from agent.rollout.thoughts import ponder
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load

@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from agent.config.config import Config
 from agent.config.read import read
+from agent.records import SEEDS
+from agent.rollout.recording import store
+from agent.rollout.session import Session
 from agent.run.base import began_from
 from agent.run.files import load, save, write_text
-from agent.run.folder import SEEDS, Run
+from agent.run.folder import Run
 from agent.run.recognise import recognise
-from agent.warm_start import store
 from policies import PolicyConfig
 from policies.vlm import NANO
 
@@ -92,21 +94,21 @@ def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:
     """A champion holds what was trained alone; in front of another vision tower it would see nothing that it knows."""
     shutil.copytree(NANO, tmp_path / "base")
     run = Run(tmp_path / "run", Config(policy=PolicyConfig(model=str(tmp_path / "base")))).begin()
-    name = run.policy.base_name
-    assert name == Run(tmp_path / "run").policy.base_name
+    name = Session(run).policy.base_name
+    assert name == Session(Run(tmp_path / "run")).policy.base_name
     weights = load_file(file := tmp_path / "base" / "model.safetensors")
     first = next(key for key in weights if "vision" in key)
     weights[first].view(-1)[0] += 1
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=f"began from .* with weights {name}, .* name a new folder"):
-        _ = Run(tmp_path / "run").policy
+        _ = Session(Run(tmp_path / "run")).policy
 
 
 def test_what_an_older_run_began_from_is_not_guessed(tmp_path: Path) -> None:
     run = Run(tmp_path, Config()).begin()
     run.keep(tmp_path / "start" / "tune.json", dict)
-    assert run.policy.base_name and began_from(tmp_path) is None
-    assert Run(tmp_path).policy.base_name and load(tmp_path / "base.json")["weights"] is None
+    assert Session(run).policy.base_name and began_from(tmp_path) is None
+    assert Session(Run(tmp_path)).policy.base_name and load(tmp_path / "base.json")["weights"] is None
 
 
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EACCES, "Permission denied")])
@@ -134,11 +136,11 @@ def test_a_run_under_a_file_cannot_be_made(tmp_path: Path) -> None:
 def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, damaged: bytes, tmp_path: Path) -> None:
     run = Run(tmp_path, Config(minutes=1, seed=3)).begin()
     next(run.cycles())
-    recognise(run)
+    recognise(run, [])
     save(tmp_path / "base.json", {"weights": "a"})
     assert began_from(tmp_path) == "a"
     (tmp_path / name).write_bytes(damaged)
-    readers: dict[str, Callable[[], Any]] = {"environment.json": lambda: recognise(run), "base.json": lambda: began_from(tmp_path)}
+    readers: dict[str, Callable[[], Any]] = {"environment.json": lambda: recognise(run, []), "base.json": lambda: began_from(tmp_path)}
     readers |= {"clock.json": lambda: list(run.cycles()), "config.yaml": lambda: Run(tmp_path, run.config)}
     with pytest.raises(ValueError, match=rf"{name} is |another minutes|another seed|{name}: unknown key|{name} holds a list"):
         readers[name]()
@@ -146,9 +148,10 @@ def test_what_the_run_itself_wrote_down_is_not_believed_when_damaged(name: str, 
 
 def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
     run = Run(tmp_path / "a" / "run", Config())
-    assert run.policy.base_name and not list(tmp_path.iterdir())
+    session = Session(run)
+    assert session.policy.base_name and not list(tmp_path.iterdir())
     run.begin()
-    assert {each.name for each in run.folder.iterdir()} == {"config.yaml", "base.json"} and began_from(run.folder) == run.policy.base_name
+    assert {each.name for each in run.folder.iterdir()} == {"config.yaml", "base.json"} and began_from(run.folder) == session.policy.base_name
 
 
 def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tm
     with pytest.raises(ValueError, match=says):
         run.keep(file, dict)
     with pytest.raises(ValueError, match=says):
-        store(run, run.cycle(1).folder, [None], lambda episode: None)
+        store(Session(run), run.cycle(1).folder, [None], lambda episode: None)
     assert not run.folder.exists()
     run.folder.mkdir()  # another one in its place
     with pytest.raises(ValueError, match=says):
@@ -197,10 +200,11 @@ def test_what_older_runs_wrote_without_a_checksum_is_still_read(tmp_path: Path) 
     run = Run(tmp_path, Config()).begin()
     (tmp_path / "base.json").write_text('{"model": "nano", "weights": "abc"}\n')
     assert began_from(tmp_path) == "abc"
-    assert recognise(run) == ""
+    adapters = Session(run).workers.firsts
+    assert recognise(run, adapters) == ""
     now = load(tmp_path / "environment.json")
     (tmp_path / "environment.json").write_text(json.dumps(now, indent=1))
-    assert recognise(run) == ""
+    assert recognise(run, adapters) == ""
     changed = {title: {**each, "frames": "other"} for title, each in now.items()}
     (tmp_path / "environment.json").write_text(json.dumps(changed))
-    assert "frames look different" in recognise(run)
+    assert "frames look different" in recognise(run, adapters)

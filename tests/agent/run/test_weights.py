@@ -7,33 +7,36 @@ from typing import Any
 import pytest
 
 from agent.config.config import Config
+from agent.label.referee import referee
 from agent.records import Player
+from agent.rollout.session import Session
 from agent.run.base import grounded, settle
 from agent.run.files import save
 from agent.run.folder import Run
-from agent.warm_start import referee
 from policies import PolicyConfig
 
 CONFIG = Config(threads=1, policy=PolicyConfig(rows=8))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run with three players on disk: its warm start, its referee, and a champion with other weights."""
-    run = Run(tmp_path_factory.mktemp("weights") / "run", CONFIG).begin()
+    session = Session(Run(tmp_path_factory.mktemp("weights") / "run", CONFIG).begin())
+    run = session.run
     for file, stage in (("start/policy", "tune"), ("start/referee", "referee"), ("cycle-012/policy", "tune")):
         place = run.folder / f"{file}.safetensors"
         place.parent.mkdir(exist_ok=True)
-        weights = run.policy.weights()
+        weights = session.policy.weights()
         next(iter(weights.values())).add_(1)
-        run.policy.load(weights)
-        run.policy.save(place)
-        save(place.with_name(f"{stage}.json"), {"policy": run.policy.name})
-    yield run
-    run.close()
+        session.policy.load(weights)
+        session.policy.save(place)
+        save(place.with_name(f"{stage}.json"), {"policy": session.policy.name})
+    yield session
+    session.close()
 
 
-def players(run: Run) -> list[Player]:
+def players(session: Session) -> list[Player]:
+    run = session.run
     return [run.player(run.folder / "start"), referee(run), run.player(run.folder / "cycle-012")]
 
 
@@ -51,52 +54,53 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def test_what_was_recorded_is_loaded(run: Run) -> None:
-    names = [run.play(player).name for player in players(run)]
-    assert names == [player.name for player in players(run)] and len(set(names)) == 3
+def test_what_was_recorded_is_loaded(session: Session) -> None:
+    names = [session.play(player).name for player in players(session)]
+    assert names == [player.name for player in players(session)] and len(set(names)) == 3
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_weights_are_named_with_their_remedy(damage: str, run: Run) -> None:
+def test_damaged_weights_are_named_with_their_remedy(damage: str, session: Session) -> None:
     remedies = (r"start and every cycle's folder", r"start and every cycle's folder", r"cycle-012 and those of all later cycles")
-    for player, remedy in zip(players(run), remedies, strict=True):
+    for player, remedy in zip(players(session), remedies, strict=True):
         raw = player.weights.read_bytes()
         player.weights.write_bytes(DAMAGES[damage](raw))
-        run.dirty()
+        session.dirty()
         with pytest.raises(ValueError, match=rf"{player.weights.name}.*; delete the folder .*{remedy}, and the same command makes them again\.$"):
-            run.play(player)
+            session.play(player)
         player.weights.write_bytes(raw)
-        assert run.play(player).name == player.name, "nothing of it stays"
+        assert session.play(player).name == player.name, "nothing of it stays"
 
 
-def test_weights_of_another_run_are_refused_and_so_are_lost_ones(run: Run) -> None:
-    first, _, last = players(run)
+def test_weights_of_another_run_are_refused_and_so_are_lost_ones(session: Session) -> None:
+    first, _, last = players(session)
     raw = last.weights.read_bytes()
     last.weights.write_bytes(first.weights.read_bytes())
-    run.dirty()
+    session.dirty()
     with pytest.raises(ValueError, match=f"holds the weights {first.name}, and {last.name} were recorded; delete the folder"):
-        run.play(last)
+        session.play(last)
     last.weights.unlink()
     with pytest.raises(ValueError, match=r"no weights can be read there \(No such file.*\); delete the folder"):
-        run.play(last)
+        session.play(last)
     last.weights.write_bytes(raw)
-    assert run.play(last).name == last.name
+    assert session.play(last).name == last.name
 
 
-def test_what_was_never_recorded_is_taken_as_it_is(run: Run) -> None:
-    assert run.play(Player(run.folder / "start" / "policy.safetensors", "")).name == players(run)[0].name
+def test_what_was_never_recorded_is_taken_as_it_is(session: Session) -> None:
+    assert session.play(Player(session.run.folder / "start" / "policy.safetensors", "")).name == players(session)[0].name
 
 
 def test_the_model_that_learnt_to_see_is_what_was_recorded(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", CONFIG).begin()
+    session = Session(Run(tmp_path / "run", CONFIG).begin())
+    run = session.run
     assert grounded(run.folder) is None
-    student = run.student("all")
+    student = session.student("all")
     next(iter(student.base.parameters())).data.add_(1)
     stage = {"figures": {"steps": 1}, "model": settle(run.folder, student)}
     folder = run.folder / "ground" / "model"
     save(run.folder / "ground" / "ground.json", stage)
-    base = Run(run.folder).policy
-    assert grounded(run.folder) == folder and base.base_name != run._load({}).base_name
+    base = Session(Run(run.folder)).policy
+    assert grounded(run.folder) == folder and base.base_name != session._load({}).base_name
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= stage["model"].keys()
     (folder / "notes.txt").write_text("a stranger")
     for name in stage["model"]:
@@ -106,6 +110,6 @@ def test_the_model_that_learnt_to_see_is_what_was_recorded(tmp_path: Path) -> No
             with pytest.raises(
                 ValueError, match=rf"{name} is (not what was recorded|gone); delete the folder .*ground and the folder start and every"
             ):
-                _ = Run(run.folder).policy
+                _ = Session(Run(run.folder)).policy
         (folder / name).write_bytes(raw)
     assert grounded(run.folder) == folder
