@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import setuptools
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,4 +26,4 @@ def test_the_license_is_there_whole_and_goes_into_the_package() -> None:
 
 def test_every_package_is_installed() -> None:
     ours = {".".join(file.parent.relative_to(ROOT).parts) for top in ("agent", "envs", "policies") for file in (ROOT / top).rglob("*.py")}
-    assert ours == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert ours == set(setuptools.find_packages(str(ROOT), **PROJECT["tool"]["setuptools"]["packages"]["find"]))
