@@ -29,7 +29,7 @@ def improve(session: Session, track: Track) -> None:
 
     Stopping at any point is safe: what a stage has finished is on disk, and is read instead of made again.
     """
-    run, envs = session.run, session.config.envs
+    run = session.run
     if changed := recognise(run, session.workers.firsts):
         track.note(changed)
     bearings(session, track)
@@ -42,29 +42,36 @@ def improve(session: Session, track: Track) -> None:
         if wrong := wrong_twice(run, cycle):
             track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
             break
-        practise(session, champion, cycle, track)
-        alarms = judge(session, champion, cycle, track)
-        lessons = study(session, champion, cycle, track, partial(critic_lessons, run))
-        videos.of_cycle(session, cycle, lessons, track)
-        shrunk = shrinks(run, cycle)
-        if not lessons and not alarms:
-            track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
-        if alarms or not lessons:
-            run.finished("tune")  # there is nothing to wait for
-            settle(run, cycle, champion, None, track, [*alarms, *shrunk])
-            continue
-        challenger = learn(session, champion, lessons, cycle, track)
-        if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):
-            settle(run, cycle, champion, None, track, [*alarms, *shrunk])
-            continue
-        before, after = gate(session, cycle, champion, challenger, track)
-        verdict, alarms = compare(after, before), tasks_forgotten([env.title for env in envs], before, after)
-        promoted = beats(after, before, session.config.evaluate.alpha) and not alarms
-        settle(run, cycle, challenger if promoted else champion, (verdict, after, promoted), track, [*alarms, *shrunk])
-        champion = challenger if promoted else champion
+        champion = turn(session, champion, cycle, track)
     first, before, after = conclude(session, starts, champion, track)
     if session.config.track.films:
         videos.show(track, lambda: videos.contrast(session, first, champion, before, after))
+
+
+def turn(session: Session, champion: Player, cycle: Cycle, track: Track) -> Player:
+    """Return the champion after one cycle: the candidate that it makes, or the one before."""
+    run = session.run
+    practise(session, champion, cycle, track)
+    alarms = judge(session, champion, cycle, track)
+    lessons = study(session, champion, cycle, track, partial(critic_lessons, run))
+    videos.of_cycle(session, cycle, lessons, track)
+    shrunk = shrinks(run, cycle)
+    if not lessons and not alarms:
+        track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
+    if alarms or not lessons:
+        run.finished("tune")  # there is nothing to wait for
+        settle(run, cycle, champion, None, track, [*alarms, *shrunk])
+        return champion
+    challenger = learn(session, champion, lessons, cycle, track)
+    if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):
+        settle(run, cycle, champion, None, track, [*alarms, *shrunk])
+        return champion
+    before, after = gate(session, cycle, champion, challenger, track)
+    alarms = tasks_forgotten([env.title for env in session.config.envs], before, after)
+    promoted = beats(after, before, session.config.evaluate.alpha) and not alarms
+    champion = challenger if promoted else champion
+    settle(run, cycle, champion, (compare(after, before), after, promoted), track, [*alarms, *shrunk])
+    return champion
 
 
 def shrinks(run: Run, cycle: Cycle) -> list[str]:

@@ -7,7 +7,21 @@ from typing import Any
 import numpy as np
 
 from agent.label import countdown
-from agent.label.detector import Calibration, answers, as_judged, as_seen, calibrate, nearness, num_rewards, opine, peaks, quality, sight, verdict
+from agent.label.detector import (
+    Calibration,
+    Sight,
+    answers,
+    as_judged,
+    as_seen,
+    calibrate,
+    nearness,
+    num_rewards,
+    opine,
+    peaks,
+    quality,
+    sight,
+    verdict,
+)
 from agent.label.guards import critic_drifts, labels_contradict
 from agent.label.referee import a_few, held_out, knows, learnt_from, referee
 from agent.records import Answer, Episode, Label, Player, Verdict
@@ -113,35 +127,43 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 
 def _criticise(session: Session, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
-    run = session.run
-    config, episodes = run.config.label, run.episodes(cycle.folder)
-    policy = session.play(champion if config.judge == "champion" else referee(run))
-    alone, told, near = config.by == "critic", {}, []
+    run, config, episodes = session.run, session.config.label, session.run.episodes(cycle.folder)
+    policy, near = session.play(champion if config.judge == "champion" else referee(run)), []
     opinions = opine(policy, episodes, config.question)
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
-    if alone:
-        shown = run.episodes(run.folder / "start")
-        untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
-        some = a_few(shown if untaught else held_out(shown))
-        words = opine(policy, some, config.question)
-        if config.way and some:
-            seen = nearness(policy, some, config.way)
-            both = sight(words, seen, some)
-            words = [both(*each) for each in zip(words, seen, strict=True)]
+    if alone := config.by == "critic":
+        calibration, told, both = _by_demonstrations(run, policy)
+        if both:
             near = nearness(policy, episodes, config.way)
             opinions = [both(*each) for each in zip(opinions, near, strict=True)]
-        ends = peaks(words, some, lasting=not config.way)
-        calibration, measured = calibrate(*ends), np.ones(len(asked), bool)
-        told = knows(ends)  # not of what is calibrated: that would turn round who rates the wrong way round
+        measured = np.ones(len(asked), bool)
     else:
-        measured = np.array([episodes[i].seed % 2 == 1 for i in asked], bool)
+        measured, told = np.array([episodes[i].seed % 2 == 1 for i in asked], bool), {}
         calibration = calibrate(np.array([opinions[i][-1] for i in asked])[~measured], truth[~measured])
     sure = np.array([calibration(opinions[i][1:] if alone else opinions[i][-1:]).max() for i in asked])
     figures = quality(sure[measured], truth[measured]) if measured.any() else {}
     figures |= {"takes": len(asked), "slope": calibration.slope, "offset": calibration.offset, **told}
     said = {"opinions": [each.tolist() for each in opinions], "near": [each.tolist() for each in near]}
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], **said}
+
+
+def _by_demonstrations(run: Run, policy: Any) -> tuple[Calibration, dict[str, float], Sight | None]:
+    """Calibrate a critic that may not ask the environment, on demonstrations from which it has not learnt.
+
+    Returns:
+        The calibration; what it knows of demonstrations; how yes and distance count together, where `label.way` is asked.
+    """
+    config, shown = run.config.label, run.episodes(run.folder / "start")
+    untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
+    some = a_few(shown if untaught else held_out(shown))
+    words, both = opine(policy, some, config.question), None
+    if config.way and some:
+        seen = nearness(policy, some, config.way)
+        both = sight(words, seen, some)
+        words = [both(*each) for each in zip(words, seen, strict=True)]
+    ends = peaks(words, some, lasting=not config.way)
+    return calibrate(*ends), knows(ends), both  # not of what is calibrated: that would turn round who rates the wrong way round
 
 
 def _count_down(session: Session, champion: Player, cycle: Cycle) -> dict[str, Any]:

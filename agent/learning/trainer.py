@@ -3,9 +3,12 @@
 Shape suffixes: B replies, L tokens of a reply, P pairs, U action vocabulary.
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +62,7 @@ def tune(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
-        loss, figures = _loss(book, trials, demonstrations, pairs, rows[:3], config) if any(map(len, rows[:3])) else (torch.zeros(()), {})
+        loss, figures = _loss(book.forward(rows), config) if any(map(len, rows[:3])) else (torch.zeros(()), {})
         if len(rows[3]):
             answering = book.answering(rows[3])
             loss, figures["critic"] = loss + config.critic * answering, float(answering.detach())
@@ -68,6 +71,91 @@ def tune(
     warmup = max(round(config.warmup * steps), 1)
     optimiser = Optimiser(policy.parameters(), lr=config.lr, steps=steps, warmup=warmup, clip=config.max_grad_norm)
     return descend(policy, optimiser, steps, loss_of, checkpoint, lambda step, figures: watch(step, steps, figures))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One pass over the replies of a step, under the policy as it is trained; log-probabilities in nats."""
+
+    samples: Sequence[Trial]
+    samples_BL: torch.Tensor
+    """Of the tokens that have credit: all, or those of the action alone."""
+    sampled_BL: torch.Tensor
+    """Of the same tokens, when they were sampled."""
+    demonstrations: Sequence[Demonstration]
+    demonstrations_BL: torch.Tensor
+    pairs: Sequence[PreferencePair]
+    chosen_P: torch.Tensor
+    rejected_P: torch.Tensor
+    """Of all replies of a side together."""
+    chosen_BL: torch.Tensor
+    reference_P2: torch.Tensor
+    """The champion's, of the chosen and of the rejected side."""
+    entropy: torch.Tensor
+    """Nats a token, mean over all replies."""
+
+    @property
+    def advantage_B(self) -> torch.Tensor:
+        """Return the advantage of each sample."""
+        return torch.tensor([each.advantage for each in self.samples], device=self.samples_BL.device)
+
+
+Term = Callable[[Forward, TuneConfig], tuple[torch.Tensor, dict[str, float]] | None]
+"""A term of the loss: its weighted value and its figures; None where a step has nothing for it."""
+
+
+def entropy_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the entropy bonus."""
+    return -config.entropy * now.entropy, {"entropy": float(now.entropy.detach())}
+
+
+def policy_gradient_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return the clipped policy gradient, with how far the policy has come from the champion."""
+    if not now.samples:
+        return None
+    loss = losses.policy_gradient(now.samples_BL, now.sampled_BL, now.advantage_B, config.clip_low, config.clip_high, config.ratio_guard)
+    ratio = (now.samples_BL.detach() - now.sampled_BL).exp()
+    outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
+    moved = {"clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
+    return config.policy_gradient * loss, {"policy_gradient": float(loss.detach()), **moved}
+
+
+def filtered_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return the imitation of those samples that turned out better than expected."""
+    if not (now.samples and config.filtered and (better_B := (now.advantage_B > 0).float()).any()):
+        return None
+    loss = losses.imitation(now.samples_BL, better_B)
+    return config.filtered * loss, {"filtered": float(loss.detach())}
+
+
+def kl_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return the charge for drifting away from the champion."""
+    return (config.kl * losses.drift(now.samples_BL, now.sampled_BL), {}) if now.samples and config.kl else None
+
+
+def imitation_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return the imitation of demonstrations."""
+    if not now.demonstrations:
+        return None
+    weight_B = torch.tensor([each.weight for each in now.demonstrations], device=now.demonstrations_BL.device)
+    loss = losses.imitation(now.demonstrations_BL, weight_B)
+    return config.imitation * loss, {"imitation": float(loss.detach())}
+
+
+def preference_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return the preference loss with its anchor; the anchor alone where chosen replies have lost too much (likelihood displacement)."""
+    if not now.pairs:
+        return None
+    gained, lost = now.chosen_P - now.reference_P2[:, 0], now.rejected_P - now.reference_P2[:, 1]
+    margin, displaced = gained - lost, -float(gained.detach().mean())
+    loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)
+    contrast = 0.0 if displaced > config.displacement else 1.0  # the anchor alone then brings the chosen replies back
+    figures = {"preference": float(loss.detach()), "margin": float(margin.detach().mean()), "accuracy": float((margin > 0).float().mean())}
+    figures |= {"chosen_logprob": float(now.chosen_P.detach().mean()), "rejected_logprob": float(now.rejected_P.detach().mean())}
+    return config.preference * (contrast * loss - config.anchor * now.chosen_BL.mean()), {**figures, "displaced": displaced}
+
+
+TERMS: tuple[Term, ...] = (entropy_term, policy_gradient_term, filtered_term, kl_term, imitation_term, preference_term)
 
 
 class _Book:
@@ -88,7 +176,7 @@ class _Book:
         pairs: Sequence[PreferencePair],
         answers: Sequence[Answer],
     ) -> None:
-        self.policy, self.answers = policy, answers
+        self.policy, self.trials, self.demonstrations, self.pairs, self.answers = policy, trials, demonstrations, pairs, answers
         self.precision: Precision = config.precision
         sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
         replies = [reply for side in sides for reply in side]
@@ -109,6 +197,28 @@ class _Book:
         with autocast(self.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[i] for i in rows], np.stack(tokens), features)
 
+    def forward(self, rows: Sequence[np.ndarray]) -> Forward:
+        """Return one pass over chosen rows of each kind: samples, demonstrations and pairs."""
+        kinds = (self.trials, self.demonstrations, self.pairs)
+        samples, demonstrations, pairs = ([part[i] for i in index] for part, index in zip(kinds, rows, strict=False))
+        sides = [self.sides[2 * row + side] for side in (0, 1) for row in rows[2].tolist()]
+        replies: list[Any] = [*samples, *demonstrations, *(reply for pair in pairs for reply in pair.chosen)]
+        replies += [reply for pair in pairs for reply in pair.rejected]
+        tokens = [reply.tokens for reply in replies]
+        place = [*rows[0].tolist(), *(rows[1] + len(self.trials)).tolist(), *itertools.chain(*sides)]
+        distribution_BLU = self.distribution(place, tokens)
+        logprobs_BL, counts = self.policy.picked(distribution_BLU, np.stack(tokens)), list(map(len, sides))
+        counts = [sum(counts[: len(pairs)]), sum(counts[len(pairs) :])]
+        samples_BL, demonstrations_BL, chosen_BL, rejected_BL = logprobs_BL.split([len(samples), len(demonstrations), *counts])
+        summed = [part.sum() for part in torch.cat([chosen_BL, rejected_BL]).split(list(map(len, sides)))]
+        chosen_P, rejected_P = (torch.stack(summed) if summed else logprobs_BL.new_zeros(0)).tensor_split(2)
+        sampled = [sample.logprobs[self.uncredited :] for sample in samples]
+        sampled_BL = torch.as_tensor(np.stack(sampled), device=logprobs_BL.device) if sampled else samples_BL
+        return Forward(
+            samples, samples_BL[:, self.uncredited :], sampled_BL, demonstrations, demonstrations_BL,
+            pairs, chosen_P, rejected_P, chosen_BL, self.reference[rows[2]], losses.entropy(distribution_BLU),
+        )  # fmt: skip
+
     def answering(self, rows: np.ndarray) -> torch.Tensor:
         """Return the mean negative log-likelihood, nats a token, of these answers."""
         chosen, first = [self.answers[i] for i in rows.tolist()], len(self.situations) - len(self.answers)
@@ -126,56 +236,11 @@ class _Book:
         return torch.stack([sums[side.start - first : side.stop - first].sum() for side in self.sides]).reshape(-1, 2)
 
 
-def _loss(
-    book: _Book,
-    trials: Sequence[Trial],
-    demonstrations: Sequence[Demonstration],
-    pairs: Sequence[PreferencePair],
-    rows: Sequence[np.ndarray],
-    config: TuneConfig,
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the weighted sum of the three losses on chosen rows of each kind of lesson, and its figures; one pass for all replies."""
-    tried, shown, paired = ([part[i] for i in index] for part, index in zip((trials, demonstrations, pairs), rows, strict=True))
-    sides = [book.sides[2 * row + side] for side in (0, 1) for row in rows[2].tolist()]
-    place = [*rows[0].tolist(), *(rows[1] + len(trials)).tolist(), *itertools.chain(*sides)]
-    replies = [*tried, *shown, *(reply for pair in paired for reply in pair.chosen), *(reply for pair in paired for reply in pair.rejected)]
-    tokens = [reply.tokens for reply in replies]
-    logprobs_BLU = book.distribution(place, tokens)
-    logprobs, entropy = book.policy.picked(logprobs_BLU, np.stack(tokens)), losses.entropy(logprobs_BLU)
-    counts = [sum(map(len, part)) for part in (sides[: len(paired)], sides[len(paired) :])]
-    tried_BL, shown_BL, chosen_BL, rejected_BL = logprobs.split([len(tried), len(shown), *counts])
-    total, figures = -config.entropy * entropy, {"entropy": float(entropy.detach())}
-    if tried:
-        sampled_BL = torch.as_tensor(np.stack([t.logprobs for t in tried]), device=logprobs.device)
-        advantage_B = torch.tensor([t.advantage for t in tried], device=logprobs.device)
-        credited = slice(book.uncredited, None)
-        loss = losses.policy_gradient(
-            tried_BL[:, credited], sampled_BL[:, credited], advantage_B, config.clip_low, config.clip_high, config.ratio_guard
-        )
-        total = total + config.policy_gradient * loss
-        better_B = (advantage_B > 0).float()
-        if config.filtered and better_B.any():
-            repeated = losses.imitation(tried_BL[:, credited], better_B)
-            total, figures["filtered"] = total + config.filtered * repeated, float(repeated.detach())
-        if config.kl:
-            total = total + config.kl * losses.drift(tried_BL[:, credited], sampled_BL[:, credited])
-        ratio = (tried_BL.detach() - sampled_BL)[:, credited].exp()
-        outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
-        figures |= {"policy_gradient": float(loss.detach()), "clipped": float(outside.float().mean()), "kl": float((ratio - 1 - ratio.log()).mean())}
-    if shown:
-        loss = losses.imitation(shown_BL, torch.tensor([d.weight for d in shown], device=logprobs.device))
-        total, figures["imitation"] = total + config.imitation * loss, float(loss.detach())
-    if paired:
-        summed = [part.sum() for part in torch.cat([chosen_BL, rejected_BL]).split([len(side) for side in sides])]
-        chosen, rejected = torch.stack(summed).chunk(2)
-        gained, lost = chosen - book.reference[rows[2], 0], rejected - book.reference[rows[2], 1]
-        margin, displaced = gained - lost, -float(gained.detach().mean())
-        loss = losses.preference(margin, config.beta, config.preference_by, config.flipped)
-        contrast = 0.0 if displaced > config.displacement else 1.0  # the anchor alone then brings the chosen replies back
-        total = total + config.preference * (contrast * loss - config.anchor * chosen_BL.mean())
-        figures |= {"preference": float(loss.detach()), "margin": float(margin.detach().mean()), "accuracy": float((margin > 0).float().mean())}
-        figures |= {"chosen_logprob": float(chosen.detach().mean()), "rejected_logprob": float(rejected.detach().mean()), "displaced": displaced}
-    return total, figures
+def _loss(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the sum of all terms of a step, and its figures."""
+    made = [part for term in TERMS if (part := term(now, config))]
+    total = functools.reduce(operator.add, (weighted for weighted, _ in made))
+    return total, {name: value for _, figures in made for name, value in figures.items()}
 
 
 def _share(count: int, most: int, batch: int) -> int:
