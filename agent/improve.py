@@ -38,11 +38,13 @@ def improve(session: Session, track: Track) -> None:
     if warm.name != starts["base"].name:
         starts["warm_start"] = warm
     champion = latest(run, admit(session, starts["base"], warm, track))
+    session.crown(champion)
     for cycle in run.cycles():
         if wrong := wrong_twice(run, cycle):
             track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
             break
         champion = turn(session, champion, cycle, track)
+        session.crown(champion)
     first, before, after = conclude(session, starts, champion, track)
     if session.config.track.films:
         videos.show(track, lambda: videos.contrast(session, first, champion, before, after))

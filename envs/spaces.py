@@ -67,6 +67,32 @@ class Actions:
             raise ValueError(f"the expert gave {reprlib.repr(action)}, and an action is {len(self)} finite numbers.")
         return numbers.astype(np.float32)
 
+    def written(self) -> dict[str, Any]:
+        """Return what a file needs to say of these actions, in plain numbers and texts; `of_written` reads it."""
+        shape = list(self.space.shape or ())
+        return {
+            "kind": type(self.space).__name__, "low": self.low.tolist(), "high": self.high.tolist(), "shape": shape, "dtype": str(self.space.dtype)
+        }  # fmt: skip
+
+    @classmethod
+    def of_written(cls, content: dict[str, Any]) -> "Actions":
+        """Return the actions that `written` described.
+
+        Raises:
+            ValueError: it is no such description.
+        """
+        low, high, shape = np.array(content["low"]), np.array(content["high"]), tuple(content["shape"])
+        counts = (high - low + 1).astype(np.int64)
+        made = {
+            "Box": lambda: spaces.Box(low.reshape(shape), high.reshape(shape), dtype=np.dtype(content["dtype"]).type),
+            "Discrete": lambda: spaces.Discrete(int(counts[0]), start=int(low[0])),
+            "MultiDiscrete": lambda: spaces.MultiDiscrete(counts.reshape(shape), start=low.astype(np.int64).reshape(shape)),
+            "MultiBinary": lambda: spaces.MultiBinary(shape),
+        }
+        if content["kind"] not in made:
+            raise ValueError(f"{content['kind']!r} is no kind of actions; known are {', '.join(made)}.")
+        return cls(made[content["kind"]]())
+
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return a uniformly drawn float32[A]."""
         drawn = rng.uniform(self.low, self.high)

@@ -16,7 +16,7 @@ import policies
 from benchmarks.house import breaches
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = [file for folder in ("agent", "envs", "policies", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
+OURS = [ROOT / "etude.py", *(file for folder in ("agent", "envs", "policies", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py")))]
 HEAVY = {"torch", "transformers"}
 MAY_BE_HEAVY = {
     "policies/vlm.py",

@@ -9,6 +9,7 @@ from agent.rollout.environments import Workers
 from agent.rollout.pool import Crew
 from agent.rollout.rollout import collect
 from agent.run import base, layout
+from agent.run.files import load, save
 from agent.run.folder import Run
 from envs import EnvConfig
 
@@ -127,6 +128,15 @@ class Session:
                 )
             self._loaded = player
         return policy
+
+    def crown(self, player: Player) -> None:
+        """Write down who is champion now, and what its actions are: `champion.json`, by which a policy is loaded outside of its run."""
+        file = self.run.folder / "champion.json"
+        weights = str(player.weights.relative_to(self.run.folder))
+        content = {"weights": weights, "policy": player.name, "actions": self.workers.first.actions.written()}
+        if not file.exists() or load(file) != content:
+            self.run.still_there()
+            save(file, content)
 
     def dirty(self) -> None:
         """Say that the model's weights are being trained, so `play` must load anew."""

@@ -2,7 +2,7 @@
 
 ```
 config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
-clock.json (which cycles `minutes` let begin)
+clock.json (which cycles `minutes` let begin)  champion.json (which weights are the champion's, and what its actions are)
 ground/      model/ (the base model after its bearings), ground.json, where the stage ran
 start/       base.json and .safetensors (the base model), demonstrations (LeRobotDataset), tune.json, policy.safetensors (the warm start),
              evaluate.json (its gate); referee.json and .safetensors, where `label.judge` is one

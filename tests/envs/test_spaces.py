@@ -1,5 +1,6 @@
 """Action spaces as rows of numbers: what comes out is always in the space, and what is in the space survives."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_every_action_survives_the_way_there_and_back(space: Any) -> None:
     for _ in range(50):
         drawn = space.sample()
         np.testing.assert_allclose(actions.to_env(actions.from_env(drawn)), drawn, rtol=1e-6)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_actions_written_into_a_file_are_the_same_when_read(space: Any) -> None:
+    actions = Actions(space)
+    read = Actions.of_written(json.loads(json.dumps(actions.written())))
+    for name in ("low", "high", "counts"):
+        np.testing.assert_allclose(getattr(read, name), getattr(actions, name), rtol=1e-6)
+    drawn = actions.to_env(actions.sample(np.random.default_rng(0)))
+    assert type(drawn) is type(read.to_env(actions.from_env(drawn))) and space.contains(read.to_env(actions.from_env(drawn)))
 
 
 def test_infinite_bounds_are_named_with_the_remedy() -> None:
