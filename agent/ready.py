@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from agent.config.config import Config
+from agent.config.plugins import plugin
 from agent.demonstrate import datasets
 from agent.ground.stage import to_ground
 from agent.records import SEEDS
@@ -28,6 +30,7 @@ def ready(session: Session) -> None:
     """
     run = session.run
     nothing_lost(run)
+    plugged_in(run.config)
     _ = session.workers.actions  # makes the environments
     episodes_end(session)
     for name in run.config.evaluate.variations:
@@ -46,6 +49,22 @@ def ready(session: Session) -> None:
     can_be_asked(run, policy)
     if not (run.folder / "start" / "demonstrate.json").exists():
         can_be_shown(session, policy.codec)
+
+
+def plugged_in(config: Config) -> None:
+    """Look whether everything that the config plugs in by name is there.
+
+    Raises:
+        ValueError: something is not.
+    """
+    each = [config.at(number) for number in (1, *(phase.first for phase in config.phases))]
+    names = {
+        "label.detector": {config.label.detector},
+        "curate.rule": {one.curate.rule for one in each},
+        "tune.loss": {one.tune.loss for one in each},
+    }
+    for key, name in ((key, name) for key, found in names.items() for name in sorted(found - {""})):
+        plugin(key, name)
 
 
 def can_be_shown(session: Session, codec: Any) -> None:
@@ -126,7 +145,7 @@ def can_be_asked(run: Run, policy: Any) -> None:
         ValueError: it cannot.
     """
     config = run.config
-    keys = {"label.by": config.label.by != "env", "curate.credit": config.curate.credit == "steps"}
+    keys = {"label.by": config.label.by != "env" and not config.label.detector, "curate.credit": config.curate.credit == "steps"}
     if any(keys.values()):
         first = next(key for key, on in keys.items() if on)
         answers_are_read(first, policy, config.policy.model, "label.by env and curate.credit progress")

@@ -107,6 +107,10 @@ class Config(Strict):
             raise ValueError(
                 "label.judge referee goes with label.by critic; where the environment is asked, the champion learns to judge from its word"
             )
+        if self.label.detector and self.label.by == "env":
+            raise ValueError("label.detector says how episodes went where label.by is both or critic; with env nobody asks it")
+        if self.label.detector and (self.label.judge == "referee" or self.label.way):
+            raise ValueError("label.detector judges in the place of the model; leave label.judge and label.way as they are")
         if self.label.way and self.label.by != "critic":
             raise ValueError("label.way is a second question to a critic whose word is the only one; it goes with label.by critic")
         return self

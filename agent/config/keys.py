@@ -92,6 +92,9 @@ class LabelConfig(Strict):
     how it went, the model's own opinion after each decision stands in for it. `critic`: the model itself, which looks at the frames after every
     decision; no reward or success of the environment then reaches a lesson of any cycle, and practice goes on after a success, unless the
     environment itself ends there. Exams ask the environment, to measure and to promote; demonstrations are taken at its word."""
+    detector: str = ""
+    """A success detector of your own in the place of the model, where `by` is `both` or `critic`: `file.py:function`, f(frames, instruction) ->
+    probability (docs/extend.md). It is calibrated, measured and guarded as the model is. Empty: the model itself."""
     judge: Literal["champion", "referee"] = "champion"
     """Who gives the model's verdict: the champion, which learns to from critic lessons (`tune.critic`), or, with `critic`, a referee: the model as it
     was before its warm start, which learns from demonstrations what a success looks like (`study`), and then neither learns nor forgets anything."""
@@ -114,6 +117,8 @@ class LabelConfig(Strict):
 class CurateConfig(Strict):
     """What a cycle teaches, from its episodes and from the library of earlier ones."""
 
+    rule: str = ""
+    """A curation rule of your own: `file.py:function`, f(episodes, labels) -> Lessons (docs/extend.md). Empty: ours, by the keys below."""
     pool: int = Field(default=2, ge=1)
     """Cycles to learn from at most: the present one, and those before it that were rolled back, whose takes are still the champion's own."""
     best_takes: int = Field(default=1, ge=0)
@@ -159,6 +164,8 @@ class TuneConfig(Strict):
     """Weight of DPO on the cycle's pairs (arXiv 2305.18290) with its anchor."""
     critic: float = Field(default=0.1, ge=0)
     """Weight of the critic's own lessons, where there is a critic (`label.by`): without them it forgets, as the actor learns."""
+    loss: str = ""
+    """A further term of the loss, of your own: `file.py:function`, f(forward, config) -> (loss, figures) (docs/extend.md). Empty: none."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the cycle's trials (or demonstrations, if there are none)."""
     batch: int = Field(default=256, ge=1)

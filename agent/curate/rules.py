@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from agent.config.keys import CurateConfig
+from agent.config.plugins import plugin
 from agent.curate.credit import Start, Take, advantages, start_of
 from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial, decisions
+from envs.faults import in_words
 
 TIE = 1e-6  # of an advantage: as good as expected is neither good nor bad
 
@@ -35,10 +38,7 @@ def curate(
         thought: tokens of a reply that stand before its actions.
         guided: this cycle's guided takes; all of their decisions become demonstrations.
     """
-    groups: dict[Start, list[Take]] = defaultdict(list)
-    for episode, label in zip(episodes, labels, strict=True):
-        if not episode.faults and len(episode):
-            groups[start_of(episode)].append((episode, label))
+    groups = by_start(episodes, labels)
     mixed = {key: takes for key, takes in groups.items() if len({label.success for _, label in takes}) == 2}
     best = [demonstration for takes in mixed.values() for demonstration in best_takes(takes, config.best_takes)]
     retold = fastest(retold) if config.hindsight else []
@@ -52,8 +52,56 @@ def curate(
     trials = tuple(advantages([take for takes in chosen.values() for take in takes], config))
     told = [conditioned(trial, config.conditioned) for trial in trials if abs(trial.advantage) > TIE] if config.conditioned else []
     demonstrations = (*best, *replay(library, config.replay, rng), *led, *unasked, *told)
-    notes = {"seeds": float(len(groups)), "mixed_seeds": float(len(mixed)), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
-    return Lessons(demonstrations, tuple(pairs), trials, notes={**notes, "hindsight": float(len(unasked))})
+    return Lessons(demonstrations, tuple(pairs), trials, notes={**notes(groups), "hindsight": float(len(unasked))})
+
+
+class Rule(Protocol):
+    """A curation rule of a user's (`curate.rule`)."""
+
+    def __call__(self, episodes: Sequence[Episode], labels: Sequence[Label]) -> Lessons:
+        """Return what a cycle teaches: demonstrations, preference pairs, trials.
+
+        Args:
+            episodes: practised by the champion; those with `faults`, or without a decision, teach nothing.
+            labels: one an episode.
+        """
+        ...
+
+
+def own(name: str, episodes: Sequence[Episode], labels: Sequence[Label]) -> Lessons:
+    """Return what a rule of the user's makes of a cycle; the figures about practice are those of every cycle.
+
+    Args:
+        name: `curate.rule`.
+        episodes: as of `curate`.
+        labels: one an episode.
+
+    Raises:
+        ValueError: it fails, or gives no lessons.
+    """
+    rule: Any = plugin("curate.rule", name)
+    try:
+        made = rule(episodes, labels)
+    except (Exception, SystemExit) as error:  # somebody's function may raise anything
+        raise ValueError(f"curate.rule {name!r} failed: {in_words(error)}.") from error
+    if not isinstance(made, Lessons):
+        raise ValueError(f"curate.rule {name!r} gave a {type(made).__name__}; give agent.records.Lessons.")
+    return replace(made, notes={**notes(by_start(episodes, labels)), **made.notes})
+
+
+def by_start(episodes: Sequence[Episode], labels: Sequence[Label]) -> dict[Start, list[Take]]:
+    """Return the takes that began alike, without those that the environment spoilt."""
+    groups: dict[Start, list[Take]] = defaultdict(list)
+    for episode, label in zip(episodes, labels, strict=True):
+        if not episode.faults and len(episode):
+            groups[start_of(episode)].append((episode, label))
+    return groups
+
+
+def notes(groups: dict[Start, list[Take]]) -> dict[str, float]:
+    """Return figures about a cycle's practice, by the labels of its takes."""
+    mixed = sum(len({label.success for _, label in takes}) == 2 for takes in groups.values())
+    return {"seeds": float(len(groups)), "mixed_seeds": float(mixed), "practice_success": _rate(groups), "pass_at_k": _pass(groups)}
 
 
 def relabel(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[Episode]:

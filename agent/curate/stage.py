@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agent.curate.rules import curate, relabel
+from agent.curate.rules import curate, own, relabel
 from agent.records import Answer, Episode, Label, Lessons, Player
 from agent.rollout.session import Session
 from agent.rollout.thoughts import ponder
@@ -31,8 +31,8 @@ def study(
         answers: takes -> what the model is to learn to say of what it sees, from there.
     """
     run = session.run
-    own = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
-    episodes = [episode for each in own[-cycle.config.curate.pool :] for episode in labelled(run, each)]
+    mine = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
+    episodes = [episode for each in mine[-cycle.config.curate.pool :] for episode in labelled(run, each)]
     labels = [Label.of(episode) for episode in episodes]
     library = _library(run, cycle, episodes) if cycle.config.tune.imitation else []
     guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
@@ -40,7 +40,10 @@ def study(
     if retold and (thought := session.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
         retold = list(ponder(session.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
-    lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
+    if cycle.config.curate.rule:
+        lessons = own(cycle.config.curate.rule, episodes, labels)
+    else:
+        lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(answers(episodes, rng)) if lessons else ())
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})

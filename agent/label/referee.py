@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from agent.config.keys import LabelConfig, TuneConfig
-from agent.label.detector import answers, opine, peaks, quality
+from agent.label.calibration import peaks, quality
+from agent.label.detector import answers, opine
 from agent.learning.training import keep_weights
 from agent.records import Episode, Lessons, Player
 from agent.rollout.session import Session

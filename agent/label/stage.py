@@ -6,22 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from agent.config.keys import LabelConfig
 from agent.label import countdown
-from agent.label.detector import (
-    Calibration,
-    Sight,
-    answers,
-    as_judged,
-    as_seen,
-    calibrate,
-    nearness,
-    num_rewards,
-    opine,
-    peaks,
-    quality,
-    sight,
-    verdict,
-)
+from agent.label.calibration import Calibration, Sight, calibrate, peaks, quality, sight
+from agent.label.detector import answers, as_judged, as_seen, consult, nearness, num_rewards, opine, verdict
 from agent.label.guards import critic_drifts, labels_contradict
 from agent.label.referee import a_few, held_out, knows, learnt_from, referee
 from agent.records import Answer, Episode, Label, Player, Verdict
@@ -105,7 +93,7 @@ def countdown_lessons(run: Run) -> list[Answer]:
 def critic_lessons(run: Run, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Answer]:
     """Return what the critic is to learn in a cycle: of demonstrations and, where it may ask the environment, of the cycle's takes."""
     config, told = run.config.label, []
-    asked, counted = config.judge == "champion" and config.by != "env", run.config.curate.credit == "steps"
+    asked, counted = config.judge == "champion" and config.by != "env" and not config.detector, run.config.curate.credit == "steps"
     if not (asked or counted):
         return []
     shown = run.episodes(run.folder / "start")
@@ -128,8 +116,8 @@ def _probabilities(cycle: Cycle) -> list[np.ndarray]:
 def _criticise(session: Session, champion: Player, cycle: Cycle) -> dict[str, Any]:
     """Ask the critic about every take of a cycle, calibrate it, and measure it on takes that it was not calibrated on."""
     run, config, episodes = session.run, session.config.label, session.run.episodes(cycle.folder)
-    policy, near = session.play(champion if config.judge == "champion" else referee(run)), []
-    opinions = opine(policy, episodes, config.question)
+    policy: Any = None if config.detector else session.play(champion if config.judge == "champion" else referee(run))
+    opinions, near = _asked(config, policy, episodes), []
     asked = [i for i, each in enumerate(opinions) if len(each) and not episodes[i].faults]
     truth = np.array([episodes[i].success for i in asked])
     if alone := config.by == "critic":
@@ -148,6 +136,11 @@ def _criticise(session: Session, champion: Player, cycle: Cycle) -> dict[str, An
     return {"figures": figures, "calibration": [calibration.slope, calibration.offset], **said}
 
 
+def _asked(config: LabelConfig, policy: Any, episodes: Sequence[Episode]) -> list[np.ndarray]:
+    """Return what the success detector says of each moment of each take: the model, or the user's own."""
+    return consult(config.detector, episodes) if config.detector else opine(policy, episodes, config.question)
+
+
 def _by_demonstrations(run: Run, policy: Any) -> tuple[Calibration, dict[str, float], Sight | None]:
     """Calibrate a critic that may not ask the environment, on demonstrations from which it has not learnt.
 
@@ -155,9 +148,10 @@ def _by_demonstrations(run: Run, policy: Any) -> tuple[Calibration, dict[str, fl
         The calibration; what it knows of demonstrations; how yes and distance count together, where `label.way` is asked.
     """
     config, shown = run.config.label, run.episodes(run.folder / "start")
-    untaught = config.judge == "referee" and not load(run.folder / "start" / "referee.json")["figures"]["steps"]  # it has learnt from none
+    taught = config.judge == "champion" or load(run.folder / "start" / "referee.json")["figures"]["steps"]
+    untaught = bool(config.detector) or not taught  # then it has learnt from none
     some = a_few(shown if untaught else held_out(shown))
-    words, both = opine(policy, some, config.question), None
+    words, both = _asked(config, policy, some), None
     if config.way and some:
         seen = nearness(policy, some, config.way)
         both = sight(words, seen, some)

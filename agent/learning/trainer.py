@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from agent.config.keys import TuneConfig
+from agent.config.plugins import plugin
 from agent.learning import losses
 from agent.learning.optimiser import Optimiser, descend
 from agent.records import Answer, Demonstration, Lessons, PreferencePair, Trial
@@ -50,9 +51,10 @@ def tune(
     Returns:
         The figures of every step; docs/metrics.md says what they are.
     """
-    trials = lessons.trials if config.policy_gradient or config.filtered else ()
-    demonstrations = lessons.demonstrations if config.imitation else ()
-    pairs = lessons.pairs if config.preference else ()
+    trials = lessons.trials if config.policy_gradient or config.filtered or config.loss else ()
+    demonstrations = lessons.demonstrations if config.imitation or config.loss else ()
+    pairs = lessons.pairs if config.preference or config.loss else ()
+    terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     answers = lessons.answers if config.critic and (steps or trials or demonstrations or pairs) else ()  # alone they are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
     most = next(filter(None, map(len, kinds)), 0)
@@ -62,7 +64,7 @@ def tune(
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rows = [_page(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
-        loss, figures = _loss(book.forward(rows), config) if any(map(len, rows[:3])) else (torch.zeros(()), {})
+        loss, figures = _loss(book.forward(rows), config, terms) if any(map(len, rows[:3])) else (torch.zeros(()), {})
         if len(rows[3]):
             answering = book.answering(rows[3])
             loss, figures["critic"] = loss + config.critic * answering, float(answering.detach())
@@ -155,6 +157,23 @@ def preference_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dic
     return config.preference * (contrast * loss - config.anchor * now.chosen_BL.mean()), {**figures, "displaced": displaced}
 
 
+def own_term(name: str, term: Term, now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
+    """Return what a term of the user's gives (`tune.loss`).
+
+    Raises:
+        ValueError: it fails, or gives neither None nor a loss with figures.
+    """
+    try:
+        made = term(now, config)
+        if made is not None:
+            loss, figures = made
+            made = loss.reshape(()), {str(key): float(value) for key, value in figures.items()}
+    except Exception as error:  # somebody's function may raise anything
+        said = str(error).strip().split("\n")[0]
+        raise ValueError(f"tune.loss {name!r} failed ({type(error).__name__}: {said}); it gives None, or a loss of one number and a dict.") from error
+    return made
+
+
 TERMS: tuple[Term, ...] = (entropy_term, policy_gradient_term, filtered_term, kl_term, imitation_term, preference_term)
 
 
@@ -236,9 +255,9 @@ class _Book:
         return torch.stack([sums[side.start - first : side.stop - first].sum() for side in self.sides]).reshape(-1, 2)
 
 
-def _loss(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]]:
+def _loss(now: Forward, config: TuneConfig, terms: Sequence[Term]) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the sum of all terms of a step, and its figures."""
-    made = [part for term in TERMS if (part := term(now, config))]
+    made = [part for term in terms if (part := term(now, config))]
     total = functools.reduce(operator.add, (weighted for weighted, _ in made))
     return total, {name: value for _, figures in made for name, value in figures.items()}
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.config.keys import CurateConfig
 from agent.curate.rules import curate
-from agent.label.detector import Calibration, answers, as_judged, calibrate, nearness, opine, peaks, quality, sight, verdict
+from agent.label.calibration import Calibration, calibrate, peaks, quality, sight
+from agent.label.detector import answers, as_judged, nearness, opine, verdict
 from agent.records import Episode, Label, PreferencePair
 from policies import PolicyConfig, load
 

@@ -14,7 +14,8 @@ from agent.collect.stage import practise
 from agent.config.config import Config
 from agent.curate.stage import study
 from agent.improve import warm_start
-from agent.label.detector import nearness, opine, sight
+from agent.label.calibration import sight
+from agent.label.detector import nearness, opine
 from agent.label.referee import held_out
 from agent.label.stage import critic_lessons, judge
 from agent.records import Episode, Label, Lessons
@@ -181,7 +182,7 @@ def test_an_environment_that_lies_changes_no_lesson_and_no_next_practice(
 ) -> None:
     label, collect, curate = {"by": "critic", "lessons": 8, "way": way}, {"seeds": 4, "takes": 4, "num_envs": 4}, {"hindsight": 1.0, "credit": credit}
     session, champion, cycle, track = prepared("run", label=label, collect=collect, curate=curate)
-    monkeypatch.setattr("agent.label.detector.Calibration.__call__", lambda self, opinions: _yes_to_some(opinions))
+    monkeypatch.setattr("agent.label.calibration.Calibration.__call__", lambda self, opinions: _yes_to_some(opinions))
     truth, made = Run.episodes, []
 
     def lying(self: Run, folder: Path) -> list[Episode]:
