@@ -8,6 +8,7 @@ import numpy as np
 
 import policies
 from agent.config.config import Config
+from agent.config.plugins import load_model
 from agent.config.read import read
 from agent.run import base
 from agent.run.files import load
@@ -91,7 +92,7 @@ def load_actor(folder: Path, device: str = "") -> Actor:
         raise ValueError(f"The run in {folder} has no champion yet; it has one after its warm start.")
     config, champion = read(folder / "config.yaml"), load(folder / "champion.json")
     actions = Actions.of_written(champion["actions"])
-    model = policies.load(_of(config, folder, device), actions.low, actions.high, actions.counts)
+    model = load_model(_of(config, folder, device), actions)
     try:
         model.load(folder / champion["weights"])
     except ValueError as error:

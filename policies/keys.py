@@ -11,7 +11,7 @@ class PolicyConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "nano"
-    """`nano` (embedded), a hub id, or a local folder."""
+    """`nano` (embedded), a hub id, a local folder, or a policy class of your own: `file.py:Class` (docs/extend.md)."""
     prompt: str = "{instruction} : how far to the first ?"
     """What the model is asked; `{instruction}` is replaced. The default is a question that the embedded model has been taught to answer, so its
     first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}`

@@ -7,7 +7,6 @@ Nothing is ever padded along the sequence: prompts of one length are batched tog
 a matrix product may round differently for another number of rows, and a decision must not depend on its neighbours.
 """
 
-import hashlib
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
@@ -16,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 from policies import codec, processor
@@ -26,12 +23,13 @@ from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
 from policies.precision import attention, autocast
 from policies.prompts import Prompts
+from policies.trained import Trained, fingerprint, pick
 
 NANO = Path(__file__).parent / "nano"
 LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
-class Vlm:
+class Vlm(Trained):
     """Policy, Speaker and Learner in one.
 
     Args:
@@ -108,7 +106,7 @@ class Vlm:
         for j in range(length):
             logprobs_BU = self._normalise(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
             explored = j >= self.codec.thought_length or self.config.explore == "reply"
-            column_B = _pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and explored else None)
+            column_B = pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and explored else None)
             logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
             token_B = self._columns[column_B]
             tokens_BL[:, j] = token_B.cpu()
@@ -125,20 +123,6 @@ class Vlm:
         return logits_xU.log_softmax(-1)
 
     # --- learning --------------------------------------------------------------------------------------------------
-
-    def logprobs(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Return float32[B, L] log-probabilities, nats, of replies; same temperature and masks as when acting.
-
-        Args:
-            situations: B of them.
-            tokens_BL: int64[B, L], whole replies.
-            features: what `features()` gave for their frames, if it is at hand.
-        """
-        return self.picked(self.distribution(situations, tokens_BL, features), tokens_BL)
-
-    def picked(self, logprobs_BLU: torch.Tensor, tokens_BL: np.ndarray) -> torch.Tensor:
-        """Return float32[B, L]: of all log-probabilities those of the replies."""
-        return logprobs_BLU.gather(-1, torch.as_tensor(self.codec.columns(tokens_BL), device=logprobs_BLU.device)[..., None])[..., 0]
 
     def distribution(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities, nats, of every action token in every place of a reply; -inf where it is not allowed."""
@@ -187,45 +171,6 @@ class Vlm:
         seen = SimpleNamespace(pooler_output=[first] if self._listed else first, deepstack_features=[[each] for each in deeper])
         return {"mm_encoder_outputs": {"image": seen}}
 
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """Return what is trained."""
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return copies of the trained tensors by name: a whole text model, or LoRA adapters."""
-        return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
-
-    def put(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take trained tensors, and keep the name.
-
-        Raises:
-            ValueError: they belong to another model.
-        """
-        own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        if own.keys() != weights.keys() or any(own[name].shape != value.shape for name, value in weights.items()):
-            raise ValueError("these weights belong to another model or another policy.train")
-        with torch.no_grad():
-            for name, value in weights.items():
-                own[name].copy_(value)
-
-    def load(self, file: Path | dict[str, torch.Tensor]) -> None:
-        """Take weights from a safetensors file or from `weights()`, and a name by them.
-
-        Raises:
-            ValueError: they belong to another model, or the file is damaged or gone.
-        """
-        try:
-            weights = load_file(file) if isinstance(file, Path) else file
-        except (OSError, SafetensorError) as error:
-            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-            raise ValueError(f"no weights can be read there ({cause})") from error
-        self.put(weights)
-        self.name = fingerprint(self.weights())
-
-    def save(self, file: Path) -> None:
-        """Write the trained tensors as safetensors."""
-        save_file({name: value.cpu().contiguous() for name, value in self.weights().items()}, file)
-
     # --- speaking --------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
@@ -273,21 +218,3 @@ class Vlm:
             text.requires_grad_(True)
             model.lm_head.requires_grad_(True)
         return model
-
-
-def fingerprint(weights: dict[str, torch.Tensor]) -> str:
-    """Return the first 12 hex digits of the SHA-256 of tensors and their names."""
-    digest = hashlib.sha256()
-    for key, value in sorted(weights.items()):
-        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _pick(logprobs_BU: torch.Tensor, noise_B: np.ndarray | None) -> torch.Tensor:
-    """Return int64[B]: the most probable column, or the one that uniform noise picks on the cumulative distribution."""
-    if noise_B is None:
-        return logprobs_BU.argmax(-1)
-    cumulative_BU = logprobs_BU.double().exp().cumsum(-1)
-    threshold = torch.as_tensor(noise_B, device=logprobs_BU.device)[:, None] * cumulative_BU[:, -1:]
-    last = (logprobs_BU > -torch.inf).double().cumsum(-1).argmax(-1)  # never a forbidden token at the far end
-    return torch.minimum((cumulative_BU <= threshold).sum(-1), last)

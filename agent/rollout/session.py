@@ -4,6 +4,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import policies
+from agent.config.plugins import load_model
 from agent.records import Episode, Job, Player
 from agent.rollout.environments import Workers
 from agent.rollout.pool import Crew
@@ -100,11 +102,8 @@ class Session:
         return self._student
 
     def _load(self, changes: dict[str, Any]) -> "Vlm":
-        import policies
-
         policies.set_threads(self.config.threads)
-        actions = self.workers.actions
-        policy = policies.load(self.config.policy.model_copy(update=changes), actions.low, actions.high, actions.counts)
+        policy = load_model(self.config.policy.model_copy(update=changes), self.workers.actions)
         if "model" not in changes:
             self.run.began_from(policy.base_name)
         return policy

@@ -1,0 +1,175 @@
+"""docs/extend.md, followed to the letter in an empty folder; and one sentence for each part that is wrong."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.config.keys import TuneConfig
+from agent.config.plugins import load_model, plugin
+from agent.config.read import parse
+from agent.curate.rules import own
+from agent.label.detector import consult
+from agent.learning.trainer import own_term, tune
+from agent.records import Demonstration, Label, Lessons
+from agent.run.files import load
+from agent.run.folder import Run
+from envs.spaces import Actions
+from policies import PolicyConfig
+from policies.policy import Situation
+from tests.agent.made import episode
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "extend.md"
+SHORTER = "--threads 1 --demonstrate.episodes 4 --demonstrate.steps 4 --collect.seeds 4 --collect.takes 3 --collect.num-envs 4 --policy.rows 8"
+SHORTER += " --evaluate.episodes 4 --evaluate.final-episodes 4 --track.mode off --track.films false --label.lessons 8 --ground.steps 0"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with the files of the page."""
+    text = PAGE.read_text()
+    for file, block in re.findall(r"Write (?:it|this) to `(\w+\.\w+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / file).write_text(block)
+    assert {file.name for file in tmp_path.iterdir()} == {"detector.py", "rule.py", "loss.py", "policy.py", "own.yaml"}
+    return tmp_path
+
+
+def etude(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "agent.cli", *words], cwd=place, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_page_works_as_it_stands(place: Path) -> None:
+    (command,) = re.findall(r"^```\n(etude .*)\n```", PAGE.read_text(), re.MULTILINE)
+    done = etude(place, *command.split()[1:], *SHORTER.split(), "--evaluate.alpha", "1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    run = Run(place / "runs" / "own")
+    critic = load(run.cycle(1).folder / "critic.json")
+    assert len(critic["opinions"]) == 12 and critic["figures"]["takes"] == 12, "the detector was asked about every episode"
+    assert load(run.cycle(1).folder / "curate.json")["figures"].keys() >= {"demonstrations", "pass_at_k", "practice_success"}
+
+
+@pytest.mark.slow
+def test_a_detector_alone_labels_and_learns_nothing(place: Path) -> None:
+    """With `critic` the user's word is the only one; it has nothing to be taught."""
+    words = ["--label.by", "critic", "--curate.rule", "", "--tune.loss", "", "--policy.model", "nano", "--demonstrate.episodes", "6"]
+    done = etude(place, "improve", "own.yaml", "runs/alone", *SHORTER.split(), "--cycles", "1", *words)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    run = Run(place / "runs" / "alone")
+    figures = load(run.cycle(1).folder / "critic.json")["figures"]
+    assert 0 <= figures["demonstration_auroc"] <= 1, "it is held against demonstrations, as the model would be"
+    assert load(run.cycle(1).folder / "curate.json")["figures"]["answers"] == 0
+
+
+def test_a_policy_of_ones_own_acts_and_learns_alike(place: Path) -> None:
+    config, actions = PolicyConfig(model=f"{place}/policy.py:Convolutional"), Actions(_box())
+    policy: Any = load_model(config, actions)
+    rng = np.random.default_rng(0)
+    situations = [Situation("go", rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)) for _ in range(6)]
+    drawn = policy.act(situations, rng.random((6, policy.reply_length)))
+    again = policy.logprobs(situations, np.stack([each.tokens for each in drawn])).detach().numpy()
+    np.testing.assert_allclose(again, np.stack([each.logprobs for each in drawn]), atol=1e-5)
+    shown = tuple(Demonstration(each, decision.tokens) for each, decision in zip(situations, drawn, strict=True))
+    rows = tune(policy, Lessons(shown), TuneConfig(policy_gradient=0, preference=0, imitation=1, lr=1e-2, batch=8), steps=12)
+    assert rows[-1]["imitation"] < 0.5 * rows[0]["imitation"]
+
+
+def _box() -> Any:
+    import gymnasium
+
+    return gymnasium.spaces.Box(-1, 1, (3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("changed", r"label.detector is 'changed'; give module:function or file.py:function"),
+        ("nowhere.py:changed", r"label.detector 'nowhere.py:changed' cannot be used \(FileNotFoundError: there is no file nowhere.py\)"),
+        ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*'lost'"),
+        ("{place}/bad.py:NUMBER", r"is a int, which nobody can call"),
+    ],
+)
+def test_what_cannot_be_plugged_in_is_one_sentence(name: str, says: str, place: Path) -> None:
+    (place / "bad.py").write_text("NUMBER = 3\n")
+    with pytest.raises(ValueError, match=says):
+        plugin("label.detector", name.replace("{place}", str(place)))
+
+
+BAD = """
+import numpy as np
+
+raises = lambda *given: 1 / 0
+short = lambda frames, instruction: np.full(len(frames) - 1, 0.5)
+beyond = lambda frames, instruction: np.full(len(frames), 1.5)
+nothing = lambda *given: None
+pair = lambda *given: (None, {})
+
+
+class Bare:
+    def __init__(self, config, low, high, counts=None):
+        self.chunk = 1
+"""
+
+
+def test_a_part_that_gives_something_else_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    taken, bad = episode(1, 0, [0.1, 0.2], False), f"{tmp_path}/bad.py"
+    for name, says in (("raises", r"failed on episode t/1/0: ZeroDivisionError"), ("short", "for 3 moments of t/1/0"), ("beyond", "one probability")):
+        with pytest.raises(ValueError, match=says):
+            consult(f"{bad}:{name}", [taken])
+    assert len(consult(f"{bad}:raises", [replace(taken, **_nothing(taken))])[0]) == 0, "an episode without a decision is not looked at"
+    for name, says in (("raises", "failed: ZeroDivisionError"), ("nothing", "gave a NoneType; give agent.records.Lessons")):
+        with pytest.raises(ValueError, match=says):
+            own(f"{bad}:{name}", [taken], [Label.of(taken)])
+    term = plugin("tune.loss", f"{bad}:pair")
+    with pytest.raises(ValueError, match=r"tune.loss 'pair' failed .* it gives None, or a loss"):
+        own_term("pair", term, SimpleNamespace(), TuneConfig())  # type: ignore[arg-type]
+    assert own_term("nothing", plugin("tune.loss", f"{bad}:nothing"), SimpleNamespace(), TuneConfig()) is None  # type: ignore[arg-type]
+    for name, says in (("Bare", "lacks config, model, codec, .*; build it on policies.trained.Trained"), ("raises", "cannot be made")):
+        with pytest.raises(ValueError, match=says):
+            load_model(PolicyConfig(model=f"{bad}:{name}"), Actions(_box()))
+
+
+def _nothing(taken: Any) -> dict[str, Any]:
+    cut = {name: getattr(taken, name)[:0] for name in ("actions", "tokens", "logprobs", "rewards")}
+    return {**cut, "frames": taken.frames[:1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"label": {"detector": "a.py:b"}}, "label.by is both or critic"),
+        ({"label": {"detector": "a.py:b", "by": "critic", "judge": "referee"}}, "in the place of the model"),
+        ({"label": {"detector": "a.py:b", "by": "critic", "way": "far"}}, "in the place of the model"),
+    ],
+)
+def test_a_detector_goes_with_the_keys_that_ask_it(content: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(content, "test")
+
+
+def test_a_missing_part_is_said_before_anything_is_written(place: Path) -> None:
+    (place / "rule.py").unlink()
+    done = etude(place, "improve", "own.yaml", "runs/own", *SHORTER.split())
+    assert done.returncode == 1 and "Traceback" not in done.stderr and not (place / "runs" / "own" / "config.yaml").exists()
+    assert "curate.rule 'rule.py:successes' cannot be used" in " ".join(done.stderr.split())
+
+
+def test_a_term_adds_its_loss_and_its_figures(place: Path) -> None:
+    policy: Any = load_model(PolicyConfig(model=f"{place}/policy.py:Convolutional"), Actions(_box()))
+    (place / "weigh.py").write_text("def weigh(now, config):\n    return 2.0 * now.entropy, {'twice': 2 * float(now.entropy.detach())}\n")
+    shown = (Demonstration(Situation("go", np.zeros((2, 64, 64, 3), np.uint8)), np.zeros(3, np.int64)),)
+    off = {"policy_gradient": 0, "preference": 0, "imitation": 1, "batch": 1}
+    start, made = policy.weights(), []
+    for loss in ("", f"{place}/weigh.py:weigh"):
+        policy.put(start)
+        made.append(tune(policy, Lessons(shown), TuneConfig(**off, loss=loss), steps=1)[0])
+    assert made[1]["loss"] == pytest.approx(made[0]["loss"] + made[1]["twice"], rel=1e-5) and torch.isfinite(torch.tensor(made[1]["loss"]))
