@@ -5,7 +5,6 @@ from typing import Any
 
 from agent.records import Episode
 from agent.rollout.session import Session
-from agent.run import episodes as dataset
 
 SHARD = 128  # episodes written at a time; a kill costs at most this many
 
@@ -24,9 +23,5 @@ def store(session: Session, folder: Path, episodes: Any, watch: Any) -> None:
 
 
 def _append(session: Session, folder: Path, shard: list[Episode]) -> None:
-    run = session.run
-    run.still_there()
-    rates = {
-        each.config.title: each.rate / (each.config.action_repeat * run.config.policy.chunk) for each in session.workers.firsts
-    }  # decisions a second
-    dataset.append(folder / "episodes", shard, fps=next(iter(rates.values())), rates=rates, cameras=run.config.envs[0].frame_names)
+    held = session.config.policy.chunk
+    session.run.store(folder, shard, {each.config.title: each.rate / (each.config.action_repeat * held) for each in session.workers.firsts})

@@ -14,7 +14,7 @@ films/       mp4
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Run:
         self._changed = saved is None or bool(differences(saved, self.config))
         self._place: os.stat_result | None = None  # of the folder, once something is written there
         self._mark = time.time()  # when the last stage ended
+        self._recent: dict[Path, list[Episode]] = {}  # what this process has just written, by folder
         self._base = ""  # fingerprint of the base model, once it was loaded
 
     def begin(self) -> "Run":
@@ -176,8 +177,29 @@ class Run:
         return layout.seconds_by_stage(self.folder)
 
     def episodes(self, folder: Path) -> list[Episode]:
-        """Return the episodes stored in a stage's folder."""
-        return dataset.read(folder / "episodes")
+        """Return the episodes stored in a stage's folder; those of the present cycle and the demonstrations are not decoded anew."""
+        recent = self._recent.get(folder, [])
+        return list(recent) if recent and len(recent) == dataset.count(folder / "episodes") else dataset.read(folder / "episodes")
+
+    def store(self, folder: Path, shard: Sequence[Episode], rates: Mapping[str, float]) -> None:
+        """Append episodes to the dataset of a stage's folder.
+
+        Args:
+            folder: of the stage.
+            shard: not empty.
+            rates: decisions a second, by task; `fps` is that of the first.
+
+        Raises:
+            ValueError: they cannot be written, or the run's folder is not where it was.
+        """
+        self.still_there()
+        before = dataset.count(folder / "episodes")
+        cameras = self.config.envs[0].frame_names
+        dataset.append(folder / "episodes", shard, fps=next(iter(rates.values())), rates=dict(rates), cameras=cameras)
+        stays = {self.folder / "start", *folder.parents, folder}  # a cycle before is not needed as often
+        self._recent = {each: held for each, held in self._recent.items() if stays & {each, *each.parents} - {self.folder, *self.folder.parents}}
+        if len(self._recent.get(folder, [])) == before:
+            self._recent[folder] = [*self._recent.get(folder, []), *shard]
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -22,8 +23,10 @@ from agent.run.base import began_from
 from agent.run.files import load, save, write_text
 from agent.run.folder import Run
 from agent.run.recognise import recognise
+from envs import EnvConfig
 from policies import PolicyConfig
 from policies.vlm import NANO
+from tests.agent.made import episode
 
 
 def test_a_stage_is_made_once_and_then_read(tmp_path: Path) -> None:
@@ -176,6 +179,33 @@ def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tm
     run.folder.rmdir()
     moved.rename(run.folder)
     assert run.keep(file, dict) and file.exists()
+
+
+def test_what_a_process_has_just_written_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the present cycle and of the demonstrations; what another start of the run wrote is read, and comes to the same."""
+    run, rates = Run(tmp_path / "run", Config(env=EnvConfig(cameras=("front",)))).begin(), {"t": 5.0}
+    shards = [[episode(seed, take, [0.1, 0.2], False) for take in range(2)] for seed in range(3)]
+    first, second, start = run.cycle(1).folder, run.cycle(2).folder, run.folder / "start"
+    for folder, shard in ((start, shards[2]), (first, shards[0]), (first, shards[1]), (first / "guided", shards[2])):
+        run.store(folder, shard, rates)
+    again = Run(run.folder)
+    written = {folder: again.episodes(folder) for folder in (start, first, first / "guided")}
+    again.store(first, shards[2], rates)
+    assert len(again.episodes(first)) == 6, "the first four are known from the disk alone"
+
+    def read(root: Path) -> Any:
+        raise AssertionError(f"{root} is decoded")
+
+    monkeypatch.setattr("agent.run.folder.dataset.read", read)
+    for folder in (start, first / "guided"):
+        for one, other in zip(run.episodes(folder), written[folder], strict=True):
+            np.testing.assert_equal(vars(one), vars(other))
+    with pytest.raises(AssertionError, match="decoded"):
+        run.episodes(first)  # another process has added to it
+    run.store(second, shards[0], rates)
+    assert len(run.episodes(second)) == 2 and len(run.episodes(start)) == 2
+    with pytest.raises(AssertionError, match="guided/episodes is decoded"):
+        run.episodes(first / "guided")
 
 
 def test_seeds_of_practice_and_exams_never_meet() -> None:
