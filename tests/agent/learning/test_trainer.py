@@ -126,7 +126,7 @@ def test_where_thoughts_are_not_explored_the_action_alone_has_the_credit(situati
     """One step is the step of a policy gradient over the action's tokens."""
     config = {**OFF, "policy_gradient": 1.0, "lr": 1e-3, "batch": 64, "precision": "float32", "max_grad_norm": 1e9}
     norms = {}
-    for explore in ("all", "action"):
+    for explore in ("reply", "action"):
         policy: Any = load(PolicyConfig(rows=8, chunk=1, thought="### what then ? ", explore=explore), -np.ones(3), np.ones(3))
         start, decisions = policy.weights(), replies(policy, situations, 1)
         trials = [Trial(s, d.tokens, d.logprobs, float(np.sign(d.actions[0, 0]))) for s, d in zip(situations, decisions, strict=True)]
@@ -138,7 +138,7 @@ def test_where_thoughts_are_not_explored_the_action_alone_has_the_credit(situati
     losses.policy_gradient(policy.logprobs(situations, tokens)[:, 3:], sampled[:, 3:], advantage, 0.2, 0.28).backward()
     expected = float(torch.sqrt(sum((p.grad**2).sum() for p in policy.parameters() if p.grad is not None)))  # type: ignore[arg-type]
     assert norms["action"] == pytest.approx(expected, rel=1e-3)
-    assert norms["all"] != pytest.approx(expected, rel=1e-2)
+    assert norms["reply"] != pytest.approx(expected, rel=1e-2)
 
 
 def test_the_critic_learns_beside_the_actor(policy: Any, situations: list[Situation]) -> None:
