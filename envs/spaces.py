@@ -1,6 +1,7 @@
 """Any Gymnasium action space as one flat row of numbers, and back."""
 
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -81,12 +82,13 @@ class Actions:
         Raises:
             ValueError: it is no such description.
         """
-        low, high, shape = np.array(content["low"]), np.array(content["high"]), tuple(content["shape"])
-        counts = (high - low + 1).astype(np.int64)
-        made = {
-            "Box": lambda: spaces.Box(low.reshape(shape), high.reshape(shape), dtype=np.dtype(content["dtype"]).type),
-            "Discrete": lambda: spaces.Discrete(int(counts[0]), start=int(low[0])),
-            "MultiDiscrete": lambda: spaces.MultiDiscrete(counts.reshape(shape), start=low.astype(np.int64).reshape(shape)),
+        shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
+        low, high = (np.array(content[name]).reshape(shape) for name in ("low", "high"))
+        counts, start = (high - low + 1).astype(np.int64), low.astype(np.int64)
+        made: dict[str, Callable[[], gymnasium.Space]] = {
+            "Box": lambda: spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype.type),
+            "Discrete": lambda: spaces.Discrete(int(counts), start=int(start)),
+            "MultiDiscrete": lambda: spaces.MultiDiscrete(counts, start=start),
             "MultiBinary": lambda: spaces.MultiBinary(shape),
         }
         if content["kind"] not in made:

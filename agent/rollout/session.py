@@ -78,7 +78,7 @@ class Session:
             if self._crew is None:
                 _ = self.policy  # what the first load of the model writes down is written here, once
                 self._crew = Crew(self.run.folder, self.config.processes)
-            yield from self._crew.perform((player, jobs, variation, practice))
+            yield from self._crew.perform(player, jobs, variation, practice)
             return
         workers = self.varied(variation) if variation else self.rehearsal if practice else self.workers
         try:

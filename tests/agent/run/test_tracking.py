@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -134,6 +135,7 @@ def test_a_folder_is_one_wandb_run_and_each_row_is_sent_once(tmp_path: Path, mon
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     for rows in (ROWS, later, later):
+        time.sleep(1.1)  # W&B names the folder of a start by its second
         track = Track(tmp_path, Config())
         track.log(rows)
         track.close()

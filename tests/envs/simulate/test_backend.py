@@ -42,7 +42,7 @@ def test_a_backend_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_any_backend_all_but_drawing_works(tmp_path: Path) -> None:
     """A whole process: MuJoCo steps, and the first frame says what to install."""
     code = (
-        "from envs import backend; backend.PROBE = 'raise SystemExit(1)'\n"
+        "from envs.simulate import backend; backend.PROBE = 'raise SystemExit(1)'\n"
         "import gymnasium, envs\n"
         "env = gymnasium.make('etude/Reach-v0', cameras=()); env.reset(seed=0); env.step(env.action_space.sample())\n"
         "from envs.adapt import Adapter, EnvConfig\n"
