@@ -18,6 +18,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import envs as _envs  # noqa: F401 - registers etude/Reach-v0 and the others
+
 if TYPE_CHECKING:
     from agent.actor import Actor
     from agent.config.config import Config
@@ -61,9 +63,12 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
         try:
             ready(session)
             session.run.begin()
-            track = Track(folder, session.config)
-            improve(session, track)
-            track.close()
+            track, failed = Track(folder, session.config), True
+            try:
+                improve(session, track)
+                failed = False
+            finally:
+                track.close(failed)
         finally:
             session.close()
         report(folder)
@@ -97,7 +102,7 @@ def load_run(run: str | Path) -> "Run":
 
 
 def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_seed: int = FIRST_SEED) -> "Rate":
-    """Return a policy's success rate in the environment of its run, greedy, with its 95 % interval (Wilson 1927) and n.
+    """Return a policy's success rate in the first environment of its run, greedy, with its 95 % interval (Wilson 1927) and n.
 
     Args:
         policy: as `load_policy` returned it.

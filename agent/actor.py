@@ -77,7 +77,7 @@ class Actor:
 
 
 def load_actor(folder: Path, device: str = "") -> Actor:
-    """Return the champion of a run, from its `champion.json`.
+    """Return the champion of a run, from its `champion.json`, for the first of its environments.
 
     Args:
         folder: of the run, finished or not.
@@ -89,10 +89,12 @@ def load_actor(folder: Path, device: str = "") -> Actor:
     if not (folder / "config.yaml").exists():
         raise ValueError(f"There is no run in {folder} (no config.yaml); give the folder of a run.")
     if not (folder / "champion.json").exists():
-        raise ValueError(f"The run in {folder} has no champion yet; it has one after its warm start.")
-    config, champion = read(folder / "config.yaml"), load(folder / "champion.json")
+        raise ValueError(f"The run in {folder} has no champion.json; it has one after its warm start, unless an earlier version made it.")
+    config, champion = read(folder / "config.yaml", own=True), load(folder / "champion.json")
     actions = Actions.of_written(champion["actions"])
     model = load_model(_of(config, folder, device), actions)
+    if not base.grounded(folder):
+        base.compare(folder, config.policy.model, model.base_name)
     try:
         model.load(folder / champion["weights"])
     except ValueError as error:

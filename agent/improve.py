@@ -44,7 +44,6 @@ def improve(session: Session, track: Track) -> None:
             track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
             break
         champion = turn(session, champion, cycle, track)
-        session.crown(champion)
     first, before, after = conclude(session, starts, champion, track)
     if session.config.track.films:
         videos.show(track, lambda: videos.contrast(session, first, champion, before, after))
@@ -59,20 +58,20 @@ def turn(session: Session, champion: Player, cycle: Cycle, track: Track) -> Play
     videos.of_cycle(session, cycle, lessons, track)
     shrunk = shrinks(run, cycle)
     if not lessons and not alarms:
-        track.note(f"cycle {cycle.number}: nothing to learn from, all takes of each seed ended alike")
+        track.note(f"cycle {cycle.number}: nothing to learn from")
     if alarms or not lessons:
         run.finished("tune")  # there is nothing to wait for
-        settle(run, cycle, champion, None, track, [*alarms, *shrunk])
+        settle(session, cycle, champion, None, track, [*alarms, *shrunk])
         return champion
     challenger = learn(session, champion, lessons, cycle, track)
     if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):
-        settle(run, cycle, champion, None, track, [*alarms, *shrunk])
+        settle(session, cycle, champion, None, track, [*alarms, *shrunk])
         return champion
     before, after = gate(session, cycle, champion, challenger, track)
     alarms = tasks_forgotten([env.title for env in session.config.envs], before, after)
     promoted = beats(after, before, session.config.evaluate.alpha) and not alarms
     champion = challenger if promoted else champion
-    settle(run, cycle, champion, (compare(after, before), after, promoted), track, [*alarms, *shrunk])
+    settle(session, cycle, champion, (compare(after, before), after, promoted), track, [*alarms, *shrunk])
     return champion
 
 

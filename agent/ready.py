@@ -149,7 +149,7 @@ def can_be_asked(run: Run, policy: Any) -> None:
     if any(keys.values()):
         first = next(key for key, on in keys.items() if on)
         answers_are_read(first, policy, config.policy.model, "label.by env and curate.credit progress")
-    if config.label.way and not len(bins(policy.processor.tokenizer)):
+    if config.label.way and not (hasattr(policy, "processor") and len(bins(policy.processor.tokenizer))):
         raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 
@@ -165,6 +165,8 @@ def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
     Raises:
         ValueError: it does not.
     """
+    if not hasattr(policy, "base"):
+        raise ValueError(f"{key} asks the model questions, and {model!r} is no model that answers any; set {instead}, or give label.detector.")
     if hasattr(policy.base.model, "rope_deltas"):
         raise ValueError(
             f"{key} asks the model questions, whose answers are not read from models that count positions in three dimensions, "

@@ -8,6 +8,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
 
 class Actions:
     """The actions of an environment as float32[A]: what a policy gives, whatever the environment's own type.
@@ -70,10 +72,9 @@ class Actions:
 
     def written(self) -> dict[str, Any]:
         """Return what a file needs to say of these actions, in plain numbers and texts; `of_written` reads it."""
-        shape = list(self.space.shape or ())
-        return {
-            "kind": type(self.space).__name__, "low": self.low.tolist(), "high": self.high.tolist(), "shape": shape, "dtype": str(self.space.dtype)
-        }  # fmt: skip
+        kind = next(kind.__name__ for kind in KINDS if isinstance(self.space, kind))
+        bounds = {"low": self.low.tolist(), "high": self.high.tolist()}
+        return {"kind": kind, **bounds, "shape": list(self.space.shape or ()), "dtype": str(self.space.dtype)}
 
     @classmethod
     def of_written(cls, content: dict[str, Any]) -> "Actions":
@@ -93,7 +94,9 @@ class Actions:
         }
         if content["kind"] not in made:
             raise ValueError(f"{content['kind']!r} is no kind of actions; known are {', '.join(made)}.")
-        return cls(made[content["kind"]]())
+        actions = cls(made[content["kind"]]())
+        actions.low, actions.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)  # also where the space rounds
+        return actions
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return a uniformly drawn float32[A]."""

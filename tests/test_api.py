@@ -13,6 +13,7 @@ import etude
 from agent.records import Job, Player
 from agent.rollout.rollout import collect
 from agent.rollout.session import Session
+from agent.run.files import save
 from agent.run.folder import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +68,15 @@ def test_what_cannot_be_loaded_is_one_sentence(run: Session, tmp_path: Path) -> 
         _ = etude.train
 
 
+def test_another_base_model_than_the_runs_is_refused(run: Session) -> None:
+    file = run.run.folder / "base.json"
+    raw = file.read_bytes()
+    save(file, {"model": "nano", "weights": "0123"})
+    with pytest.raises(ValueError, match="began from 'nano' with weights 0123"):
+        etude.load_policy(run.run.folder)
+    file.write_bytes(raw)
+
+
 @pytest.mark.slow
 def test_a_loop_from_python_and_its_run(tmp_path: Path) -> None:
     summary = etude.improve(etude.Config(**TINY), tmp_path / "run")
@@ -76,7 +86,7 @@ def test_a_loop_from_python_and_its_run(tmp_path: Path) -> None:
     assert etude.load_policy(tmp_path / "run").model.name == summary["policy"]
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
-    code = "import sys, etude; print({'torch', 'transformers', 'mujoco'} & set(sys.modules))"
+def test_importing_it_registers_our_environments_and_loads_nothing_heavy() -> None:
+    code = "import sys, etude, gymnasium; gymnasium.spec('etude/Slide-v0'); print({'torch', 'transformers', 'mujoco'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr

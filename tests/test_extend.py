@@ -18,7 +18,8 @@ from agent.config.read import parse
 from agent.curate.rules import own
 from agent.label.detector import consult
 from agent.learning.trainer import own_term, tune
-from agent.records import Demonstration, Label, Lessons
+from agent.ready import can_be_asked
+from agent.records import Demonstration, Label, Lessons, Trial
 from agent.run.files import load
 from agent.run.folder import Run
 from envs.spaces import Actions
@@ -110,6 +111,7 @@ raises = lambda *given: 1 / 0
 short = lambda frames, instruction: np.full(len(frames) - 1, 0.5)
 beyond = lambda frames, instruction: np.full(len(frames), 1.5)
 nothing = lambda *given: None
+episodes = lambda episodes, labels: __import__("agent.records").records.Lessons(demonstrations=tuple(episodes))
 pair = lambda *given: (None, {})
 
 
@@ -126,7 +128,11 @@ def test_a_part_that_gives_something_else_is_one_sentence(tmp_path: Path) -> Non
         with pytest.raises(ValueError, match=says):
             consult(f"{bad}:{name}", [taken])
     assert len(consult(f"{bad}:raises", [replace(taken, **_nothing(taken))])[0]) == 0, "an episode without a decision is not looked at"
-    for name, says in (("raises", "failed: ZeroDivisionError"), ("nothing", "gave a NoneType; give agent.records.Lessons")):
+    for name, says in (
+        ("raises", "failed: ZeroDivisionError"),
+        ("nothing", "gave a NoneType; give agent.records.Lessons"),
+        ("episodes", "gave a Episode among its demonstrations; give agent.records.Demonstration"),
+    ):
         with pytest.raises(ValueError, match=says):
             own(f"{bad}:{name}", [taken], [Label.of(taken)])
     term = plugin("tune.loss", f"{bad}:pair")
@@ -154,6 +160,38 @@ def _nothing(taken: Any) -> dict[str, Any]:
 def test_a_detector_goes_with_the_keys_that_ask_it(content: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(content, "test")
+
+
+def test_a_folder_with_a_colon_is_no_plugin(tmp_path: Path) -> None:
+    """As runs that are named by the time of day have it."""
+    folder = tmp_path / "2026-11-28T22:41" / "model"
+    folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load_model(PolicyConfig(model=str(folder)), Actions(_box()))
+
+
+@pytest.mark.parametrize("asks", [{"label": {"by": "both"}}, {"curate": {"credit": "steps"}}])
+def test_a_policy_that_answers_nothing_is_asked_nothing(asks: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"asks the model questions, and .* is no model that answers any"):
+        can_be_asked(SimpleNamespace(config=parse(asks, "test")), object())  # type: ignore[arg-type]
+
+
+def test_a_term_of_ones_own_changes_nothing_else(place: Path) -> None:
+    """One that says nothing leaves a training as it is, though it sees kinds that have no weight."""
+    policy: Any = load_model(PolicyConfig(model=f"{place}/policy.py:Convolutional"), Actions(_box()))
+    situation = Situation("go", np.zeros((2, 64, 64, 3), np.uint8))
+    (drawn,) = policy.act([situation], np.full((1, 3), 0.5))
+    shown, trials = (Demonstration(situation, drawn.tokens),) * 5, tuple(Trial(situation, drawn.tokens, drawn.logprobs, 1.0) for _ in range(40))
+    (place / "silent.py").write_text("def silent(now, config):\n    assert now.samples\n")
+    start, made = policy.weights(), []
+    for loss in ("", f"{place}/silent.py:silent"):
+        policy.put(start)
+        config = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=2, epochs=1, loss=loss)
+        rows = tune(policy, Lessons(shown, trials=trials), config)
+        made.append([(row["loss"], row["imitation"]) for row in rows])
+        assert "clipped" not in rows[0]
+    assert len(made[0]) == 3
+    np.testing.assert_allclose(made[0], made[1], rtol=1e-5)
 
 
 def test_a_missing_part_is_said_before_anything_is_written(place: Path) -> None:

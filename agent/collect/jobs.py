@@ -38,7 +38,7 @@ def guided_jobs(run: Run, cycle: Cycle) -> list[Job]:
 def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     """Return the takes of a cycle, on seeds that are new, shared among tasks by `attention`."""
     config, jobs = cycle.config.collect, []
-    earlier = [run.cycle(number) for number in range(1, cycle.number)]
+    earlier = [run.cycle(number) for number in range(1, cycle.number)] if len(run.config.envs) > 1 else []  # one alone gets all
     alone = run.config.label.by == "critic"  # then the environment's word must not decide what is practised
     seeds = [by_seed(labelled(run, each)) if alone else load(each.folder / "collect.json")["seeds"] for each in earlier]
     met = [[list(each[env.title].values()) for each in seeds if each.get(env.title)] for env in run.config.envs]

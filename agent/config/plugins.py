@@ -1,6 +1,7 @@
 """What a user plugs in by name: `module:function` or `file.py:function`."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import policies
@@ -46,7 +47,7 @@ def load_model(config: policies.PolicyConfig, actions: Actions) -> "Vlm":
     Raises:
         ValueError: there is none, or it cannot be made.
     """
-    if ":" not in config.model:
+    if not config.model.rpartition(":")[2].isidentifier() or ":" not in config.model or Path(config.model).exists():
         return policies.load(config, actions.low, actions.high, actions.counts)
     make = plugin("policy.model", config.model)
     try:

@@ -20,6 +20,12 @@ DEEPEST = 50  # levels of lists and mappings
 LONGEST = 1024  # bits of a whole number
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
+GONE: dict[str, dict[str, Any]] = {  # keys that runs of earlier versions wrote down, with the values at which they did nothing
+    "collect": {"again": 0, "recheck": 0, "forks": 0, "rivals": 0, "diversity": 0},
+    "label": {"critique": False},
+    "curate": {"shown": 0, "rivals": 512},
+    "tune": {"pulse": 0, "hold": 0},
+}
 
 
 class Unfit(yaml.MarkedYAMLError):
@@ -94,8 +100,12 @@ def _problem(error: yaml.YAMLError) -> str:
     return str(error).splitlines()[0]
 
 
-def read(file: Path) -> Config:
+def read(file: Path, own: bool = False) -> Config:
     """Return the config in a YAML file.
+
+    Args:
+        file: to read.
+        own: whether a run wrote it down itself, perhaps of an earlier version, which had keys that are gone.
 
     Raises:
         ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
@@ -113,7 +123,18 @@ def read(file: Path) -> Config:
         raise ValueError(f"Config {file} is not YAML: {_problem(error)}; mend that line.") from error
     if not isinstance(content, dict | None):
         raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
-    return parse(content or {}, str(file))
+    return parse(_without_what_is_gone(content or {}, file) if own else content or {}, str(file))
+
+
+def _without_what_is_gone(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return what a run of an earlier version wrote down, without keys that are gone; raise ValueError where one of them had an effect."""
+    kept = {name: dict(part) if isinstance(part, dict) else part for name, part in content.items() if name != "guard"}
+    for section, keys in GONE.items():
+        for key, idle in keys.items():
+            value = kept[section].pop(key, idle) if isinstance(kept.get(section), dict) else idle
+            if value != idle:
+                raise ValueError(f"{file}: {section}.{key} is {_short(value)}, an option that is gone; use the version of etude that began this run.")
+    return kept
 
 
 def write(config: Config) -> str:

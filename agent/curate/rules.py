@@ -10,7 +10,7 @@ import numpy as np
 from agent.config.keys import CurateConfig
 from agent.config.plugins import plugin
 from agent.curate.credit import Start, Take, advantages, start_of
-from agent.records import Demonstration, Episode, Label, Lessons, PreferencePair, Trial, decisions
+from agent.records import Answer, Demonstration, Episode, Label, Lessons, PreferencePair, Trial, decisions
 from envs.faults import in_words
 
 TIE = 1e-6  # of an advantage: as good as expected is neither good nor bad
@@ -86,6 +86,10 @@ def own(name: str, episodes: Sequence[Episode], labels: Sequence[Label]) -> Less
         raise ValueError(f"curate.rule {name!r} failed: {in_words(error)}.") from error
     if not isinstance(made, Lessons):
         raise ValueError(f"curate.rule {name!r} gave a {type(made).__name__}; give agent.records.Lessons.")
+    kinds = {"demonstrations": Demonstration, "pairs": PreferencePair, "trials": Trial, "answers": Answer}
+    for kind, wanted in kinds.items():
+        if strange := next((each for each in getattr(made, kind) if not isinstance(each, wanted)), None):
+            raise ValueError(f"curate.rule {name!r} gave a {type(strange).__name__} among its {kind}; give agent.records.{wanted.__name__}.")
     return replace(made, notes={**notes(by_start(episodes, labels)), **made.notes})
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from agent.curate.rules import curate, own, relabel
-from agent.records import Answer, Episode, Label, Lessons, Player
+from agent.records import Answer, Episode, Lessons, Player
 from agent.rollout.session import Session
 from agent.rollout.thoughts import ponder
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
-from agent.run.labels import believed, labelled
+from agent.run.labels import believed, labelled, labels_of
 from agent.run.layout import GUIDED
 from agent.run.tracking import Track
 
@@ -32,20 +32,22 @@ def study(
     """
     run = session.run
     mine = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
-    episodes = [episode for each in mine[-cycle.config.curate.pool :] for episode in labelled(run, each)]
-    labels = [Label.of(episode) for episode in episodes]
-    library = _library(run, cycle, episodes) if cycle.config.tune.imitation else []
-    guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
-    retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
-    if retold and (thought := session.policy.codec.thought_length):  # what was done stays; what is thought of it must be about the other instruction
-        retold = list(ponder(session.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
+    mine = mine[-cycle.config.curate.pool :]
+    seen = [(each, labelled(run, each)) for each in mine]
+    episodes, labels = [e for _, some in seen for e in some], [label for each, some in seen for label in labels_of(run, each, some)]
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
     if cycle.config.curate.rule:
         lessons = own(cycle.config.curate.rule, episodes, labels)
     else:
+        library = _library(run, cycle, episodes) if cycle.config.tune.imitation else []
+        guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
+        retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
+        if retold and (thought := session.policy.codec.thought_length):  # what was done stays; its thought must be about the other instruction
+            retold = list(ponder(session.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
         lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
     lessons = replace(lessons, answers=tuple(answers(episodes, rng)) if lessons else ())
     counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
+    counts["earlier"] = len(episodes) - load(cycle.folder / "collect.json")["recorded"]["episodes"]
     run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
     track.log(run.metrics())
     run.finished("curate")

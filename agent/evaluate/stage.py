@@ -142,12 +142,15 @@ def admit(session: Session, base: Player, warm: Player, track: Track) -> Player:
     return warm if promoted else base
 
 
-def settle(run: Run, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]) -> None:
+def settle(
+    session: Session, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]
+) -> None:
     """Write down whether the challenger was promoted, and what the guards said; with this file the cycle is finished."""
-    figures: dict[str, Any] = {"promoted": False}
+    run, figures = session.run, {"promoted": False}
     if result is not None:
         figures = gate_figures(run, *result)
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
+    session.crown(champion)
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures, "alarms": alarms})
     track.log(run.metrics())
     for alarm in alarms:

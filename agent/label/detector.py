@@ -49,7 +49,7 @@ def consult(name: str, episodes: Sequence[Episode]) -> list[np.ndarray]:
     told = []
     for episode in episodes:
         try:
-            said = np.asarray(detect(episode.frames, episode.instruction), np.float64) if len(episode) else np.zeros(0)
+            said = np.asarray(detect(episode.frames.copy(), episode.instruction), np.float64) if len(episode) else np.zeros(0)
         except (Exception, SystemExit) as error:  # somebody's function may raise anything
             raise ValueError(f"label.detector {name!r} failed on episode {episode.id}: {in_words(error)}.") from error
         count = len(episode.frames) if len(episode) else 0

@@ -37,13 +37,13 @@ def judge(session: Session, champion: Player, cycle: Cycle, track: Track) -> lis
         told = run.episodes(cycle.folder)
         seen = as_told(run, cycle, told)
         by: Any = "critic" if config.by == "critic" else "env"
-        labels = [Label.of(*each) for each in zip(seen, [by] * len(seen), verdicts(run, cycle), strict=True)]
+        said = verdicts(run, cycle)
+        labels = [Label.of(*each) for each in zip(seen, [by] * len(seen), said, strict=True)]
         # Labels are held against the rewards of `told`: those of `seen` may be the model's own word.
         alarms = critic_drifts(load(cycle.folder / "critic.json")["figures"]) if by == "critic" else labels_contradict(told, labels)
         successes = [each.success for each in labels]
-        critiques = {e.id: each.verdict.critique for e, each in zip(seen, labels, strict=True) if each.verdict}
         figures = {"episodes": len(labels), "success": float(np.mean(successes))}
-        return {"figures": figures, "episodes": list(map(row, told, seen)), "critiques": critiques, "alarms": alarms}
+        return {"figures": figures, "episodes": list(map(row, told, seen, said)), "alarms": alarms}
 
     made = run.keep(cycle.folder / "label.json", go)
     track.log(run.metrics())

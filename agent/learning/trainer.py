@@ -51,13 +51,14 @@ def tune(
     Returns:
         The figures of every step; docs/metrics.md says what they are.
     """
-    trials = lessons.trials if config.policy_gradient or config.filtered or config.loss else ()
-    demonstrations = lessons.demonstrations if config.imitation or config.loss else ()
-    pairs = lessons.pairs if config.preference or config.loss else ()
+    weighed = (config.policy_gradient or config.filtered, config.imitation, config.preference)
+    used = [part if weight else () for part, weight in zip((lessons.trials, lessons.demonstrations, lessons.pairs), weighed, strict=True)]
+    seen = (lessons.trials, lessons.demonstrations, lessons.pairs) if config.loss else used  # a term of the user's sees all
+    trials, demonstrations, pairs = seen
     terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
-    answers = lessons.answers if config.critic and (steps or trials or demonstrations or pairs) else ()  # alone they are no reason to train
+    answers = lessons.answers if config.critic and (steps or any(seen)) else ()  # alone they are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
-    most = next(filter(None, map(len, kinds)), 0)
+    most = next(filter(None, map(len, (*used, *kinds))), 0)  # the first kind with a weight says how long a pass is
     steps = steps or config.epochs * math.ceil(most / config.batch)
     shares = [_share(len(part), most, config.batch) for part in kinds]
     book = _Book(policy, config, trials, demonstrations, pairs, answers)
@@ -113,7 +114,7 @@ def entropy_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[s
 
 def policy_gradient_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
     """Return the clipped policy gradient, with how far the policy has come from the champion."""
-    if not now.samples:
+    if not (now.samples and (config.policy_gradient or config.filtered)):
         return None
     loss = losses.policy_gradient(now.samples_BL, now.sampled_BL, now.advantage_B, config.clip_low, config.clip_high, config.ratio_guard)
     ratio = (now.samples_BL.detach() - now.sampled_BL).exp()
@@ -137,7 +138,7 @@ def kl_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, f
 
 def imitation_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
     """Return the imitation of demonstrations."""
-    if not now.demonstrations:
+    if not (now.demonstrations and config.imitation):
         return None
     weight_B = torch.tensor([each.weight for each in now.demonstrations], device=now.demonstrations_BL.device)
     loss = losses.imitation(now.demonstrations_BL, weight_B)
@@ -146,7 +147,7 @@ def imitation_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict
 
 def preference_term(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]] | None:
     """Return the preference loss with its anchor; the anchor alone where chosen replies have lost too much (likelihood displacement)."""
-    if not now.pairs:
+    if not (now.pairs and config.preference):
         return None
     gained, lost = now.chosen_P - now.reference_P2[:, 0], now.rejected_P - now.reference_P2[:, 1]
     margin, displaced = gained - lost, -float(gained.detach().mean())

@@ -54,7 +54,7 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> "Story":
         """Return the story of a run; raises ValueError where there is none, or a damaged one."""
-        settings, summary = read(folder / "config.yaml"), layout.summary(folder)
+        settings, summary = read(folder / "config.yaml", own=True), layout.summary(folder)
         cycles = {number: _stages(each) for number, each in layout.cycle_folders(folder).items()}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # taken up again, with more cycles
             summary = {}
@@ -204,10 +204,10 @@ def _task_row(task: str, part: Content, starts: tuple[str, ...] = ("base", "warm
 def _row(story: Story, number: int) -> list[object]:
     """Return a cycle's row of the table."""
     stages = story.cycles[number]
-    practised, labels, lessons, result = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "label", "curate", "evaluate"))
+    practised, lessons, result = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "curate", "evaluate"))
     recorded = stages.get("collect", {}).get("recorded", {})
     count = recorded.get("episodes", story.config.at(number).collect.seeds * story.config.at(number).collect.takes)
-    parts = {"": count, " earlier": labels.get("episodes", count) - count, " guided": recorded.get("guided/episodes", 0)}
+    parts = {"": count, " earlier": int(lessons.get("earlier", 0)), " guided": recorded.get("guided/episodes", 0)}
     return [
         number,
         " + ".join(f"{part}{of}" for of, part in parts.items() if part) if practised else NONE,

@@ -62,7 +62,7 @@ class Run:
         own = folder / "config.yaml"
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
-        saved = read(own) if own.exists() else None
+        saved = read(own, own=True) if own.exists() else None
         self.config = config or saved or Config()
         if saved is not None:
             changed = [key for key in differences(saved, self.config) if key not in FREE]

@@ -1,11 +1,12 @@
 """What stage `label` wrote down of each episode. Whoever needs a label reads it here, and needs no detector."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from agent.records import Episode
+from agent.records import Episode, Label, Verdict
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
 from agent.run.layout import remedy
@@ -28,10 +29,18 @@ def labelled(run: Run, cycle: Cycle) -> list[Episode]:
     return [as_labelled(episode, row, alone) for episode, row in zip(run.episodes(cycle.folder), told, strict=True)]
 
 
-def row(before: Episode, after: Episode) -> dict[str, Any]:
+def labels_of(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Label]:
+    """Return the label of each episode that `labelled` returned."""
+    by: Any = "critic" if run.config.label.by == "critic" else "env"
+    said = [row["verdict"] and Verdict(**row["verdict"]) for row in load(cycle.folder / "label.json")["episodes"]]
+    return [Label.of(episode, by, verdict) for episode, verdict in zip(episodes, said, strict=True)]
+
+
+def row(before: Episode, after: Episode, verdict: Verdict | None) -> dict[str, Any]:
     """Return what `label.json` says of an episode: nothing of its rewards where they are the environment's own."""
     changed = after.rewards is not before.rewards
-    return {"success": after.success, "first_success": after.first_success, "rewards": after.rewards.tolist() if changed else None}
+    told = {"success": after.success, "first_success": after.first_success, "rewards": after.rewards.tolist() if changed else None}
+    return {**told, "verdict": verdict and asdict(verdict)}
 
 
 def as_labelled(episode: Episode, row: dict[str, Any], alone: bool) -> Episode:

@@ -395,6 +395,7 @@ def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     for stage in ("collect", "label", "curate", "tune", "evaluate"):
         done = etude(stage, file, run)
         assert done.returncode == 0 and f"{stage}: finished" in done.stdout, done.stderr
+    assert load(run / "champion.json")["policy"] == load(run / "cycle-001" / "cycle.json")["champion"]
     assert etude("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 

@@ -260,3 +260,20 @@ def test_a_phase_holds_from_its_first_cycle_over_those_before() -> None:
     config = parse({"collect": {"guided": 9, "seeds": 16}, "phases": phases}, "test")
     met = [(each.collect.guided, each.collect.seeds, each.tune.lr) for each in map(config.at, range(1, 7))]
     assert met == [(9, 16, 5e-4)] * 2 + [(0, 16, 1e-4)] * 2 + [(0, 16, 1e-5)] * 2
+
+
+def test_what_an_earlier_version_wrote_down_can_be_read_where_it_did_nothing(tmp_path: Path) -> None:
+    """Its options that are gone stand in the config of every run of before."""
+    old = {**Config(seed=3).model_dump(), "guard": {"entropy": 0.05}}
+    old["collect"] |= {"forks": 0, "again": 0.0, "rivals": 0, "recheck": 0.0, "diversity": 0.0}
+    old["curate"] |= {"shown": 0, "rivals": 512}
+    old["tune"] |= {"hold": 0.0, "pulse": 0.0}
+    old["label"] |= {"critique": False}
+    (file := tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
+    assert read(file, own=True) == Config(seed=3)
+    with pytest.raises(ValueError, match=r"unknown key 'collect\.forks'"):
+        read(file)
+    old["collect"]["forks"] = 32
+    file.write_text(yaml.safe_dump(old))
+    with pytest.raises(ValueError, match=r"collect.forks is 32, an option that is gone; use the version of etude that began this run"):
+        read(file, own=True)

@@ -51,8 +51,8 @@ def practise(run: Run, number: int, champion: str, faults: tuple[str, ...] = (),
     folder = run.cycle(number).folder
     figures = {"success": 0.1 * number, "decisions": 3000, "faults": len(faults)}
     run.keep(folder / "collect.json", lambda: {"figures": figures, "policy": champion, "faults": list(faults[:20])})
-    run.keep(folder / "label.json", lambda: {"figures": {"episodes": 512 + earlier, "success": 0.1 * number}, "success": []})
-    lessons = {"demonstrations": 731, "pairs": 77, "trials": 2999, "seeds": 64.0, "mixed_seeds": 41.0}
+    run.keep(folder / "label.json", lambda: {"figures": {"episodes": 512, "success": 0.1 * number}, "episodes": []})
+    lessons = {"demonstrations": 731, "pairs": 77, "trials": 2999, "seeds": 64.0, "mixed_seeds": 41.0, "earlier": earlier}
     run.keep(folder / "curate.json", lambda: {"figures": lessons})
     return folder
 
