@@ -59,7 +59,7 @@ def test_what_cannot_be_loaded_is_one_sentence(run: Session, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"There is no run in .*nowhere"):
         etude.load_policy(tmp_path / "nowhere")
     Run(tmp_path / "new", etude.Config()).begin()
-    with pytest.raises(ValueError, match=r"has no champion yet"):
+    with pytest.raises(ValueError, match=r"has no champion\.json; it has one after its warm start"):
         etude.load_policy(tmp_path / "new")
     policy = etude.load_policy(run.run.folder)
     with pytest.raises(ValueError, match=r"sees 'front', 'wrist', and the observation has 'state'; add 'front' to it"):
