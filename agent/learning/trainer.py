@@ -51,14 +51,15 @@ def tune(
     Returns:
         The figures of every step; docs/metrics.md says what they are.
     """
-    weighed = (config.policy_gradient or config.filtered, config.imitation, config.preference)
-    used = [part if weight else () for part, weight in zip((lessons.trials, lessons.demonstrations, lessons.pairs), weighed, strict=True)]
-    seen = (lessons.trials, lessons.demonstrations, lessons.pairs) if config.loss else used  # a term of the user's sees all
-    trials, demonstrations, pairs = seen
-    terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
-    answers = lessons.answers if config.critic and (steps or any(seen)) else ()  # alone they are no reason to train
+    weights = (config.policy_gradient or config.filtered, config.imitation, config.preference, config.critic)
+    trials = lessons.trials if weights[0] or config.loss else ()  # a term of the user's sees all kinds
+    demonstrations = lessons.demonstrations if weights[1] or config.loss else ()
+    pairs = lessons.pairs if weights[2] or config.loss else ()
+    answers = lessons.answers if weights[3] and (steps or trials or demonstrations or pairs) else ()  # alone they are no reason to train
     kinds = (trials, demonstrations, pairs, answers)
-    most = next(filter(None, map(len, (*used, *kinds))), 0)  # the first kind with a weight says how long a pass is
+    counts = [len(part) for part, weight in zip(kinds, weights, strict=True) if weight]
+    most = next(filter(None, [*counts, *map(len, kinds)]), 0)  # the first kind with a weight says how long a pass is
+    terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     steps = steps or config.epochs * math.ceil(most / config.batch)
     shares = [_share(len(part), most, config.batch) for part in kinds]
     book = _Book(policy, config, trials, demonstrations, pairs, answers)

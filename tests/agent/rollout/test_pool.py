@@ -26,11 +26,16 @@ JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in ran
 def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
     config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
+    before = children()
     session = Session(Run(tmp_path_factory.mktemp("crew"), config).begin())
     session.policy.save(session.run.folder / "policy.safetensors")
     yield session
     session.close()
-    assert not [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    assert children() <= before
+
+
+def children() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE}
 
 
 def player(session: Session) -> Player:
