@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from agent.run.folder import Run
 
 __all__ = ["Config", "evaluate", "improve", "load_policy", "load_run"]
-FIRST_SEED = 30_000_000  # of the test seeds of every run
 
 
 def __getattr__(name: str) -> Any:
@@ -101,22 +100,23 @@ def load_run(run: str | Path) -> "Run":
     return Run(Path(run))
 
 
-def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_seed: int = FIRST_SEED) -> "Rate":
+def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_seed: int | None = None) -> "Rate":
     """Return a policy's success rate in the first environment of its run, greedy, with its 95 % interval (Wilson 1927) and n.
 
     Args:
         policy: as `load_policy` returned it.
         episodes: one a seed.
         num_envs: environments at a time; changes the speed, never the result.
-        first_seed: seeds are this one and those after it; by default those of every run's test.
+        first_seed: seeds are this one and those after it; None: those of every run's test.
     """
-    from agent.records import Job, Rate
+    from agent.records import SEEDS, Job, Rate
     from agent.rollout.environments import Workers
     from agent.rollout.rollout import collect
 
+    first = SEEDS["final"] if first_seed is None else first_seed
     workers = Workers(policy.env, num_envs)
     try:
-        won = [episode.success and not episode.faults for episode in collect(policy.model, workers, [Job(first_seed + i) for i in range(episodes)])]
+        won = [episode.success and not episode.faults for episode in collect(policy.model, workers, [Job(first + i) for i in range(episodes)])]
     finally:
         workers.close()
     return Rate.of(sum(won), episodes)

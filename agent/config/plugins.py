@@ -51,7 +51,7 @@ def load_model(config: policies.PolicyConfig, actions: Actions) -> "Vlm":
         return policies.load(config, actions.low, actions.high, actions.counts)
     make = plugin("policy.model", config.model)
     try:
-        made = policies.load(config, actions.low, actions.high, actions.counts, make)
+        made = make(config, actions.low, actions.high, actions.counts)
     except Exception as error:  # somebody's constructor may raise anything
         raise ValueError(f"policy.model {config.model!r} cannot be made ({in_words(error)}).") from error
     lacks = [name for name in NEEDED if not hasattr(made, name)]
