@@ -23,10 +23,11 @@ environments: gl .venv-envs/.installed  ## docs/environments.md: what has no JSO
 	$(ENVS)/python benchmarks/environments.py check configs/envs/*.yaml
 	$(BIN)/python benchmarks/environments.py table
 
-check: gl  ## before every commit: format, lint, types, the quick tests
+check: gl  ## before every commit: format, lint, types, figures of the house, the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/python benchmarks/house.py
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 bench: gl  ## the published throughput figures

@@ -1,4 +1,4 @@
-"""etude's Python API: a model that improves itself in a simulation, and its policies in a loop of your own.
+"""Python API of etude: improve a policy in simulation, and use its champion in a control loop of your own.
 
     import gymnasium
     import etude
@@ -12,7 +12,7 @@
         observation, reward, terminated, truncated, info = env.step(action)
         done = terminated or truncated
 
-`import etude` registers our own environments with Gymnasium. torch and the models are imported when they are first used.
+`import etude` registers our own environments with Gymnasium. torch and the models are imported only when a function needs them.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "evaluate", "improve", "load_policy", "load_run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # of the module (PEP 562): `etude.Config` is imported when it is first read
     if name == "Config":
         from agent.config.config import Config
 
@@ -38,14 +38,14 @@ def __getattr__(name: str) -> Any:
 
 
 def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
-    """Improve a policy, or go on with a run that was stopped; return what `summary.json` holds in the end.
+    """Improve a policy, or go on with a run that was stopped, and return the content of its `summary.json`.
 
     Args:
-        config: a `Config`, or a YAML file.
-        run: folder of the run.
+        config: a `Config`, or the path of a YAML file.
+        run: folder of the run; made if missing. In the folder of a run, the config must be the same, but for the keys in `agent.run.folder.FREE`.
 
     Raises:
-        ValueError: one sentence says what is wrong and what to do.
+        ValueError: the run cannot begin or go on; one sentence says why, and what to do.
     """
     from agent.config.read import read
     from agent.improve import improve
@@ -56,13 +56,13 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
     from agent.run.folder import Run
     from agent.run.tracking import Track
 
-    folder, chosen = Path(run), read(Path(config)) if isinstance(config, str | Path) else config
-    with alone(folder):
-        session = Session(Run(folder, chosen))
+    folder, settings = Path(run), read(Path(config)) if isinstance(config, str | Path) else config
+    with alone(folder):  # refuses a second process in the same folder
+        session = Session(Run(folder, settings))
         try:
-            ready(session)
+            ready(session)  # before `begin`: a run that is refused leaves nothing behind
             session.run.begin()
-            track, failed = Track(folder, session.config), True
+            track, failed = Track(folder, session.config), True  # failed until it is not, so that Ctrl-C counts as well
             try:
                 improve(session, track)
                 failed = False
@@ -70,19 +70,19 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
                 track.close(failed)
         finally:
             session.close()
-        report(folder)
+        report(folder)  # still under the lock, because it writes into the folder
         return read_object(folder / "summary.json")
 
 
 def load_policy(run: str | Path, device: str = "") -> "Actor":
-    """Return the champion of a run: `policy.act(observation, instruction)` gives the next action, `policy.reset()` begins an episode.
+    """Return the champion of a run: `policy.act(observation, instruction)` returns the next action, `policy.reset()` begins an episode.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, finished or not.
         device: torch device; empty: that of the run.
 
     Raises:
-        ValueError: there is no run, it has no champion yet, or its weights are not what was recorded.
+        ValueError: there is no run, it has no champion yet, or the weights differ from the recorded ones.
     """
     from agent.actor import load_actor
 
@@ -90,10 +90,13 @@ def load_policy(run: str | Path, device: str = "") -> "Actor":
 
 
 def load_run(run: str | Path) -> "Run":
-    """Return a run: `.config`, `.metrics()` (every row of `metrics.jsonl`), `.results()` (its cycles), `.episodes(folder)`.
+    """Return a run, to read its records; nothing is written, and no model or environment is made.
+
+    It has `.config`, `.metrics()` (the rows of `metrics.jsonl`), `.results()` (one dict per finished cycle), `.cycle(number)` and
+    `.episodes(folder)`, as in `run.episodes(run.cycle(1).folder)`.
 
     Raises:
-        ValueError: there is none in that folder.
+        ValueError: there is no run in that folder.
     """
     from agent.run.folder import Run
 
@@ -101,22 +104,25 @@ def load_run(run: str | Path) -> "Run":
 
 
 def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_seed: int | None = None) -> "Rate":
-    """Return a policy's success rate in the first environment of its run, greedy, with its 95 % interval (Wilson 1927) and n.
+    """Return the success rate of a policy in the first environment of its run, by greedy decisions, with its 95 % interval (Wilson 1927) and n.
 
     Args:
-        policy: as `load_policy` returned it.
-        episodes: one a seed.
-        num_envs: environments at a time; changes the speed, never the result.
-        first_seed: seeds are this one and those after it; None: those of every run's test.
+        policy: as returned by `load_policy`.
+        episodes: number of episodes, one per seed.
+        num_envs: environments stepped side by side; changes the speed, never the result.
+        first_seed: of consecutive seeds; None: the test seeds, which are the same in every run.
     """
     from agent.records import SEEDS, Job, Rate
-    from agent.rollout.environments import Workers
-    from agent.rollout.rollout import collect
+    from agent.rollout.environments import Environments
+    from agent.rollout.rollout import rollout
 
-    first = SEEDS["final"] if first_seed is None else first_seed
-    workers = Workers(policy.env, num_envs)
+    first = SEEDS["test"] if first_seed is None else first_seed
+    environments = Environments(policy.env, num_envs)
     try:
-        won = [episode.success and not episode.faults for episode in collect(policy.model, workers, [Job(first + i) for i in range(episodes)])]
+        # A fault counts as a failure, as in the evaluations of a run. `Job` without noise: greedy.
+        successes = [
+            episode.success and not episode.faults for episode in rollout(policy.model, environments, [Job(first + i) for i in range(episodes)])
+        ]
     finally:
-        workers.close()
-    return Rate.of(sum(won), episodes)
+        environments.close()  # of the policy's run there is no session that would
+    return Rate.of(sum(successes), episodes)

@@ -1,1 +1,1 @@
-"""The loop of etude: practise, judge, learn, keep the better of two policies."""
+"""The loop of etude: collect, label, curate, tune, evaluate; then the better of champion and candidate stays."""

@@ -1,4 +1,4 @@
-"""A champion in a loop of one's own, without run, processes or environments of ours."""
+"""A champion for a control loop of the user's own: it needs no session, and no environment made by etude."""
 
 from collections import deque
 from pathlib import Path
@@ -19,14 +19,14 @@ from policies.policy import Situation
 
 
 class Actor:
-    """A policy that is asked before every environment step: observation and instruction -> action.
+    """A policy with one call per environment step: observation and instruction -> action.
 
-    It decides every `env.action_repeat` steps, as it did in its run, and its actions are held in between.
+    As in its run, it decides once for `chunk_size` actions, and each action is held for `env.action_repeat` environment steps.
 
     Args:
-        model: a `policies.vlm.Vlm`.
-        env: how it sees its environment: cameras, size, history, state.
-        actions: of that environment.
+        model: a `policies.vlm.Vlm`, or a policy class of the user's.
+        env: cameras, frame size, history and state key of its run.
+        actions: action space of its run.
     """
 
     def __init__(self, model: Any, env: EnvConfig, actions: Actions) -> None:
@@ -34,26 +34,29 @@ class Actor:
         self.reset()
 
     def reset(self) -> None:
-        """Begin an episode: forget what was seen and decided before."""
-        self._past: deque[np.ndarray] = deque(maxlen=self.env.history)
-        self._held: list[np.ndarray] = []
+        """Begin an episode: clear the frame history and the actions that are still to come."""
+        self._past: deque[np.ndarray] = deque(maxlen=self.env.history)  # uint8[cameras, h, w, 3] each, oldest first
+        self._held: list[np.ndarray] = []  # float[A] for each step until the next decision
 
     def act(self, observation: Any, instruction: str) -> Any:
-        """Return the action of the next environment step, in the environment's own type and shape.
+        """Return the action for the next environment step, in the environment's own type and shape.
+
+        The observation is read only at decisions; in between, held actions are returned.
 
         Args:
             observation: of the environment, with a picture under each name in `env.cameras`; or one picture, where there is one camera.
-            instruction: what to do, in words.
+            instruction: task in words.
 
         Raises:
             ValueError: the observation lacks a picture or the state.
         """
         if not self._held:
+            # One entry a decision, not a step: history has the spacing that the policy was trained with.
             self._past.append(np.stack([self._picture(observation, name) for name in self.env.sources]))
-            while len(self._past) < self.env.history:  # before the beginning nothing moved
+            while len(self._past) < self.env.history:  # at the first decision the same frames fill the whole history
                 self._past.append(self._past[0])
             situation = Situation(instruction, np.concatenate(list(self._past)), self._state(observation))
-            (decision,) = self.model.act([situation], None)
+            (decision,) = self.model.act([situation], None)  # None: greedy, as in evaluations
             self._held = [action for action in decision.actions for _ in range(self.env.action_repeat)]
         return self.actions.to_env(self._held.pop(0))
 
@@ -64,47 +67,49 @@ class Actor:
             return picture(lookup(observation, name), self.env.size)
         except KeyError as error:
             keys = ", ".join(map(repr, observation)) if isinstance(observation, dict) else f"a {type(observation).__name__}"
-            seen = ", ".join(map(repr, self.env.sources))
-            raise ValueError(f"The policy sees {seen}, and the observation has {keys}; add {name!r} to it.") from error
+            cameras = ", ".join(map(repr, self.env.sources))
+            raise ValueError(f"The policy sees {cameras}, and the observation has {keys}; add {name!r} to it.") from error
 
     def _state(self, observation: Any) -> np.ndarray | None:
-        if not self.model.config.state:
+        if not self.model.config.state:  # proprioception is recorded in every run, but only some prompts have it
             return None
         try:
+            # An observation that is no dict is the state itself.
             return np.array(lookup(observation, self.env.state or "state") if isinstance(observation, dict) else observation, np.float32).reshape(-1)
         except KeyError as error:
-            raise ValueError(f"The policy is told the state {self.env.state or 'state'!r}, which the observation does not have.") from error
+            raise ValueError(f"The policy needs the state {self.env.state or 'state'!r}, which the observation does not have; add it.") from error
 
 
 def load_actor(folder: Path, device: str = "") -> Actor:
-    """Return the champion of a run, from its `champion.json`, for the first of its environments.
+    """Return the champion of a run, as `champion.json` names it, with cameras and actions of the run's first environment.
 
     Args:
         folder: of the run, finished or not.
         device: torch device; empty: that of the run.
 
     Raises:
-        ValueError: there is no run, no champion yet, or its weights are not what was recorded.
+        ValueError: there is no run, no champion yet, or its weights differ from the recorded ones.
     """
     if not (folder / "config.yaml").exists():
         raise ValueError(f"There is no run in {folder} (no config.yaml); give the folder of a run.")
     if not (folder / "champion.json").exists():
-        raise ValueError(f"The run in {folder} has no champion.json; it has one after its warm start, unless an earlier version made it.")
-    config, champion = read(folder / "config.yaml", own=True), load(folder / "champion.json")
-    actions = Actions.of_written(champion["actions"])
+        raise ValueError(f"The run in {folder} has no champion.json; it has one after its warm start.")
+    config, champion = read(folder / "config.yaml"), load(folder / "champion.json")
+    actions = Actions.from_description(champion["actions"])  # stored, so that no environment needs to be made here
     model = load_model(_of(config, folder, device), actions)
-    if not base.grounded(folder):
+    if not base.grounded(folder):  # a grounded base model is a file of the run, whose digest `grounded` has checked
         base.compare(folder, config.policy.model, model.base_name)
     try:
         model.load(folder / champion["weights"])
     except ValueError as error:
         raise ValueError(f"{folder / champion['weights']}: {error}.") from error
     if model.name != champion["policy"]:
+        # Weights are written before `champion.json` names them, so no kill leaves this; a cycle deleted and made again may.
         raise ValueError(f"{folder / champion['weights']} holds the weights {model.name}, and {champion['policy']} were recorded.")
     return Actor(model, config.envs[0], actions)
 
 
 def _of(config: Config, folder: Path, device: str) -> policies.PolicyConfig:
-    """Return the policy's config, with the base model after `ground` where there is one."""
+    """Return the run's policy config, with the grounded base model if there is one, on another device if one is given."""
     changes = {"model": str(model)} if (model := base.grounded(folder)) else {}
     return config.policy.model_copy(update=changes | ({"device": device} if device else {}))

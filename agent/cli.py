@@ -16,8 +16,7 @@ HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
 
   etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop
-  etude collect CONFIG RUN [overrides]   the loop up to the end of this stage of the present cycle;
-        label, curate, tune, evaluate    likewise
+        --until STAGE                    stop when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
   etude tasks                            our own environments
   etude check ID [--config FILE] [--env.KEY VALUE]   what would go wrong with an environment, before a run finds out
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
@@ -26,7 +25,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude pretrain OUT                     make the embedded base model from nothing
   etude --version
 
-Overrides are config keys: --seed 3 --collect.takes 16. All of them: etude improve CONFIG RUN --help
+Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
 Example: etude improve configs/slide.yaml runs/slide
 """
 ASKED = ("-h", "--help")
@@ -39,8 +38,7 @@ def main() -> None:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "expert": _expert, "pretrain": _pretrain}
-    verbs |= {"watch": _watch, "report": _report}
-    verbs |= {stage: (lambda rest, stage=stage: _improve(rest, stage)) for stage in STAGES} | {"improve": lambda rest: _improve(rest, "")}
+    verbs |= {"watch": _watch, "report": _report, "improve": _improve}
     try:
         if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
             print(HELP, end="")
@@ -76,12 +74,13 @@ def _find_ours() -> None:
     sys.path.remove(here)
 
 
-def _improve(arguments: list[str], stop_after: str) -> None:
+def _improve(arguments: list[str]) -> None:
     import agent.config.read as configure
 
+    arguments, until = _until(arguments)
     paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
     if len(paths) < 2:
-        raise ValueError(f"etude {stop_after or 'improve'} needs CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide")
+        raise ValueError("etude improve needs CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide")
     if not paths[1]:
         raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
@@ -92,13 +91,26 @@ def _improve(arguments: list[str], stop_after: str) -> None:
 
     folder = Path(paths[1])
     with alone(folder):
-        session = Session(Run(folder, chosen, stop_after))
+        session = Session(Run(folder, chosen, until))
         try:
             ready(session)
             session.run.begin()
             _work(session)
         finally:
             session.close()
+
+
+def _until(arguments: list[str]) -> tuple[list[str], str]:
+    """Return the arguments without `--until STAGE`, and the stage; '' where there is none."""
+    given = [i for i, each in enumerate(arguments) if each == "--until" or each.startswith("--until=")]
+    if not given:
+        return arguments, ""
+    stage, rest = arguments[given[0]].partition("=")[2], arguments[given[0] + 1 :]
+    if arguments[given[0]] == "--until":  # then the stage is the next argument
+        stage, rest = (rest[0], rest[1:]) if rest else ("", [])
+    if stage not in STAGES or len(given) > 1:
+        raise ValueError(f"--until is {stage!r}; give one stage of a cycle: {', '.join(STAGES)}.")
+    return [*arguments[: given[0]], *rest], stage
 
 
 def _work(session: "Session") -> None:
@@ -170,7 +182,7 @@ def _expert(arguments: list[str]) -> None:
 
 
 def _watch(arguments: list[str]) -> None:
-    from agent.report.report import watch
+    from agent.report.watch import watch
 
     watch(_run_folder(arguments, "watch"))
 

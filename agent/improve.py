@@ -1,19 +1,19 @@
-"""The loop: collect, label, curate, tune, evaluate; promote or roll back."""
+"""The loop of a run: collect, label, curate, tune, evaluate; then the candidate is promoted or rolled back."""
 
 from functools import partial
 
 from agent.collect.curriculum import exploration_shrinks
-from agent.collect.stage import practise
-from agent.curate.stage import study
-from agent.demonstrate.stage import show
+from agent.collect.stage import collect
+from agent.curate.stage import curate
+from agent.demonstrate.stage import demonstrate
 from agent.evaluate.guards import tasks_forgotten
-from agent.evaluate.stage import admit, conclude, gate, settle
+from agent.evaluate.stage import close_cycle, gate, gate_warm_start, test_evaluation
 from agent.evaluate.statistics import beats, compare
-from agent.ground.stage import bearings
-from agent.label.referee import raise_referee
-from agent.label.stage import countdown_lessons, critic_lessons, judge
+from agent.ground.stage import ground
+from agent.label.base_detector import make_base_detector
+from agent.label.stage import detector_examples, label, steps_to_go_examples
 from agent.learning.training import base_model
-from agent.records import Lessons, Player, decisions
+from agent.records import Checkpoint, TrainingData, decisions
 from agent.report import videos
 from agent.rollout.session import Session
 from agent.run.files import load
@@ -21,91 +21,99 @@ from agent.run.folder import Cycle, Run
 from agent.run.recognise import recognise
 from agent.run.tracking import Track
 from agent.tune.guards import training_collapses
-from agent.tune.stage import imitate, learn
+from agent.tune.stage import clone_behaviour, tune
 
 
 def improve(session: Session, track: Track) -> None:
-    """Collect, label, curate, tune, and keep the better of two policies; once per cycle.
+    """Run all cycles of a run, from its warm start to its test evaluation.
 
-    Stopping at any point is safe: what a stage has finished is on disk, and is read instead of made again.
+    A kill at any point loses at most the work of the present stage: each stage writes its result once, and a later start reads it.
     """
     run = session.run
-    if changed := recognise(run, session.workers.firsts):
+    if changed := recognise(run, session.environments.firsts):
         track.note(changed)
-    bearings(session, track)
+    ground(session, track)  # first: it makes the base model that all of the following start from
     starts = {"base": base_model(session)}
     warm = warm_start(session, track)
-    if warm.name != starts["base"].name:
+    if warm.name != starts["base"].name:  # equal where there was no demonstration to imitate
         starts["warm_start"] = warm
-    champion = latest(run, admit(session, starts["base"], warm, track))
-    session.crown(champion)
+    champion = latest(run, gate_warm_start(session, starts["base"], warm, track))
+    session.record_champion(champion)
     for cycle in run.cycles():
-        if wrong := wrong_twice(run, cycle):
-            track.note(f"no cycle {cycle.number}: {wrong}; two cycles have come to this, and another would")
+        if alarms := wrong_twice(run, cycle):
+            track.note(f"cycle {cycle.number} is not begun: {alarms}; the last two cycles ended so without training, and so would this one")
             break
         champion = turn(session, champion, cycle, track)
-    first, before, after = conclude(session, starts, champion, track)
-    if session.config.track.films:
-        videos.show(track, lambda: videos.contrast(session, first, champion, before, after))
+    first, before, after = test_evaluation(session, starts, champion, track)
+    if session.config.track.videos:
+        videos.show(track, lambda: videos.before_and_after(session, first, champion, before, after))
 
 
-def turn(session: Session, champion: Player, cycle: Cycle, track: Track) -> Player:
-    """Return the champion after one cycle: the candidate that it makes, or the one before."""
+def turn(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> Checkpoint:
+    """Run one cycle and return the champion after it: the cycle's candidate if it is promoted, else `champion`."""
     run = session.run
-    practise(session, champion, cycle, track)
-    alarms = judge(session, champion, cycle, track)
-    lessons = study(session, champion, cycle, track, partial(critic_lessons, run))
-    videos.of_cycle(session, cycle, lessons, track)
-    shrunk = shrinks(run, cycle)
-    if not lessons and not alarms:
+    collect(session, champion, cycle, track)
+    alarms = label(session, champion, cycle, track)
+    training_data = curate(session, champion, cycle, track, partial(detector_examples, run))
+    videos.of_cycle(session, cycle, training_data, track)
+    shrunk = shrinks(run, cycle)  # a warning only: unlike alarms it prevents no promotion
+    if not training_data and not alarms:
         track.note(f"cycle {cycle.number}: nothing to learn from")
-    if alarms or not lessons:
-        run.finished("tune")  # there is nothing to wait for
-        settle(session, cycle, champion, None, track, [*alarms, *shrunk])
+    if alarms or not training_data:
+        run.finished("tune")  # without a candidate there is no stage `tune`, and `--until tune` stops here
+        close_cycle(session, cycle, champion, None, track, [*alarms, *shrunk])
         return champion
-    challenger = learn(session, champion, lessons, cycle, track)
-    if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):
-        settle(session, cycle, champion, None, track, [*alarms, *shrunk])
+    candidate = tune(session, champion, training_data, cycle, track)
+    if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):  # not worth the time of a gate evaluation
+        close_cycle(session, cycle, champion, None, track, [*alarms, *shrunk])
         return champion
-    before, after = gate(session, cycle, champion, challenger, track)
+    before, after = gate(session, cycle, champion, candidate, track)
     alarms = tasks_forgotten([env.title for env in session.config.envs], before, after)
-    promoted = beats(after, before, session.config.evaluate.alpha) and not alarms
-    champion = challenger if promoted else champion
-    settle(session, cycle, champion, (compare(after, before), after, promoted), track, [*alarms, *shrunk])
+    promoted = beats(after, before, session.config.evaluate.gate_alpha) and not alarms
+    champion = candidate if promoted else champion
+    close_cycle(session, cycle, champion, (compare(after, before), after, promoted), track, [*alarms, *shrunk])
     return champion
 
 
 def shrinks(run: Run, cycle: Cycle) -> list[str]:
-    """Return a sentence where far fewer practice seeds are ever solved than in the best cycle before."""
+    """Return a warning if far fewer practice seeds are solved at least once than in the best earlier cycle, else []."""
     return exploration_shrinks([load(run.cycle(number).folder / "curate.json")["figures"]["pass_at_k"] for number in range(1, cycle.number + 1)])
 
 
-def warm_start(session: Session, track: Track) -> Player:
-    """Return the base model after imitation of a few episodes of an expert or of a dataset."""
+def warm_start(session: Session, track: Track) -> Checkpoint:
+    """Return the base model after behaviour cloning of demonstrations; without demonstrations, the base model's weights."""
     run, folder = session.run, session.run.folder / "start"
-    show(session, track)
-    if run.config.label.judge == "referee":
-        run.keep(folder / "referee.json", lambda: raise_referee(session, track))
-    shown = [episode for episode in run.episodes(folder) if episode.success] if not (folder / "tune.json").exists() else []
-    lessons = Lessons(tuple(d for episode in shown for d in decisions(episode)), answers=tuple(countdown_lessons(run) if shown else ()))
-    return imitate(session, lessons, track)
+    demonstrate(session, track)
+    if run.config.label.detector == "base":
+        # Before the behaviour cloning: the frozen detector is trained from the base model's weights.
+        run.keep(folder / "base_detector.json", lambda: make_base_detector(session, track))
+    # Episodes are decoded only if the warm start is still to be trained.
+    demonstrations = [episode for episode in run.episodes(folder) if episode.success] if not (folder / "tune.json").exists() else []
+    training_data = TrainingData(
+        tuple(d for episode in demonstrations for d in decisions(episode)), qa_examples=tuple(steps_to_go_examples(run) if demonstrations else ())
+    )
+    return clone_behaviour(session, training_data, track)
 
 
 def wrong_twice(run: Run, cycle: Cycle) -> str:
-    """Return what made the labels of the last two cycles incredible, if it is the same to the letter: a judge that learns nothing stays as it is."""
+    """Return the alarms about labels on which the last two cycles ended, if both have exactly the same, else ''.
+
+    A cycle with alarms trains nothing, neither policy nor detector. The same figures again mean that a further cycle would fare no better.
+    """
+    # `alarms` is missing in files of earlier versions; None stands for a missing one.
     last, before = (load(run.cycle(cycle.number - back).folder / "label.json").get("alarms") if cycle.number > back else [] for back in (1, 2))
     return "; ".join(last or []) if last == before else ""
 
 
-def first_champion(session: Session) -> Player:
-    """Return what a run's first cycle began from: the warm start, or the base model where the gate rolled the warm start back."""
-    file = session.run.folder / "start" / "evaluate.json"
-    return base_model(session) if file.exists() and not load(file)["figures"]["promoted"] else session.run.player(session.run.folder / "start")
+def first_champion(session: Session) -> Checkpoint:
+    """Return the champion before the first cycle: the warm start, or the base model if the gate rolled the warm start back."""
+    file = session.run.folder / "start" / "evaluate.json"  # missing in runs of versions that did not gate the warm start
+    return base_model(session) if file.exists() and not load(file)["figures"]["promoted"] else session.run.checkpoint(session.run.folder / "start")
 
 
-def latest(run: Run, champion: Player) -> Player:
-    """Return the champion after the finished cycles."""
+def latest(run: Run, champion: Checkpoint) -> Checkpoint:
+    """Return the champion after the finished cycles, given the one before the first cycle."""
     for number, result in enumerate(run.results(), 1):
-        if result["promoted"]:
-            champion = Player(run.cycle(number).folder / "policy.safetensors", result["champion"])
+        if result["promoted"]:  # the candidate's weights stay in the folder of the cycle that made it
+            champion = Checkpoint(run.cycle(number).folder / "policy.safetensors", result["champion"])
     return champion

@@ -1,4 +1,4 @@
-"""What must hold before a run begins or goes on: looked at before anything is written."""
+"""Checks before a run begins or goes on. They come before anything is written, so a refused run leaves its folder as it was."""
 
 from typing import Any
 
@@ -23,28 +23,28 @@ from policies.codec import bins
 
 
 def ready(session: Session) -> None:
-    """Refuse a run that cannot begin or go on; nothing is written.
+    """Check that a run can begin or go on; write nothing.
 
     Raises:
-        ValueError: says why not, and what to do.
+        ValueError: it cannot; the sentence says why, and what to do.
     """
     run = session.run
-    nothing_lost(run)
+    nothing_lost(run)  # cheap checks first: the model is loaded last
     plugged_in(run.config)
-    _ = session.workers.actions  # makes the environments
+    _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
     for name in run.config.evaluate.variations:
         try:
-            session.varied(name).close()
+            session.variation_environments(name).close()  # made only to see whether they accept the changed kwargs
         except ValueError as error:
             raise ValueError(f"evaluate.variations {name!r}: {error}") from error
     comes_back(session)
     if (run.folder / "start" / "tune.json").exists():
-        _ = session.policy  # says if the base model is another one, or damaged
-        return  # what follows held when it began
+        _ = session.policy  # raises if the base model is damaged, or not the one that the run began from
+        return  # the checks below concern stages that are finished
     steps = to_ground(session)[1]
-    policy = session.student(run.config.ground.train) if steps and not (run.folder / "ground" / "ground.json").exists() else session.policy
-    if steps:
+    policy = session.trainable_base() if steps and not (run.folder / "ground" / "ground.json").exists() else session.policy
+    if steps:  # grounding asks the model questions too
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
     can_be_asked(run, policy)
     if not (run.folder / "start" / "demonstrate.json").exists():
@@ -52,143 +52,150 @@ def ready(session: Session) -> None:
 
 
 def plugged_in(config: Config) -> None:
-    """Look whether everything that the config plugs in by name is there.
+    """Check that every function of the user's that the config names can be imported.
 
     Raises:
-        ValueError: something is not.
+        ValueError: one cannot.
     """
-    each = [config.at(number) for number in (1, *(phase.first for phase in config.phases))]
+    cycle_configs = [config.at(number) for number in (1, *(phase.first for phase in config.phases))]  # every config that some cycle has
     names = {
-        "label.detector": {config.label.detector},
-        "curate.rule": {one.curate.rule for one in each},
-        "tune.loss": {one.tune.loss for one in each},
+        "label.detector": {config.label.own_detector},
+        "curate.rule": {cycle_config.curate.rule for cycle_config in cycle_configs},
+        "tune.loss": {cycle_config.tune.loss for cycle_config in cycle_configs},
     }
-    for key, name in ((key, name) for key, found in names.items() for name in sorted(found - {""})):
+    for key, name in ((key, name) for key, values in names.items() for name in sorted(values - {""})):
         plugin(key, name)
 
 
 def can_be_shown(session: Session, codec: Any) -> None:
-    """Look whether there is somebody, or a dataset, to demonstrate, where the run begins so.
+    """Check that the config's expert or dataset exists, if it asks for demonstrations.
 
     Args:
-        session: whose config and environments.
-        codec: a `policies.codec.Codec`.
+        session: of the run.
+        codec: a `policies.codec.Codec`, for the actions of a dataset.
 
     Raises:
-        ValueError: there is not.
+        ValueError: it does not exist, or cannot be used.
     """
     config = session.config.demonstrate
     if config.episodes and config.dataset:
-        next(datasets.stored(session.config, session.workers.actions, codec, lambda why: None))
-    for adapter in session.workers.firsts if config.episodes and not config.dataset else ():
+        # Reading one episode checks format, cameras and action space. Episodes that are left out are reported by the stage, not here.
+        next(datasets.stored(session.config, session.environments.actions, codec, lambda why: None))
+    for adapter in session.environments.firsts if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         try:
-            adapter.apply(_has_an_expert, name)
+            adapter.apply(_has_an_expert, name)  # runs in the environment's process, where the expert will run too
         except (TimeoutError, ChildProcessError) as error:
             raise ValueError(f"demonstrate.expert {name!r} of {adapter.config.title} cannot be used: {error}.") from error
 
 
 def _has_an_expert(adapter: Adapter, name: str) -> None:
-    """Look, where the environment lives, whether there is somebody of that name to demonstrate in it; raise NoExpert otherwise."""
+    """Check, in the process of the environment, that its expert exists; raise NoExpert otherwise."""
     resolve(name, adapter.config)
     if not name and not hasattr(adapter.env.unwrapped, "oracle"):
-        adapter.oracle()  # says so
+        adapter.oracle()  # raises NoExpert with its own sentence
 
 
 def nothing_lost(run: Run) -> None:
-    """Refuse to go on without a stage of an earlier cycle, on which the later ones rest, or without episodes that a finished stage had recorded.
+    """Check that no stage file of an earlier cycle, and no episode that a finished stage recorded, is missing.
+
+    Later cycles depend on earlier ones: an earlier stage that was made anew would no longer fit them.
 
     Raises:
-        ValueError: says what is gone, and how to have it made again.
+        ValueError: something is missing; the sentence says what, and how to have it made again.
     """
-    there = cycle_folders(run.folder)
-    last = max(there, default=0)
+    folders = cycle_folders(run.folder)
+    last = max(folders, default=0)
     for number in range(1, last + 1):
         folder = cycle_folder(run.folder, number)
+        # The last cycle may be unfinished: its stage files are required only once `cycle.json` says that it is complete.
         for stage in (*STAGES, "cycle") if number != last or (folder / "cycle.json").exists() else ():
-            learnt = (folder / "policy.safetensors").exists()  # a cycle that learns nothing has no `tune`
-            if (stage != "tune" or learnt) and not (folder / f"{stage}.json").exists():
-                raise ValueError(f"{folder / f'{stage}.json'} is gone, and later cycles rest on it; {remedy(folder)}")
-    recorded = {folder: load(file).get("recorded", {}) for folder in there.values() if (file := folder / "collect.json").exists()}
+            trained = (folder / "policy.safetensors").exists()  # a cycle without training data, or with alarms, has no `tune.json`
+            if (stage != "tune" or trained) and not (folder / f"{stage}.json").exists():
+                raise ValueError(f"{folder / f'{stage}.json'} is gone, and later cycles depend on it; {remedy(folder)}")
+    recorded = {folder: load(file).get("recorded", {}) for folder in folders.values() if (file := folder / "collect.json").exists()}
     if (file := run.folder / "start" / "demonstrate.json").exists():
         recorded[file.parent] = {"episodes": load(file)["figures"]["episodes"]}
     for folder, counts in recorded.items():
-        for name, count in counts.items():
-            if (left := dataset.count(folder / name)) < count:
-                raise ValueError(f"{folder / name} holds {left} of the {count} episodes that were recorded there; {remedy(folder)}")
+        for name, count in counts.items():  # name: 'episodes', or 'lookahead/episodes'
+            if (stored := dataset.count(folder / name)) < count:
+                raise ValueError(f"{folder / name} holds {stored} of the {count} episodes that were recorded there; {remedy(folder)}")
 
 
 def episodes_end(session: Session) -> None:
-    """Look whether episodes come to an end, where an environment declares no time limit.
+    """Check that episodes end, by random actions, in environments that declare no time limit.
 
     Raises:
-        ValueError: random actions bring one of them to none.
+        ValueError: an environment's episode does not end.
     """
-    for kind, adapter in enumerate(session.workers.firsts):
+    for kind, adapter in enumerate(session.environments.firsts):
         try:
             ended = adapter.limit is not None or adapter.apply(ends, SEEDS["practice"])
-        except (Exception, SystemExit):  # an environment may raise anything: that is an end, and will cost an episode when it counts
-            ended = session.workers.renew(kind) is None
+        except (Exception, SystemExit):  # any error ends the episode too; during the run it costs that episode alone
+            ended = session.environments.renew(kind) is None  # always True: `renew` returns nothing
         if not ended:
             name = adapter.config.title
-            raise ValueError(f"{name} has no time limit, and random actions came to no end within {LONGEST} steps; set env.horizon.")
+            raise ValueError(f"{name} has no time limit, and random actions ended no episode within {LONGEST} steps; set env.max_episode_steps.")
 
 
 def can_be_asked(run: Run, policy: Any) -> None:
-    """Look whether a model can be asked what it thinks of frames, where the run will.
+    """Check that the model can answer questions about frames, if the config asks it any: as detector, or about steps to go.
 
     Args:
-        run: whose config.
-        policy: a `Vlm`.
+        run: of the config.
+        policy: the run's policy, a `Vlm` or a class of the user's.
 
     Raises:
         ValueError: it cannot.
     """
     config = run.config
-    keys = {"label.by": config.label.by != "env" and not config.label.detector, "curate.credit": config.curate.credit == "steps"}
+    keys = {"label.by": config.label.by != "env" and not config.label.own_detector, "curate.credit": config.curate.credit == "steps_to_go"}
     if any(keys.values()):
-        first = next(key for key, on in keys.items() if on)
+        first = next(key for key, on in keys.items() if on)  # the error names one key; the remedy covers both
         answers_are_read(first, policy, config.policy.model, "label.by env and curate.credit progress")
-    if config.label.way and not (hasattr(policy, "processor") and len(bins(policy.processor.tokenizer))):
-        raise ValueError(f"label.way is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
+    # Only the embedded model, and models made like it, have number tokens.
+    if config.label.distance_question and not (hasattr(policy, "processor") and len(bins(policy.processor.tokenizer))):
+        raise ValueError(f"label.distance_question is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
 
 
 def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
-    """Look whether a model counts positions one by one, as `policies.scoring` does.
+    """Check that `policies.scoring` can read answers from a model.
 
     Args:
-        key: of the config, which has the model asked.
-        policy: a `Vlm`.
+        key: config key that makes the run ask questions.
+        policy: the run's policy, a `Vlm` or a class of the user's.
         model: its name in the config.
-        instead: what to set, and to what.
+        instead: what to set, and to what, as the end of a sentence.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it cannot.
     """
-    if not hasattr(policy, "base"):
-        raise ValueError(f"{key} asks the model questions, and {model!r} is no model that answers any; set {instead}, or give label.detector.")
-    if hasattr(policy.base.model, "rope_deltas"):
+    if not hasattr(policy, "base"):  # a policy class of the user's need not be a language model
+        raise ValueError(f"{key} asks the model questions, and {model!r} cannot answer any; set {instead}, or give label.detector.")
+    if hasattr(policy.base.model, "rope_deltas"):  # M-RoPE, as in Qwen2-VL: `policies.scoring` reuses a prefix by one position per token
         raise ValueError(
-            f"{key} asks the model questions, whose answers are not read from models that count positions in three dimensions, "
-            f"as {model!r} does; set {instead}."
+            f"{key} asks the model questions, but answers cannot be read from a model with positions in three dimensions, such as {model!r}; "
+            f"set {instead}."
         )
 
 
 def comes_back(session: Session) -> None:
-    """Look whether the environments can be put back to a moment exactly, where practice will look ahead in copies of moments.
+    """Check that the environments restore a snapshot exactly, if some cycle has look-ahead episodes.
 
     Raises:
-        ValueError: one cannot.
+        ValueError: one does not.
     """
     collects = [session.config.at(number).collect for number in (1, *(phase.first for phase in session.config.phases))]
-    for adapter in session.workers.firsts if any(config.guided for config in collects) else ():
+    for adapter in session.environments.firsts if any(config.lookahead_episodes for config in collects) else ():
         name, seeds = adapter.config.title, range(SEEDS["practice"], SEEDS["practice"] + 8)
-        try:
+        try:  # two decisions, snapshot, three decisions, restore, the same three again; until three snapshots were compared
             proof = adapter.apply(prove, seeds, np.random.default_rng(0), 2, 3, 3)["snapshot"]
         except (Exception, SystemExit) as error:  # an environment may raise anything
             raise ValueError(
-                f"collect.guided needs an environment that comes back to a moment, and in {name} {in_words(error)}; set it to 0."
+                f"collect.lookahead_episodes needs an environment that restores snapshots exactly, and in {name} {in_words(error)}; set it to 0."
             ) from error
-        if not proof.exact:
+        if not proof.exact:  # `difference` is empty if no episode was long enough to compare
             why = proof.difference or "every episode ended in its first two decisions"
-            raise ValueError(f"collect.guided needs an environment that comes back to a moment, and {name} does not: {why}; set it to 0.")
+            raise ValueError(
+                f"collect.lookahead_episodes needs an environment that restores snapshots exactly, and {name} does not: {why}; set it to 0."
+            )

@@ -1,7 +1,7 @@
-"""What passes between the stages: plain frozen records.
+"""Frozen records that the stages of a run pass to one another.
 
-T = decisions in an episode, H = actions per decision (chunk), A = action dimensions, L = tokens of a reply, F = frames of a
-moment (cameras x history), h and w = height and width in pixels, S = size of the proprioceptive state.
+Shapes: T = decisions of an episode, H = actions of a decision (chunk), A = dimensions of an action, L = tokens of a reply, F = frames of an
+observation (cameras x history), h and w = height and width of a frame in pixels, S = size of the proprioceptive state.
 """
 
 from collections.abc import Iterable
@@ -14,78 +14,78 @@ from scipy.stats import binomtest
 
 from policies.policy import Situation
 
-SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "final": 30_000_000, "ground": 40_000_000}  # ranges of 10 million
+# First environment seed of each range of 10 million. The ranges are disjoint, so no evaluation uses a seed of practice or of a demonstration.
+SEEDS = {"practice": 0, "demonstrations": 10_000_000, "gate": 20_000_000, "test": 30_000_000, "ground": 40_000_000}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt to make."""
+    """An episode to roll out."""
 
-    seed: int
-    take: int = 0
+    seed: int  # of the environment's reset
+    attempt: int = 0  # which of the episodes of this seed
     noise: tuple[int, ...] | None = None
-    """Seed of the sampling noise; None decides greedily. A guided take decides greedily, too, and wanders by it."""
-    kind: int = 0
-    """Which of the run's environments."""
-    foresight: int = 0
-    """Candidates that are tried before each decision of a guided take; 0: the policy's own decision is carried out."""
-    wander: float = 0.0
-    """Share of a guided take's decisions at which the policy's own is carried out all the same."""
+    """Seed of the episode's own random generator: sampling noise, or the disturbance of an expert. None: greedy decisions. A look-ahead episode
+    decides greedily too; its generator draws which decisions execute the policy's own action."""
+    kind: int = 0  # index of the environment in `Config.envs`
+    lookahead_candidates: int = 0
+    """Candidate actions tried before each decision of a look-ahead episode; 0: no look-ahead, the policy's own action is executed."""
+    lookahead_policy_share: float = 0.0
+    """Share of a look-ahead episode's decisions that execute the policy's own action all the same (`collect.lookahead_policy_share`)."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One take: what was seen, decided and reported. Observations have T + 1 entries, the rest T (as in Minari)."""
+    """One rollout: observations, decisions, rewards and success. Observations have T + 1 entries, all else T (as in Minari).
 
-    task: str
-    """Environment id."""
-    seed: int
-    """Of the environment's reset; -1 where a stored dataset does not say it."""
-    take: int
-    """Which attempt at this seed, counted from 0, on in later cycles; a greedy or scripted attempt is take 0."""
-    policy: str
-    """Who acted: 'oracle', or the hash of the weights."""
+    An episode that lost its reset to a fault has T = 0, one black frame and no instruction.
+    """
+
+    task: str  # title of the environment: `env.name`, or else its id
+    seed: int  # of the environment's reset; -1 where a stored dataset does not give it
+    attempt: int  # counts the episodes of a seed from 0; greedy and scripted episodes have 0
+    policy: str  # 'oracle' for an expert or a dataset, else the fingerprint of the weights
     instruction: str
-    frames: np.ndarray
-    """uint8[T + 1, F, h, w, 3], RGB; the last is what was seen in the end."""
+    frames: np.ndarray  # uint8[T + 1, F, h, w, 3], RGB; the last is the observation after the last decision
     actions: np.ndarray
-    """float32[T, H, A], as executed, in the environment's units: frames and rewards are what came of these."""
+    """float32[T, H, A], as executed, in the environment's units; frames and rewards result from these."""
     tokens: np.ndarray
-    """int64[T, L], the replies exactly as sampled; of a guided or disturbed take those that are taught."""
-    logprobs: np.ndarray
-    """float32[T, L], nats, at the sampling temperature; zeros for a scripted policy."""
+    """int64[T, L], replies exactly as sampled. In a look-ahead episode or a disturbed demonstration: the replies to imitate (`targets`)."""
+    logprobs: np.ndarray  # float32[T, L], nats, at the sampling temperature; zeros where the policy did not sample the reply
     rewards: np.ndarray
-    """float32[T, H x action_repeat], one an environment step; NaN for steps that the episode's end cut off."""
+    """float32[T, H x action_repeat], one per environment step; NaN for steps that the end of the episode cut off. Where a detector or the prediction
+    of steps to go replaces the environment's reward: float32[T, 2], before and after each decision (`agent.run.labels`)."""
     success: bool
-    """Whether the environment reported success at any moment; never overwritten by a critic."""
-    first_success: int | None
-    """Decision at which it did first."""
-    success_at_end: bool
-    """Whether it did so in the last state too; not so where a thing was reached and lost again."""
+    """Whether the environment reported success at any step. Stored episodes keep this; a detector's success is in copies alone."""
+    first_success: int | None  # index of the first decision with success; None exactly where `success` is false
+    success_at_end: bool  # whether the last state is a success too; false where an object was reached and lost again
     terminated: bool
     truncated: bool
-    achieved: tuple[str, ...] = ()
-    """Instructions that the last state fulfils, where the environment names them."""
-    unasked: tuple[str, int] | None = None
-    """The first instruction but its own that it fulfilled on the way, and the decision at which it did, where the environment names them."""
-    states: np.ndarray | None = None
-    """float32[T + 1, S], proprioception."""
-    rivals: np.ndarray | None = None
-    """int64[T, L], of a guided take: what the policy wanted to do at each moment."""
-    margins: np.ndarray | None = None
-    """float32[T], how much more would be earned by what is taught than by that, one decision deep; 0: both are the same."""
+    achieved: tuple[str, ...] = ()  # instructions that the last state fulfils, where the environment lists them
+    hindsight: tuple[str, int] | None = None
+    """The first instruction other than its own that the episode fulfilled, and the decision at which it did; where the environment lists them."""
+    states: np.ndarray | None = None  # float32[T + 1, S], proprioception
+    policy_tokens: np.ndarray | None = None  # int64[T, L], the policy's own replies in a look-ahead episode
+    lookahead_gains: np.ndarray | None = None
+    """float32[T], how much more `tokens` are worth than `policy_tokens`, one decision ahead, in units of reward; 0 where they are the same."""
     faults: tuple[str, ...] = ()
-    """What went wrong in the environment, in words; such an episode teaches nothing."""
-    taught: np.ndarray | None = None
-    """float32[T, H, A], what `tokens` say, where other actions were executed at some decision: guided takes that wander, disturbed experts."""
+    """Errors of the environment that ended the episode. An episode with a fault gives no training data, and fails in an evaluation."""
+    target_actions: np.ndarray | None = None
+    """float32[T, H, A], the actions that `tokens` encode, where some decision executed others: look-ahead with `lookahead_policy_share`, disturbed
+    experts. None: the executed actions are the targets."""
 
     def __post_init__(self) -> None:
         count = len(self.actions)
-        assert len(self.frames) == count + 1, f"{len(self.frames)} frames for {count} decisions"
-        assert len(self.tokens) == len(self.logprobs) == len(self.rewards) == count, "one entry a decision"
-        assert self.rivals is None or (self.margins is not None and len(self.rivals) == len(self.margins) == count), "and one rival"
-        assert self.taught is None or self.taught.tobytes() != self.actions.tobytes(), "taught is None where it is what was executed"
-        assert (self.first_success is not None) == self.success, "first_success goes with success"
+        assert len(self.frames) == count + 1, f"{len(self.frames)} observations for {count} decisions; there must be one more"
+        assert len(self.tokens) == len(self.logprobs) == len(self.rewards) == count, "tokens, logprobs and rewards need one entry per decision"
+        assert self.policy_tokens is None or (self.lookahead_gains is not None and len(self.policy_tokens) == len(self.lookahead_gains) == count), (
+            "policy_tokens and lookahead_gains need one entry per decision"
+        )
+        # Compared as bytes, so that NaN equals itself.
+        assert self.target_actions is None or self.target_actions.tobytes() != self.actions.tobytes(), (
+            "target_actions must be None where the executed actions are the targets"
+        )
+        assert (self.first_success is not None) == self.success, "first_success must be given exactly where success is true"
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -96,90 +96,85 @@ class Episode:
 
     @property
     def id(self) -> str:
-        """Return a name that no other episode of the same policy has: task/seed/take."""
-        return f"{self.task}/{self.seed}/{self.take}"
+        """Return 'task/seed/attempt', which no other episode of the same policy has."""
+        return f"{self.task}/{self.seed}/{self.attempt}"
 
     @property
     def total_reward(self) -> float:
         """Return the sum of the rewards of all executed steps."""
-        return float(np.nansum(self.rewards))
+        return float(np.nansum(self.rewards))  # NaN marks steps that were not executed
 
     @property
-    def closing(self) -> np.ndarray:
+    def last_rewards(self) -> np.ndarray:
         """Return float32[T]: the reward of the last executed step of each decision."""
-        last = (~np.isnan(self.rewards)).sum(1) - 1
+        last = (~np.isnan(self.rewards)).sum(1) - 1  # NaN only follows the executed steps, and every decision has one
         return self.rewards[np.arange(len(self)), last]
 
     @property
     def targets(self) -> np.ndarray:
-        """Return float32[T, H, A]: the actions to imitate, `taught` or else those executed."""
-        return self.actions if self.taught is None else self.taught
+        """Return float32[T, H, A]: the actions to imitate, which are `target_actions` or, without these, the executed ones."""
+        return self.actions if self.target_actions is None else self.target_actions
 
     @property
     def end(self) -> int:
-        """Return the number of its decisions up to its success, or of all, if it has none."""
+        """Return the number of decisions up to and with the first success, or of all decisions without one."""
         return len(self) if self.first_success is None else self.first_success + 1
 
     def situation(self, t: int) -> Situation:
-        """Return what the policy saw at decision `t`."""
+        """Return the input of the policy at decision `t`."""
         return Situation(self.instruction, self.frames[t], None if self.states is None else self.states[t])
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a critic thinks of an episode."""
+class DetectorScore:
+    """A success detector's score on one episode."""
 
-    probability: float
-    """That the instruction was fulfilled."""
-    critique: str
-    """Why, in words."""
+    probability: float  # that the instruction was fulfilled; calibrated
+    critique: str  # the reason, one sentence
 
 
 @dataclass(frozen=True)
 class Label:
-    """What an episode is worth."""
+    """The outcome of an episode, as training data are made from it."""
 
     total_reward: float
     success: bool
-    by: Literal["env", "critic"] = "env"
-    """Whose word `success` is."""
-    verdict: Verdict | None = None
-    hindsight: str | None = None
-    """An instruction that the episode fulfilled without having been asked to."""
+    by: Literal["env", "detector"] = "env"  # source of `success`
+    detector_score: DetectorScore | None = None  # None: no detector scored this episode
+    hindsight: str | None = None  # another instruction that the episode fulfilled
 
     @classmethod
-    def of(cls, episode: Episode, by: Literal["env", "critic"] = "env", verdict: Verdict | None = None) -> "Label":
-        """Return the label of an episode, as the environment reported it or as the critic sees it (`by` says which)."""
-        return cls(episode.total_reward, episode.success, by, verdict, episode.unasked and episode.unasked[0])
+    def of(cls, episode: Episode, by: Literal["env", "detector"] = "env", detector_score: DetectorScore | None = None) -> "Label":
+        """Return the label of an episode, whose reward and success come from the environment or from the detector, as `by` says."""
+        return cls(episode.total_reward, episode.success, by, detector_score, episode.hindsight and episode.hindsight[0])
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A reply to be imitated: a good one, or one that is told to be bad (`Situation.advantage`)."""
+    """A reply to imitate. A worse reply than expected is marked as one in its prompt (`Situation.advantage`)."""
 
     situation: Situation
-    tokens: np.ndarray
-    """int64[L]."""
-    weight: float = 1.0
-    """Of its log-likelihood in the loss."""
+    tokens: np.ndarray  # int64[L]
+    weight: float = 1.0  # of its log-likelihood in the loss
 
 
 def decisions(episode: Episode) -> list[Demonstration]:
-    """Return an episode's decisions up to its success (all, if it has none) as demonstrations."""
+    """Return the decisions of an episode, up to its first success if there is one, as demonstrations."""
     return [Demonstration(episode.situation(t), episode.tokens[t]) for t in range(episode.end)]
 
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """Two replies to one situation, one better; or all that two takes replied from the decision on at which they part."""
+    """Two replies to one situation, the better one first; or the replies of two episodes from the decision on at which they part.
+
+    Kinds: `decision` (two episodes of one seed at their first difference), `trajectory` (all their replies from there on), `hindsight` (a relabelled
+    episode against one that fulfilled the original instruction), `lookahead` (the reply that look-ahead found against the policy's own).
+    """
 
     chosen: tuple[Demonstration, ...]
-    rejected: tuple[Demonstration, ...]
-    """One reply each, to one situation; or one a decision."""
-    kind: Literal["fork", "hindsight", "trajectory", "lookahead"]
-    """Where it comes from: the fork of two takes, a relabelled take, two whole takes, what a guided take found better than the policy's own."""
-    provenance: tuple[str, str, int]
-    """Ids of the two episodes, and the decision."""
+    rejected: tuple[Demonstration, ...]  # as `chosen`: one reply, or for `trajectory` one per decision, whose numbers may differ
+    kind: Literal["decision", "hindsight", "trajectory", "lookahead"]
+    provenance: tuple[str, str, int]  # ids of the two episodes, and the decision; for the records only
 
     @classmethod
     def of(cls, situation: Situation, chosen: np.ndarray, rejected: np.ndarray, kind: Any, provenance: tuple[str, str, int]) -> "PreferencePair":
@@ -187,70 +182,68 @@ class PreferencePair:
         return cls((Demonstration(situation, chosen),), (Demonstration(situation, rejected),), kind, provenance)
 
     def __post_init__(self) -> None:
+        # Equal first replies would mean that the pair begins before the decision at which the episodes part.
         assert not np.array_equal(self.chosen[0].tokens, self.rejected[0].tokens), "chosen and rejected begin with the same reply"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A sampled reply and how much better it turned out than expected: food of the policy gradient."""
+class PolicySample:
+    """A sampled reply with its advantage, for the policy gradient."""
 
     situation: Situation
-    tokens: np.ndarray
-    """int64[L]."""
-    logprobs: np.ndarray
-    """float32[L], nats, when it was sampled."""
-    advantage: float
-    """In units of the batch's standard deviation."""
+    tokens: np.ndarray  # int64[L]
+    logprobs: np.ndarray  # float32[L], nats, as sampled: the denominator of PPO's ratio
+    advantage: float  # in units of the standard deviation over the task's samples
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What should be said of a moment: food of the critic."""
+class QAExample:
+    """A question about one observation and the right answer, for the success detector and for the prediction of steps to go."""
 
-    frames: np.ndarray
-    """uint8[F, h, w, 3], RGB."""
+    frames: np.ndarray  # uint8[F, h, w, 3], RGB
     question: str
     answer: str
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """All that a cycle has to teach."""
+class TrainingData:
+    """Everything that one cycle, or the warm start, trains on."""
 
     demonstrations: tuple[Demonstration, ...] = ()
     pairs: tuple[PreferencePair, ...] = ()
-    trials: tuple[Trial, ...] = ()
-    answers: tuple[Answer, ...] = ()
-    notes: dict[str, float] = field(default_factory=dict)
-    """Figures about how they were made, for the records."""
+    samples: tuple[PolicySample, ...] = ()
+    qa_examples: tuple[QAExample, ...] = ()
+    notes: dict[str, float] = field(default_factory=dict)  # figures about the cycle's episodes, for `curate.json`
 
     def __bool__(self) -> bool:
-        return bool(self.pairs or self.trials or any(d.weight for d in self.demonstrations))
+        # QA examples alone would train the detector and leave the policy as it is, so they make no candidate.
+        return bool(self.pairs or self.samples or any(d.weight for d in self.demonstrations))
 
     def __repr__(self) -> str:
-        counts = f"{len(self.demonstrations)} demonstrations, {len(self.pairs)} pairs, {len(self.trials)} trials, {len(self.answers)} answers"
-        return f"Lessons({counts})"
+        counts = (
+            f"{len(self.demonstrations)} demonstrations, {len(self.pairs)} pairs, {len(self.samples)} samples, {len(self.qa_examples)} QA examples"
+        )
+        return f"TrainingData({counts})"
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A success rate that never goes without its n and its interval."""
+    """A success rate with its interval and the number of episodes behind it."""
 
-    rate: float
+    rate: float  # in [0, 1], as are its limits
     low: float
-    high: float
-    """95 % Wilson interval (Wilson 1927)."""
+    high: float  # limits of the 95 % Wilson interval (Wilson, J. Am. Stat. Assoc. 22, 1927)
     n: int
 
     @classmethod
     def of(cls, successes: int, n: int) -> "Rate":
-        """Return the rate of `successes` out of `n`."""
+        """Return the rate of `successes` out of `n` episodes, `n` at least 1."""
         interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
         return cls(successes / n, float(interval.low), float(interval.high), n)
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> "Rate":
-        """Return the rate that a part of `summary.json` holds."""
+        """Return the rate in a section of `summary.json`, which has further keys."""
         return cls(**{name: content[name] for name in ("rate", "low", "high", "n")})
 
     def __str__(self) -> str:
@@ -258,23 +251,20 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Player:
-    """A policy on disk."""
+class Checkpoint:
+    """The trained weights of a policy, as a file."""
 
-    weights: Path
-    name: str
-    """Fingerprint of these weights; empty: none was recorded, and any are taken."""
+    weights: Path  # safetensors: the trained tensors only, to be put into the run's base model
+    name: str  # fingerprint of the weights; empty: none was recorded, and any weights are accepted
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """How a policy did at an exam."""
+    """The outcome of an evaluation of one policy, seed by seed."""
 
-    policy: str
-    outcomes: dict[str, bool]
-    """Success by 'task/seed'."""
-    effort: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Decisions and environment steps up to the success, or to the end, by 'task/seed'; older evaluations did not keep it."""
+    policy: str  # fingerprint of its weights
+    outcomes: dict[str, bool]  # success by 'task/seed'; a seed that was lost to a fault counts as failed
+    effort: dict[str, tuple[int, int]] = field(default_factory=dict)  # decisions and environment steps up to the success, or to the end
 
     @property
     def success(self) -> Rate:
@@ -282,9 +272,9 @@ class Scorecard:
         return Rate.of(sum(self.outcomes.values()), len(self.outcomes))
 
     def and_also(self, other: "Scorecard") -> "Scorecard":
-        """Return the scorecard of both evaluations of one policy together."""
+        """Return the joint scorecard of two evaluations of one policy; where both have a seed, that of `other` counts."""
         return Scorecard(self.policy, {**self.outcomes, **other.outcomes}, {**self.effort, **other.effort})
 
     def part(self, keys: Iterable[str]) -> "Scorecard":
-        """Return the scorecard of these seeds alone."""
+        """Return the scorecard of some seeds, given as 'task/seed'."""
         return Scorecard(self.policy, {key: self.outcomes[key] for key in keys}, {key: self.effort[key] for key in keys if key in self.effort})

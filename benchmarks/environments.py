@@ -1,9 +1,9 @@
-"""The doctor's table over every file of configs/envs/, one JSON an environment in docs/results/environments/.
+"""The findings of `etude check` for every file of configs/envs/: one JSON file each in docs/results/environments/, and a table.
 
-python benchmarks/environments.py check configs/envs/gymnasium-*.yaml    # examine what has no JSON yet; `--again` examines all that are named
-python benchmarks/environments.py table                                  # rewrite the tables between the markers in docs/environments.md
+python benchmarks/environments.py check configs/envs/gymnasium-*.yaml    # checks the files that have no JSON file yet; all with `--again`
+python benchmarks/environments.py table                                  # rewrites the tables in docs/environments.md
 
-An environment is examined in a process of its own, so that one that hangs or dies costs its row and nothing else.
+Each environment is checked in a process of its own, so that one that hangs or crashes costs its own row alone.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 from rollout import RESULTS, fill, machine
 
-import agent.config.read as configure
+from agent.config.read import read
 from agent.rollout.experts import resolve
 from agent.run.files import write_text
 from envs.doctor import examine
@@ -25,20 +25,25 @@ from envs.doctor import examine
 FOLDER = RESULTS / "environments"
 PAGE = RESULTS.parent / "environments.md"
 BEGIN, END = "<!-- table: begin (python benchmarks/environments.py table) -->", "<!-- table: end -->"
-OPENINGS = 100  # after each of which going back is tried
-LIMIT = 900  # seconds that an environment may take
-PACKAGES = {  # by the first word of a file's name: title, and what to name with its version
+OPENINGS = 100  # sequences of random decisions, after each of which a snapshot and a replay are tried
+LIMIT = 900  # seconds for one environment
+PACKAGES = {  # by the first word of a file's name: the title of its table, and the packages whose versions follow the title
     "gymnasium": ("Gymnasium MuJoCo", ["gymnasium", "mujoco"]),
     "robotics": ("Gymnasium-Robotics", ["gymnasium-robotics", "gymnasium", "mujoco"]),
     "metaworld": ("Meta-World", ["metaworld", "gymnasium", "mujoco"]),
     "dm": ("dm_control behind Shimmy", ["dm-control", "shimmy", "gymnasium", "mujoco"]),
     "minigrid": ("MiniGrid", ["minigrid", "gymnasium"]),
 }
-HEADER = ("environment", "frames", "actions", "success", "expert", "same seed, same frames", "snapshot", "replay", "speed", "verdict")
+HEADER = ("environment", "frames", "actions", "success", "expert", "same seed, same frames", "snapshot", "replay", "speed", "findings")
 
 
 def check(files: list[Path], again: bool = False) -> None:
-    """Examine each environment in a process of its own, and write its JSON."""
+    """Check each environment in a process of its own, and write its JSON file.
+
+    Args:
+        files: in configs/envs/.
+        again: whether to check files that have a JSON file already.
+    """
     for file in files:
         target = FOLDER / f"{file.stem}.json"
         if target.exists() and not again:
@@ -46,20 +51,20 @@ def check(files: list[Path], again: bool = False) -> None:
         began = time.time()
         try:
             done = subprocess.run([sys.executable, __file__, "one", file, target], capture_output=True, text=True, timeout=LIMIT)
-            fault = (done.stderr.strip().splitlines() or ["no words"])[-1] if done.returncode else ""
+            fault = (done.stderr.strip().splitlines() or ["The check failed without a message."])[-1] if done.returncode else ""
         except subprocess.TimeoutExpired:
-            fault = f"It did not come to an end within {LIMIT} s."
+            fault = f"The check did not end within {LIMIT} s."
         if fault:
             _write(target, file, {}, [fault], [])
         print(f"{file.stem}: {time.time() - began:.0f} s {fault}", flush=True)
 
 
 def one(file: Path, target: Path) -> None:
-    """Examine one environment in this process."""
-    chosen = configure.read(file)
-    expert = resolve(chosen.demonstrate.expert, chosen.envs[0]) if chosen.demonstrate.expert else None
-    found = examine(chosen.envs[0], expert=expert, openings=OPENINGS)
-    _write(target, file, found.lines, found.faults, found.warnings)
+    """Check one environment in this process, and write its JSON file `target`."""
+    config = read(file)
+    expert = resolve(config.demonstrate.expert, config.envs[0]) if config.demonstrate.expert else None
+    diagnosis = examine(config.envs[0], expert=expert, openings=OPENINGS)
+    _write(target, file, diagnosis.lines, diagnosis.faults, diagnosis.warnings)
 
 
 def _write(target: Path, file: Path, lines: dict[str, str], faults: list[str], warnings: list[str]) -> None:
@@ -80,22 +85,22 @@ def table() -> None:
 
 def _section(title: str, names: list[str], files: list[Path]) -> str:
     rows = [(file.stem, json.loads(file.read_text())) for file in files]
-    said = sorted({", ".join(f"{name} {content['machine'][name]}" for name in names) for _, content in rows})
-    lines = ["", f"### {title}: {'; '.join(said)}", "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
+    versions = sorted({", ".join(f"{name} {content['machine'][name]}" for name in names) for _, content in rows})
+    lines = ["", f"### {title}: {'; '.join(versions)}", "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(_row(name, content))} |" for name, content in rows)]) + "\n"
 
 
 def _row(name: str, content: dict[str, Any]) -> list[str]:
-    """Return the cells, in the doctor's own words."""
+    """Return the cells of an environment's row. Texts are those of the check, without what the head of their column says."""
     lines = defaultdict(str, content["lines"])
-    chosen = configure.read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml")
-    frames = f"{', '.join(chosen.envs[0].sources)}; {chosen.envs[0].size} x {chosen.envs[0].size}"
-    verdict = " ".join([f"**{' '.join(content['faults'])}**" if content["faults"] else "Ready.", *content["warnings"]])
+    env = read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml").envs[0]
+    frames = f"{', '.join(env.sources)}; {env.size} x {env.size}"
+    findings = " ".join([f"**{' '.join(content['faults'])}**" if content["faults"] else "Ready.", *content["warnings"]])
     seeding = lines["seeding"].removeprefix("same seed, same frames: ")
     expert = "none" if lines["expert"].startswith("none") else lines["expert"].removeprefix("the expert ")
     speed = lines["speed"].replace(" without frames (resets included)", "").replace(" with the model's own shadows and multisampling", "")
     cells = [f"[{name}](../configs/envs/{name}.yaml)", frames, lines["actions"], lines["success"], expert]
-    cells += [seeding, lines["snapshot"], lines["replay"], speed, verdict]
+    cells += [seeding, lines["snapshot"], lines["replay"], speed, findings]
     return [cell.replace("|", "\\|") for cell in cells]
 
 

@@ -1,9 +1,10 @@
-"""Whether two checkouts make the same weights: a tiny run of every option that is kept, in each.
+"""Whether two checkouts train the same weights: each makes a tiny run with every option of the config on.
 
     git worktree add ../before COMMIT
-    python benchmarks/identical.py ../before .    # prints a hash of all weights of each run, and whether they are one
+    python benchmarks/identical.py ../before .    # prints a hash of all weights of each run, and whether they are the same
 
-Each checkout runs its own code, by the interpreter of this one, on one thread.
+Each checkout runs its own code on one thread, with the Python interpreter that runs this script.
+All of them read this checkout's benchmarks/every-option.yaml, so all must know its keys.
 """
 
 import hashlib
@@ -18,11 +19,14 @@ import tyro
 CONFIG = Path(__file__).resolve().parent / "every-option.yaml"
 
 
-def weights(root: Path) -> str:
-    """Return a hash of all weights that a checkout's run leaves, by the place of each file.
+def weights_hash(root: Path) -> str:
+    """Return a hash of all weight files of a checkout's run, with their paths, and the number of files.
 
     Args:
         root: of the checkout.
+
+    Raises:
+        SystemExit: the run failed; the message is its own.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -38,15 +42,15 @@ def weights(root: Path) -> str:
 
 
 def main(roots: tyro.conf.Positional[tuple[Path, ...]]) -> None:
-    """Print the hash of each checkout.
+    """Print the hash of each checkout, and whether all are the same.
 
     Args:
         roots: the checkouts.
     """
-    found = {root: weights(root) for root in roots}
-    for root, told in found.items():
-        print(f"{root}: {told}")
-    print("the same" if len(set(found.values())) == 1 else "different")
+    hashes = {root: weights_hash(root) for root in roots}
+    for root, value in hashes.items():
+        print(f"{root}: {value}")
+    print("the same" if len(set(hashes.values())) == 1 else "different")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""What went wrong in somebody else's code, in words."""
+"""Describes errors of third-party code in one line."""
 
-LONGEST = 1000  # characters of an error's words; some hold whole arrays
+LONGEST = 1000  # characters of a description; some messages hold whole arrays
 
 
 class NoExpert(ValueError):
-    """There is nobody to demonstrate: a mistake in the config, and no fault of an episode."""
+    """There is no expert. This is a mistake in the config, so the run stops; other errors only make their episode faulty."""
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error's kind and words on one line, as in 'KeyError: 'x''; also of one whose own words raise an error."""
+    """Return the type and message of an error on one line, as in 'KeyError: 'x''; it never raises."""
     try:
-        said = " ".join(str(error).split())
-    except BaseException as another:  # an environment's error may do anything here, too
-        said = f"its words raise {type(another).__name__}"
-    return f"{type(error).__name__}: {said if len(said) <= LONGEST else said[:LONGEST] + '...'}" if said else type(error).__name__
+        message = " ".join(str(error).split())
+    except BaseException as another:  # `__str__` of an environment's own error class may itself raise
+        message = f"its message raises {type(another).__name__}"
+    return f"{type(error).__name__}: {message if len(message) <= LONGEST else message[:LONGEST] + '...'}" if message else type(error).__name__

@@ -1,7 +1,15 @@
-"""A process of its own for environments: one that hangs or dies costs its episode, not the run.
+"""Runs environments in another process: one that hangs or crashes costs its episode, not the run.
 
-All environments of a run share that process. When it is lost, the others are made anew in the next one, and what they had done is repeated,
-so their episodes come out as if nothing had happened.
+All environments of one config share the process. When it is lost, a new one is started, the other environments are made again in it, and their
+actions since the last reset are repeated. So their episodes have the same results as without the loss.
+
+Messages to the process are (number of the environment, method, arguments). Its messages are (kind, content):
+
+| kind | content |
+|---|---|
+| `done` | the result of the method |
+| `failed` | the error that it raised |
+| `said` | a progress report; the time limit begins again |
 """
 
 import contextlib
@@ -22,12 +30,12 @@ from envs.moments import Observation, Outcome
 from envs.process import begin, end, portable
 from envs.spaces import Actions
 
-TOLD = ("actions", "state_size", "rate", "limit", "drawn")  # of an `Adapter`, to whoever has it made
-STARTING = 120.0  # seconds that the process and each environment may take to begin
+COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco")  # attributes of an `Adapter` that its `Proxy` has too
+STARTING = 120.0  # seconds that the process, and making each environment, may take
 
 
-class Host:
-    """A process that adapters live in; started when it is first needed, and again after it was lost.
+class EnvironmentProcess:
+    """A process that holds adapters. It is started when it is first needed, and again after a loss.
 
     Args:
         config: of the environments.
@@ -36,30 +44,30 @@ class Host:
 
     def __init__(self, config: EnvConfig, limit: float) -> None:
         self.config, self.limit = config, limit
-        self.life = 1  # goes up whenever the process is lost
+        self.generation = 1  # 1 more after each loss, so that a `Proxy` can tell that its environment is gone
         self._process: subprocess.Popen | None = None
-        self._line: Connection
+        self._connection: Connection
 
-    def call(self, number: int, name: str, *arguments: Any, said: Callable[[str], None] = lambda stage: None) -> Any:
-        """Return what method `name` of environment `number` returns; raise what it raises.
+    def call(self, number: int, name: str, *arguments: Any, report: Callable[[str], None] = lambda stage: None) -> Any:
+        """Return the result of method `name` of environment `number`, or raise its error.
 
         Args:
-            number: which environment; 'make' makes it.
-            name: of the method.
+            number: of the environment; the caller chooses it with the method 'make'.
+            name: of a method of `Adapter`, or 'make', 'apply' or 'examine'.
             arguments: of the method.
-            said: called with what the method reports meanwhile; a report begins the time anew.
+            report: called with each progress report; the time limit begins again with it.
 
         Raises:
-            TimeoutError: no answer within the limit; the process was ended.
-            ChildProcessError: the process died.
+            TimeoutError: there was no answer within the limit, and the process was ended.
+            ChildProcessError: the process died; `Killed` where another program killed it.
         """
         try:
             if self._process is None:
                 self._start()
-            self._line.send((number, name, arguments))
+            self._connection.send((number, name, arguments))
         except ConnectionError as error:
             raise self._died() from error
-        return self._answer(STARTING if name in ("make", "apply") else self.limit, said)  # what is made or applied may have to be imported
+        return self._answer(STARTING if name in ("make", "apply") else self.limit, report)  # these two may import packages first
 
     def close(self) -> None:
         """End the process."""
@@ -67,20 +75,20 @@ class Host:
             self._end()
 
     def _start(self) -> None:
-        self._process, self._line = begin("envs.host")
-        self._line.send(self.config)
-        self._answer(STARTING)
+        self._process, self._connection = begin("envs.host")
+        self._connection.send(self.config)
+        self._answer(STARTING)  # packages are imported before it answers
 
-    def _answer(self, limit: float, said: Callable[[str], None] = lambda stage: None) -> Any:
+    def _answer(self, limit: float, report: Callable[[str], None] = lambda stage: None) -> Any:
         try:
-            while self._line.poll(limit):
-                kind, answer = self._line.recv()
+            while self._connection.poll(limit):
+                kind, answer = self._connection.recv()
                 if kind == "done":
                     return answer
                 if kind == "failed":
                     raise answer
-                said(answer)
-                limit = self.limit
+                report(answer)
+                limit = self.limit  # imports are over
         except (EOFError, ConnectionError) as error:
             raise self._died() from error
         self._end()
@@ -91,42 +99,42 @@ class Host:
         return (Killed if how == "SIGKILL" else ChildProcessError)(f"its process died ({how})")
 
     def _end(self) -> str:
-        """Make sure that the process has ended; return how it did."""
-        process, self._process, self.life = self._process, None, self.life + 1
+        """End the process if it still runs; return the name of its signal, or its exit code."""
+        process, self._process, self.generation = self._process, None, self.generation + 1
         assert process is not None
         how = end(process)
-        self._line.close()
+        self._connection.close()
         return how
 
 
 class Killed(ChildProcessError):
-    """The process was killed from outside, as the system does where memory runs out."""
+    """Another program killed the process, as Linux does when memory is short. The environment itself may be sound, so its call is repeated once."""
 
 
-class Remote:
-    """An environment that lives in a `Host`; what a run needs of an `Adapter`.
+class Proxy:
+    """An environment in an `EnvironmentProcess`, with those methods and attributes of an `Adapter` that a run needs.
 
     Args:
-        host: where it lives.
-        like: one of the same environment, made already; None: it is made now, to be asked for its actions and so on.
+        process: the process of the environment.
+        like: another one of the same config, whose attributes are copied; the environment is then made at its first reset. None: it is made now.
     """
 
     actions: Actions
     state_size: int
     rate: float
     limit: int | None
-    drawn: bool
+    drawn_by_mujoco: bool
     _numbers = itertools.count()
 
-    def __init__(self, host: Host, like: "Remote | Adapter | None" = None) -> None:
-        self.config, self._host, self._number, self._life = host.config, host, next(self._numbers), 0
-        self._done: list[tuple[Any, ...]] = []  # since the last reset
-        self._spared = False
-        vars(self).update({name: getattr(like, name) for name in TOLD} if like else self._made())
+    def __init__(self, process: EnvironmentProcess, like: "Proxy | Adapter | None" = None) -> None:
+        self.config, self._process, self._number, self._generation = process.config, process, next(self._numbers), 0
+        self._done: list[tuple[Any, ...]] = []  # calls since the last reset, that included
+        self._repeated = False  # whether a call of this episode was repeated
+        vars(self).update({name: getattr(like, name) for name in COPIED} if like else self._made())
 
     def reset(self, seed: int, look: bool = True) -> Observation:
         """Begin the episode of `seed`; see `Adapter.reset`."""
-        self._done, self._spared = [], False
+        self._done, self._repeated = [], False
         return self._do("reset", seed, look)
 
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
@@ -134,130 +142,134 @@ class Remote:
         return self._do("step", actions, look)
 
     def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return `function(adapter, *arguments)`, where the environment lives: a function of a module, from its own reset on.
+        """Return `function(adapter, *arguments)`, called in the process of the environment.
 
-        The time limit is that of each of the adapter's resets and steps, and of what lies between them; before the first there is more time, for
-        something may have to be imported. It is done again, once, where the process is killed meanwhile.
+        The time limit is for each reset, step and observation of the adapter, and for the time between two of them. Before the first there are
+        `STARTING` seconds, for imports. The call is repeated once if another program kills the process.
+
+        Args:
+            function: one that pickle can name, so defined at the top of a module. It must reset the adapter itself.
+            arguments: picklable.
         """
-        self._done = []
+        self._done = []  # the function resets: there is nothing to repeat before it
         with contextlib.suppress(Killed):
             return self._try("apply", function, arguments)
         return self._try("apply", function, arguments)
 
     def close(self) -> None:
-        """Free the environment."""
-        if self._life == self._host.life:
-            self._host.call(self._number, "close")
+        """Close the environment, if its process still exists."""
+        if self._generation == self._process.generation:
+            self._process.call(self._number, "close")
 
     def _made(self) -> dict[str, Any]:
-        """Make it in the host's present process; return what is told of it."""
-        told = self._host.call(self._number, "make")
-        self._life = self._host.life
-        return told
+        """Make the environment in the current process; return its attributes `COPIED`."""
+        attributes = self._process.call(self._number, "make")
+        self._generation = self._process.generation
+        return attributes
 
     def _do(self, *call: Any) -> Any:
-        """Have a method carried out; once an episode also where the process is killed meanwhile: what was done is repeated in a new one."""
+        """Return the result of a call; if another program kills the process, repeat the episode up to this call in a new one, once an episode."""
         try:
             return self._try(*call)
         except Killed:
-            if self._spared:
+            if self._repeated:
                 raise
-            self._spared = True
+            self._repeated = True
             return self._try(*call)
 
     def _try(self, *call: Any) -> Any:
-        if self._life != self._host.life:  # it was never made, or its process is a new one
+        if self._generation != self._process.generation:  # it was not made yet, or its process was lost
             self._made()
             for each in self._done:
-                self._host.call(self._number, *each)
-        answer = self._host.call(self._number, *call)
+                self._process.call(self._number, *each)
+        answer = self._process.call(self._number, *call)
         self._done += [call] if call[0] != "apply" else []
         return answer
 
 
-class _Watched(Adapter):
-    """An adapter that says so whenever it has done a part of something longer."""
+class _ReportingAdapter(Adapter):
+    """An adapter that reports progress at each reset, step and observation, while `apply` runs."""
 
-    said: Callable[[], None] | None = None
+    report: Callable[[], None] | None = None
 
     def reset(self, seed: int, look: bool = True) -> Observation:
-        self._and_said(None)
-        return self._and_said(super().reset(seed, look))
+        self._reported(None)
+        return self._reported(super().reset(seed, look))
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
-        return self._and_said(super().advance(action))
+        return self._reported(super().advance(action))
 
     def observe(self) -> Observation:
-        return self._and_said(super().observe())
+        return self._reported(super().observe())
 
-    def _and_said(self, answer: Any) -> Any:
-        if self.said is not None:
-            self.said()
+    def _reported(self, answer: Any) -> Any:
+        if self.report is not None:
+            self.report()
         return answer
 
 
-def examine_apart(
+def examine_in_process(
     config: EnvConfig, limit: float, progress: Callable[[str], None], expert: Callable[[], Callable[[Adapter], np.ndarray]] | None = None
 ) -> Diagnosis:
-    """Return `doctor.examine`'s findings, from a process of its own; hanging for `limit` seconds in one stage and dying are faults too.
+    """Return the findings of `doctor.examine`, run in another process. Crashing, and hanging for `limit` seconds in one stage, are faults too.
 
     Args:
         config: the environment.
         limit: seconds that a stage may take.
-        progress: is told the stages.
-        expert: makes, in that process, who demonstrates.
+        progress: called with the name of each stage.
+        expert: called in that process to make the expert; None: the environment's own.
     """
-    host, stage = Host(config, limit), "at the start"
+    process, stage = EnvironmentProcess(config, limit), "at the start"
 
-    def said(now: str) -> None:
+    def report(name: str) -> None:
         nonlocal stage
-        stage = now
-        progress(now)
+        stage = name
+        progress(name)
 
     try:
-        return host.call(0, "examine", expert, said=said)
+        return process.call(0, "examine", expert, report=report)
     except (TimeoutError, ChildProcessError) as error:
         return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
-    except Exception as error:  # whoever demonstrates may raise anything when it is made
+    except Exception as error:  # making the expert may raise anything
         return Diagnosis(faults=[f"{config.title}, {stage}: {in_words(error)}."])
     finally:
-        host.close()
+        process.close()
 
 
-def serve(line_number: int) -> None:
-    """Answer calls until nobody is there any more; what a host's process does.
+def serve(descriptor: int) -> None:
+    """Answer calls until the connection is closed: the main function of the process.
 
     Args:
-        line_number: file descriptor of the connection.
+        descriptor: file descriptor of the connection.
     """
-    line, adapters = Connection(line_number), {}
-    config = line.recv()
-    line.send(("done", None))
+    connection, adapters = Connection(descriptor), {}
+    config = connection.recv()
+    connection.send(("done", None))
     while True:
         try:
-            number, name, arguments = line.recv()
+            number, name, arguments = connection.recv()
         except EOFError:
-            os._exit(0)  # at once: the environments may refuse to be closed
-        except Exception as error:  # what cannot be read here
-            line.send(("failed", portable(error)))
+            os._exit(0)  # at once: closing an environment may hang
+        except Exception as error:  # a message that cannot be unpickled here
+            connection.send(("failed", portable(error)))
             continue
         try:
             if name == "make":
-                adapters[number] = _Watched(config)
-                answer = {each: getattr(adapters[number], each) for each in TOLD}
+                adapters[number] = _ReportingAdapter(config)
+                answer = {each: getattr(adapters[number], each) for each in COPIED}
             elif name == "apply":
-                adapters[number].said = lambda: line.send(("said", ""))
+                adapters[number].report = lambda: connection.send(("said", ""))
                 answer = arguments[0](adapters[number], *arguments[1])
             elif name == "examine":
                 expert = arguments[0]() if arguments[0] is not None else None
-                answer = examine(config, progress=lambda stage: line.send(("said", stage)), expert=expert)
+                answer = examine(config, progress=lambda stage: connection.send(("said", stage)), expert=expert)
             else:
                 answer = getattr(adapters[number], name)(*arguments)
             if name == "close":
                 del adapters[number]
-            line.send(("done", answer))
-        except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is the environment's own
-            line.send(("failed", portable(error)))
+            connection.send(("done", answer))
+        except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is from the environment
+            connection.send(("failed", portable(error)))
         finally:
             if name == "apply":
-                adapters[number].said = None
+                adapters[number].report = None

@@ -1,4 +1,4 @@
-"""Whether episodes end: the time limit that an environment declares, or what random actions show."""
+"""Whether episodes end: by the time limit that an environment declares, or else by trying random actions."""
 
 import math
 from collections.abc import Callable
@@ -7,37 +7,42 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-LONGEST = 10_000  # environment steps of an episode where no limit is declared
+LONGEST = 10_000  # environment steps: without a declared limit, a longer episode is a fault
 
 
 def time_limit(env: gymnasium.Env) -> int | None:
-    """Return after how many steps an environment says that its episodes are truncated; None where it does not say.
+    """Return the number of environment steps after which an environment truncates its episodes, or None if it does not declare one.
 
-    Asked are `TimeLimit` wrappers and registered limits, Meta-World (`max_path_length`), MiniGrid (`max_steps`), robosuite (`horizon`, unless
-    `ignore_done`), and the dm_control environment within (Shimmy).
+    The attributes below are tried in this order; the first positive number counts.
     """
-    words = (
-        lambda: env.get_wrapper_attr("_max_episode_steps"),
+    sources = (
+        lambda: env.get_wrapper_attr("_max_episode_steps"),  # Gymnasium's TimeLimit
         lambda: env.spec.max_episode_steps,  # type: ignore[union-attr]
         lambda: env.get_wrapper_attr("max_episode_steps"),
-        lambda: env.get_wrapper_attr("max_path_length"),
-        lambda: env.get_wrapper_attr("max_steps"),
-        lambda: None if env.get_wrapper_attr("ignore_done") else env.get_wrapper_attr("horizon"),
-        lambda: env.unwrapped._env._step_limit,  # type: ignore[attr-defined]
+        lambda: env.get_wrapper_attr("max_path_length"),  # Meta-World
+        lambda: env.get_wrapper_attr("max_steps"),  # MiniGrid
+        lambda: None if env.get_wrapper_attr("ignore_done") else env.get_wrapper_attr("horizon"),  # robosuite
+        lambda: env.unwrapped._env._step_limit,  # type: ignore[attr-defined]  # dm_control in Shimmy
     )
-    return next((limit for word in words if (limit := _asked(word))), None)
+    return next((limit for read in sources if (limit := _limit_from(read))), None)
 
 
-def _asked(word: Callable[[], Any]) -> int | None:
+def _limit_from(read: Callable[[], Any]) -> int | None:
+    """Return the limit that `read` returns, rounded up; None if it raises, or returns no positive number."""
     try:
-        limit = float(word())
-    except Exception:  # it is not there, or is no number; a property may raise anything
+        limit = float(read())
+    except Exception:  # no such attribute, or not a number; a property may raise anything
         return None
     return math.ceil(limit) if math.isfinite(limit) and limit > 0 else None
 
 
 def ends(adapter: Any, seed: int) -> bool:
-    """Return whether random actions bring an `Adapter`'s episode to an end within `LONGEST` steps; frames are not drawn."""
+    """Return whether the episode of `seed` ends within `LONGEST` steps of random actions; no frames are drawn.
+
+    Args:
+        adapter: an `Adapter`, whose module imports this one.
+        seed: of the episode.
+    """
     rng = np.random.default_rng(0)
     adapter.reset(seed, look=False)
     for _ in range(LONGEST // adapter.config.action_repeat):

@@ -1,4 +1,11 @@
-"""From an id to an environment: a Gymnasium id, a file, an attribute of a module, or an entry point of an installed package."""
+"""Makes the environment that `env.id` names.
+
+| `env.id` | what it names |
+|---|---|
+| `etude/Reach-v0`, `module:Id` | an id that is registered with Gymnasium, after importing a module |
+| `path/to/file.py:factory`, `module:factory` | a class or function that returns an environment |
+| `name` | an entry point of the group `etude.envs` in an installed package |
+"""
 
 import importlib
 import importlib.util
@@ -13,23 +20,23 @@ import gymnasium
 from envs import TASKS, EnvConfig
 from envs.faults import in_words
 
-GROUP = "etude.envs"  # Gymnasium dropped its own entry-point group in 1.0
+GROUP = "etude.envs"  # of entry points; Gymnasium 1.0 removed its own group
 
 
 def make(config: EnvConfig) -> gymnasium.Env:
-    """Return the environment that the config names, with its horizon.
+    """Return the environment that the config names, with its time limit and attributes set.
 
     Raises:
-        ValueError: there is none, or it cannot be made; says why, and what is allowed.
+        ValueError: there is no such environment, or it cannot be made.
     """
     kwargs = dict(config.kwargs)
     if config.id in TASKS:
-        kwargs["cameras"] = ()  # the adapter draws
+        kwargs["cameras"] = ()  # the adapter draws frames itself, and only when they are needed
     elif "render" in config.sources:
         kwargs.setdefault("render_mode", "rgb_array")
     try:
         env = _make(config, kwargs)
-    except (Exception, SystemExit) as error:  # a constructor may raise anything; the user's config is what can be changed
+    except (Exception, SystemExit) as error:  # a constructor may raise anything
         raise ValueError(
             f"Environment {config.id!r} cannot be made ({in_words(error)}); give a Gymnasium id (`etude tasks` lists our own), "
             "module:Id, file.py:factory, or a name of an `etude.envs` entry point."
@@ -37,8 +44,8 @@ def make(config: EnvConfig) -> gymnasium.Env:
     if isinstance(env, gymnasium.vector.VectorEnv):
         raise ValueError(f"Environment {config.id!r} is a vector of environments; etude makes its own copies, so give a single one.")
     if not isinstance(env, gymnasium.Env):
-        raise ValueError(f"{config.id!r} gave a {type(env).__name__}, which is no gymnasium.Env; older environments can be wrapped by Shimmy.")
-    inner: Any = env.unwrapped
+        raise ValueError(f"{config.id!r} gave a {type(env).__name__}, which is not a gymnasium.Env; older environments can be wrapped by Shimmy.")
+    inner: Any = env.unwrapped  # an attribute set on a wrapper would not reach the environment
     for name, value in config.attributes.items():
         if not hasattr(inner, name):
             raise ValueError(f"env.attributes names {name!r}, which {type(inner).__name__} does not have.")
@@ -47,17 +54,18 @@ def make(config: EnvConfig) -> gymnasium.Env:
 
 
 def _make(config: EnvConfig, kwargs: dict[str, Any]) -> Any:
+    """Return what the factory returns; it need not be an environment."""
     factory = _factory(config.id)
     if factory is None:
-        return gymnasium.make(config.id, max_episode_steps=config.horizon, disable_env_checker=True, **kwargs)
-    if kwargs.get("render_mode") and "render_mode" not in config.kwargs and not _takes(factory, "render_mode"):
-        del kwargs["render_mode"]
+        return gymnasium.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
+    if kwargs.get("render_mode") and "render_mode" not in config.kwargs and not _accepts(factory, "render_mode"):
+        del kwargs["render_mode"]  # our own default; an argument from the config stays, and may be an error
     env = factory(**kwargs)
-    return gymnasium.wrappers.TimeLimit(env, config.horizon) if config.horizon else env
+    return gymnasium.wrappers.TimeLimit(env, config.max_episode_steps) if config.max_episode_steps else env
 
 
 def _factory(name: str) -> Callable[..., Any] | None:
-    """Return what makes the environment, or None where `gymnasium.make` does."""
+    """Return the class or function that makes the environment, or None if `gymnasium.make` must."""
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return entry.load()
@@ -69,13 +77,15 @@ def _factory(name: str) -> Callable[..., Any] | None:
 
 
 def module_of(place: str) -> Any:
-    """Return the module of that name, or what a .py file holds."""
-    return _load(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    """Return the module at a dotted name, or the one in a .py file."""
+    return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
 
 
-def _load(file: Path) -> Any:
+def _load_file(file: Path) -> Any:
+    """Return the module in a file; a file is executed once a process."""
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
+    # In sys.modules, so that pickle and dataclasses find its classes. The name has the whole path: two folders may have files of one name.
     name = f"etude_file_{file.resolve().stem}_{abs(hash(file.resolve()))}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
@@ -85,12 +95,13 @@ def _load(file: Path) -> Any:
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[name]
+            del sys.modules[name]  # a second attempt must not get half a module
             raise
     return sys.modules[name]
 
 
-def _takes(factory: Callable[..., Any], argument: str) -> bool:
+def _accepts(factory: Callable[..., Any], argument: str) -> bool:
+    """Return whether a factory has an argument of this name, or accepts any keyword."""
     import inspect
 
     parameters = inspect.signature(factory).parameters

@@ -1,4 +1,4 @@
-"""How fast an environment runs: environment steps a second of simulated time."""
+"""The control rate of an environment: environment steps per second of simulated time."""
 
 import math
 from collections.abc import Callable
@@ -6,17 +6,22 @@ from typing import Any
 
 import gymnasium
 
-ASSUMED = 20.0  # steps a second, where an environment says nothing
+ASSUMED = 20.0  # environment steps per second, for environments that declare no rate
 
 
 def control_rate(env: gymnasium.Env) -> float | None:
-    """Return environment steps a second of simulated time, more than 0; None where the environment does not say.
+    """Return environment steps per second of simulated time, more than 0; None if the environment declares none.
 
-    The words of an environment are asked in this order: `control_freq` in Hz (robosuite, ManiSkill), the control time step of the dm_control
-    environment within (Shimmy), `dt` in seconds (Gymnasium MuJoCo, Gymnasium-Robotics, Meta-World, Pendulum), and `metadata["render_fps"]` last:
-    it is rounded, some leave it to a constant (Shimmy: 10), and some only mean their window by it.
+    These are tried in order:
+
+    | source | unit | environments |
+    |---|---|---|
+    | `control_freq` | Hz | robosuite, ManiSkill |
+    | the wrapped environment's `control_timestep()` | s | dm_control behind Shimmy |
+    | `dt` | s | Gymnasium MuJoCo, Gymnasium-Robotics, Meta-World, Pendulum |
+    | `metadata["render_fps"]` | Hz | others; last, as it is rounded, a constant (Shimmy: 10), or only the speed of a window |
     """
-    return next((rate for says in (_frequency, _dm_control, _dt, _render_fps) if (rate := _asked(says, env))), None)
+    return next((rate for read in (_frequency, _dm_control, _dt, _render_fps) if (rate := _rate_from(read, env))), None)
 
 
 def _frequency(env: gymnasium.Env) -> float:
@@ -36,10 +41,10 @@ def _render_fps(env: gymnasium.Env) -> float:
     return float(env.metadata["render_fps"])
 
 
-def _asked(says: Callable[[gymnasium.Env], float], env: gymnasium.Env) -> float | None:
-    """Return the rate that one of these words gives, if it is there and is one."""
+def _rate_from(read: Callable[[gymnasium.Env], float], env: gymnasium.Env) -> float | None:
+    """Return the rate in Hz that `read` returns; None if it raises, or returns no positive number."""
     try:
-        rate = says(env)
-    except Exception:  # it is not there, or is no number; a property may raise anything
+        rate = read(env)
+    except Exception:  # no such attribute, or not a number; a property may raise anything
         return None
-    return round(rate, 6) if math.isfinite(rate) and rate > 0 else None  # a step of 0.05 s makes 20 a second, also where it is 25 x 0.002
+    return round(rate, 6) if math.isfinite(rate) and rate > 0 else None  # 1 / (25 * 0.002) is not exactly 20

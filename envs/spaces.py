@@ -1,4 +1,4 @@
-"""Any Gymnasium action space as one flat row of numbers, and back."""
+"""Converts actions of any Gymnasium space to one flat float array and back."""
 
 import reprlib
 from collections.abc import Callable
@@ -12,22 +12,22 @@ KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class Actions:
-    """The actions of an environment as float32[A]: what a policy gives, whatever the environment's own type.
+    """Converts the actions of an environment to float32[A], the form in which policies return them, and back.
 
     Args:
         space: `Box` of any shape and bounds, `Discrete`, `MultiDiscrete` or `MultiBinary`.
-        bounds: low and high for a `Box` that has infinite ones (`env.action_bounds`).
+        bounds: low and high of every action (`env.action_bounds`), for a `Box` with infinite or too wide bounds.
 
     Raises:
-        ValueError: another kind of space, or a `Box` without finite bounds; says what to do.
+        ValueError: another kind of space, or a `Box` without finite bounds.
     """
 
     def __init__(self, space: gymnasium.Space, bounds: tuple[float, float] | None = None) -> None:
         self.space = space
         if isinstance(space, spaces.Box):
-            low, high, counts = *_box(space, bounds), np.zeros(space.shape, np.int64)
+            low, high, counts = *_bounds(space, bounds), np.zeros(space.shape, np.int64)
         elif isinstance(space, spaces.Discrete):
-            low, counts = np.array(space.start), np.array(space.n)
+            low, counts = np.array(space.start), np.array(space.n)  # a discrete space may begin at another number than 0
             high = low + counts - 1
         elif isinstance(space, spaces.MultiDiscrete):
             low, counts = np.asarray(space.start), np.asarray(space.nvec)
@@ -42,84 +42,91 @@ class Actions:
         if not len(self):
             raise ValueError("Its action space has no dimension, so there is nothing to decide.")
         self.counts = counts.reshape(-1).astype(np.int64)
-        """int64[A]: how many values a discrete dimension has; 0 where it is continuous."""
+        """int64[A]: number of values of a discrete dimension; 0 where it is continuous."""
 
     def __len__(self) -> int:
         return len(self.low)
 
     def to_env(self, action: np.ndarray) -> Any:
-        """Return float[A], clipped to its bounds, in the environment's own type and shape."""
+        """Return an action, float[A], in the environment's own type and shape, clipped to its bounds and rounded if it is discrete."""
         clipped = np.clip(np.asarray(action, np.float64), self.low, self.high)
-        whole = isinstance(self.space, spaces.Discrete)
+        scalar = isinstance(self.space, spaces.Discrete)
         dtype: Any = self.space.dtype
-        if np.issubdtype(dtype, np.integer):
+        if np.issubdtype(dtype, np.integer):  # a Box may hold integers too
             clipped = np.rint(clipped)
-        return int(clipped[0]) if whole else clipped.astype(dtype).reshape(self.space.shape or ())
+        return int(clipped[0]) if scalar else clipped.astype(dtype).reshape(self.space.shape or ())
 
     def from_env(self, action: Any) -> np.ndarray:
-        """Return float32[A] for an action in the environment's own type, such as an expert's.
+        """Return float32[A] for an action in the environment's own type, such as that of an expert.
 
         Raises:
-            ValueError: it is no such action.
+            ValueError: the argument is not an action.
         """
         try:
             numbers = np.asarray(action, np.float64).reshape(-1)
         except (TypeError, ValueError):
-            numbers = np.zeros(0)
+            numbers = np.zeros(0)  # refused below
         if len(numbers) != len(self) or not (np.abs(numbers) <= np.finfo(np.float32).max).all():
             raise ValueError(f"the expert gave {reprlib.repr(action)}, and an action is {len(self)} finite numbers.")
         return numbers.astype(np.float32)
 
-    def written(self) -> dict[str, Any]:
-        """Return what a file needs to say of these actions, in plain numbers and texts; `of_written` reads it."""
+    def description(self) -> dict[str, Any]:
+        """Return a description for a JSON file, from which `from_description` makes equal actions without an environment."""
         kind = next(kind.__name__ for kind in KINDS if isinstance(self.space, kind))
         bounds = {"low": self.low.tolist(), "high": self.high.tolist()}
         return {"kind": kind, **bounds, "shape": list(self.space.shape or ()), "dtype": str(self.space.dtype)}
 
     @classmethod
-    def of_written(cls, content: dict[str, Any]) -> "Actions":
-        """Return the actions that `written` described.
+    def from_description(cls, content: dict[str, Any]) -> "Actions":
+        """Return the actions that a result of `description` describes.
 
         Raises:
-            ValueError: it is no such description.
+            ValueError: the kind of space is unknown.
         """
         shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
         low, high = (np.array(content[name]).reshape(shape) for name in ("low", "high"))
         counts, start = (high - low + 1).astype(np.int64), low.astype(np.int64)
-        made: dict[str, Callable[[], gymnasium.Space]] = {
+        constructors: dict[str, Callable[[], gymnasium.Space]] = {
             "Box": lambda: spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype.type),
             "Discrete": lambda: spaces.Discrete(int(counts), start=int(start)),
             "MultiDiscrete": lambda: spaces.MultiDiscrete(counts, start=start),
             "MultiBinary": lambda: spaces.MultiBinary(shape),
         }
-        if content["kind"] not in made:
-            raise ValueError(f"{content['kind']!r} is no kind of actions; known are {', '.join(made)}.")
-        actions = cls(made[content["kind"]]())
-        actions.low, actions.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)  # also where the space rounds
+        if content["kind"] not in constructors:
+            raise ValueError(f"{content['kind']!r} is not a kind of actions; allowed are {', '.join(constructors)}.")
+        actions = cls(constructors[content["kind"]]())
+        # Set again in float64: a float32 Box rounds them, and the same action must have the same token as in the run.
+        actions.low, actions.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)
         return actions
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a uniformly drawn float32[A]."""
+        """Return a random action, float32[A], uniform over the bounds or the discrete values."""
         drawn = rng.uniform(self.low, self.high)
         return np.where(self.counts > 0, self.low + np.floor(rng.random(len(self)) * self.counts), drawn).astype(np.float32)
 
 
-def _box(space: spaces.Box, bounds: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(space: spaces.Box, bounds: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 low and high of a `Box`, narrowed to `bounds`."""
     low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
     if bounds is not None:
         low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError("Its actions have infinite bounds; say which actions to use by env.action_bounds, for instance [-1, 1].")
     if (low > high).any():
-        raise ValueError(f"env.action_bounds {list(bounds or ())} leave nothing of its action box.")
+        raise ValueError(f"env.action_bounds {list(bounds or ())} leave nothing of its action box; give a range that overlaps it.")
     return low, high
 
 
 def state_size(space: gymnasium.Space, state: str) -> int:
-    """Return how many numbers the state has, by the observation space; 0 where that does not say, or nothing is recorded."""
+    """Return S, the number of numbers in the state, by the observation space; 0 if that does not define it, or if no state is recorded.
+
+    Args:
+        space: the observation space.
+        state: `env.state`, a dotted key of the observation. Empty: the key `state` if there is one, and no state if the observation is not a dict.
+    """
     if not isinstance(space, spaces.Dict) and not state:
         return 0
     path = (state or "state").split(".") if isinstance(space, spaces.Dict) else []
     for name in path:
-        space = space[name] if isinstance(space, spaces.Dict) and name in space.spaces else spaces.Box(0, 1, (0,))
+        space = space[name] if isinstance(space, spaces.Dict) and name in space.spaces else spaces.Box(0, 1, (0,))  # no such key: size 0
     return int(np.prod(space.shape or ()))

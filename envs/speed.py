@@ -1,4 +1,4 @@
-"""How fast an environment is, in words for the doctor: by its own clock, and on this machine."""
+"""Describes the speed of an environment for `envs.doctor`: its control rate in simulated time, and its speed on this machine."""
 
 import time
 from collections.abc import Callable
@@ -11,30 +11,36 @@ from envs.adapt import Adapter
 
 
 def control_rate(adapter: Adapter) -> str:
-    """Return environment steps a second of simulated time, and whether that is only assumed."""
-    assumed = "" if rate.control_rate(adapter.env) else " assumed: neither control_freq, dt nor metadata['render_fps'] says it"
+    """Return a phrase with the environment steps per second of simulated time, and whether that number is only assumed."""
+    assumed = "" if rate.control_rate(adapter.env) else " assumed: neither control_freq, dt nor metadata['render_fps'] gives a rate"
     return f"{adapter.rate:g} environment steps a second{assumed}"
 
 
 def speed(adapter: Adapter, seed: int) -> str:
-    """Return steps and frames a second on this machine, in episodes of a seed."""
+    """Return a phrase with the environment steps and frames per second of real time on this machine.
+
+    Args:
+        adapter: the environment.
+        seed: of the episodes.
+    """
+    # Drawn in advance, so that only the environment is timed.
     actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(64)]
     adapter.reset(seed)
     steps, began = 0, time.perf_counter()
     for action in actions:
         outcome = adapter.step(action, look=False)
-        steps += int(np.isfinite(outcome.rewards).sum())
+        steps += int(np.isfinite(outcome.rewards).sum())  # steps after the end of an episode are NaN
         if outcome.terminated or outcome.truncated:
             adapter.reset(seed)
     physics = steps / (time.perf_counter() - began)
-    found = f"{physics:,.0f} steps/s without frames (resets included), {_draws(lambda: adapter.film(adapter.config.size), 32):,.0f} frames/s"
-    if adapter.eyes[0] is not None:
-        found += f" ({_draws(lambda: adapter.film(adapter.config.size, pretty=True), 4):,.0f} with the model's own shadows and multisampling)"
+    found = f"{physics:,.0f} steps/s without frames (resets included), {_fps(lambda: adapter.render_frame(adapter.config.size), 32):,.0f} frames/s"
+    if adapter.mujoco_cameras[0] is not None:
+        found += f" ({_fps(lambda: adapter.render_frame(adapter.config.size, pretty=True), 4):,.0f} with the model's own shadows and multisampling)"
     return found
 
 
-def _draws(draw: Callable[[], Any], times: int) -> float:
-    """Return draws a second; the first one, which uploads the geometry, does not count."""
+def _fps(draw: Callable[[], Any], times: int) -> float:
+    """Return calls of `draw` per second; a first call, which uploads the geometry, is not counted."""
     draw()
     began = time.perf_counter()
     for _ in range(times):

@@ -1,4 +1,7 @@
-"""What success means in somebody else's environment: a key of its info, or an expression that the config gives."""
+"""The success rule of an environment (`env.success`): a key of its `info`, or an expression.
+
+Expressions come from configs, which may be downloaded. So they are interpreted node by node here, with limits of size, and never run by Python.
+"""
 
 import ast
 import math
@@ -11,8 +14,8 @@ import numpy as np
 
 from envs.faults import in_words
 
-KEYS = ("is_success", "success", "won")  # tried in this order when the config says nothing
-LONGEST, DEEPEST, LARGEST = 2000, 100, 10_000_000  # characters and levels of an expression, numbers of an array
+KEYS = ("is_success", "success", "won")  # of `info`, tried in this order if `env.success` is empty
+LONGEST, DEEPEST, LARGEST = 2000, 100, 10_000_000  # limits: characters and levels of an expression, numbers in an array
 REPEATS = "only numbers and arrays are multiplied, for a list or text would be repeated."
 NAMES = ("info", "observation", "reward", "total_reward")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -45,12 +48,12 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
 
 
 class Success:
-    """Reads the environment's word for success.
+    """Decides from what an environment returns whether its present state is a success.
 
     Args:
         rule: empty (the usual keys of `info` in order), the name of a key of `info`, or an expression over `info`, `observation`, `reward` and
             `total_reward` (of the episode so far), such as `info["distance"] < 0.05` or `norm(observation[-3:]) < 0.02`. It may index, slice,
-            compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; nothing else is run.
+            compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; everything else is refused.
 
     Raises:
         ValueError: the rule is not such an expression.
@@ -60,41 +63,46 @@ class Success:
         self._rule = rule
         self._tree = None
         if rule and not rule.isidentifier():
-            self._tree = _parsed(rule)
+            self._tree = _parse(rule)
 
     def __call__(self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float) -> bool:
         """Return whether the present state is a success.
 
         Raises:
-            ValueError: nothing in `info` says so, or what says so is no truth value; names the keys that are there.
+            ValueError: the key is missing, the expression fails, or the value is not one finite number or truth value.
         """
         if self._tree is not None:
-            names = {"info": info, "observation": observation, "reward": reward, "total_reward": total_reward}
+            variables = {"info": info, "observation": observation, "reward": reward, "total_reward": total_reward}
             try:
-                return _truth(_evaluate(self._tree, names), self._rule)
+                return _truth(_evaluate(self._tree, variables), self._rule)
             except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
-                raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_listed(info)}.") from error
+                raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_names(info)}.") from error
         for key in [self._rule] if self._rule else KEYS:
             if key in info:
                 return _truth(info[key], f"info[{key!r}]")
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
-        late = """where only an episode's last info says it: env.success '"is_success" in info and info["is_success"]'"""
-        raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_listed(info)}; {late}.")
+        late = """if only the last info of an episode has the key, use env.success '"is_success" in info and info["is_success"]'"""
+        raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_names(info)}; {late}.")
 
 
-def _parsed(rule: str) -> ast.expr:
-    """Return the tree of an expression that is short and flat, and repeats no list or text."""
+def _parse(rule: str) -> ast.expr:
+    """Return the syntax tree of an expression.
+
+    Raises:
+        ValueError: it is too long, nested too deeply, not an expression, or multiplies a list or text.
+    """
     if len(rule) > LONGEST:
-        raise ValueError(f"env.success has {len(rule)} characters, and at most {LONGEST} are read; give the environment a key of info for it.")
+        raise ValueError(f"env.success has {len(rule)} characters, and at most {LONGEST} are read; let the environment compute it, as a key of info.")
     try:
         tree = ast.parse(rule, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the parser's own limits are among them
         why = getattr(error, "msg", None) or in_words(error)
-        raise ValueError(f"env.success {rule!r} is no expression ({why}); an example: info['distance'] < 0.05.") from error
-    level, depth = [tree], 0
+        raise ValueError(f"env.success {rule!r} is not an expression ({why}); an example: info['distance'] < 0.05.") from error
+    level, depth = [tree], 0  # level by level, not recursively: a deep tree would exceed Python's recursion limit
     while level := [child for node in level for child in ast.iter_child_nodes(node)]:
         if (depth := depth + 1) > DEEPEST:
             raise ValueError(f"env.success {reprlib.repr(rule)} is nested more than {DEEPEST} deep; write it more simply.")
+    # Refused here as early as possible; `_limited` refuses values that only evaluation shows to be lists or texts.
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for side in (node.left, node.right):
@@ -103,10 +111,11 @@ def _parsed(rule: str) -> ast.expr:
     return tree
 
 
-def _checked(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-    """Return what an operation comes to, unless that would be larger than any observation."""
+def _limited(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """Return the result of an operation; raise ValueError where it would need much more memory than an observation."""
     if operation is operator.mul and any(isinstance(side, str | bytes | list | tuple) for side in (left, right)):
         raise ValueError(f"env.success: {REPEATS}")
+    # Broadcasting may multiply sizes: [n, 1] < [1, n] has n x n numbers.
     size = math.prod(np.broadcast_shapes(*(side.shape for side in (left, right) if isinstance(side, np.ndarray))))
     if size > LARGEST:
         raise ValueError(f"env.success would make an array of {size} numbers, and at most {LARGEST} are made; compare less.")
@@ -114,18 +123,19 @@ def _checked(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any
 
 
 def _truth(value: Any, source: str) -> bool:
+    """Return the truth of one number; an array of several has none, and a text such as 'False' would be true."""
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "biuf" or not np.isfinite(number).all():
         raise ValueError(f"{source} is {value!r}; success must be one finite number or truth value.")
     return bool(number.item())
 
 
-def _listed(info: Mapping[str, Any]) -> str:
+def _names(info: Mapping[str, Any]) -> str:
     return ", ".join(map(repr, info)) or "nothing"
 
 
 def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
-    """Evaluate the few kinds of node that a rule may have; nothing else of Python can be reached."""
+    """Return the value of a node. Only these kinds are allowed: no attributes, comprehensions, lambdas or powers, and calls of `FUNCTIONS` only."""
     match node:
         case ast.Constant():
             return node.value
@@ -140,15 +150,15 @@ def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_evaluate(node.operand, names))
         case ast.BinOp() if type(node.op) in _OPERATORS:
-            return _checked(_OPERATORS[type(node.op)], _evaluate(node.left, names), _evaluate(node.right, names))
+            return _limited(_OPERATORS[type(node.op)], _evaluate(node.left, names), _evaluate(node.right, names))
         case ast.BoolOp():
-            combine = all if isinstance(node.op, ast.And) else any
+            combine = all if isinstance(node.op, ast.And) else any  # lazy, as in Python: `"x" in info and info["x"]`
             return combine(_evaluate(part, names) for part in node.values)
         case ast.Compare():
-            left, truths = _evaluate(node.left, names), []
+            left, truths = _evaluate(node.left, names), []  # a < b < c is two comparisons
             for compare, part in zip(node.ops, node.comparators, strict=True):
                 right = _evaluate(part, names)
-                truths.append(_checked(_known(compare), left, right))
+                truths.append(_limited(_comparison(compare), left, right))
                 left = right
             return truths[0] if len(truths) == 1 else all(truths)
         case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS and not node.keywords:
@@ -156,7 +166,8 @@ def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
     raise ValueError(f"env.success may not hold {ast.unparse(node)!r}; it knows {', '.join(NAMES)} and {', '.join(FUNCTIONS)}.")
 
 
-def _known(operation: ast.cmpop) -> Callable[[Any, Any], Any]:
+def _comparison(operation: ast.cmpop) -> Callable[[Any, Any], Any]:
+    """Return the function of a comparison; `is` and `is not` have none."""
     if type(operation) not in _OPERATORS:
         raise ValueError("env.success may compare with ==, !=, <, <=, >, >=, in and not in.")
     return _OPERATORS[type(operation)]

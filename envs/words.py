@@ -1,4 +1,4 @@
-"""What an environment says in words: the instruction of an episode, and what stands for the placeholders of one that a config gives."""
+"""The instruction of an episode: the environment's own, or a template from the config, whose placeholders are filled in."""
 
 import inspect
 import re
@@ -11,31 +11,31 @@ import numpy as np
 
 from envs.frames import lookup
 
-KEYS = ("instruction", "mission", "task_description")  # where environments say what to do
+KEYS = ("instruction", "mission", "task_description")  # under which environments give an instruction, tried in this order
 
 
 def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], observation: Any, env: Any) -> str:
-    """Return what to do in the episode of `seed`.
+    """Return the instruction of the episode of `seed`; empty if there is none.
 
     Args:
-        given: `env.instruction`; empty: the environment says it.
-        seed: draws one of several.
+        given: `env.instruction`; if it is empty, the environment's own instruction is used.
+        seed: chooses one of several templates.
         info: of the reset.
         observation: of the reset.
-        env: the environment itself, without wrappers.
+        env: the environment, without wrappers.
 
     Raises:
-        ValueError: a placeholder names nothing that is a text or numbers.
+        ValueError: a placeholder names no text or numbers.
     """
     holders = (info, observation, env)
     if isinstance(given, tuple):
-        given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""
+        given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""  # by a generator of its own
     if not given:
-        return next((text for text in (said(key, holders) for key in KEYS) if text is not None), "")
+        return next((text for text in (text_at(key, holders) for key in KEYS) if text is not None), "")
 
     def filled(found: re.Match[str]) -> str:
-        text = said(found[1], holders)
-        if text is None:
+        text = text_at(found[1], holders)
+        if text is None:  # an error, not an empty text: the prompt would silently be wrong
             keys = ", ".join(map(repr, info)) or "nothing"
             raise ValueError(
                 f"env.instruction names {found[0]}, which neither info ({keys}), observation nor environment has as a text or numbers; "
@@ -46,10 +46,11 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
     return re.sub(r"\{([\w.]+)\}", filled, given)
 
 
-def said(path: str, holders: Sequence[Any]) -> str | None:
-    """Return the text or numbers that the first of the holders has under a dotted path; None where none has.
+def text_at(path: str, holders: Sequence[Any]) -> str | None:
+    """Return the text or numbers at a dotted path in the first of the holders that has any there; None if none has.
 
-    A prompt is recorded and uploaded. So private names, modules, classes and functions are not followed, for these lead out of the environment.
+    Prompts are recorded and uploaded. So private names, modules, classes and functions are not followed: they lead out of the environment, to
+    `os.environ` for instance.
     """
     for holder in holders:
         value = holder
@@ -60,7 +61,7 @@ def said(path: str, holders: Sequence[Any]) -> str | None:
                 value = lookup(value, name)
                 if inspect.isroutine(value) or isinstance(value, ModuleType | type):
                     raise KeyError(path)
-        except KeyError:
+        except KeyError:  # not in this holder, or private
             continue
         if _is_plain(value):
             return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -68,10 +69,10 @@ def said(path: str, holders: Sequence[Any]) -> str | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is text or numbers, or a list of them."""
+    """Return whether a value is text, a number, or a list or array of these."""
     if isinstance(value, Enum):
         return isinstance(value.value, str | int)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):  # not dicts: their text would be long and rarely meant
         return all(map(_is_plain, value))
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in "biufUS"

@@ -1,4 +1,7 @@
-"""Policies that act from camera frames and an instruction."""
+"""Policies that act from camera frames and an instruction.
+
+This package imports torch only when a model is loaded, so that reading a config or listing tasks stays fast.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +14,24 @@ __all__ = ["PolicyConfig", "load", "set_threads"]
 
 
 def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":
-    """Return the model that `config` names, for actions in the box [low, high], `counts` values where they are discrete; imports torch."""
-    from policies.vlm import Vlm
+    """Return the Hugging Face model that `config.model` names, as a policy.
+
+    Args:
+        config: the section `policy`.
+        low: float[A], finite lower bounds of an action.
+        high: float[A], finite upper bounds.
+        counts: int[A], number of values of each discrete action dimension, 0 where it is continuous; None: all are continuous.
+
+    Raises:
+        ValueError: the model cannot be loaded, or the device does not exist.
+    """
+    from policies.vlm import Vlm  # imports torch and transformers, which takes seconds
 
     return Vlm(config, low, high, counts)
 
 
 def set_threads(count: int) -> None:
-    """Set how many threads torch uses in this process; imports torch."""
+    """Set how many CPU threads torch uses in this process."""
     import torch
 
     torch.set_num_threads(count)

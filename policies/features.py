@@ -1,6 +1,6 @@
-"""What a vision tower made of pictures, kept: one that does not learn need not look at the same picture twice.
+"""A cache of image tokens: a vision tower that is not trained need not encode the same frames twice.
 
-The takes of a seed begin alike, exams are sat on the same seeds again, and what was seen in practice is then learnt from.
+Frames recur: episodes of one seed begin alike, evaluations repeat their seeds, and training reads the frames that were collected before.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 
-class Seen:
-    """Image tokens by the pictures that they were made of, up to a number of bytes; the oldest are forgotten first.
+class FeatureCache:
+    """Image tokens by the hash of the frames they were computed from, up to a number of bytes. The oldest entries are dropped first.
 
-    What is new is encoded in batches of one size, filled up where there is less, because a matrix product may round differently for another
-    number of rows: what a picture looks like must not depend on what else was there.
+    New frames are encoded in batches of a fixed size; a smaller rest is filled up. A matrix product may round differently for another number of
+    rows, and the tokens of a frame must not depend on the other frames in its batch.
 
     Args:
-        encode: B moments, uint8[F, h, w, 3] each -> float32[B, N, D].
+        encode: function from B observations, uint8[F, h, w, 3] each, to float32[B, N, D].
         at_a_time: B.
         limit: bytes, on the device of the image tokens.
     """
@@ -27,17 +27,18 @@ class Seen:
         self._encode, self._at_a_time, self._limit = encode, at_a_time, limit
         self._tokens: dict[bytes, torch.Tensor] = {}
 
-    def look(self, moments: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return float32[M, N, D] for M moments."""
-        keys = [hashlib.blake2b(moment.tobytes(), digest_size=16).digest() for moment in moments]
-        new = [(key, moment) for key, moment in dict(zip(keys, moments, strict=True)).items() if key not in self._tokens]
+    def lookup(self, observations: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return float32[M, N, D] for the frames of M observations, uint8[F, h, w, 3] each; frames that are not cached are encoded."""
+        keys = [hashlib.blake2b(frames.tobytes(), digest_size=16).digest() for frames in observations]
+        new = [(key, frames) for key, frames in dict(zip(keys, observations, strict=True)).items() if key not in self._tokens]
         for start in range(0, len(new), self._at_a_time):
-            some = new[start : start + self._at_a_time]
-            filled = [moment for _, moment in some] + [some[-1][1]] * (self._at_a_time - len(some))
+            batch = new[start : start + self._at_a_time]
+            filled = [frames for _, frames in batch] + [batch[-1][1]] * (self._at_a_time - len(batch))
             encoded_BND = self._encode(filled)
-            self._tokens.update({key: each.clone() for (key, _), each in zip(some, encoded_BND, strict=False)})
-        tokens_MND = torch.stack([self._tokens[key] for key in keys])
-        excess = len(self._tokens) - self._limit // (4 * tokens_MND[0].numel())
+            # Clones: a view would keep the memory of its whole batch alive.
+            self._tokens.update({key: each.clone() for (key, _), each in zip(batch, encoded_BND, strict=False)})
+        tokens_MND = torch.stack([self._tokens[key] for key in keys])  # before the limit applies: this call may need more than it
+        excess = len(self._tokens) - self._limit // (4 * tokens_MND[0].numel())  # 4 bytes a float32
         for key in list(itertools.islice(self._tokens, max(excess, 0))):
             del self._tokens[key]
         return tokens_MND

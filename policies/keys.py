@@ -13,47 +13,46 @@ class PolicyConfig(BaseModel):
     model: str = "nano"
     """`nano` (embedded), a hub id, a local folder, or a policy class of your own: `file.py:Class` (docs/extend.md)."""
     prompt: str = "{instruction} : how far to the first ?"
-    """What the model is asked; `{instruction}` is replaced. The default is a question that the embedded model has been taught to answer, so its
-    first replies mean something already; another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}`
-    becomes "good", or "bad" in lessons from practice that turned out worse than expected (`curate.conditioned`), and `{state}` what the robot
-    feels (`state`)."""
+    """The prompt; `{instruction}` is replaced. The default is a question that the embedded model can answer before any training, and whose answer is
+    nearly an action. Another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}` becomes "good" or
+    "bad" (`curate.conditioned_weight`), `{state}` the robot's proprioception (`state`)."""
     state: dict[NonNegativeInt, tuple[float, float]] = {}
-    """What `{state}` in `prompt` tells: places in the environment's proprioceptive state, each with the range that a number covers. `{8: [0, 0.03]}`
-    is the finger opening of our own arm, metres. Written as in actions; beyond the range it stays at its end."""
+    """Numbers for `{state}` in `prompt`: indices of the environment's proprioceptive state, each with its range. `{8: [0, 0.03]}` is the finger
+    opening of our own arm, metres. They are written like actions, and clipped to the range."""
     codec: Literal["bins", "digits"] = "bins"
     """How actions are written: special tokens, or plain numbers for any off-the-shelf model."""
     num_bins: int = Field(default=33, ge=2)
     """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
     scale: float = Field(default=1.0, ge=1)
-    """The numbers cover the action box so many times about its middle; beyond, they mean its border. So a number can mean as many metres in an
-    action as in the answers that the model knows, and need not be learnt anew. Discrete numbers stay as they are."""
+    """The bins cover the action box, scaled this much about its middle; actions are clipped to the box. With the right scale a number means as many
+    metres in an action as in the answers that the model was pretrained on. Discrete actions are not scaled."""
     thought: str = ""
-    """What the policy says before its actions and builds them on (a chain of thought): words as they stand here, and a number of its own choice for
-    each #, a coordinate or an offset. Empty: it acts at once."""
-    explore: Literal["reply", "action"] = "reply"
-    """What is sampled in practice: the whole reply, or the action alone, after the thought that the policy holds most probable. Where a thought says
-    what is seen, other thoughts are errors that no practice is needed to know."""
-    chunk: int = Field(default=1, ge=1)
-    """H, actions per decision; more is faster and blinder."""
+    """Chain of thought before the action: fixed words, and a number of the policy's own choice for each #, a coordinate or an offset. Empty: none."""
+    sample: Literal["reply", "action"] = "reply"
+    """Tokens that are sampled when episodes are collected: the whole reply, or the action alone after the most probable thought. Use `action` where
+    the thought describes what the frames show: less probable thoughts would only be wrong."""
+    chunk_size: int = Field(default=1, ge=1)
+    """H, actions per decision; more is faster, and blinder."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of sampling in practice; the exam is greedy."""
+    """Sampling temperature when episodes are collected; evaluation is greedy."""
     train: Literal["text", "all", "lora"] = "text"
-    """What learns: the text model, everything, or LoRA adapters on the text model."""
+    """Trained weights: the text model, everything, or LoRA adapters on the text model."""
     lora_rank: int = Field(default=16, ge=1)
     """r of LoRA; alpha is twice as much."""
-    rows: int = Field(default=64, ge=1)
-    """Rows of every batch when acting."""
-    attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """Attention kernel; `auto` is the faster one: `eager` for bfloat16 on a CPU, else `sdpa`."""
-    vision_precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the vision tower; `auto` is bfloat16 where the device has it, which is twice as fast, else float32 (emulated, it is ten times slower)."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows of every forward pass when acting; smaller batches are padded, so that results do not depend on the number of live episodes."""
+    attn_implementation: Literal["auto", "eager", "sdpa"] = "auto"
+    """Attention kernel, as in transformers; `auto` is the faster one: `eager` for bfloat16 on a CPU, else `sdpa`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
+    shifts ratios by about 1 %; else float32."""
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
 
     @model_validator(mode="after")
-    def _feels(self) -> "PolicyConfig":
+    def _state_in_prompt(self) -> "PolicyConfig":
         if bool(self.state) != ("{state}" in self.prompt):
             raise ValueError("policy.state says which numbers {state} in policy.prompt stands for; give both, or neither")
         if any(low >= high for low, high in self.state.values()):
@@ -61,6 +60,7 @@ class PolicyConfig(BaseModel):
         return self
 
     def ask(self, instruction: str, advantage: bool = True, state: str = "") -> str:
-        """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` in the words of the codec."""
+        """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` as text in the numbers of the codec."""
+        # The instruction last: braces in it must not be replaced.
         filled = self.prompt.replace("{advantage}", "good" if advantage else "bad").replace("{state}", state)
         return filled.replace("{instruction}", instruction)

@@ -1,16 +1,15 @@
-"""What a policy sees, what it says, and the three faces it may have: one that acts, one that speaks, one that learns."""
+"""What a policy gets and returns, and three protocols: a policy acts, a speaker answers questions, a learner is trained."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a policy sees at one moment."""
+    """What a policy sees at one decision."""
 
     instruction: str
     """What to do: 'touch the red ball'."""
@@ -19,7 +18,7 @@ class Situation:
     state: np.ndarray | None = None
     """float32[S], proprioception, where the environment gives it."""
     advantage: bool = True
-    """Which reply is asked for: one better than was to be expected, or, in lessons alone (`curate.conditioned`), one that was worse."""
+    """Whether the prompt asks for a reply that was better than expected. False occurs in training data only (`curate.conditioned_weight`)."""
 
     def __repr__(self) -> str:
         return f"Situation({self.instruction!r}, frames{self.frames.shape})"
@@ -27,14 +26,14 @@ class Situation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy does at one moment: H actions, and the reply that says so."""
+    """One reply of a policy: H actions, and the tokens that encode them."""
 
     actions: np.ndarray
-    """float32[H, A], in the environment's own units and bounds."""
+    """float32[H, A], in the environment's own units and bounds; the policy acts again after the last one."""
     tokens: np.ndarray
-    """int64[L], token ids of the reply, exactly as sampled."""
+    """int64[L], token ids of the reply, exactly as sampled; encoding the actions again would lose the thought."""
     logprobs: np.ndarray
-    """float32[L], nats, at the sampling temperature, among the tokens that were allowed."""
+    """float32[L], nats, at the sampling temperature, normalised over the tokens that were allowed."""
 
     def __post_init__(self) -> None:
         assert self.tokens.shape == self.logprobs.shape, f"{self.tokens.shape} tokens, {self.logprobs.shape} logprobs"
@@ -44,52 +43,20 @@ class Decision:
 
 
 class Policy(Protocol):
-    """Acts."""
+    """Chooses actions."""
 
     name: str
-    """Which policy this is, for the records: 'oracle', or the hash of the weights."""
+    """Recorded with episodes: 'oracle', or the hash of the weights."""
     chunk: int
     """H, actions per decision."""
     reply_length: int
-    """L, tokens per decision; how many uniform numbers a sampled decision uses."""
+    """L, tokens per decision; a sampled decision uses as many uniform numbers."""
 
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
         """Decide for each situation on its own.
 
         Args:
-            situations: any number; a decision never depends on which others are in the batch.
-            noise: float64[B, L] uniform in [0, 1), one a token, from each episode's own generator; None decides greedily.
+            situations: B, any number; a decision must not depend on the other situations in the batch.
+            noise: float64[B, L] uniform in [0, 1), one number a token, from each episode's own generator; None: greedy.
         """
-        ...
-
-
-class Speaker(Protocol):
-    """Answers questions about frames."""
-
-    def answer(self, question: str, frames: np.ndarray) -> str:
-        """Return the reply to `question` about uint8[F, h, w, 3] frames."""
-        ...
-
-    def probability(self, question: str, frames: np.ndarray, yes: str, no: str) -> float:
-        """Return P(yes) / (P(yes) + P(no)) of the reply's first token."""
-        ...
-
-
-class Learner(Protocol):
-    """Is trained."""
-
-    def logprobs(self, situations: Sequence[Situation], tokens: np.ndarray) -> Any:
-        """Return a tensor float32[B, L]: nats of the int64[B, L] replies, at the sampling temperature."""
-        ...
-
-    def distribution(self, situations: Sequence[Situation], tokens: np.ndarray, features: Any = None) -> Any:
-        """Return a tensor float32[B, L, U]: nats of every action token in each place of the replies; -inf where it is not allowed."""
-        ...
-
-    def picked(self, logprobs_BLU: Any, tokens: np.ndarray) -> Any:
-        """Return float32[B, L]: of a `distribution` what belongs to the replies."""
-        ...
-
-    def reference(self) -> AbstractContextManager[None]:
-        """Within it the policy is as it was when training began."""
         ...

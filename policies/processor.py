@@ -1,7 +1,7 @@
-"""A processor for every family, also where torchvision is not installed.
+"""Loads the processor of a model, also where torchvision is not installed.
 
-Processors of families that also watch videos (SmolVLM, Qwen-VL, InternVL) refuse to load without torchvision. Frames need only their other half:
-tokenizer, image processor, chat template and what counts image tokens.
+Processors of families that also accept videos (SmolVLM, Qwen-VL, InternVL) do not load without torchvision. Frames need only the rest of them:
+tokenizer, image processor, chat template, and the code that counts image tokens.
 """
 
 from collections.abc import Sequence
@@ -14,64 +14,65 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 
 def load(source: str, **kwargs: Any) -> Any:
-    """Return the model's own processor, or, where that wants torchvision for videos, its image half.
+    """Return the model's own processor, without its video part where that needs torchvision.
 
     Args:
         source: hub id or folder.
-        kwargs: for `from_pretrained`.
+        kwargs: passed to `from_pretrained`.
 
     Raises:
-        OSError, ValueError: there is no processor, or none that writes chats.
+        OSError, ValueError: there is no processor, it takes no images, or it has no chat template.
     """
     try:
-        made = AutoProcessor.from_pretrained(source, **kwargs)
-    except (ImportError, AttributeError, OSError, ValueError) as error:  # what transformers 5 raises where torchvision is missing, by family
+        processor = AutoProcessor.from_pretrained(source, **kwargs)
+    except (ImportError, AttributeError, OSError, ValueError) as error:  # transformers 5 raises any of these without torchvision, by family
         try:
-            made = _image_half(source, **kwargs)
+            processor = _without_video(source, **kwargs)
         except (ImportError, AttributeError, KeyError, OSError, ValueError):
-            raise ValueError(f"its processor cannot be made: {str(error).strip()}") from error
-    if not (hasattr(made, "tokenizer") and hasattr(made, "image_processor")):
-        raise ValueError("it does not look at images.")
-    made.chat_template = made.chat_template or made.tokenizer.chat_template
-    if not made.chat_template:
-        raise ValueError("it has no chat template: take an instruction-tuned model, or put a chat_template.jinja into its folder.")
-    _keep_whole(made)
-    return made
+            raise ValueError(f"its processor cannot be loaded: {str(error).strip()}") from error
+    if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        raise ValueError("it takes no images.")
+    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template  # older models keep it with the tokenizer
+    if not processor.chat_template:
+        raise ValueError("it has no chat template: use an instruction-tuned model, or put a chat_template.jinja into its folder.")
+    _disable_tiling(processor)
+    return processor
 
 
-def _keep_whole(made: Any) -> None:
-    """Have frames seen as they are: they are smaller than one of the tiles that Idefics3 and SmolVLM, InternVL, or Gemma 3 would cut them into."""
-    if getattr(made.image_processor, "do_image_splitting", False):  # else they are blown up to the size of all tiles first: seven times the work
-        made.image_processor.size = getattr(made.image_processor, "max_image_size", None) or made.image_processor.size
+def _disable_tiling(processor: Any) -> None:
+    """Make the processor keep each frame whole: frames are smaller than one of the tiles that Idefics3, SmolVLM, InternVL or Gemma 3 make."""
+    # Without this Idefics3 and SmolVLM first enlarge a frame to the size of all tiles together, which takes seven times as long.
+    if getattr(processor.image_processor, "do_image_splitting", False):
+        processor.image_processor.size = getattr(processor.image_processor, "max_image_size", None) or processor.image_processor.size
     for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
-        if getattr(made.image_processor, tiles, False):
-            setattr(made.image_processor, tiles, False)
-        if getattr(made, "images_kwargs", {}).get(tiles):  # what a class sets for every call outweighs its image processor
-            made.images_kwargs = {**made.images_kwargs, tiles: False}
+        if getattr(processor.image_processor, tiles, False):
+            setattr(processor.image_processor, tiles, False)
+        if getattr(processor, "images_kwargs", {}).get(tiles):  # a setting for every call overrules the image processor's own (InternVL)
+            processor.images_kwargs = {**processor.images_kwargs, tiles: False}
 
 
-def pixels(processor: Any, frames: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    """Return what the image processor makes of moments, each uint8[F, h, w, 3], on the CPU.
+def pixels(processor: Any, observations: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return the inputs of the vision tower, on the CPU.
 
     Args:
-        processor: of `load`.
-        frames: the moments.
+        processor: as `load` returns it.
+        observations: frames of B observations, uint8[F, h, w, 3] each. Their images are joined in this order: B x F of them.
     """
-    return dict(processor.image_processor(images=[image for moment in frames for image in moment], return_tensors="pt"))
+    return dict(processor.image_processor(images=[image for frames in observations for image in frames], return_tensors="pt"))
 
 
-def _image_half(source: str, **kwargs: Any) -> Any:
-    """Return the processor without its video half, which frames do not need.
+def _without_video(source: str, **kwargs: Any) -> Any:
+    """Return the processor without its video part, which frames do not need.
 
     Raises:
-        ValueError: its class has no video half, so that it is something else which is missing.
+        ValueError: its class has no video part, so something else is missing.
     """
     config = AutoConfig.from_pretrained(source, **kwargs)
     whole: Any = PROCESSOR_MAPPING[type(config)]
-    if whole is SmolVLMProcessor:  # which also wants num2words, to tell of videos; its prompts of images are those of Idefics3
+    if whole is SmolVLMProcessor:  # it also needs num2words, for videos; for images its prompts equal those of Idefics3
         return Idefics3Processor.from_pretrained(source, **kwargs)
     own = whole.get_attributes()
     if "video_processor" not in own:
-        raise ValueError("it wants a library that is not installed")
+        raise ValueError("it needs a library that is not installed")
     half = type(whole.__name__, (whole,), {"get_attributes": classmethod(lambda cls: [each for each in own if each != "video_processor"])})
     return half.from_pretrained(source, **kwargs)

@@ -1,4 +1,4 @@
-"""What a model is asked: a situation -> the tokens of a chat. Nothing is padded, so prompts of one length go together."""
+"""Writes prompts: from a situation to the tokens of a chat. Prompts are never padded, so a batch holds prompts of one length only."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -13,66 +13,69 @@ from policies.policy import Situation
 if TYPE_CHECKING:
     import torch
 
-KEPT = 20_000  # prompts, some kilobytes each
+KEPT = 20_000  # prompts in the cache, a few kilobytes each
 
 
 class Prompts:
-    """Writes prompts, and remembers their tokens.
+    """Writes prompts, and caches their tokens.
 
     Args:
-        config: what is asked, and where the tokens shall lie.
+        config: the prompt, and the device of the tokens.
         processor: of the model.
-        numbers: how many numbers its codec can write, for what prompts tell of the state.
+        numbers: how many different numbers the codec can write; the state is written in these.
     """
 
     def __init__(self, config: PolicyConfig, processor: Any, numbers: int) -> None:
         self._config, self._processor, self._numbers = config, processor, numbers
-        # Every decision asks for both, twice; where prompts tell the state there is no end of them.
+        # Each decision needs both twice, so they are cached. Prompts with a state are all different, so the caches are bounded.
         self.chat = functools.lru_cache(KEPT)(self._chat)
         self._tokens = functools.lru_cache(KEPT)(self._tokenise)
 
     def _chat(self, text: str, num_images: int) -> str:
-        """Return the chat that shows `num_images` images and says `text`, up to where the reply begins."""
+        """Return a chat with one user message, `num_images` images and then `text`, up to the beginning of the reply."""
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": text}]
         return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
 
     def tokenised(self, text: str, frames: np.ndarray) -> dict[str, "torch.Tensor"]:
-        """Return the tokens of a chat, int64[1, P] a key, with room for the frames; they depend on the frames' shape only, and are kept."""
+        """Return the tokens of a chat, int64[1, P] a key, with placeholders for image tokens; they depend on the shape of the frames only."""
         return self._tokens(text, frames.shape)
 
     def whole(self, text: str, frames: np.ndarray) -> Any:
-        """Return all that the processor makes of a chat and its frames: tokens, and what the vision tower takes."""
-        bos = self._processor.tokenizer.bos_token  # once: some templates write it, some tokenizers add it, some do both
+        """Return the processor's whole output for a chat and its frames: the tokens, and the inputs of the vision tower."""
+        # The beginning-of-sequence token must occur once: some templates write it, some tokenizers add it, and some models do both (Gemma 3).
+        bos = self._processor.tokenizer.bos_token
         begun = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
         return self._processor(text=[text], images=list(frames), return_tensors="pt", **begun)
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
-        made = self.whole(text, np.zeros(shape, np.uint8))
+        inputs = self.whole(text, np.zeros(shape, np.uint8))
+        # Inputs of the vision tower are dropped; Qwen's image grid stays, as the text model computes positions from it.
         pixels = set(self._processor.image_processor.model_input_names) - {"image_grid_thw"}
-        return {name: made[name].to(self._config.device) for name in made if name not in pixels}
+        return {name: inputs[name].to(self._config.device) for name in inputs if name not in pixels}
 
     def of(self, situation: Situation) -> dict[str, "torch.Tensor"]:
-        """Return the tokens of what is asked in a situation, int64[1, P] a key.
+        """Return the tokens of the prompt for a situation, int64[1, P] a key.
 
         Raises:
-            ValueError: the prompt tells numbers of the state that the environment does not give.
+            ValueError: the prompt needs numbers of the state that the environment does not give.
         """
-        asked = self._config.ask(situation.instruction, situation.advantage, self._felt(situation.state))
-        return self.tokenised(self.chat(asked, len(situation.frames)), situation.frames)
+        text = self._config.ask(situation.instruction, situation.advantage, self._state_text(situation.state))
+        return self.tokenised(self.chat(text, len(situation.frames)), situation.frames)
 
-    def alike(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
-        """Yield the indices of the situations whose prompts have one length."""
+    def by_length(self, situations: Sequence[Situation]) -> Iterator[list[int]]:
+        """Yield groups of indices: the situations of a group have prompts of equal length."""
         lengths = [self.of(s)["input_ids"].shape[1] for s in situations]
         for length in sorted(set(lengths)):
             yield [i for i, own in enumerate(lengths) if own == length]
 
-    def _felt(self, state: np.ndarray | None) -> str:
-        """Return the numbers of the state that the prompt tells, in the words of the codec."""
+    def _state_text(self, state: np.ndarray | None) -> str:
+        """Return the numbers of the state that are part of the prompt, written as the codec writes actions; empty where there are none."""
         if not self._config.state:
             return ""
         if state is None or max(self._config.state) >= len(state):
-            has = "no state" if state is None else f"{len(state)} numbers in its state"
-            raise ValueError(f"policy.state names place {max(self._config.state)}, and the environment has {has}; see env.state.")
+            given = "no state" if state is None else f"{len(state)} numbers in its state"
+            raise ValueError(f"policy.state names place {max(self._config.state)}, and the environment has {given}; see env.state.")
         low, high = np.array(list(self._config.state.values())).T
-        shares = (np.nan_to_num(state[list(self._config.state)]) - low) / (high - low)  # what a broken environment gives must not break a prompt
-        return codec.told(shares, self._config.codec, self._numbers)
+        # NaN becomes 0, infinity the end of the range: a faulty environment must not stop a prompt.
+        shares = (np.nan_to_num(state[list(self._config.state)]) - low) / (high - low)
+        return codec.write_numbers(shares, self._config.codec, self._numbers)

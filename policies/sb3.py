@@ -1,10 +1,14 @@
-"""Stable-Baselines3 on our stage: PPO from pixels, what a researcher would reach for without a language model.
+"""Stable-Baselines3 on our own tasks: PPO from pixels, as a baseline without a language model.
 
-A task's observation and reward are put into a form that SB3's `MultiInputPolicy` takes: camera frames, uint8[h, w, 3], each with a
-CNN of its own (`NatureCNN`; SB3 turns the channels round itself), and the instruction as one one-hot slot per word position, so that
-"red block, blue pad" and "blue block, red pad" differ. The reward is the progress that `agent.curate.rules` learns from.
+Observation and reward of a task are converted for SB3's `MultiInputPolicy`:
 
-The caller imports `envs`, which registers the tasks with Gymnasium.
+| part | form |
+|---|---|
+| a camera frame, uint8[h, w, 3] | a CNN for each camera (`NatureCNN`; SB3 moves the channels to the front itself) |
+| instruction | a one-hot vector for each word position, so that "red block, blue pad" and "blue block, red pad" differ |
+| reward | the progress that `agent.curate.credit` computes advantages from |
+
+The caller must import `envs`, which registers the tasks with Gymnasium.
 """
 
 import time
@@ -21,33 +25,33 @@ VERBS, NAMES = ("touch", "push", "press", "lift", "put", "open", "turn", "stack"
 WORDS = (*VERBS, *NAMES, "the", "onto", "on", "to", "left", "right", "red", "green", "blue", "yellow", "purple")
 SLOTS = 8  # words of the longest instruction, "push the red block onto the blue pad"
 CAMERAS = ("front", "wrist")
-REPEAT = 4  # environment steps that an action is held for, as in `envs.EnvConfig`
+REPEAT = 4  # environment steps that an action is held for, the default of `EnvConfig.action_repeat`
 
 PPO_SETTINGS: dict[str, Any] = {
-    "n_steps": 64,  # decisions in each environment between updates; episodes have at most 6 to 16
+    "n_steps": 64,  # decisions in each environment between updates; an episode has at most 6 to 16 of them
     "batch_size": 256,
-    "n_epochs": 4,  # SB3's 10 would spend most of the wall-clock time on old samples
+    "n_epochs": 4,  # SB3's default, 10, would spend most of the wall-clock time on old samples
     "learning_rate": 3e-4,
     "gamma": 0.95,  # per decision; short horizons
     "gae_lambda": 0.95,
     "ent_coef": 0.005,
-    "policy_kwargs": {"log_std_init": -0.5},  # standard deviation 0.6: at 1 a third of all samples lies outside the action box
+    "policy_kwargs": {"log_std_init": -0.5},  # standard deviation 0.6; at 1 a third of all samples would be outside the action box
 }
 
 Act = Callable[[dict[str, np.ndarray]], np.ndarray]
-"""Observations of B environments, each array with a leading B, to float32[B, A] actions."""
+"""From the observations of B environments, arrays [B, ...] by key, to float32[B, A] actions."""
 
 
 def encode(instruction: str) -> np.ndarray:
-    """Return float32[SLOTS * len(WORDS)]: a one-hot slot for each word, in order; slots behind the last word are zero.
+    """Return float32[SLOTS * len(WORDS)]: a one-hot vector for each word, in order; zeros after the last word.
 
     Raises:
-        ValueError: a word is unknown, or there are too many.
+        ValueError: a word is unknown, or there are more than `SLOTS`.
     """
     words = instruction.split()
     for word in words:
         if word not in WORDS:
-            raise ValueError(f"Unknown word {word!r} in the instruction {instruction!r}; known are {', '.join(WORDS)}.")
+            raise ValueError(f"Unknown word {word!r} in the instruction {instruction!r}; allowed are {', '.join(WORDS)}.")
     if len(words) > SLOTS:
         raise ValueError(f"The instruction {instruction!r} has {len(words)} words; at most {SLOTS} are allowed.")
     slots = np.zeros((SLOTS, len(WORDS)), np.float32)
@@ -55,18 +59,18 @@ def encode(instruction: str) -> np.ndarray:
     return slots.reshape(-1)
 
 
-class Instructed(gymnasium.Wrapper):
-    """A task whose observation holds the instruction in numbers.
+class InstructionEncoder(gymnasium.Wrapper):
+    """Adds the instruction, in numbers, to the observation of a task.
 
     | key | type | meaning |
     |---|---|---|
     | a camera's name | uint8[size, size, 3] | RGB frame |
     | `instruction` | float32[SLOTS * len(WORDS)] | see `encode` |
-    | `state` | float32[9] | as the task gives it; only if asked for |
+    | `state` | float32[9] | as the task gives it; only with `state=True` |
 
     Args:
-        env: a task of our stage.
-        state: keep the proprioceptive state too; without it the policy acts from pixels, as ours does.
+        env: one of our own tasks.
+        state: keep the proprioceptive state; without it the policy acts from pixels, as etude's own does.
     """
 
     def __init__(self, env: gymnasium.Env, state: bool = False) -> None:
@@ -79,23 +83,23 @@ class Instructed(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Begin the episode of `seed`."""
-        seen, info = self.env.reset(seed=seed, options=options)
-        self._instruction = encode(info["instruction"])  # it stays the same until the next reset
-        return self._join(seen), info
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._instruction = encode(info["instruction"])  # the same until the next reset
+        return self._join(observation), info
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Move once."""
-        seen, reward, terminated, truncated, info = self.env.step(action)
-        return self._join(seen), float(reward), terminated, truncated, info
+        """Execute one action."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._join(observation), float(reward), terminated, truncated, info
 
-    def _join(self, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {**{key: seen[key] for key in self._kept}, "instruction": self._instruction}
+    def _join(self, observation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {**{key: observation[key] for key in self._kept}, "instruction": self._instruction}
 
 
-class Progress(gymnasium.Wrapper):
-    """Reward = how much the task's reward rose in this step, and 1 for success: `agent.curate.rules.credit_to_go` before discounting.
+class ProgressReward(gymnasium.Wrapper):
+    """Reward = increase of the task's reward in this step, plus 1 for success: `agent.curate.credit.credit_to_go` before discounting.
 
-    As there, the first step has no progress: nothing is known of the reward before it.
+    As there, the first step has no progress, because the reward before it is unknown.
     """
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -104,19 +108,19 @@ class Progress(gymnasium.Wrapper):
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Move once."""
-        seen, reward, terminated, truncated, info = self.env.step(action)
+        """Execute one action."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
         progress = 0.0 if self._last is None else float(reward) - self._last
         self._last = float(reward)
-        return seen, progress + float(info["is_success"]), terminated, truncated, info
+        return observation, progress + float(info["is_success"]), terminated, truncated, info
 
 
-class Held(gymnasium.Wrapper):
-    """Holds each action for several steps, rewards added up, and draws only after the last: as the adapter of our own policies does.
+class ActionRepeat(gymnasium.Wrapper):
+    """Holds each action for several steps, and draws frames only after the last one, as `envs.adapt.Adapter` does. Rewards are added up.
 
     Args:
-        env: a task of our stage.
-        repeat: steps that each action is held for.
+        env: one of our own tasks.
+        repeat: environment steps that each action is held for.
     """
 
     def __init__(self, env: gymnasium.Env, repeat: int) -> None:
@@ -124,10 +128,10 @@ class Held(gymnasium.Wrapper):
         self._repeat = repeat
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Move `repeat` times, or to the episode's end."""
+        """Execute an action `repeat` times, or up to the end of the episode."""
         stage: Any = self.env.unwrapped
         cameras, total, terminated, truncated, info = stage.cameras, 0.0, False, False, {}
-        stage.cameras = ()
+        stage.cameras = ()  # a stage without cameras draws nothing, and drawing takes most of the time
         for _ in range(self._repeat):
             _, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
@@ -138,16 +142,16 @@ class Held(gymnasium.Wrapper):
 
 
 def make(task: str, cameras: Sequence[str] = CAMERAS, state: bool = False, repeat: int = REPEAT) -> gymnasium.Env:
-    """Return a task as SB3 takes it, each action held for `repeat` steps.
+    """Return a task in the form that SB3 needs, each action held for `repeat` steps.
 
     Raises:
-        ValueError: Gymnasium does not know the task.
+        ValueError: the task is not registered with Gymnasium.
     """
     try:
         env = gymnasium.make(task, cameras=tuple(cameras), disable_env_checker=True)
     except gymnasium.error.Error as error:
         raise ValueError(f"Environment {task!r} cannot be made ({error}); `import envs` registers etude/Reach-v0 and others.") from error
-    return Instructed(Held(Progress(env), repeat), state)
+    return InstructionEncoder(ActionRepeat(ProgressReward(env), repeat), state)
 
 
 def train_pixels(
@@ -163,31 +167,31 @@ def train_pixels(
     watch: Callable[[int, dict[str, float]], None] = lambda steps, figures: None,
     **settings: Any,
 ) -> PPO:
-    """Return a PPO that has been trained from nothing for a time.
+    """Return a PPO model that was trained from scratch for a limited time.
 
     Args:
-        task: Gymnasium id of a task of our stage.
-        seed: of weights, sampling and scenes; scenes are drawn in the range of the practice seeds, never of an exam.
-        seconds: by the clock, making environments and network included; the update that is under way is finished.
-        num_envs: environments at a time, all in this process: they share one GL context, and drawing uses every core as it is.
-        cameras: whose frames the policy sees.
-        state: whether it sees the proprioceptive state too.
-        max_steps: environment steps after which it stops if there is time left; rounded up to whole updates.
-        clock: seconds since some moment; of wall-clock time, or of processor time where others work beside.
-        watch: called after each rollout with the environment steps so far and `seconds`, `success` (of the last 100 episodes).
-        settings: of `PPO`, over `PPO_SETTINGS`.
+        task: Gymnasium id of one of our own tasks.
+        seed: for weights, sampling and scenes; scenes are from the range of seeds that collecting uses, never from that of an evaluation.
+        seconds: on the clock, making environments and network included; the current update is finished.
+        num_envs: number of environments, all in this process: they share one GL context, and software rendering uses all cores already.
+        cameras: the cameras whose frames the policy sees.
+        state: whether it also sees the proprioceptive state.
+        max_steps: decisions (calls of `step`) after which training ends if there is time left; rounded up to whole updates.
+        clock: returns seconds since a fixed time: wall-clock time, or processor time where other programs share the machine.
+        watch: called after each rollout with the decisions so far, and with `seconds` and `success` (of the last 100 episodes).
+        settings: arguments of `PPO`, which replace those in `PPO_SETTINGS`.
     """
-    stopwatch = _Stopwatch(clock, seconds, watch)
-    stages = DummyVecEnv([lambda: make(task, cameras, state)] * num_envs)
-    model = PPO("MultiInputPolicy", stages, seed=seed, device="cpu", **(PPO_SETTINGS | settings))
-    stages.seed(100_000 * seed)  # as practice does; PPO itself would give two neighbouring seeds nearly the same first scenes
+    stopwatch = _Stopwatch(clock, seconds, watch)  # before anything slow: its time begins here
+    vec_env = DummyVecEnv([lambda: make(task, cameras, state)] * num_envs)
+    model = PPO("MultiInputPolicy", vec_env, seed=seed, device="cpu", **(PPO_SETTINGS | settings))
+    vec_env.seed(100_000 * seed)  # PPO seeds environment i with seed + i, so neighbouring seeds would begin with nearly the same scenes
     model.learn(max_steps, callback=stopwatch)
-    stages.close()
+    vec_env.close()
     return model
 
 
 class _Stopwatch(BaseCallback):
-    """Stops training when the time is up."""
+    """Stops training when the time is over; the time begins when this is made."""
 
     def __init__(self, clock: Callable[[], float], seconds: float, watch: Callable[[int, dict[str, float]], None]) -> None:
         super().__init__()
@@ -197,25 +201,25 @@ class _Stopwatch(BaseCallback):
         return self._clock() - self._began < self._seconds
 
     def _on_rollout_end(self) -> None:
-        latest = self.model.ep_success_buffer or [float("nan")]
+        latest = self.model.ep_success_buffer or [float("nan")]  # empty until the first episode has ended
         self._watch(self.num_timesteps, {"seconds": self._clock() - self._began, "success": float(np.mean(latest))})
 
 
 def greedy(model: PPO) -> Act:
-    """Return how `model` acts at an exam: the mean of its distribution, clipped to the action box."""
-    return lambda seen: model.predict(seen, deterministic=True)[0]
+    """Return how `model` acts in an evaluation: with the mean of its distribution, clipped to the action box."""
+    return lambda observations: model.predict(observations, deterministic=True)[0]
 
 
-def examine(
+def evaluate(
     act: Act, task: str, seeds: Sequence[int], *, num_envs: int = 16, cameras: Sequence[str] = CAMERAS, state: bool = False
 ) -> dict[str, bool]:
-    """Return by 'task/seed' whether the environment reported success at any step.
+    """Return for each 'task/seed' whether the environment reported success at any step.
 
     Args:
-        act: who decides, for all environments at a time.
-        task: Gymnasium id of a task of our stage.
-        seeds: of the resets; the scenes of the exam.
-        num_envs: environments at a time.
+        act: chooses the actions, for all environments at once.
+        task: Gymnasium id of one of our own tasks.
+        seeds: those of the evaluation; an episode each.
+        num_envs: number of episodes at a time.
         cameras: as in training.
         state: as in training.
     """
@@ -230,13 +234,13 @@ def examine(
 
 
 def _play(act: Act, stages: Sequence[gymnasium.Env], seeds: Sequence[int]) -> list[bool]:
-    """Return whether the episode of each seed succeeded; ended episodes keep their place in the batch, unmoved."""
-    seen = [stage.reset(seed=seed)[0] for stage, seed in zip(stages, seeds, strict=True)]
+    """Return whether the episode of each seed succeeded. Ended episodes stay in the batch with their last observation, so its size is constant."""
+    observations = [stage.reset(seed=seed)[0] for stage, seed in zip(stages, seeds, strict=True)]
     live, won = list(range(len(stages))), [False] * len(stages)
     while live:
-        actions = act({key: np.stack([each[key] for each in seen]) for key in seen[0]})
+        actions = act({key: np.stack([each[key] for each in observations]) for key in observations[0]})
         for i in tuple(live):
-            seen[i], _, terminated, truncated, info = stages[i].step(actions[i])
+            observations[i], _, terminated, truncated, info = stages[i].step(actions[i])
             won[i] = won[i] or bool(info["is_success"])
             if terminated or truncated:
                 live.remove(i)

@@ -1,9 +1,10 @@
-"""What a model thinks of given answers to questions about frames, for grounding.
+"""Scores given answers to questions about frames, with gradients: for grounding, and for success detection.
 
-The frames and what stands before a question are read once a moment; all questions about it go on from there, each as a row of its own.
+The frames of an observation and the chat up to the question are processed once, with a KV cache. All questions about that observation continue from
+the cache, each as a row of its own.
 
-Shape suffixes: B moments, Q questions of all moments, S tokens of the longest of them, K answer tokens or phrases, V vocabulary, N image tokens
-of a moment, D width.
+Shape suffixes: B observations, Q questions about all of them, S tokens of the longest question, K answer tokens or phrases, W possible answers,
+V vocabulary, N image tokens of an observation, D width.
 """
 
 import copy
@@ -18,166 +19,186 @@ from torch.nn.functional import normalize
 from policies import codec
 from policies.vlm import Vlm
 
-MARK = "[question]"  # stands where a question goes, to find its place in a chat template
+MARK = "[question]"  # placeholder that marks the place of a question in a chat template; the model never gets it
 
 
 @dataclass(frozen=True)
-class Recital:
-    """K answer tokens of a batch of questions, one after the other."""
+class Scores:
+    """Scores of the K answer tokens of a batch of questions; the tokens of an answer are in a row."""
 
     logprobs: torch.Tensor
-    """float32[K], nats, of the given answers' tokens."""
-    guessed: np.ndarray
-    """int64[K], the token that the model held most probable."""
-    told: np.ndarray
+    """float32[K], nats, of the tokens of the given answers, each after the correct ones before it (teacher forcing)."""
+    predicted: np.ndarray
+    """int64[K], the token that the model holds most probable."""
+    target: np.ndarray
     """int64[K], the token of the given answer."""
     owner: np.ndarray
-    """int64[K, 2], which moment and which of its questions the token belongs to."""
+    """int64[K, 2], index of the observation, and of the question among those about it."""
 
 
 @dataclass(frozen=True)
-class Spelt:
-    """Questions with their answers, as tokens."""
+class Tokenised:
+    """Questions and their answers as tokens."""
 
     owner: np.ndarray
-    """int64[Q, 2], which moment a question is about, and which of its questions it is."""
+    """int64[Q, 2], index of the observation that a question is about, and of the question among those about it."""
     tails: list[tuple[list[int], int]]
-    """Q: the tokens of question and answer, and how many of them are the answer's."""
+    """Q times: the tokens of question and answer, and how many of them belong to the answer."""
 
 
-def spell(policy: Vlm, asked: Sequence[Sequence[tuple[str, str]]]) -> Spelt:
-    """Return B lists of (question, answer) as tokens; nothing here needs the model's device."""
+def tokenise(policy: Vlm, examples: Sequence[Sequence[tuple[str, str]]]) -> Tokenised:
+    """Return B lists of (question, answer) as tokens; this needs no device, so data loading can do it in advance."""
     tokenizer, chat = policy.processor.tokenizer, policy.prompts.chat(MARK, 1)
-    pairs = [pair for row in asked for pair in row]
-    # Read behind what stands before them: some tokenizers begin a text with a space of their own.
-    opening = len(tokenizer.encode(_opening(chat), add_special_tokens=False))
-    questions = [each[opening:] for each in tokenizer([chat.replace(MARK, asks) for asks, _ in pairs], add_special_tokens=False)["input_ids"]]
+    pairs = [pair for row in examples for pair in row]
+    # Questions are tokenised together with the chat before them, and that is cut off: some tokenizers put a space before every text.
+    prefix = len(tokenizer.encode(_before_question(chat), add_special_tokens=False))
+    questions = [each[prefix:] for each in tokenizer([chat.replace(MARK, question) for question, _ in pairs], add_special_tokens=False)["input_ids"]]
     answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
-    tails = [(said + told + [tokenizer.eos_token_id], len(told) + 1) for said, told in zip(questions, answers, strict=True)]
-    return Spelt(np.array([(moment, index) for moment, row in enumerate(asked) for index in range(len(row))]), tails)
+    tails = [(question + answer + [tokenizer.eos_token_id], len(answer) + 1) for question, answer in zip(questions, answers, strict=True)]
+    return Tokenised(np.array([(observation, index) for observation, row in enumerate(examples) for index in range(len(row))]), tails)
 
 
-def recite(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], asked: Sequence[Sequence[tuple[str, str]]] | Spelt) -> Recital:
+def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], examples: Sequence[Sequence[tuple[str, str]]] | Tokenised) -> Scores:
     """Return the log-probabilities of given answers, token by token.
 
     Args:
         policy: a model whose text positions are plain counts (not Qwen's three-dimensional ones).
-        features_BND: what `policy.features(frames)` gave.
-        frames: B moments, uint8[F, h, w, 3], all of one shape.
-        asked: B lists of (question, answer), or what `spell` made of them.
+        features_BND: the result of `policy.features(frames)`.
+        frames: those of B observations, uint8[F, h, w, 3] each, all of one shape.
+        examples: B lists of (question, answer), or the result of `tokenise` for them.
+
+    Returns:
+        Scores in groups of questions of similar length, so not in the order of the examples; `Scores.owner` says which is which.
     """
-    spelt = asked if isinstance(asked, Spelt) else spell(policy, asked)
-    device, text = policy.config.device, policy.base.model
-    cache = _read(policy, features_BND, frames)
-    owner_Q2, tails, parts = spelt.owner, spelt.tails, []
-    for rows in _alike(np.array([len(tokens) for tokens, _ in tails])):
-        tokens_QS, scored_QS = _lay_out([tails[row] for row in rows])
-        read = _of(cache, torch.as_tensor(owner_Q2[rows, 0], device=device))
-        # Filler stands at the end, where no token of a question can see it, so the causal mask is all that is needed.
-        hidden_QSD = text(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=read, use_cache=True).last_hidden_state
-        q, s = np.nonzero(scored_QS)
-        logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()
-        target_K = torch.as_tensor(tokens_QS[q, s], device=device)
-        logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
-        parts.append(Recital(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[rows][q]))
+    tokenised = examples if isinstance(examples, Tokenised) else tokenise(policy, examples)
+    cache, tails, owner_Q2 = _prefill(policy, features_BND, frames), tokenised.tails, tokenised.owner
+    groups = _group_by_length(np.array([len(tokens) for tokens, _ in tails]))
+    parts = [_score_group(policy, cache, [tails[row] for row in rows], owner_Q2[rows]) for rows in groups]
     join = np.concatenate
-    return Recital(torch.cat([p.logprobs for p in parts]), *(join([getattr(p, name) for p in parts]) for name in ("guessed", "told", "owner")))
+    return Scores(torch.cat([p.logprobs for p in parts]), *(join([getattr(p, name) for p in parts]) for name in ("predicted", "target", "owner")))
 
 
-def believe(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], words: Sequence[str] = ("yes", "no")) -> np.ndarray:
-    """Return float64[B, W]: how probable each word is as the first token of the answer to each question, if it is one of these; many at a time.
+def _score_group(policy: Vlm, cache: Any, tails: Sequence[tuple[list[int], int]], owner_Q2: np.ndarray) -> Scores:
+    """Return the scores of Q questions of similar length, in one forward pass; `cache` is that of all observations."""
+    device, (tokens_QS, scored_QS) = policy.config.device, _pad(tails)
+    own = _select_rows(cache, torch.as_tensor(owner_Q2[:, 0], device=device))
+    # Padding is behind the answers, where no token of a question attends to it, so the causal mask suffices.
+    hidden_QSD = policy.base.model(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=own, use_cache=True).last_hidden_state
+    q, s = np.nonzero(scored_QS)
+    logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()  # the token at s is predicted at s - 1; only answer tokens need logits
+    target_K = torch.as_tensor(tokens_QS[q, s], device=device)
+    logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
+    return Scores(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[q])
+
+
+def choice_probabilities(
+    policy: Vlm, observations: Sequence[np.ndarray], questions: Sequence[str], words: Sequence[str] = ("yes", "no")
+) -> np.ndarray:
+    """Return float64[B, W]: the probability of each word as the first token of the answer to each question, normalised over these words.
 
     With two words the first column is `Vlm.probability`.
 
     Args:
-        policy: as for `recite`.
-        moments: B of them, uint8[F, h, w, 3].
-        questions: B, one a moment.
-        words: W possible answers that begin differently.
+        policy: as for `score`.
+        observations: frames of B observations, uint8[F, h, w, 3] each.
+        questions: B, one for each observation.
+        words: W possible answers, whose first tokens differ.
     """
-    found, size = [np.zeros((0, len(words)))], policy.config.rows
+    batches, size = [np.zeros((0, len(words)))], policy.config.batch_size
     with torch.inference_mode():
-        for start in range(0, len(moments), size):
-            frames, asked = moments[start : start + size], questions[start : start + size]
-            told = recite(policy, policy.features(frames), frames, [[(question, word) for word in words] for question in asked])
-            first = {tuple(owner): i for i, owner in reversed(list(enumerate(told.owner.tolist())))}
+        for start in range(0, len(observations), size):
+            frames, batch = observations[start : start + size], questions[start : start + size]
+            scores = score(policy, policy.features(frames), frames, [[(question, word) for word in words] for question in batch])
+            # Reversed, so that of the tokens of an answer the index of the first one remains.
+            first = {tuple(owner): i for i, owner in reversed(list(enumerate(scores.owner.tolist())))}
             rows = [[first[row, word] for word in range(len(words))] for row in range(len(frames))]
-            found.append(told.logprobs[torch.tensor(rows, device=told.logprobs.device)].double().softmax(-1).cpu().numpy())
-    return np.concatenate(found)
+            batches.append(scores.logprobs[torch.tensor(rows, device=scores.logprobs.device)].double().softmax(-1).cpu().numpy())
+    return np.concatenate(batches)
 
 
-def tell(policy: Vlm, moments: Sequence[np.ndarray], questions: Sequence[str], numbers: int) -> np.ndarray:
-    """Return float64[B, numbers]: the number tokens that a model expects in its answer to each question, 0 for `<n0>`.
+def expected_numbers(policy: Vlm, observations: Sequence[np.ndarray], questions: Sequence[str], numbers: int) -> np.ndarray:
+    """Return float64[B, numbers]: the expected index of each number token in the answer to each question, 0 for `<n0>`.
 
-    A mean over its distribution is finer than one token; each place follows the most probable numbers in those before it.
+    The mean of a distribution is finer than one token. Each number is conditioned on the most probable numbers before it.
 
     Args:
-        policy: as for `recite`, and with number tokens.
-        moments: B of them, uint8[F, h, w, 3].
-        questions: B, one a moment.
-        numbers: of an answer.
+        policy: as for `score`, and with number tokens.
+        observations: frames of B observations, uint8[F, h, w, 3] each.
+        questions: B, one for each observation.
+        numbers: how many numbers an answer has.
     """
     ids = torch.as_tensor(codec.bins(policy.processor.tokenizer)[:, 0], device=policy.config.device)
-    found, size, text = [np.zeros((0, numbers))], policy.config.rows, policy.base.model
+    batches, size = [np.zeros((0, numbers))], policy.config.batch_size
     with torch.inference_mode():
-        for start in range(0, len(moments), size):
-            frames = moments[start : start + size]
-            asked = [tokens[:-1] for tokens, _ in spell(policy, [[(question, "")] for question in questions[start : start + size]]).tails]
-            cache, told, lengths = _read(policy, policy.features(frames), frames), np.zeros((len(frames), numbers)), np.array([*map(len, asked)])
+        for start in range(0, len(observations), size):
+            frames = observations[start : start + size]
+            # Empty answers, without the end-of-text token that `tokenise` adds.
+            prompts = [tokens[:-1] for tokens, _ in tokenise(policy, [[(question, "")] for question in questions[start : start + size]]).tails]
+            cache, expected = _prefill(policy, policy.features(frames), frames), np.zeros((len(frames), numbers))
+            lengths = np.array([len(prompt) for prompt in prompts])
+            # Questions of exactly one length go together, as the answer follows the last token of every row.
             for rows in (np.flatnonzero(lengths == length) for length in np.unique(lengths)):
-                read = _of(cache, torch.as_tensor(rows, device=ids.device))
-                said = torch.tensor([asked[row] for row in rows], device=ids.device)
-                for place in range(numbers):
-                    hidden_QSD = text(input_ids=said, past_key_values=read, use_cache=True).last_hidden_state
-                    chances_QN = policy.base.lm_head(hidden_QSD[:, -1]).float()[:, ids].softmax(-1)
-                    told[rows, place] = chances_QN.double().cpu().numpy() @ np.arange(len(ids))
-                    said = ids[chances_QN.argmax(-1)][:, None]
-            found.append(told)
-    return np.concatenate(found)
+                own = _select_rows(cache, torch.as_tensor(rows, device=ids.device))
+                expected[rows] = _expected_in_group(policy, own, torch.tensor([prompts[row] for row in rows], device=ids.device), ids, numbers)
+            batches.append(expected)
+    return np.concatenate(batches)
 
 
-def point(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return float32[K, N]: how well each image token of a moment fits each phrase; and the phrases themselves, float32[K, D].
+def _expected_in_group(policy: Vlm, cache: Any, tokens_QS: torch.Tensor, ids: torch.Tensor, numbers: int) -> np.ndarray:
+    """Return float64[Q, numbers] for questions of one length; `cache` has a row for each of them, and grows."""
+    expected = np.zeros((len(tokens_QS), numbers))
+    for place in range(numbers):
+        hidden_QSD = policy.base.model(input_ids=tokens_QS, past_key_values=cache, use_cache=True).last_hidden_state
+        probabilities = policy.base.lm_head(hidden_QSD[:, -1]).float()[:, ids].softmax(-1)  # over number tokens only
+        expected[:, place] = probabilities.double().cpu().numpy() @ np.arange(len(ids))
+        tokens_QS = ids[probabilities.argmax(-1)][:, None]
+    return expected
 
-    A phrase is the mean of its words' input embeddings. Contrasting it with image tokens (as CLIP, arXiv 2103.00020, does with a tower of
-    its own) tells the vision tower directly what stands where, in the space in which the text model will look for it.
+
+def localise(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phrases: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return float32[K, N], how well each image token of an observation fits each phrase, and float32[K, D], the embeddings of the phrases.
+
+    A phrase is embedded as the mean of its words' input embeddings. A contrastive loss on the similarities (as CLIP's, arXiv 2103.00020, which has a
+    text tower) trains the vision tower directly to represent which object is where, in the space in which the text model reads image tokens.
 
     Args:
-        policy: whose embeddings are used; no new weights.
-        features_BND: what `policy.features()` gave.
-        rows: K, which moment each phrase is about.
-        phrases: K, 'red ball'.
+        policy: its input embeddings are used; there are no new weights.
+        features_BND: the result of `policy.features()`.
+        rows: K, index of the observation that each phrase is about.
+        phrases: K, such as 'red ball'.
     """
-    words, device = sorted(set(phrases)), policy.config.device
-    ids = policy.processor.tokenizer([" " + each for each in words], add_special_tokens=False)["input_ids"]
+    distinct, device = sorted(set(phrases)), policy.config.device  # a phrase occurs many times in a batch, and is embedded once
+    ids = policy.processor.tokenizer([" " + each for each in distinct], add_special_tokens=False)["input_ids"]  # as words within a sentence
     embed = policy.base.get_input_embeddings()
     means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids])
-    phrase_KD = means[torch.tensor([words.index(each) for each in phrases], device=device)]
-    near_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
-    return near_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
+    phrase_KD = means[torch.tensor([distinct.index(each) for each in phrases], device=device)]
+    similarity_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
+    return similarity_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
 
 
-def _read(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Any:
-    """Return the cache of B moments' frames and of what stands before a question."""
+def _prefill(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Any:
+    """Return the KV cache of the frames of B observations and of the chat before the question."""
     head = _head(policy, frames[0])
     return policy.base.model(
-        # Clones, for what `believe` read in inference mode may be trained on later. Token types tell Gemma 3 which tokens are an image's.
+        # Clones: cached prompts may have been made in inference mode (`choice_probabilities`), and autograd cannot save such tensors.
+        # Gemma 3 needs the token types to know which tokens are an image's.
         **{key: head[key].expand(len(frames), -1).clone() for key in ("input_ids", "token_type_ids") if key in head},
         use_cache=True,
-        **policy.seen(features_BND),
+        **policy.image_inputs(features_BND),
     ).past_key_values
 
 
-def _of(cache: Any, moments: torch.Tensor) -> Any:
-    """Return a copy of a cache, with a row for each of int64[Q] moments."""
-    read = copy.copy(cache)
-    read.layers = [copy.copy(layer) for layer in cache.layers]
-    read.batch_select_indices(moments)
-    return read
+def _select_rows(cache: Any, rows: torch.Tensor) -> Any:
+    """Return a copy of a KV cache whose rows are the given int64[Q] rows, with repetitions."""
+    # Tensors within an autograd graph cannot be copied deeply. They need not be: a layer's tensors are replaced, never changed in place.
+    selected = copy.copy(cache)
+    selected.layers = [copy.copy(layer) for layer in cache.layers]
+    selected.batch_select_indices(rows)
+    return selected
 
 
-def _alike(lengths_Q: np.ndarray) -> list[np.ndarray]:
-    """Return rows in groups of like length, none twice as long as another in its group: filler costs as much as words."""
+def _group_by_length(lengths_Q: np.ndarray) -> list[np.ndarray]:
+    """Return indices in groups of similar length, none twice as long as another in its group, because padding costs as much as text."""
     order = np.argsort(lengths_Q, kind="stable")
     groups: list[list[int]] = []
     for row in order.tolist():
@@ -187,8 +208,8 @@ def _alike(lengths_Q: np.ndarray) -> list[np.ndarray]:
     return [np.array(group) for group in groups]
 
 
-def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return int64[Q, S] tokens, filled up with zeros, and bool[Q, S]: which of them are an answer's."""
+def _pad(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return int64[Q, S] tokens, padded with zeros at the end, and bool[Q, S]: which of them belong to an answer."""
     lengths = np.array([len(tokens) for tokens, _ in tails])
     tokens_QS, place_S = np.zeros((len(tails), lengths.max()), np.int64), np.arange(lengths.max())
     tokens_QS[place_S < lengths[:, None]] = np.concatenate([tokens for tokens, _ in tails])
@@ -197,10 +218,10 @@ def _lay_out(tails: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.nda
 
 
 def _head(policy: Vlm, frames: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return the tokens that stand before the question, int64[1, P] a key."""
-    return policy.prompts.tokenised(_opening(policy.prompts.chat(MARK, len(frames))), frames)
+    """Return the tokens of the chat before the question, int64[1, P] a key."""
+    return policy.prompts.tokenised(_before_question(policy.prompts.chat(MARK, len(frames))), frames)
 
 
-def _opening(chat: str) -> str:
-    """Return what stands before the question, less a space, which belongs to its first token."""
+def _before_question(chat: str) -> str:
+    """Return the chat before the question, without a final space: tokenizers join that with the first word of the question."""
     return chat[: chat.index(MARK)].removesuffix(" ")

@@ -1,4 +1,7 @@
-"""A policy without a model: a baseline, and a stand-in in tests. The oracle is not here: it acts on the state, see `agent.demonstrate`."""
+"""A policy without a model, for baselines and tests.
+
+The scripted experts are not here: they act on the state of the simulation, see `agent.rollout.experts`.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +11,7 @@ from policies.policy import Decision, Situation
 
 
 class Random:
-    """Uniform actions in a box.
+    """Draws actions uniformly from a box.
 
     Args:
         low, high: float[A], bounds.
@@ -22,9 +25,9 @@ class Random:
         self.reply_length = chunk * len(low)
 
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
-        """Scale the noise to the box; without noise, stand in the middle."""
+        """Return the noise scaled to the box; without noise (greedy), the middle of the box."""
         draws = np.full((len(situations), self.reply_length), 0.5) if noise is None else noise
-        blank = np.zeros(self.reply_length)
+        blank = np.zeros(self.reply_length)  # there are no tokens: such episodes cannot be trained on
         shares = draws.reshape(len(situations), self.chunk, -1)
         actions = (self.low + shares * (self.high - self.low)).astype(np.float32)
         return [Decision(each, blank.astype(np.int64), blank.astype(np.float32)) for each in actions]

@@ -1,4 +1,4 @@
-"""What every policy that is trained with torch has in common: its weights on disk under a name, and what its replies are worth."""
+"""The base class of policies that are trained with torch: decoding, log-probabilities of replies, and weights on disk under a name."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,80 +15,88 @@ from policies.policy import Decision, Situation
 
 
 class Trained:
-    """Base of policies. A subclass sets the attributes below in its constructor, and says `distribution` and `features`.
+    """Base class of policies. A subclass sets the attributes below in its constructor, and implements `distribution` and `features`.
 
-    A policy of one's own (`policy.model: file.py:Class`) is made as `Class(config, low, high, counts)`: its `PolicyConfig`, float[A] bounds of an
-    action, and int[A] how many values a discrete action has. Its replies are tokens of a `Codec`, so that they have log-probabilities.
+    A custom policy (`policy.model: file.py:Class`) is made as `Class(config, low, high, counts)`: the `PolicyConfig`, the float[A] bounds of an
+    action, and int[A] numbers of values of a discrete action (0: continuous). Its replies are tokens of a `Codec`, so every reply has a
+    log-probability.
+
+    Shape suffixes: B batch, L tokens of a reply, U tokens of the codec.
     """
 
     config: Any
     """A `PolicyConfig`."""
     model: Any
-    """A `torch.nn.Module`; what in it requires a gradient is trained."""
+    """A `torch.nn.Module`; the parameters that require a gradient are trained."""
     codec: Codec
     chunk: int
     """H, actions a decision."""
     reply_length: int
     """L, tokens of a reply: `codec.length`."""
     temperature: float
+    """Divides the logits, when acting and when training."""
     base_name: str
-    """`fingerprint` of the untrained model: a run does not go on with another."""
+    """`fingerprint` of the untrained model; a run cannot be resumed with another one."""
     name: str
-    """`fingerprint(self.weights())`, kept up by `load`."""
+    """`fingerprint(self.weights())`; `load` updates it."""
 
     def distribution(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Return float32[B, L, U] log-probabilities, nats, at `temperature`, of every action token in every place; -inf where it is not allowed.
+        """Return float32[B, L, U]: log-probabilities, nats, at `temperature`, of every token at each position; -inf where it is not allowed.
 
         Args:
             situations: B of them.
-            tokens_BL: int64[B, L], whole replies; place j may depend on those before it.
-            features: what `features` gave for their frames, if it is at hand.
+            tokens_BL: int64[B, L], complete replies; the distribution at position j may depend on the tokens before j only.
+            features: the result of `features` for their frames; None: computed here.
         """
         raise NotImplementedError
 
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return a tensor [B, ...]: what is computed once for each uint8[F, h, w, 3] and does not change in training (`policy.train` but `all`)."""
+        """Return a tensor [B, ...]: what is computed once from the frames of each observation, uint8[F, h, w, 3].
+
+        Training computes it once and reuses it, so nothing that is trained may enter. An exception is `policy.train: all`, where it is never reused.
+        """
         raise NotImplementedError
 
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
         """Decide for each situation, token by token; see `policies.policy.Policy`."""
+        # Any valid reply will do to start with: position j is filled before anything behind it is used.
         tokens_BL = np.tile(self.codec.encode(np.tile((self.codec.low + self.codec.high) / 2, (self.chunk, 1))), (len(situations), 1))
         logprobs_BL = np.zeros(tokens_BL.shape, np.float32)
         with torch.inference_mode():
             for j in range(self.reply_length):
-                logprobs_BU = self.distribution(situations, tokens_BL)[:, j]
+                logprobs_BU = self.distribution(situations, tokens_BL)[:, j]  # L forward passes; a subclass may be faster, as `Vlm` is
                 column_B = pick(logprobs_BU, None if noise is None else noise[:, j])
                 logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
                 tokens_BL[:, j] = self.codec.vocabulary_U[column_B.cpu().numpy()]
-        return [Decision(self.codec.decode(row), row, told) for row, told in zip(tokens_BL, logprobs_BL, strict=True)]
+        return [Decision(self.codec.decode(row), row, logprobs) for row, logprobs in zip(tokens_BL, logprobs_BL, strict=True)]
 
     def logprobs(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Return float32[B, L] log-probabilities, nats, of replies; same temperature and masks as when acting.
+        """Return float32[B, L]: log-probabilities, nats, of replies, with the same temperature and masks as when acting.
 
         Args:
             situations: B of them.
-            tokens_BL: int64[B, L], whole replies.
-            features: what `features()` gave for their frames, if it is at hand.
+            tokens_BL: int64[B, L], complete replies.
+            features: the result of `features` for their frames; None: computed here.
         """
         return self.picked(self.distribution(situations, tokens_BL, features), tokens_BL)
 
     def picked(self, logprobs_BLU: torch.Tensor, tokens_BL: np.ndarray) -> torch.Tensor:
-        """Return float32[B, L]: of all log-probabilities those of the replies."""
+        """Return float32[B, L]: the entries of a `distribution` that belong to the tokens of the replies."""
         return logprobs_BLU.gather(-1, torch.as_tensor(self.codec.columns(tokens_BL), device=logprobs_BLU.device)[..., None])[..., 0]
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        """Return what is trained."""
+        """Return the parameters that are trained."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return copies of the trained tensors by name: a whole text model, or LoRA adapters."""
+        """Return copies of the trained tensors by name: those of a whole text model, or of LoRA adapters."""
         return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def put(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take trained tensors, and keep the name.
+        """Copy tensors into the trained parameters, without changing `name`.
 
         Raises:
-            ValueError: they belong to another model.
+            ValueError: names or shapes are those of another model.
         """
         own = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if own.keys() != weights.keys() or any(own[name].shape != value.shape for name, value in weights.items()):
@@ -98,16 +106,16 @@ class Trained:
                 own[name].copy_(value)
 
     def load(self, file: Path | dict[str, torch.Tensor]) -> None:
-        """Take weights from a safetensors file or from `weights()`, and a name by them.
+        """Copy weights from a safetensors file, or from a result of `weights()`, and set `name` by them.
 
         Raises:
-            ValueError: they belong to another model, or the file is damaged or gone.
+            ValueError: they belong to another model, or the file is damaged or does not exist.
         """
         try:
             weights = load_file(file) if isinstance(file, Path) else file
         except (OSError, SafetensorError) as error:
             cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-            raise ValueError(f"no weights can be read there ({cause})") from error
+            raise ValueError(f"its weights cannot be read ({cause})") from error
         self.put(weights)
         self.name = fingerprint(self.weights())
 
@@ -117,18 +125,24 @@ class Trained:
 
 
 def fingerprint(weights: dict[str, torch.Tensor]) -> str:
-    """Return the first 12 hex digits of the SHA-256 of tensors and their names."""
+    """Return the first 12 hex digits of the SHA-256 of the tensors and their names."""
     digest = hashlib.sha256()
-    for key, value in sorted(weights.items()):
+    for key, value in sorted(weights.items()):  # by name, so that the order of the dict does not matter
         digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
 def pick(logprobs_BU: torch.Tensor, noise_B: np.ndarray | None) -> torch.Tensor:
-    """Return int64[B]: the most probable column, or the one that uniform noise picks on the cumulative distribution."""
+    """Return int64[B]: the index of a token in each row, by inverse transform sampling.
+
+    Args:
+        logprobs_BU: float32[B, U], nats; -inf where a token is not allowed.
+        noise_B: float64[B], uniform in [0, 1); None: the most probable token.
+    """
     if noise_B is None:
         return logprobs_BU.argmax(-1)
     cumulative_BU = logprobs_BU.double().exp().cumsum(-1)
+    # The sum of rounded probabilities may miss 1, so the noise is scaled to it.
     threshold = torch.as_tensor(noise_B, device=logprobs_BU.device)[:, None] * cumulative_BU[:, -1:]
-    last = (logprobs_BU > -torch.inf).double().cumsum(-1).argmax(-1)  # never a forbidden token at the far end
+    last = (logprobs_BU > -torch.inf).double().cumsum(-1).argmax(-1)  # the last allowed token: noise near 1 must not choose a forbidden one behind it
     return torch.minimum((cumulative_BU <= threshold).sum(-1), last)

@@ -1,10 +1,10 @@
-"""A Hugging Face image-text-to-text model as a policy: it acts, answers and learns through one path for every family.
+"""A Hugging Face image-text-to-text model as a policy: one code path for all families to act, answer questions and be trained.
 
-Shape suffixes: B batch, L tokens of a reply, P tokens of a prompt, U tokens of the action vocabulary, V vocabulary, N image tokens
-of a prompt, D width of the text model.
+Shape suffixes: B batch, L tokens of a reply, J tokens of a reply with the fixed words of its thought, P tokens of a prompt, U tokens of the codec,
+V vocabulary, N image tokens of a prompt, D width of the text model.
 
-Nothing is ever padded along the sequence: prompts of one length are batched together. Batches are filled up to `rows`, because
-a matrix product may round differently for another number of rows, and a decision must not depend on its neighbours.
+Sequences are never padded: a batch holds prompts of one length. When acting, batches are filled up to `policy.batch_size` rows. A matrix product may
+round differently for another number of rows, and a decision must not depend on the other situations in its batch.
 """
 
 from collections.abc import Sequence
@@ -18,56 +18,61 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from policies import codec, processor
-from policies.features import Seen
+from policies.features import FeatureCache
 from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
-from policies.precision import attention, autocast
+from policies.precision import attn_implementation, autocast
 from policies.prompts import Prompts
 from policies.trained import Trained, fingerprint, pick
 
 NANO = Path(__file__).parent / "nano"
-LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+# All linear layers of the text model, and none of the vision tower.
+LORA_LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 class Vlm(Trained):
-    """Policy, Speaker and Learner in one.
+    """A policy that also answers questions about frames, in words or as probabilities of two answers.
 
     Args:
-        config: which model and how.
+        config: the section `policy`.
         low, high: float[A], finite bounds of the environment's actions.
-        counts: int[A], number of values of a discrete action, 0 where it is continuous; None: all are.
+        counts: int[A], number of values of a discrete action, 0 where it is continuous; None: all are continuous.
+
+    Raises:
+        ValueError: the device does not exist, or the model cannot be loaded.
     """
 
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
-        self.config, self.chunk, self.temperature = config, config.chunk, config.temperature
+        self.config, self.chunk, self.temperature = config, config.chunk_size, config.temperature
         try:
             torch.empty(0, device=config.device)
-        except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
         source = str(NANO) if config.model == "nano" else config.model
         kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-        kernel = attention(config.vision_precision, config.device) if config.attention == "auto" else config.attention
+        kernel = attn_implementation(config.precision, config.device) if config.attn_implementation == "auto" else config.attn_implementation
         try:
             self.processor: Any = processor.load(source, **kwargs)
             model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=kernel, dtype=torch.float32, **kwargs)
-        except Exception as error:  # what a folder that is damaged raises depends on who reads it
+        except Exception as error:  # a damaged folder raises errors of several libraries
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
         tokenizer = self.processor.tokenizer
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
-        thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals
-        self.codec = codec.Codec(numerals, low, high, config.chunk, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
-        self._between = codec.words(tokenizer, config.thought, self.codec)
+        thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals  # a thought may use all number tokens, actions only `num_bins`
+        self.codec = codec.Codec(numerals, low, high, config.chunk_size, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
+        self._fixed = codec.fixed_tokens(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
-        # Some numbers of every weight tell one base model from another, also where all of them would take long.
+        # The first numbers of every weight tell one base model from another; hashing all of them would take long for large models.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._choose_trainable(model).to(config.device).eval()
-        # Image processors also count tiles, which only prompts need. The outer of these two may just hand on what it is given.
-        self._looks_at = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
-        self._levels, self._listed = 1, True  # how its forward pass takes image tokens; `encode` sees it
-        self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)
-        self._seen = Seen(self._encode, min(16, config.rows))
+        # The inputs that the vision tower accepts: image processors also return counts of tiles, which only prompts need. In some families
+        # the outer of these two methods takes any keyword, and the inner one names them.
+        self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
+        self._levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
+        self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)  # column of the logits -> token id
+        self._feature_cache = FeatureCache(self._encode, min(16, config.batch_size))
         self.prompts = Prompts(config, self.processor, len(thoughts))
         self.name = fingerprint(self.weights())
 
@@ -81,16 +86,16 @@ class Vlm(Trained):
 
     @torch.inference_mode()
     def think(self, situations: Sequence[Situation]) -> list[np.ndarray]:
-        """Return the greedy thought of each situation, the tokens that stand before the actions of a reply."""
+        """Return the greedy thought of each situation: the number tokens before the actions of a reply, int64[T x K]."""
         return [tokens for tokens, _ in self._in_batches(situations, None, self.codec.thought_length)]
 
     def _in_batches(self, situations: Sequence[Situation], noise: np.ndarray | None, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the first `length` tokens of a reply to each situation, and their log-probabilities."""
         replies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for group in self.prompts.alike(situations):
-            for start in range(0, len(group), self.config.rows):
-                index = group[start : start + self.config.rows]
-                filled = index + [index[-1]] * (self.config.rows - len(index))
+        for group in self.prompts.by_length(situations):
+            for start in range(0, len(group), self.config.batch_size):
+                index = group[start : start + self.config.batch_size]
+                filled = index + [index[-1]] * (self.config.batch_size - len(index))  # the last row again; its copies are dropped
                 draws = None if noise is None else noise[filled]
                 replies.update(zip(index, zip(*self._reply([situations[i] for i in filled], draws, length), strict=True), strict=False))
         return [replies[i] for i in range(len(situations))]
@@ -99,79 +104,80 @@ class Vlm(Trained):
         """Return int64[B, length] tokens and their float32[B, length] log-probabilities, decoded with a KV cache."""
         features = self.features([s.frames for s in situations])
         tokens_BL = np.empty((len(situations), length), np.int64)
-        words = [self._columns.new_tensor(each).expand(len(situations), -1) for each in self._between[:length]]
-        inputs = self._inputs([self.prompts.of(s) for s in situations], features, words[0])
+        fixed = [self._columns.new_tensor(each).expand(len(situations), -1) for each in self._fixed[:length]]
+        inputs = self._inputs([self.prompts.of(s) for s in situations], features, fixed[0])
         logprobs_BL = np.empty(tokens_BL.shape, np.float32)
         out = self.model(**inputs, use_cache=True, logits_to_keep=1)
         for j in range(length):
-            logprobs_BU = self._normalise(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
-            explored = j >= self.codec.thought_length or self.config.explore == "reply"
-            column_B = pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and explored else None)
+            logprobs_BU = self._log_softmax(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
+            sampled = j >= self.codec.thought_length or self.config.sample == "reply"  # else the thought is greedy
+            column_B = pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and sampled else None)
             logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
             token_B = self._columns[column_B]
             tokens_BL[:, j] = token_B.cpu()
             if j + 1 < length:
-                said_BJ = torch.cat([token_B[:, None], words[j + 1]], dim=1)
-                out = self.model(input_ids=said_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+                next_BJ = torch.cat([token_B[:, None], fixed[j + 1]], dim=1)  # the chosen token, and the fixed words before the next one
+                out = self.model(input_ids=next_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
         return tokens_BL, logprobs_BL
 
-    def _normalise(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
-        """Return log-probabilities among the allowed action tokens, at the sampling temperature; same leading shape."""
+    def _log_softmax(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
+        """Return log-probabilities over the allowed tokens of the codec, at the sampling temperature; the leading shape stays."""
         logits_xU = logits_xV.index_select(-1, self._columns).float() / self.temperature
         if allowed_xU is not None:
             logits_xU = logits_xU.masked_fill(~torch.as_tensor(allowed_xU, device=logits_xU.device), -torch.inf)
         return logits_xU.log_softmax(-1)
 
-    # --- learning --------------------------------------------------------------------------------------------------
+    # --- training --------------------------------------------------------------------------------------------------
 
     def distribution(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Return float32[B, L, U] log-probabilities, nats, of every action token in every place of a reply; -inf where it is not allowed."""
+        """Return float32[B, L, U]: log-probabilities, nats, of every token at each position; see `Trained.distribution`."""
         if features is None:
             features = self.features([s.frames for s in situations])
-        groups = list(self.prompts.alike(situations))
+        groups = list(self.prompts.by_length(situations))
         parts = []
         for group in groups:
-            said_BJ, chosen_L = self._said(torch.as_tensor(tokens_BL[group], device=self.config.device))
-            inputs = self._inputs([self.prompts.of(situations[i]) for i in group], features[group], said_BJ[:, :-1])
-            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=said_BJ.shape[1]).logits[:, chosen_L]
-            parts.append(self._normalise(logits_BLV, self.codec.masks(tokens_BL[group])))
-        return torch.cat(parts)[np.argsort(np.concatenate(groups))]
+            reply_BJ, positions_L = self._full_reply(torch.as_tensor(tokens_BL[group], device=self.config.device))
+            # Without the last token: the logits at the last token of the prompt and at all but the last of the reply predict the reply.
+            inputs = self._inputs([self.prompts.of(situations[i]) for i in group], features[group], reply_BJ[:, :-1])
+            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=reply_BJ.shape[1]).logits[:, positions_L]
+            parts.append(self._log_softmax(logits_BLV, self.codec.masks(tokens_BL[group])))
+        return torch.cat(parts)[np.argsort(np.concatenate(groups))]  # back in the order of the situations
 
-    def _said(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
-        """Return int64[B, J], the whole reply with the fixed words of a thought, and the places of its L chosen tokens."""
-        parts, places = [], []
-        for j, words in enumerate(self._between):
-            parts += [tokens_BL.new_tensor(words).expand(len(tokens_BL), -1), tokens_BL[:, j : j + 1]]
-            places.append(sum(part.shape[1] for part in parts) - 1)
-        return torch.cat(parts, dim=1), places
+    def _full_reply(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """Return int64[B, J], the reply with the fixed words of its thought, and the positions of its L own tokens in it."""
+        parts, positions = [], []
+        for j, fixed in enumerate(self._fixed):
+            parts += [tokens_BL.new_tensor(fixed).expand(len(tokens_BL), -1), tokens_BL[:, j : j + 1]]
+            positions.append(sum(part.shape[1] for part in parts) - 1)
+        return torch.cat(parts, dim=1), positions
 
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return float32[B, N, D]: the image tokens of each uint8[F, h, w, 3], as the text model receives them.
+        """Return float32[B, N, D]: the image tokens of the frames of each observation, uint8[F, h, w, 3], as the text model receives them.
 
-        Where it receives them at several of its layers (Qwen3-VL) D is all of these side by side.
+        If it receives them at several of its layers (Qwen3-VL), D holds those of all layers side by side.
         """
-        return self._encode(frames) if self.config.train == "all" else self._seen.look(frames)
+        return self._encode(frames) if self.config.train == "all" else self._feature_cache.lookup(frames)
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         return self.encode(processor.pixels(self.processor, frames), len(frames))
 
     def encode(self, pixels: dict[str, torch.Tensor], moments: int) -> torch.Tensor:
-        """Return float32[moments, N, D]: what the vision tower makes of `processor.pixels`."""
+        """Return float32[moments, N, D]: the image tokens of so many observations, from the result of `processor.pixels`."""
         grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
-        with grad(), autocast(self.config.vision_precision, self.config.device):
-            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._looks_at})
+        with grad(), autocast(self.config.precision, self.config.device):
+            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
-        self._levels, self._listed = len(levels), not isinstance(levels[0], torch.Tensor)
+        self._levels, self._levels_are_lists = len(levels), not isinstance(levels[0], torch.Tensor)  # a list has a tensor for each image
         flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
-        return flat.float().reshape(moments, -1, flat.shape[-1])
+        return flat.float().reshape(moments, -1, flat.shape[-1])  # all frames of an observation in one row
 
-    def seen(self, features_BND: torch.Tensor) -> dict[str, Any]:
-        """Return what `features()` gave in the form in which this family's forward pass takes it."""
+    def image_inputs(self, features_BND: torch.Tensor) -> dict[str, Any]:
+        """Return the result of `features()` in the form in which the forward pass of this family takes it."""
         first, *deeper = features_BND.flatten(0, 1).chunk(self._levels, dim=-1)
-        seen = SimpleNamespace(pooler_output=[first] if self._listed else first, deepstack_features=[[each] for each in deeper])
-        return {"mm_encoder_outputs": {"image": seen}}
+        encoded = SimpleNamespace(pooler_output=[first] if self._levels_are_lists else first, deepstack_features=[[each] for each in deeper])
+        return {"mm_encoder_outputs": {"image": encoded}}
 
-    # --- speaking --------------------------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def answer(self, question: str, frames: np.ndarray) -> str:
@@ -182,37 +188,38 @@ class Vlm(Trained):
 
     @torch.inference_mode()
     def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
-        """Return P(yes) / (P(yes) + P(no)) of the first token of the reply."""
+        """Return P(yes) / (P(yes) + P(no)) for the first token of the reply."""
         inputs = self._inputs([self.prompts.tokenised(self.prompts.chat(question, len(frames)), frames)], self.features([frames]))
         logits_V = self.model(**inputs, logits_to_keep=1).logits[0, -1]
-        first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]
+        first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]  # ids of their first tokens
         return float(logits_V[first].softmax(0)[0])
 
     def _inputs(self, prompts: Sequence[dict[str, torch.Tensor]], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
-        """Return the model's inputs for prompts of one length, with the reply's first tokens behind them."""
+        """Return the model's inputs for prompts of one length, each followed by the first tokens of a reply."""
         inputs: dict[str, Any] = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
         if reply_BJ is not None:
-            for key, filler in (
+            # Families differ in which of these they take. Type 0 is text.
+            for key, extension in (
                 ("input_ids", reply_BJ),
                 ("attention_mask", torch.ones_like(reply_BJ)),
                 ("mm_token_type_ids", torch.zeros_like(reply_BJ)),
                 ("token_type_ids", torch.zeros_like(reply_BJ)),
             ):
                 if key in inputs:
-                    inputs[key] = torch.cat([inputs[key], filler], dim=1)
-        return inputs | self.seen(features_BND)
+                    inputs[key] = torch.cat([inputs[key], extension], dim=1)
+        return inputs | self.image_inputs(features_BND)
 
     def _choose_trainable(self, model: Any) -> Any:
-        """Freeze what does not learn, and wrap the model with LoRA adapters where the config asks for them."""
+        """Freeze all parameters but those of `policy.train`; return the model, wrapped with LoRA adapters where the config asks for them."""
         self.base = model
         model.requires_grad_(self.config.train == "all")
         if self.config.train == "lora":
             from peft import LoraConfig, get_peft_model
 
             rank = self.config.lora_rank
-            torch.manual_seed(0)  # the adapters' first values; B is zero, so a fresh adapter equals the base
-            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LAYERS))
-        if self.config.train == "text":
+            torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
+            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_LAYERS))
+        if self.config.train == "text":  # everything was frozen above
             inner = model.model
             text = getattr(inner, "text_model", None) or inner.language_model
             text.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Shared pieces: tiny models of six families, saved to a folder and loaded through the path that a hub id takes."""
+"""Shared pieces: tiny models of six families, saved to a folder and loaded through the path that a hub id episodes."""
 
 import json
 import os

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 import etude
-from agent.records import Job, Player
-from agent.rollout.rollout import collect
+from agent.records import Checkpoint, Job
+from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run.files import save
 from agent.run.folder import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
-    "threads": 1, "cycles": 1, "policy": {"rows": 8}, "demonstrate": {"episodes": 2, "steps": 2, "batch": 8},
-    "track": {"mode": "off", "films": False},
-    "collect": {"seeds": 2, "takes": 2, "num_envs": 4}, "tune": {"batch": 16, "epochs": 1}, "evaluate": {"episodes": 4, "final_episodes": 4},
+    "threads": 1, "cycles": 1, "policy": {"batch_size": 8}, "demonstrate": {"episodes": 2, "steps": 2},
+    "track": {"mode": "off", "videos": False},
+    "collect": {"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}, "tune": {"batch_size": 16, "epochs": 1},
+    "evaluate": {"gate_episodes": 4, "test_episodes": 4},
 }  # fmt: skip
 
 
@@ -35,13 +36,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place.parent.mkdir()
     session.policy.save(place)
     session.policy.load(place)
-    session.crown(Player(place, session.policy.name))
+    session.record_champion(Checkpoint(place, session.policy.name))
     yield session
     session.close()
 
 
 def test_a_loaded_policy_acts_in_a_plain_loop_as_it_did_in_its_run(run: Session) -> None:
-    (episode,) = collect(run.policy, run.workers, [Job(30_000_003)])
+    (episode,) = rollout(run.policy, run.environments, [Job(30_000_003)])
     policy = etude.load_policy(run.run.folder)
     env = gymnasium.make("etude/Reach-v0")
     observation, info = env.reset(seed=30_000_003)

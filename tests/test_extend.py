@@ -16,10 +16,10 @@ from agent.config.keys import TuneConfig
 from agent.config.plugins import load_model, plugin
 from agent.config.read import parse
 from agent.curate.rules import own
-from agent.label.detector import consult
-from agent.learning.trainer import own_term, tune
+from agent.label.detector import detect_with_own
+from agent.learning.trainer import own_term, train
 from agent.ready import can_be_asked
-from agent.records import Demonstration, Label, Lessons, Trial
+from agent.records import Demonstration, Label, PolicySample, TrainingData
 from agent.run.files import load
 from agent.run.folder import Run
 from envs.spaces import Actions
@@ -29,8 +29,9 @@ from tests.agent.made import episode
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "extend.md"
-SHORTER = "--threads 1 --demonstrate.episodes 4 --demonstrate.steps 4 --collect.seeds 4 --collect.takes 3 --collect.num-envs 4 --policy.rows 8"
-SHORTER += " --evaluate.episodes 4 --evaluate.final-episodes 4 --track.mode off --track.films false --label.lessons 8 --ground.steps 0"
+SHORTER = "--threads 1 --demonstrate.episodes 4 --demonstrate.steps 4 --collect.num_seeds 4 --collect.episodes_per_seed 3"
+SHORTER += " --collect.num-envs 4 --policy.batch_size 8"
+SHORTER += " --evaluate.gate_episodes 4 --evaluate.test-episodes 4 --track.mode off --track.videos false --ground.steps 0"
 
 
 @pytest.fixture
@@ -50,24 +51,24 @@ def etude(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow
 def test_the_page_works_as_it_stands(place: Path) -> None:
     (command,) = re.findall(r"^```\n(etude .*)\n```", PAGE.read_text(), re.MULTILINE)
-    done = etude(place, *command.split()[1:], *SHORTER.split(), "--evaluate.alpha", "1")
+    done = etude(place, *command.split()[1:], *SHORTER.split(), "--evaluate.gate_alpha", "1")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     run = Run(place / "runs" / "own")
-    critic = load(run.cycle(1).folder / "critic.json")
-    assert len(critic["opinions"]) == 12 and critic["figures"]["takes"] == 12, "the detector was asked about every episode"
+    critic = load(run.cycle(1).folder / "detector.json")
+    assert len(critic["scores"]) == 12 and critic["figures"]["episodes"] == 12, "the detector was asked about every episode"
     assert load(run.cycle(1).folder / "curate.json")["figures"].keys() >= {"demonstrations", "pass_at_k", "practice_success"}
 
 
 @pytest.mark.slow
 def test_a_detector_alone_labels_and_learns_nothing(place: Path) -> None:
-    """With `critic` the user's word is the only one; it has nothing to be taught."""
-    words = ["--label.by", "critic", "--curate.rule", "", "--tune.loss", "", "--policy.model", "nano", "--demonstrate.episodes", "6"]
+    """With `detector` the user's word is the only one; it has nothing to be taught."""
+    words = ["--label.by", "detector", "--curate.rule", "", "--tune.loss", "", "--policy.model", "nano", "--demonstrate.episodes", "6"]
     done = etude(place, "improve", "own.yaml", "runs/alone", *SHORTER.split(), "--cycles", "1", *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     run = Run(place / "runs" / "alone")
-    figures = load(run.cycle(1).folder / "critic.json")["figures"]
+    figures = load(run.cycle(1).folder / "detector.json")["figures"]
     assert 0 <= figures["demonstration_auroc"] <= 1, "it is held against demonstrations, as the model would be"
-    assert load(run.cycle(1).folder / "curate.json")["figures"]["answers"] == 0
+    assert load(run.cycle(1).folder / "curate.json")["figures"]["qa_examples"] == 0
 
 
 def test_a_policy_of_ones_own_acts_and_learns_alike(place: Path) -> None:
@@ -79,8 +80,8 @@ def test_a_policy_of_ones_own_acts_and_learns_alike(place: Path) -> None:
     again = policy.logprobs(situations, np.stack([each.tokens for each in drawn])).detach().numpy()
     np.testing.assert_allclose(again, np.stack([each.logprobs for each in drawn]), atol=1e-5)
     shown = tuple(Demonstration(each, decision.tokens) for each, decision in zip(situations, drawn, strict=True))
-    rows = tune(policy, Lessons(shown), TuneConfig(policy_gradient=0, preference=0, imitation=1, lr=1e-2, batch=8), steps=12)
-    assert rows[-1]["imitation"] < 0.5 * rows[0]["imitation"]
+    rows = train(policy, TrainingData(shown), TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, learning_rate=1e-2, batch_size=8), steps=12)
+    assert rows[-1]["bc_loss"] < 0.5 * rows[0]["bc_loss"]
 
 
 def _box() -> Any:
@@ -95,7 +96,7 @@ def _box() -> Any:
         ("changed", r"label.detector is 'changed'; give module:function or file.py:function"),
         ("nowhere.py:changed", r"label.detector 'nowhere.py:changed' cannot be used \(FileNotFoundError: there is no file nowhere.py\)"),
         ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*'lost'"),
-        ("{place}/bad.py:NUMBER", r"is a int, which nobody can call"),
+        ("{place}/bad.py:NUMBER", r"is a int, which cannot be called"),
     ],
 )
 def test_what_cannot_be_plugged_in_is_one_sentence(name: str, says: str, place: Path) -> None:
@@ -111,7 +112,7 @@ raises = lambda *given: 1 / 0
 short = lambda frames, instruction: np.full(len(frames) - 1, 0.5)
 beyond = lambda frames, instruction: np.full(len(frames), 1.5)
 nothing = lambda *given: None
-episodes = lambda episodes, labels: __import__("agent.records").records.Lessons(demonstrations=tuple(episodes))
+episodes = lambda episodes, labels: __import__("agent.records").records.TrainingData(demonstrations=tuple(episodes))
 pair = lambda *given: (None, {})
 
 
@@ -124,19 +125,23 @@ class Bare:
 def test_a_part_that_gives_something_else_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(BAD)
     taken, bad = episode(1, 0, [0.1, 0.2], False), f"{tmp_path}/bad.py"
-    for name, says in (("raises", r"failed on episode t/1/0: ZeroDivisionError"), ("short", "for 3 moments of t/1/0"), ("beyond", "one probability")):
+    for name, says in (
+        ("raises", r"failed on episode t/1/0: ZeroDivisionError"),
+        ("short", "for the 3 observations of t/1/0"),
+        ("beyond", "one probability"),
+    ):
         with pytest.raises(ValueError, match=says):
-            consult(f"{bad}:{name}", [taken])
-    assert len(consult(f"{bad}:raises", [replace(taken, **_nothing(taken))])[0]) == 0, "an episode without a decision is not looked at"
+            detect_with_own(f"{bad}:{name}", [taken])
+    assert len(detect_with_own(f"{bad}:raises", [replace(taken, **_nothing(taken))])[0]) == 0, "an episode without a decision is not looked at"
     for name, says in (
         ("raises", "failed: ZeroDivisionError"),
-        ("nothing", "gave a NoneType; give agent.records.Lessons"),
-        ("episodes", "gave a Episode among its demonstrations; give agent.records.Demonstration"),
+        ("nothing", "returned a NoneType; return an agent.records.TrainingData"),
+        ("episodes", "has a Episode among its demonstrations; each must be an agent.records.Demonstration"),
     ):
         with pytest.raises(ValueError, match=says):
             own(f"{bad}:{name}", [taken], [Label.of(taken)])
     term = plugin("tune.loss", f"{bad}:pair")
-    with pytest.raises(ValueError, match=r"tune.loss 'pair' failed .* it gives None, or a loss"):
+    with pytest.raises(ValueError, match=r"tune.loss 'pair' failed .* it must return None, or a loss"):
         own_term("pair", term, SimpleNamespace(), TuneConfig())  # type: ignore[arg-type]
     assert own_term("nothing", plugin("tune.loss", f"{bad}:nothing"), SimpleNamespace(), TuneConfig()) is None  # type: ignore[arg-type]
     for name, says in (("Bare", "lacks config, model, codec, .*; build it on policies.trained.Trained"), ("raises", "cannot be made")):
@@ -152,9 +157,9 @@ def _nothing(taken: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"label": {"detector": "a.py:b"}}, "label.by is both or critic"),
-        ({"label": {"detector": "a.py:b", "by": "critic", "judge": "referee"}}, "in the place of the model"),
-        ({"label": {"detector": "a.py:b", "by": "critic", "way": "far"}}, "in the place of the model"),
+        ({"label": {"detector": "a.py:b"}}, "give label.by both or detector"),
+        ({"label": {"detector": ""}}, "label.detector is empty; give champion, base, or file.py:function"),
+        ({"label": {"detector": "a.py:b", "by": "detector", "distance_question": "far"}}, "label.detector is one of your own"),
     ],
 )
 def test_a_detector_goes_with_the_keys_that_ask_it(content: dict[str, Any], says: str) -> None:
@@ -170,9 +175,9 @@ def test_a_folder_with_a_colon_is_no_plugin(tmp_path: Path) -> None:
         load_model(PolicyConfig(model=str(folder)), Actions(_box()))
 
 
-@pytest.mark.parametrize("asks", [{"label": {"by": "both"}}, {"curate": {"credit": "steps"}}])
+@pytest.mark.parametrize("asks", [{"label": {"by": "both"}}, {"curate": {"credit": "steps_to_go"}}])
 def test_a_policy_that_answers_nothing_is_asked_nothing(asks: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"asks the model questions, and .* is no model that answers any"):
+    with pytest.raises(ValueError, match=r"asks the model questions, and .* cannot answer any"):
         can_be_asked(SimpleNamespace(config=parse(asks, "test")), object())  # type: ignore[arg-type]
 
 
@@ -181,15 +186,18 @@ def test_a_term_of_ones_own_changes_nothing_else(place: Path) -> None:
     policy: Any = load_model(PolicyConfig(model=f"{place}/policy.py:Convolutional"), Actions(_box()))
     situation = Situation("go", np.zeros((2, 64, 64, 3), np.uint8))
     (drawn,) = policy.act([situation], np.full((1, 3), 0.5))
-    shown, trials = (Demonstration(situation, drawn.tokens),) * 5, tuple(Trial(situation, drawn.tokens, drawn.logprobs, 1.0) for _ in range(40))
+    shown, samples = (
+        (Demonstration(situation, drawn.tokens),) * 5,
+        tuple(PolicySample(situation, drawn.tokens, drawn.logprobs, 1.0) for _ in range(40)),
+    )
     (place / "silent.py").write_text("def silent(now, config):\n    assert now.samples\n")
     start, made = policy.weights(), []
     for loss in ("", f"{place}/silent.py:silent"):
         policy.put(start)
-        config = TuneConfig(policy_gradient=0, preference=0, imitation=1, batch=2, epochs=1, loss=loss)
-        rows = tune(policy, Lessons(shown, trials=trials), config)
-        made.append([(row["loss"], row["imitation"]) for row in rows])
-        assert "clipped" not in rows[0]
+        config = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, batch_size=2, epochs=1, loss=loss)
+        rows = train(policy, TrainingData(shown, samples=samples), config)
+        made.append([(row["loss"], row["bc_loss"]) for row in rows])
+        assert "clip_fraction" not in rows[0]
     assert len(made[0]) == 3
     np.testing.assert_allclose(made[0], made[1], rtol=1e-5)
 
@@ -205,9 +213,9 @@ def test_a_term_adds_its_loss_and_its_figures(place: Path) -> None:
     policy: Any = load_model(PolicyConfig(model=f"{place}/policy.py:Convolutional"), Actions(_box()))
     (place / "weigh.py").write_text("def weigh(now, config):\n    return 2.0 * now.entropy, {'twice': 2 * float(now.entropy.detach())}\n")
     shown = (Demonstration(Situation("go", np.zeros((2, 64, 64, 3), np.uint8)), np.zeros(3, np.int64)),)
-    off = {"policy_gradient": 0, "preference": 0, "imitation": 1, "batch": 1}
+    off = {"pg_coef": 0, "dpo_coef": 0, "bc_coef": 1, "batch_size": 1}
     start, made = policy.weights(), []
     for loss in ("", f"{place}/weigh.py:weigh"):
         policy.put(start)
-        made.append(tune(policy, Lessons(shown), TuneConfig(**off, loss=loss), steps=1)[0])
+        made.append(train(policy, TrainingData(shown), TuneConfig(**off, loss=loss), steps=1)[0])
     assert made[1]["loss"] == pytest.approx(made[0]["loss"] + made[1]["twice"], rel=1e-5) and torch.isfinite(torch.tensor(made[1]["loss"]))

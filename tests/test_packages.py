@@ -47,12 +47,12 @@ env: {id: "mine.py:Mine", cameras: [eye], instruction: go on, timeout: 60, actio
 processes: 2
 threads: 1
 cycles: 0
-policy: {rows: 8}
+policy: {batch_size: 8}
 ground: {steps: 0}
 demonstrate: {episodes: 0}
 collect: {num_envs: 2}
-evaluate: {final_episodes: 4}
-track: {mode: off, films: false}
+evaluate: {test_episodes: 4}
+track: {mode: off, videos: false}
 """
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "plug-in.md"
-SHORTER = "--threads 1 --cycles 1 --ground.steps 4 --ground.scenes 40 --demonstrate.episodes 4 --demonstrate.steps 5 --collect.seeds 3"
-SHORTER += " --collect.takes 3 --collect.num-envs 4 --evaluate.episodes 4 --evaluate.final-episodes 4 --track.mode off --policy.rows 8"
+SHORTER = "--threads 1 --cycles 1 --ground.steps 4 --demonstrate.episodes 4 --demonstrate.steps 5 --collect.num_seeds 3"
+SHORTER += (
+    " --collect.episodes_per_seed 3 --collect.num-envs 4 --evaluate.gate_episodes 4 --evaluate.test-episodes 4 --track.mode off --policy.batch_size 8"
+)
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
-"""Which attempts a cycle makes: practice seeds, refills, guided takes."""
+"""The jobs of a cycle's practice: regular seeds, further seeds of dynamic sampling, and look-ahead episodes.
+
+A run has a range of 100,000 practice seeds, by its run seed: regular ones from 0, look-ahead episodes from 50,000, dynamic sampling from 80,000.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from agent.collect.curriculum import attention, by_seed, lacking
+from agent.collect.curriculum import by_seed, lacking, practice_shares
 from agent.records import SEEDS, Episode, Job
 from agent.rollout.sharing import share
 from agent.run.files import load
@@ -12,45 +15,55 @@ from agent.run.folder import Cycle, Run
 from agent.run.labels import labelled
 
 
-def refill_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
-    """Return takes of further seeds, four fifths up the range of practice seeds, while too few of those practised tell something."""
+def dynamic_sampling_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Job]:
+    """Return the jobs of the next round of dynamic sampling; none, when enough seeds are mixed or the limit is reached.
+
+    Args:
+        run: of the cycle.
+        cycle: the present one.
+        episodes: of the cycle so far.
+    """
     config, jobs = cycle.config.collect, []
-    done, count = lacking(episodes, config.seeds, config.refill)
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + _before(run, cycle, "refill") + done
-    for kind, own in enumerate(share(count, [env.weight for env in run.config.envs])):
-        numbered = [(seed, take) for seed in range(first, first + own) for take in range(config.takes)]
-        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for seed, take in numbered]
-        first += own
+    done, count = lacking(episodes, config.num_seeds, config.dynamic_sampling)
+    first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + _before(run, cycle, "dynamic_sampling") + done
+    for kind, number in enumerate(share(count, [env.weight for env in run.config.envs])):
+        numbered = [(seed, episode) for seed in range(first, first + number) for episode in range(config.episodes_per_seed)]
+        # The noise seed (third field) names run, cycle, seed and episode: sampling depends on nothing else.
+        jobs += [Job(seed, episode, (run.config.seed, cycle.number, seed, episode), kind) for seed, episode in numbered]
+        first += number  # seeds of different environments differ too
     return jobs
 
 
-def guided_jobs(run: Run, cycle: Cycle) -> list[Job]:
-    """Return the guided takes of a cycle: one a seed, half-way up the range of the run's practice seeds, shared among tasks by weight."""
+def lookahead_jobs(run: Run, cycle: Cycle) -> list[Job]:
+    """Return the jobs of a cycle's look-ahead episodes: one a seed, shared among the environments by weight."""
     config, jobs = cycle.config.collect, []
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + _before(run, cycle, "guided")
-    for kind, count in enumerate(share(config.guided, [env.weight for env in run.config.envs])):
-        ahead = {"foresight": config.foresight, "wander": config.wander}
-        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, **ahead) for seed in range(first, first + count)]
+    first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + _before(run, cycle, "lookahead_episodes")
+    for kind, count in enumerate(share(config.lookahead_episodes, [env.weight for env in run.config.envs])):
+        lookahead = {"lookahead_candidates": config.lookahead_candidates, "lookahead_policy_share": config.lookahead_policy_share}
+        jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, **lookahead) for seed in range(first, first + count)]
         first += count
     return jobs
 
 
 def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
-    """Return the takes of a cycle, on seeds that are new, shared among tasks by `attention`."""
+    """Return the jobs of a cycle's regular practice: `episodes_per_seed` on each of `num_seeds` new seeds, shared by `practice_shares`."""
     config, jobs = cycle.config.collect, []
-    earlier = [run.cycle(number) for number in range(1, cycle.number)] if len(run.config.envs) > 1 else []  # one alone gets all
-    alone = run.config.label.by == "critic"  # then the environment's word must not decide what is practised
+    earlier = [run.cycle(number) for number in range(1, cycle.number)] if len(run.config.envs) > 1 else []  # one environment alone gets all seeds
+    # Where the detector labels alone, the environment's success must have no influence on training, and so not on the curriculum.
+    alone = run.config.label.by == "detector"
     seeds = [by_seed(labelled(run, each)) if alone else load(each.folder / "collect.json")["seeds"] for each in earlier]
-    met = [[list(each[env.title].values()) for each in seeds if each.get(env.title)] for env in run.config.envs]
-    lately = [float(np.mean(rates[-1])) if rates else None for rates in met]
-    fresh = SEEDS["practice"] + 100_000 * run.config.seed + _before(run, cycle, "seeds")
-    for kind, count in enumerate(share(config.seeds, attention(run.config.envs, lately, config.attention))):
-        numbered = [(seed, take) for seed in range(fresh, fresh + count) for take in range(config.takes)]
-        jobs += [Job(seed, take, (run.config.seed, cycle.number, seed, take), kind) for seed, take in numbered]
-        fresh += count
+    # Success rates by environment, then by cycle in which it was practised, then by seed.
+    rates_by_env = [[list(each[env.title].values()) for each in seeds if each.get(env.title)] for env in run.config.envs]
+    success = [float(np.mean(rates[-1])) if rates else None for rates in rates_by_env]
+    first = SEEDS["practice"] + 100_000 * run.config.seed + _before(run, cycle, "num_seeds")
+    for kind, count in enumerate(share(config.num_seeds, practice_shares(run.config.envs, success))):
+        numbered = [(seed, episode) for seed in range(first, first + count) for episode in range(config.episodes_per_seed)]
+        jobs += [Job(seed, episode, (run.config.seed, cycle.number, seed, episode), kind) for seed, episode in numbered]
+        first += count
     return jobs
 
 
 def _before(run: Run, cycle: Cycle, key: str) -> int:
-    """Return how many seeds earlier cycles may have used up by a key of `collect`."""
+    """Return the number of seeds that earlier cycles may have used by a key of `collect`; their configs differ by phase."""
+    # The largest possible numbers, not those that were used: the seeds of a cycle are then known without the episodes of those before it.
     return sum(getattr(run.config.at(number).collect, key) for number in range(1, cycle.number))

@@ -1,4 +1,4 @@
-"""Stage `collect` of a run: practice, and episodes that look ahead."""
+"""Stage `collect` of a run: the episodes of a cycle's practice."""
 
 from pathlib import Path
 from typing import Any
@@ -6,49 +6,65 @@ from typing import Any
 import numpy as np
 
 from agent.collect.curriculum import by_seed
-from agent.collect.jobs import guided_jobs, practice_jobs, refill_jobs
-from agent.records import Episode, Job, Player
+from agent.collect.jobs import dynamic_sampling_jobs, lookahead_jobs, practice_jobs
+from agent.records import Checkpoint, Episode, Job
 from agent.rollout.recording import store
 from agent.rollout.rollout import tolerate
 from agent.rollout.session import Session
 from agent.rollout.sharing import by_task
 from agent.run.folder import Cycle
-from agent.run.layout import GUIDED
+from agent.run.layout import LOOKAHEAD
 from agent.run.tracking import Track
 
 
-def practise(session: Session, champion: Player, cycle: Cycle, track: Track) -> None:
-    """Stage `collect`: K hot takes on each of the cycle's seeds."""
+def collect(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> None:
+    """Stage `collect`: sampled episodes on each of the cycle's seeds, then look-ahead episodes, into the cycle's folder and `collect.json`.
+
+    Args:
+        session: of the run.
+        champion: acts.
+        cycle: the present one.
+        track: for progress bars and figures.
+
+    Raises:
+        ValueError: too many episodes were lost to faults of the environment.
+    """
     run = session.run
     config, jobs = cycle.config.collect, practice_jobs(run, cycle)
 
     def play(title: str, todo: list[Job], folder: Path = cycle.folder) -> list[Episode]:
+        # After a kill the first episodes are on disk already, in the order of the jobs, and the rest is made now. After a kill in a later round
+        # there are more of them than jobs of the first round, for which nothing is made then.
         kept = run.episodes(folder)
         with track.bar(f"cycle {cycle.number}: {title}", len(todo), len(kept)) as step:
-            made = session.perform(champion, todo[len(kept) :], practice=True)
-            spoilt = sum(bool(episode.faults) for episode in kept)
-            store(session, folder, tolerate(made, len(todo), config.max_fault_share, spoilt), lambda episode: step(1))
+            rollouts = session.rollout(champion, todo[len(kept) :], practice=True)
+            num_faults = sum(bool(episode.faults) for episode in kept)
+            store(session, folder, tolerate(rollouts, len(todo), num_faults), lambda episode: step(1))
         return run.episodes(folder)
 
     def go() -> dict[str, Any]:
-        tried, episodes = jobs, play("collect", jobs)
-        while more := refill_jobs(run, cycle, episodes):
-            tried = [*tried, *more]
-            episodes = play("collect, refill", tried)
-        guided = play("collect, guided", guided_jobs(run, cycle), cycle.folder / GUIDED) if config.guided else []
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*episodes, *guided] if episode.faults]
+        planned, episodes = jobs, play("collect", jobs)
+        while more := dynamic_sampling_jobs(run, cycle, episodes):
+            # The rounds depend only on the episodes so far, so a resumed run makes the same ones in the same order.
+            planned = [*planned, *more]
+            episodes = play("more seeds", planned)
+        lookahead = play("look-ahead", lookahead_jobs(run, cycle), cycle.folder / LOOKAHEAD) if config.lookahead_episodes else []
+        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*episodes, *lookahead] if episode.faults]
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
-            "decisions": sum(map(len, [*episodes, *guided])),
+            "decisions": sum(map(len, [*episodes, *lookahead])),
             "faults": len(faults),
         }
-        if guided:
-            figures["guided_success"] = float(np.mean([episode.success for episode in guided]))
-            figures["foreseen"] = sum(map(len, guided)) * (config.foresight + 1)
+        if lookahead:
+            figures["lookahead_success"] = float(np.mean([episode.success for episode in lookahead]))
+            # Decisions that were tried in copies of the simulator: all candidates, and the better decision that came of them.
+            figures["candidates_tried"] = sum(map(len, lookahead)) * (config.lookahead_candidates + 1)
         figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
-        recorded = {"episodes": len(episodes)} | ({f"{GUIDED}/episodes": len(guided)} if guided else {})
+        # Counts by folder: when the run goes on, `agent.ready` checks that these episodes are still on disk.
+        recorded = {"episodes": len(episodes)} | ({f"{LOOKAHEAD}/episodes": len(lookahead)} if lookahead else {})
+        # `seeds` is read by the curriculum of later cycles; of faults the first few are enough for people.
         return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())
-    run.finished("collect")
+    run.finished("collect")  # raises `Halt` after `--until collect`

@@ -1,4 +1,4 @@
-"""What a user plugs in by name: `module:function` or `file.py:function`."""
+"""Functions and classes of the user's, which the config names as `module:function` or `file.py:function`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,49 +12,51 @@ from envs.spaces import Actions
 if TYPE_CHECKING:
     from policies.vlm import Vlm
 
+# Attributes of a policy class that the loop uses; checked when it is made, not hours later.
 NEEDED = ("config", "model", "codec", "chunk", "reply_length", "temperature", "base_name", "name", "act", "distribution", "features", "load")
 
 
 def plugin(key: str, name: str) -> Callable[..., Any]:
-    """Return what a key of the config names.
+    """Import the function or class that a config key names.
 
     Args:
-        key: of the config, for the sentence.
-        name: `module:function` or `file.py:function`; a class may stand for a function.
+        key: of the config, for error sentences.
+        name: `module:function` or `file.py:function`; a class is allowed too.
 
     Raises:
-        ValueError: there is no such thing, it cannot be imported, or nobody can call it.
+        ValueError: it does not exist, cannot be imported, or cannot be called.
     """
-    place, _, attribute = name.rpartition(":")
+    place, _, attribute = name.rpartition(":")  # the last colon: a path may hold others
     if not (place and attribute):
         raise ValueError(f"{key} is {name!r}; give module:function or file.py:function.")
     try:
         found = getattr(module_of(place), attribute)
-    except (Exception, SystemExit) as error:  # somebody's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything, and even exit
         raise ValueError(f"{key} {name!r} cannot be used ({in_words(error)}).") from error
     if not callable(found):
-        raise ValueError(f"{key} {name!r} is a {type(found).__name__}, which nobody can call; give a function.")
+        raise ValueError(f"{key} {name!r} is a {type(found).__name__}, which cannot be called; give a function.")
     return found
 
 
 def load_model(config: policies.PolicyConfig, actions: Actions) -> "Vlm":
-    """Return the policy that a config names: a Hugging Face model, or a class of the user's.
+    """Return the policy that a config names: a Hugging Face model, or an instance of a class of the user's.
 
     Args:
         config: section `policy`.
-        actions: of the environment.
+        actions: action space of the environments.
 
     Raises:
-        ValueError: there is none, or it cannot be made.
+        ValueError: it does not exist, or cannot be made.
     """
+    # A class is `place:Identifier`; a hub id has no colon, and a folder with a colon in its name exists.
     if not config.model.rpartition(":")[2].isidentifier() or ":" not in config.model or Path(config.model).exists():
         return policies.load(config, actions.low, actions.high, actions.counts)
     make = plugin("policy.model", config.model)
     try:
-        made = make(config, actions.low, actions.high, actions.counts)
-    except Exception as error:  # somebody's constructor may raise anything
+        policy = make(config, actions.low, actions.high, actions.counts)  # float[A], float[A], int[A]
+    except Exception as error:  # the user's constructor may raise anything
         raise ValueError(f"policy.model {config.model!r} cannot be made ({in_words(error)}).") from error
-    lacks = [name for name in NEEDED if not hasattr(made, name)]
-    if lacks:
-        raise ValueError(f"policy.model {config.model!r} lacks {', '.join(lacks)}; build it on policies.trained.Trained (docs/extend.md).")
-    return made
+    missing = [name for name in NEEDED if not hasattr(policy, name)]
+    if missing:
+        raise ValueError(f"policy.model {config.model!r} lacks {', '.join(missing)}; build it on policies.trained.Trained (docs/extend.md).")
+    return policy

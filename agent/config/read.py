@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from agent.config.config import ONE, SEVERAL, Config
+from agent.config.former import FORMER
 from agent.config.keys import Phase
 from envs import EnvConfig
 
@@ -20,12 +21,6 @@ DEEPEST = 50  # levels of lists and mappings
 LONGEST = 1024  # bits of a whole number
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
-GONE: dict[str, dict[str, Any]] = {  # keys that runs of earlier versions wrote down, with the values at which they did nothing
-    "collect": {"again": 0, "recheck": 0, "forks": 0, "rivals": 0, "diversity": 0},
-    "label": {"critique": False},
-    "curate": {"shown": 0, "rivals": 512},
-    "tune": {"pulse": 0, "hold": 0},
-}
 
 
 class Unfit(yaml.MarkedYAMLError):
@@ -100,12 +95,11 @@ def _problem(error: yaml.YAMLError) -> str:
     return str(error).splitlines()[0]
 
 
-def read(file: Path, own: bool = False) -> Config:
+def read(file: Path) -> Config:
     """Return the config in a YAML file.
 
     Args:
         file: to read.
-        own: whether a run wrote it down itself, perhaps of an earlier version, which had keys that are gone.
 
     Raises:
         ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
@@ -123,18 +117,7 @@ def read(file: Path, own: bool = False) -> Config:
         raise ValueError(f"Config {file} is not YAML: {_problem(error)}; mend that line.") from error
     if not isinstance(content, dict | None):
         raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
-    return parse(_without_what_is_gone(content or {}, file) if own else content or {}, str(file))
-
-
-def _without_what_is_gone(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return what a run of an earlier version wrote down, without keys that are gone; raise ValueError where one of them had an effect."""
-    kept = {name: dict(part) if isinstance(part, dict) else part for name, part in content.items() if name != "guard"}
-    for section, keys in GONE.items():
-        for key, idle in keys.items():
-            value = kept[section].pop(key, idle) if isinstance(kept.get(section), dict) else idle
-            if value != idle:
-                raise ValueError(f"{file}: {section}.{key} is {_short(value)}, an option that is gone; use the version of etude that began this run.")
-    return kept
+    return parse(content or {}, str(file))
 
 
 def write(config: Config) -> str:
@@ -208,12 +191,14 @@ def _sentence(error: Any, source: str) -> str:
     for part in (part for part in path[:-1] if not isinstance(part, int)):
         model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
     known = list(model.model_fields)
-    near = difflib.get_close_matches(str(path[-1]), known, 1)
+    # Keys of phases are checked within the section that they change, so that its name stands before them here too.
+    former = FORMER.get(".".join(str(part) for part in path if not isinstance(part, int)))
+    near = [former] if former else difflib.get_close_matches(str(path[-1]), known, 1)
     return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
 
 
 def override(config: Config, arguments: list[str]) -> Config:
-    """Return the config with overrides from the command line: `--collect.takes 16`, `--env.cameras front wrist`, `--track.films false`.
+    """Return the config with overrides from the command line: `--collect.episodes_per_seed 16`, `--env.cameras front wrist`, `--track.videos false`.
 
     They hold for the whole run: no phase changes what is given so. `--phases` alone removes all phases.
 
@@ -233,7 +218,9 @@ def override(config: Config, arguments: list[str]) -> Config:
     later = content["phases"]
     for name, words in _options(arguments):
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
+            section = name.rpartition(".")[0]
+            former = FORMER.get(name)
+            near = [f"{section}.{former}".strip(".")] if former else difflib.get_close_matches(name, known, 1, 0.5)
             raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
         section, *path = content, *name.split(".")
         if path[0] == "env" and not isinstance(content["env"], dict):

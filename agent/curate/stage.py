@@ -1,67 +1,84 @@
-"""Stage `curate` of a run: labelled episodes, and what earlier cycles left -> what the model learns from."""
+"""Stage `curate` of a run: from labelled episodes, of this cycle and of earlier ones, to training data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from agent.curate.rules import curate, own, relabel
-from agent.records import Answer, Episode, Lessons, Player
+from agent.curate.rules import own, relabel, training_data_from
+from agent.records import Checkpoint, Episode, QAExample, TrainingData
 from agent.rollout.session import Session
 from agent.rollout.thoughts import ponder
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
-from agent.run.labels import believed, labelled, labels_of
-from agent.run.layout import GUIDED
+from agent.run.labels import credible, labelled, labels_of
+from agent.run.layout import LOOKAHEAD
 from agent.run.tracking import Track
 
+POOL = 2  # cycles whose episodes are used, at most: this one and, if it was rolled back, the one before, whose episodes are by the same champion
 
-def study(
-    session: Session, champion: Player, cycle: Cycle, track: Track, answers: Callable[[Sequence[Episode], np.random.Generator], Sequence[Answer]]
-) -> Lessons:
-    """Stage `curate`: what this cycle teaches.
 
-    Takes of earlier, rolled-back cycles by the same champion count too, so their work is not lost.
+def curate(
+    session: Session,
+    champion: Checkpoint,
+    cycle: Cycle,
+    track: Track,
+    qa_examples: Callable[[Sequence[Episode], np.random.Generator], Sequence[QAExample]],
+) -> TrainingData:
+    """Stage `curate`: return the training data of a cycle, and write their figures into `curate.json`.
+
+    Episodes of a rolled-back cycle before this one are used again: they are by the same champion, so they are still on policy.
 
     Args:
         session: of the run.
-        champion: whose takes these are.
-        cycle: whose.
-        track: where figures go.
-        answers: takes -> what the model is to learn to say of what it sees, from there.
+        champion: the policy that collected the episodes.
+        cycle: the present one.
+        track: for figures.
+        qa_examples: returns the QA examples for the detector, from labelled episodes and a random generator.
     """
     run = session.run
-    mine = [each for each in [*believed(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
-    mine = mine[-cycle.config.curate.pool :]
-    seen = [(each, labelled(run, each)) for each in mine]
-    episodes, labels = [e for _, some in seen for e in some], [label for each, some in seen for label in labels_of(run, each, some)]
+    # Cycles with alarms are left out: their labels cannot be trusted.
+    cycles = [each for each in [*credible(run, cycle), cycle] if load(each.folder / "collect.json")["policy"] == champion.name]
+    cycles = cycles[-POOL:]
+    by_cycle = [(each, labelled(run, each)) for each in cycles]
+    episodes, labels = [e for _, part in by_cycle for e in part], [label for each, part in by_cycle for label in labels_of(run, each, part)]
     rng = np.random.default_rng([run.config.seed, cycle.number, 1])
-    if cycle.config.curate.rule:
-        lessons = own(cycle.config.curate.rule, episodes, labels)
+    if cycle.config.curate.rule:  # of the cycle, not of the run: `phases` may change it
+        training_data = own(cycle.config.curate.rule, episodes, labels)
     else:
-        library = _library(run, cycle, episodes) if cycle.config.tune.imitation else []
-        guided = [take for take in run.episodes(cycle.folder / GUIDED) if not take.faults]
-        retold, thought = relabel(episodes, labels) if cycle.config.curate.hindsight else [], 0
-        if retold and (thought := session.policy.codec.thought_length):  # what was done stays; its thought must be about the other instruction
-            retold = list(ponder(session.play(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in retold]))
-        lessons = curate(episodes, labels, library, cycle.config.curate, rng, retold, thought, guided)
-    lessons = replace(lessons, answers=tuple(answers(episodes, rng)) if lessons else ())
-    counts = {name: len(getattr(lessons, name)) for name in ("demonstrations", "pairs", "trials", "answers")}
+        library = _library(run, cycle, episodes) if cycle.config.tune.bc_coef else []  # reading all earlier cycles is slow
+        lookahead = [episode for episode in run.episodes(cycle.folder / LOOKAHEAD) if not episode.faults]
+        relabelled, thought = relabel(episodes, labels) if cycle.config.curate.hindsight_weight else [], 0
+        # With thoughts: the actions stay, and the policy makes a new thought about the new instruction before each.
+        if relabelled and (thought := session.policy.codec.thought_length):
+            relabelled = list(ponder(session.load_checkpoint(champion), [replace(each, tokens=each.tokens[:, thought:]) for each in relabelled]))
+        training_data = training_data_from(
+            episodes, labels, library, cycle.config.curate, rng, relabelled, thought, lookahead, mixed_only=cycle.config.collect.dynamic_sampling > 0
+        )
+    # Without other training data there is no candidate, so QA examples are not needed.
+    training_data = replace(training_data, qa_examples=tuple(qa_examples(episodes, rng)) if training_data else ())
+    counts = {name: len(getattr(training_data, name)) for name in ("demonstrations", "pairs", "samples", "qa_examples")}
     counts["earlier"] = len(episodes) - load(cycle.folder / "collect.json")["recorded"]["episodes"]
-    run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **lessons.notes}})
+    # Only the figures are written. A resumed run makes the same training data again, from the episodes on disk and the seed.
+    run.keep(cycle.folder / "curate.json", lambda: {"figures": {**counts, **training_data.notes}})
     track.log(run.metrics())
     run.finished("curate")
-    return lessons
+    return training_data
 
 
 def _library(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -> list[Episode]:
-    """Return what can be shown again: the oracle's demonstrations, every success of every cycle before this champion's takes, and all guided takes.
+    """Return the episodes for replay: successful demonstrations, successes of earlier champions, and all earlier look-ahead episodes.
 
-    What is told in a guided take is at least as good as the policy's own decision, by one decision of foresight, however the take ends.
+    Look-ahead episodes need no success: each target is at least as good as the policy's own decision, one decision ahead.
+
+    Args:
+        run: whose folder is read.
+        cycle: the present one; only earlier cycles with credible labels are read.
+        episodes: those used as practice now; other episodes of their policies are left out.
     """
-    mine = {episode.policy for episode in episodes}
-    past = believed(run, cycle)
-    library = [take for take in run.episodes(run.folder / "start") if take.success and not take.faults]
-    for each in past:  # a cycle's failures are let go before the next one is read
-        library += [take for take in labelled(run, each) if take.policy not in mine and take.success and not take.faults]
-    return library + [take for each in past for take in run.episodes(each.folder / GUIDED) if not take.faults]
+    present = {e.policy for e in episodes}
+    past = credible(run, cycle)
+    library = [episode for episode in run.episodes(run.folder / "start") if episode.success and not episode.faults]
+    for each in past:  # in a loop, so that the frames of a cycle's failures are freed before the next cycle is read
+        library += [episode for episode in labelled(run, each) if episode.policy not in present and episode.success and not episode.faults]
+    return library + [episode for each in past for episode in run.episodes(each.folder / LOOKAHEAD) if not episode.faults]

@@ -1,4 +1,4 @@
-"""Demonstrations: an expert x environments x seeds -> episodes in the policy's own action tokens."""
+"""Stage `demonstrate` of a run: an expert x environments x seeds, or a dataset -> episodes in the policy's own action tokens."""
 
 import itertools
 from collections import Counter
@@ -10,10 +10,10 @@ import numpy as np
 
 from agent.demonstrate import datasets
 from agent.records import SEEDS, Episode, Job
-from agent.rollout.environments import Workers
+from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
 from agent.rollout.recording import store
-from agent.rollout.rollout import unlike
+from agent.rollout.rollout import MAX_FAULT_SHARE, unlike
 from agent.rollout.session import Session
 from agent.rollout.sharing import spread
 from agent.rollout.thoughts import ponder
@@ -25,82 +25,86 @@ from envs.faults import NoExpert, in_words
 from envs.moments import Observation, Outcome
 
 
-class Spoilt:
-    """Demonstrations that their environment or expert spoilt: they are left out, as long as they are few.
+class FaultBudget:
+    """Counts demonstrations that were lost to a fault of their environment or expert, and raises an error when there are too many.
 
     Args:
-        of: how many demonstrations there are to be.
-        share: of these that may be spoilt.
-        count: how many were before.
+        of: number of all planned demonstrations.
+        share: largest share of these that may be faulty.
+        count: number of faulty ones so far, before a kill.
+
+    Attributes:
+        first: the reason of the first faulty demonstration since this object was made; '' without one.
     """
 
     def __init__(self, of: int = 1, share: float = 0.0, count: int = 0) -> None:
         self.of, self.share, self.count, self.first = of, share, count, ""
 
     def __call__(self, why: str) -> None:
-        """Count one more, and say why.
+        """Count one more faulty demonstration.
 
         Raises:
-            ValueError: these are too many.
+            ValueError: there are too many.
         """
         self.count, self.first = self.count + 1, self.first or why
         if self.count > self.share * self.of:
-            raise ValueError(f"{self.count} of {self.of} demonstrations were spoilt, more than collect.max_fault_share allows; the last: {why}.")
+            raise ValueError(f"{self.count} of {self.of} demonstrations were faulty, more than a fifth; the last: {why}.")
 
 
-def demonstrate(
-    workers: Workers,
+def record(
+    environments: Environments,
     codec: Any,
     jobs: Sequence[Job],
     noise: float = 0.0,
     expert: Callable[[Adapter], np.ndarray] = Adapter.oracle,
     leave_out: Callable[[str], None] | None = None,
 ) -> Iterator[Episode]:
-    """Yield an expert's episodes, written in the policy's own action tokens; the expert looks at every action, also within a chunk.
+    """Yield an expert's episodes, with targets in the policy's own action tokens. The expert is closed-loop: it sees the state before every action.
 
     Args:
-        workers: where.
+        environments: the first of each kind is used.
         codec: a `policies.codec.Codec`: H, and actions to tokens.
-        jobs: seeds; the noise seed of a job draws the disturbance.
-        noise: standard deviation of a Gaussian added to executed, not to taught, actions.
-        expert: the present moment of an environment -> float32[A].
-        leave_out: told of an episode that its environment or expert spoilt, in words with environment, seed and decision; None: one is too many.
+        jobs: seed and kind of each episode; `noise` seeds the disturbance.
+        noise: standard deviation of a Gaussian added to the executed actions, in the environment's units; the targets stay clean (DART).
+        expert: an environment in its present state -> float32[A].
+        leave_out: called with the reason, which names environment, seed and decision, for each faulty episode; None: a faulty one is an error.
 
     Raises:
-        ValueError: too many are spoilt, or there is no expert.
+        ValueError: too many episodes are faulty, or there is no expert.
     """
-    leave_out = leave_out or Spoilt()
+    leave_out = leave_out or FaultBudget()  # its defaults tolerate no fault
     for job in jobs:
         try:
-            made = workers.firsts[job.kind].apply(_demonstrated, codec, job, noise, expert)
-        except (TimeoutError, ChildProcessError) as error:  # it lives in a process of its own, which is lost
-            made = in_words(error)
-        if isinstance(made, Episode):
-            yield made
+            result = environments.firsts[job.kind].apply(_demonstrated, codec, job, noise, expert)  # runs where the environment lives
+        except (TimeoutError, ChildProcessError) as error:  # the environment hung or died in its own process
+            result = in_words(error)
+        if isinstance(result, Episode):
+            yield result
         else:
-            leave_out(f"{workers.configs[job.kind].title}, seed {job.seed}, {made}")
-            workers.renew(job.kind)
+            leave_out(f"{environments.configs[job.kind].title}, seed {job.seed}, {result}")
+            environments.renew(job.kind)  # after a fault an environment may be in any state
 
 
 def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode | str:
-    """Return an expert's episode, or what went wrong in it, in words."""
-    of = getattr(expert, "of", None)  # looked up before the episode, for it may have to be imported
-    show = of(adapter.config) if of else expert
-    shown = _Shown(adapter, codec, noise, np.random.default_rng(job.noise), show)
+    """Return an expert's episode, or what went wrong in it."""
+    # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
+    of = getattr(expert, "of", None)
+    act = of(adapter.config) if of else expert
+    live = _Demonstration(adapter, codec, noise, np.random.default_rng(job.noise), act)
     try:
-        shown.observations.append(adapter.reset(job.seed))
-        while not shown.over:
-            shown.decide()
-        return shown.episode(job)
-    except NoExpert:
+        live.observations.append(adapter.reset(job.seed))
+        while not live.over:
+            live.decide()
+        return live.episode(job)
+    except NoExpert:  # a mistake in the config, which would cost every episode
         raise
     except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
-        return f"{f'decision {len(shown.rewards)}' if shown.observations else 'reset'}: {in_words(error)}"
+        return f"{f'decision {len(live.rewards)}' if live.observations else 'reset'}: {in_words(error)}"
 
 
 @dataclass
-class _Shown:
-    """A demonstration in the making."""
+class _Demonstration:
+    """A demonstration while it is made; fields as of `Episode`."""
 
     adapter: Adapter
     codec: Any
@@ -109,7 +113,9 @@ class _Shown:
     expert: Callable[[Adapter], np.ndarray]
     observations: list[Observation] = field(default_factory=list)
     meant: list[np.ndarray] = field(default_factory=list)
+    """float32[H, A] each, the expert's own actions: the targets."""
     executed: list[np.ndarray] = field(default_factory=list)
+    """float32[H, A] each, the same with noise."""
     rewards: list[np.ndarray] = field(default_factory=list)
     first_success: int | None = None
     outcome: Outcome | None = None
@@ -119,35 +125,38 @@ class _Shown:
         return self.outcome is not None and (self.outcome.terminated or self.outcome.truncated)
 
     def decide(self) -> None:
-        chunk, held = self.codec.chunk, self.adapter.config.action_repeat
-        meant, done, earned = [], [], np.full(chunk * held, np.nan, np.float32)
+        """Let the expert act for one decision of the policy: H actions, each held for `action_repeat` environment steps."""
+        chunk, repeat = self.codec.chunk, self.adapter.config.action_repeat
+        meant, executed, rewards = [], [], np.full(chunk * repeat, np.nan, np.float32)  # NaN: steps after the end of the episode
         for h in range(chunk):
             if not self.over:
                 meant.append(self.adapter.actions.from_env(self.expert(self.adapter)))
                 disturbed = meant[-1] + self.rng.normal(0, self.noise, len(meant[-1]))
-                done.append(np.clip(disturbed, self.codec.low, self.codec.high).astype(np.float32))
-                self.outcome = self.adapter.step(done[-1][None], look=False)
-                earned[h * held : (h + 1) * held] = self.outcome.rewards
+                executed.append(np.clip(disturbed, self.codec.low, self.codec.high).astype(np.float32))
+                # Nothing is drawn within a chunk: the policy would see no frame there either.
+                self.outcome = self.adapter.step(executed[-1][None], look=False)
+                rewards[h * repeat : (h + 1) * repeat] = self.outcome.rewards
                 if self.outcome.success and self.first_success is None:
-                    self.first_success = len(self.rewards)
-        for decisions, some in ((self.meant, meant), (self.executed, done)):
-            decisions.append(np.stack([*some, *[some[-1]] * (chunk - len(some))]))
-        self.rewards.append(earned)
+                    self.first_success = len(self.rewards)  # index of this decision, which is appended below
+        for decisions, some in ((self.meant, meant), (self.executed, executed)):
+            decisions.append(np.stack([*some, *[some[-1]] * (chunk - len(some))]))  # the last action fills up the chunk in which the episode ended
+        self.rewards.append(rewards)
         self.observations.append(self.adapter.observe())
 
     def episode(self, job: Job) -> Episode:
+        """Return the record of the finished episode."""
         tokens, outcome = np.stack([self.codec.encode(each) for each in self.meant]), self.outcome
         assert outcome is not None, "an episode lasts at least one step"
         return Episode(
             task=self.adapter.config.title,
             seed=job.seed,
-            take=job.take,
-            policy="oracle",
+            attempt=job.attempt,
+            policy="oracle",  # for any expert; each cycle replays all decisions of such episodes
             instruction=self.observations[0].instruction,
             frames=np.stack([o.frames for o in self.observations]),
             actions=np.stack(self.executed),
-            tokens=tokens,
-            logprobs=np.zeros(tokens.shape, np.float32),
+            tokens=tokens,  # of the actions alone; `ponder` puts the policy's thoughts before them
+            logprobs=np.zeros(tokens.shape, np.float32),  # nothing was sampled
             rewards=np.stack(self.rewards),
             success=self.first_success is not None,
             first_success=self.first_success,
@@ -156,53 +165,66 @@ class _Shown:
             truncated=outcome.truncated,
             achieved=outcome.achieved,
             states=None if self.observations[0].state is None else np.stack([o.state for o in self.observations]),  # type: ignore[arg-type]
-            taught=unlike(self.meant, self.executed),
+            target_actions=unlike(self.meant, self.executed),  # None without noise
         )
 
 
-def show(session: Session, track: Track) -> None:
-    """Stage `demonstrate`: episodes of an expert or of a dataset, which the warm start imitates."""
+def demonstrate(session: Session, track: Track) -> None:
+    """Stage `demonstrate`: the demonstrations of an expert or of a dataset, for the warm start, into `start/` and `demonstrate.json`.
+
+    Args:
+        session: of the run.
+        track: for progress bar, notes and figures.
+
+    Raises:
+        ValueError: too many demonstrations are faulty, there is no expert, the dataset is unsuitable, or no demonstration succeeds.
+    """
     run = session.run
     folder, config = run.folder / "start", run.config.demonstrate
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed
-    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]
-    left_out: list[str] = []
+    jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]  # the 0 stands where practice has its cycle
+    left_out: list[str] = []  # the reason for each episode of a dataset that is left out
 
     def go() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
-            kept, codec, space = [episode.seed for episode in run.episodes(folder)], session.policy.codec, session.workers.first.actions
-            begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)  # those before it are kept, or were spoilt
-            spoilt = Spoilt(len(jobs), run.config.collect.max_fault_share, 0 if config.dataset else begun - len(kept))
+            kept, codec, space = [episode.seed for episode in run.episodes(folder)], session.policy.codec, session.environments.first.actions
+            # After a kill an expert goes on behind the last job whose episode is on disk. Jobs before it without an episode were faulty.
+            begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)
+            faulty = FaultBudget(len(jobs), MAX_FAULT_SHARE, 0 if config.dataset else begun - len(kept))
             if config.dataset:
-                made = itertools.islice(datasets.stored(run.config, space, codec, left_out.append), len(kept), None)
+                # Seeds of a dataset are its own, or missing, so episodes on disk are skipped by number. The dataset is read from its beginning.
+                episodes = itertools.islice(datasets.stored(run.config, space, codec, left_out.append), len(kept), None)
             else:
-                # Where the critic labels alone a take goes on after its success, which shows the critic more of how that looks.
-                made = demonstrate(session.rehearsal, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), spoilt)
-            store(session, folder, ponder(session.policy, made) if codec.thought_length else made, lambda episode: step(1))
-        shown = run.episodes(folder)
+                # Where the detector labels alone, episodes go on after their success: more examples of fulfilled instructions for the detector.
+                episodes = record(session.practice_environments, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), faulty)
+            store(session, folder, ponder(session.policy, episodes) if codec.thought_length else episodes, lambda episode: step(1))
+        recorded = run.episodes(folder)
         for why, count in Counter(left_out).items():
-            track.note(f"{count} of {len(shown) + len(left_out)} episodes of {config.dataset} {why}: left out")
-        if spoilt.count:
-            first = f"; the first: {spoilt.first}" if spoilt.first else ""
-            track.note(f"{spoilt.count} of {len(jobs)} demonstrations were spoilt and are left out{first}")
-        figures = {"episodes": len(shown), "success": float(np.mean([e.success for e in shown])) if shown else 0.0}
-        figures |= {"left_out": spoilt.count} if spoilt.count else {}
-        return {"figures": figures | (datasets.figures(shown, len(left_out), space) if config.dataset else {})}
+            track.note(f"{count} of {len(recorded) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        if faulty.count:
+            first = f"; the first: {faulty.first}" if faulty.first else ""  # '' where all of them were before a kill
+            track.note(f"{faulty.count} of {len(jobs)} demonstrations were faulty and are left out{first}")
+        figures = {"episodes": len(recorded), "success": float(np.mean([e.success for e in recorded])) if recorded else 0.0}
+        figures |= {"left_out": faulty.count} if faulty.count else {}
+        return {"figures": figures | (datasets.figures(recorded, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", go)
     track.log(run.metrics())
-    success_was_shown(run)
+    check_success_demonstrated(run)  # not in `go`, so that it is checked also where `keep` only reads the stage file of an earlier start
 
 
-def success_was_shown(run: Run) -> None:
-    """Look whether a demonstration succeeds, where the model learns from demonstrations what its own word on success is worth.
+def check_success_demonstrated(run: Run) -> None:
+    """Check that at least one demonstration succeeds, where the model is trained on demonstrations to predict success or steps to go.
 
     Raises:
-        ValueError: none does.
+        ValueError: no demonstration succeeds.
     """
     folder = run.folder / "start"
-    key = "label.by critic" if run.config.label.by == "critic" else "curate.credit steps" if run.config.curate.credit == "steps" else ""
+    # The key that needs a success; '' for none.
+    key = (
+        "label.by detector" if run.config.label.by == "detector" else "curate.credit steps_to_go" if run.config.curate.credit == "steps_to_go" else ""
+    )
     figures = load(folder / "demonstrate.json")["figures"]
     if key and not figures["success"]:
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Evaluations of a run: greedy episodes on held-out seeds, made once and then read; the gate; and what the run came to in the end."""
+"""Stage `evaluate` of a run: gate evaluations and the decision to promote, and the test evaluation with `summary.json` at the end.
+
+An evaluation is greedy episodes on held-out seeds. Its scorecard is written into `evaluate/`, and read from there when it is needed again.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,83 +10,103 @@ from typing import Any
 
 from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.statistics import Comparison, account, beats, compare, score
-from agent.records import SEEDS, Job, Player, Rate, Scorecard
+from agent.records import SEEDS, Checkpoint, Job, Rate, Scorecard
 from agent.rollout.session import Session
 from agent.rollout.sharing import by_env, by_task, share
 from agent.run.base import began_from
 from agent.run.files import write_text
 from agent.run.folder import Cycle, Run
-from agent.run.layout import exam_name
+from agent.run.layout import evaluation_name
 from agent.run.recognise import recorded
 from agent.run.tracking import Track
 from envs import EnvConfig
 
-START = 9_000_000  # where the warm start's gate seeds begin within their range, beyond those of all cycles
+START = 9_000_000  # place of the warm start's first gate seed in the range of gate seeds (10 million), beyond those of all cycles
 
 
-def exam(session: Session, player: Player, kind: str, track: Track, variation: str = "", cycle: int = 1, part: int = 0) -> Scorecard:
-    """Return the player's scorecard on the `gate` or `final` seeds, greedy, as they are or in a variation; made once, then read.
+def evaluate(
+    session: Session, checkpoint: Checkpoint, kind: str, track: Track, variation: str = "", cycle: int | None = None, part: int = 0
+) -> Scorecard:
+    """Return a policy's scorecard on gate or test seeds.
 
-    Each cycle has seeds of its own, the warm start (cycle 0) too, and parts after the first are as many further ones each.
+    Args:
+        session: of the run.
+        checkpoint: the policy.
+        kind: `gate` or `test`, a range of `SEEDS`.
+        track: for the progress bar and notes.
+        variation: name in `evaluate.variations`; "": the environments as they are.
+        cycle: of the gate, each of which has seeds of its own; 0: the gate of the warm start. None: not of a cycle, as the test evaluation.
+        part: of a gate evaluation: 0, and 1, 2, ... for the further rounds, each with as many further seeds.
     """
     run = session.run
-    count = run.config.evaluate.episodes if kind == "gate" else run.config.evaluate.final_episodes
-    place = ((cycle - 1) * (1 + run.config.evaluate.prolong) + part) * count if cycle else START + part * count
-    jobs = exam_jobs(run.config.envs, count, SEEDS[kind] + place)
+    count = run.config.evaluate.gate_episodes if kind == "gate" else run.config.evaluate.test_episodes
+    if cycle is None:
+        place = 0  # every test evaluation has the same seeds
+    elif cycle == 0:
+        place = START + part * count
+    else:
+        place = ((cycle - 1) * (1 + run.config.evaluate.extra_rounds) + part) * count  # as if every earlier cycle had used all its rounds
+    jobs = evaluation_jobs(run.config.envs, count, SEEDS[kind] + place)
 
-    def sit() -> dict[str, Any]:
-        with track.bar(f"{kind} exam{f', {variation}' if variation else ''}", count) as step:
+    def run_episodes() -> dict[str, Any]:
+        with track.bar(f"{kind} evaluation{f', {variation}' if variation else ''}", count) as step:
             episodes = []
-            for episode in session.perform(player, jobs, variation):
+            for episode in session.rollout(checkpoint, jobs, variation):
                 episodes.append(episode)
                 step(1)
+        # Such seeds count as failed (`score`), so they are named: they may hide what the policy can do.
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
         if faults:
             track.note(
-                f"{kind} exam{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
+                f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
-        return asdict(score(player.name, episodes)) | {"faults": faults}
+        return asdict(score(checkpoint.name, episodes)) | {"faults": faults}
 
-    content = run.keep(run.folder / "exams" / f"{exam_name(kind, player.name, variation, cycle, part)}.json", sit)
-    return Scorecard(content["policy"], content["outcomes"], content.get("effort", {}))
+    content = run.keep(run.folder / "evaluate" / f"{evaluation_name(kind, checkpoint.name, variation, cycle, part)}.json", run_episodes)
+    return Scorecard(content["policy"], content["outcomes"], content["effort"])
 
 
-def exam_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
-    """Return greedy attempts at `count` seeds, from `first` on in each environment, shared by weight."""
+def evaluation_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
+    """Return greedy jobs for `count` seeds, shared among the environments by weight; the seeds of each environment begin at `first`."""
+    # Environments may share seeds: a seed means nothing across them.
+    # `kind` of a job is the index of its environment, not that of the evaluation.
     counts = share(count, [env.weight for env in envs])
     return [Job(first + i, kind=kind) for kind, own in enumerate(counts) for i in range(own)]
 
 
-def gate(session: Session, cycle: Cycle, champion: Player, challenger: Player, track: Track) -> tuple[Scorecard, Scorecard]:
-    """Return what both pass of the same gate seeds: more of them while the challenger is ahead, but by no more than chance explains.
+def gate(session: Session, cycle: Cycle, champion: Checkpoint, candidate: Checkpoint, track: Track) -> tuple[Scorecard, Scorecard]:
+    """Return the scorecards of champion and candidate on the same gate seeds.
 
-    Each cycle has seeds of its own: on those that a champion was chosen by it looks better than it is, and nobody would beat it there.
+    Further rounds of seeds follow while the candidate is ahead, but not beyond `evaluate.gate_alpha`. Each round is another chance of an error.
+    Each cycle has seeds of its own: on the seeds by which a champion was chosen it looks better than it is, and a better candidate would fail there.
     """
-    before, after, config = Scorecard(champion.name, {}), Scorecard(challenger.name, {}), session.config.evaluate
-    for part in range(1 + config.prolong):
+    # Empty scorecards, to which each round adds its own.
+    before, after, config = Scorecard(champion.name, {}), Scorecard(candidate.name, {}), session.config.evaluate
+    for part in range(1 + config.extra_rounds):
         before, after = (
-            before.and_also(exam(session, champion, "gate", track, cycle=cycle.number, part=part)),
-            after.and_also(exam(session, challenger, "gate", track, cycle=cycle.number, part=part)),
+            before.and_also(evaluate(session, champion, "gate", track, cycle=cycle.number, part=part)),
+            after.and_also(evaluate(session, candidate, "gate", track, cycle=cycle.number, part=part)),
         )
-        if beats(after, before, config.alpha) or compare(after, before).gain <= 0:
+        # Decided: surely better, or not ahead. A candidate that is ahead by chance falls behind with further seeds.
+        if beats(after, before, config.gate_alpha) or compare(after, before).gain <= 0:
             break
     return before, after
 
 
-def conclude(session: Session, starts: Mapping[str, Player], last: Player, track: Track) -> tuple[Player, Scorecard, Scorecard]:
-    """Evaluate the starts and the last champion on the test seeds, by which nothing was chosen; write `summary.json`.
+def test_evaluation(session: Session, starts: Mapping[str, Checkpoint], last: Checkpoint, track: Track) -> tuple[Checkpoint, Scorecard, Scorecard]:
+    """Evaluate the starts and the last champion on the test seeds, by which nothing was chosen, and write `summary.json`.
 
     Args:
-        session: of a run that has come to its end.
-        starts: `base`, and `warm_start` where something was imitated.
+        session: of a run whose cycles are finished.
+        starts: `base` and, if there were demonstrations, `warm_start`.
         last: the last champion.
-        track: where it is said.
+        track: for progress bars and notes.
 
     Returns:
         The better start, its scorecard, and that of the last champion.
     """
     run = session.run
-    cards, after = {name: exam(session, player, "final", track) for name, player in starts.items()}, exam(session, last, "final", track)
+    cards, after = {name: evaluate(session, checkpoint, "test", track) for name, checkpoint in starts.items()}, evaluate(session, last, "test", track)
     summary, results = account(cards, after), run.results()
     before = summary["before_is"]
     summary = {
@@ -96,44 +119,47 @@ def conclude(session: Session, starts: Mapping[str, Player], last: Player, track
         **summary,
         "policy": last.name,
     }
+    # Of several environments the summary has an account of each; of one environment `by_env` returns nothing.
     parts = {name: by_env(run.config.envs, card) for name, card in cards.items()}
     if tasks := {title: account({name: part[title] for name, part in parts.items()}, card) for title, card in by_env(run.config.envs, after).items()}:
         summary["tasks"] = tasks
     if run.config.evaluate.variations:
         summary["variations"] = {name: _generalises(session, before, starts, last, name, track) for name in run.config.evaluate.variations}
+    # After all evaluations, which count too.
     summary["seconds"] = {"total": round(run.seconds(), 1), **run.seconds_by_stage()}
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2))
     track.summarise(summary)
-    for name in (*starts, "after"):
+    for name in (*starts, "after"):  # one line each, in columns
         track.note(f"{name.replace('_', ' '):<11}{Rate.read(summary[name])}")
     track.note(f"{'gain':<11}{compare(after, cards[before])} over the {before.replace('_', ' ')}")
     return starts[before], cards[before], after
 
 
-def _generalises(session: Session, before: str, starts: Mapping[str, Player], last: Player, variation: str, track: Track) -> dict[str, Any]:
-    """Return how the last champion does against the better start in a variation of the environment."""
-    first, after = (exam(session, player, "final", track, variation) for player in (starts[before], last))
+def _generalises(session: Session, before: str, starts: Mapping[str, Checkpoint], last: Checkpoint, variation: str, track: Track) -> dict[str, Any]:
+    """Return the `account` of the better start and the last champion in a variation of the environments (generalisation)."""
+    first, after = (evaluate(session, checkpoint, "test", track, variation) for checkpoint in (starts[before], last))
     track.note(f"{variation}: {first.success} -> {after.success}, {compare(after, first)}")
     return account({before: first}, after)
 
 
-def admit(session: Session, base: Player, warm: Player, track: Track) -> Player:
-    """Return the first champion: the warm start, if it passes the gate that every candidate has to pass, else the base model.
+def gate_warm_start(session: Session, base: Checkpoint, warm: Checkpoint, track: Track) -> Checkpoint:
+    """Return the first champion: the warm start, if it passes the same gate as every candidate, else the base model.
 
-    Where the base model passes no gate seed there is nothing to lose, and the warm start stays. What it was is written as cycle 0 of `evaluate`.
+    The warm start also stays if the base model passes no gate seed: it cannot be worse. The result is written into `start/evaluate.json`.
     """
     run = session.run
     file = run.folder / "start" / "evaluate.json"
-    gated = file.exists() or (run.folder / "exams" / f"{exam_name('gate', base.name, cycle=0)}.json").exists()
-    if warm.name == base.name or (not gated and run.cycle(1).folder.exists()):  # a run that began without this gate goes on without
+    if warm.name == base.name:  # there was no demonstration
         return warm
 
     def go() -> dict[str, Any]:
         before, after = gate(session, run.cycle(0), base, warm, track)
         alarms = tasks_forgotten([env.title for env in run.config.envs], before, after)
-        promoted = (beats(after, before, run.config.evaluate.alpha) or not any(before.outcomes.values())) and not alarms
-        said = f"warm start: {after.success}, base model: {before.success}, {compare(after, before)}: {'promoted' if promoted else 'rolled back'}"
-        track.note("; ".join([said, *alarms]))
+        # Over a base model without any success a weak warm start may win too few seeds for the test, yet it cannot be worse.
+        promoted = (beats(after, before, run.config.evaluate.gate_alpha) or not any(before.outcomes.values())) and not alarms
+        result = f"warm start: {after.success}, base model: {before.success}, {compare(after, before)}: {'promoted' if promoted else 'rolled back'}"
+        track.note("; ".join([result, *alarms]))
+        # The gate's figures are of the warm start; those of the base model come besides.
         rates = {"base_rate": before.success.rate} | {f"base_rate/{task}": rate for task, rate in by_task(run.config.envs, before.outcomes).items()}
         return {"figures": {**gate_figures(run, compare(after, before), after, promoted), **rates}, "alarms": alarms}
 
@@ -142,15 +168,25 @@ def admit(session: Session, base: Player, warm: Player, track: Track) -> Player:
     return warm if promoted else base
 
 
-def settle(
-    session: Session, cycle: Cycle, champion: Player, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]
+def close_cycle(
+    session: Session, cycle: Cycle, champion: Checkpoint, result: tuple[Comparison, Scorecard, bool] | None, track: Track, alarms: Sequence[str]
 ) -> None:
-    """Write down whether the challenger was promoted, and what the guards said; with this file the cycle is finished."""
-    run, figures = session.run, {"promoted": False}
+    """Write `evaluate.json`, with the result of the gate, and `cycle.json`, with which the cycle is finished.
+
+    Args:
+        session: of the run.
+        cycle: the present one.
+        champion: after this cycle.
+        result: comparison, the candidate's scorecard, and whether it was promoted; None if no candidate was evaluated.
+        track: for figures and notes.
+        alarms: of the guards.
+    """
+    run, figures = session.run, {"promoted": False}  # alone where no candidate was evaluated
     if result is not None:
         figures = gate_figures(run, *result)
     run.keep(cycle.folder / "evaluate.json", lambda: {"figures": figures})
-    session.crown(champion)
+    session.record_champion(champion)
+    # Last: a run that is killed before goes through this cycle again, and reads what is on disk.
     run.keep(cycle.folder / "cycle.json", lambda: {"figures": {}, "champion": champion.name, **figures, "alarms": alarms})
     track.log(run.metrics())
     for alarm in alarms:
@@ -161,8 +197,9 @@ def settle(
 
 
 def gate_figures(run: Run, comparison: Comparison, after: Scorecard, promoted: bool) -> dict[str, Any]:
-    """Return what the records keep of a gate evaluation, of several environments for each."""
+    """Return the figures of a gate evaluation: success rate, of several environments also of each, and the comparison with the champion."""
     rate = after.success
     figures = {"promoted": promoted, "gate_rate": rate.rate, "gate_low": rate.low, "gate_high": rate.high}
     figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
+    # Keys of the stage files; `agent/run/metrics.py` gives them the names of the metrics.
     return figures | {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}

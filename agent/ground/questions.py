@@ -1,7 +1,12 @@
-"""Grounding: the simulator teaches the model to see. Questions with answers drawn from its state, without a human.
+"""Questions about frames, with answers computed from the simulator's state, on which the model is trained to see (grounding).
 
-Written for any MuJoCo environment: named bodies and sites are projected through its cameras. No actions are used as answers,
-and seeds come from a range of their own. Coordinates and offsets are answered in number tokens `<n0>` .. `<n64>`.
+They need a MuJoCo environment, whose named bodies and sites are projected through its cameras. No answer is an action, and seeds come from a
+range of their own. Coordinates and offsets are answered in number tokens, `<n0>` to `<n64>`:
+
+| answer | tokens | range |
+|---|---|---|
+| place in a frame | x, y from the top left | 0 to 1, as shares of the frame |
+| offset from one object to another | x, y, z in the world | -`REACH` to `REACH`, metres; `<n32>` is 0 |
 """
 
 import itertools
@@ -13,63 +18,64 @@ import numpy as np
 from agent.ground.scenes import Question, Scene
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
-from envs.host import Remote
-from envs.simulate.objects import Thing, find
+from envs.host import Proxy
+from envs.simulate.objects import SceneObject, find
 from policies.codec import NUMBERS, REACH
 
-FEW, SPOILT = 4, 0.2  # so many seeds, and this share of them, may be spoilt by their environment
-SIDE = 0.05  # metres from a thing's centre to its "far side"
+FEW, SPOILT = 4, 0.2  # faulty seeds that are tolerated: so many in any case, and this share of all seeds
+SIDE = 0.05  # metres from an object's centre to its "far side", where a tool has to be to push it towards another one
 
 
 def scenes(
-    adapter: Adapter | Remote,
+    adapter: Adapter | Proxy,
     seeds: Iterator[int],
     rng: np.random.Generator,
     expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle,
     tool: str = "",
 ) -> Iterator[Scene]:
-    """Yield scenes, a few of each seed's episode: random motion, expert motion, and (every third) the expert's end.
-
-    A seed that the environment or the expert spoils is left out, as long as these are few.
+    """Yield scenes, a few from an episode of each seed. A third of the episodes goes to the expert's end; the others have random and expert motion.
 
     Args:
-        adapter: of a MuJoCo environment whose frames are drawn by etude.
-        seeds: of episodes.
+        adapter: a MuJoCo environment whose frames are drawn by etude.
+        seeds: environment seeds, as many as are needed.
         rng: draws motion and questions.
-        expert: who moves the robot to where it matters; None: random motion only.
-        tool: see `find`.
+        expert: an environment in its present state -> float32[A]; it brings the robot to the objects. None: random motion only.
+        tool: as in `find`.
 
     Raises:
-        ValueError: the environment or the expert failed too often; says at which seed it did last. Or there is no expert.
+        ValueError: too many seeds are faulty, or there is no expert.
     """
-    spoilt = 0
+    num_faults = 0
     for tried, seed in enumerate(seeds, 1):
         try:
-            made, rng = adapter.apply(_episode, seed, rng, expert, tool)
+            made, rng = adapter.apply(_episode, seed, rng, expert, tool)  # runs where the environment lives
             yield from made
-        except NoExpert:
+        except NoExpert:  # a mistake in the config, which would cost every seed
             raise
-        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
-            if (spoilt := spoilt + 1) > max(FEW, SPOILT * tried):
-                of = f"{spoilt} of {tried} seeds of scenes to learn to see it by were spoilt"
-                raise ValueError(f"{adapter.config.title}: {of}; the last was {seed}, {in_words(error)}.") from error
+        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything; this costs the seed's scenes
+            if (num_faults := num_faults + 1) > max(FEW, SPOILT * tried):
+                faults = f"{num_faults} of {tried} seeds for scenes of stage ground were faulty"
+                raise ValueError(f"{adapter.config.title}: {faults}; the last was {seed}, {in_words(error)}.") from error
 
 
 def _episode(
     adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str
 ) -> tuple[list[Scene], np.random.Generator]:
-    """Return the scenes of a seed, and the random numbers after them: in another process these are others than those here."""
-    of = getattr(expert, "of", None)  # looked up before the episode, for it may have to be imported
+    """Return the scenes of one seed, and the generator after them: in another process `rng` is a copy, so the caller goes on with that one."""
+    # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
+    of = getattr(expert, "of", None)
     expert = of(adapter.config) if of else expert
     middle, half = (adapter.actions.high + adapter.actions.low) / 2, (adapter.actions.high - adapter.actions.low) / 2
     adapter.reset(seed, look=False)
+    # `led`: 80 % of the actions are the expert's. `to_the_end`: all of them are, and the only scene is that of the end, where the task is done.
     drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
     led, to_the_end, made = led and expert is not None, to_the_end and expert is not None, []
-    for _ in range(1 if to_the_end else 3):
+    for _ in range(1 if to_the_end else 3):  # scenes of the episode
         over = False
-        for _ in range(200 if to_the_end else int(rng.integers(0, 6))):
-            wander = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
-            action = adapter.actions.from_env(expert(adapter)) if expert and (to_the_end or (led and rng.random() < 0.8)) else wander
+        for _ in range(200 if to_the_end else int(rng.integers(0, 6))):  # decisions before the next scene
+            # Noise around one direction for the whole episode: pure noise would stay where it began.
+            random_action = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
+            action = adapter.actions.from_env(expert(adapter)) if expert and (to_the_end or (led and rng.random() < 0.8)) else random_action
             outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
             over = outcome.terminated or outcome.truncated
             if over:
@@ -81,62 +87,76 @@ def _episode(
 
 
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:
-    """Return the present frames and questions about them with their answers; `tool` as in `find`."""
+    """Return the present frames, questions about them with their answers, and the places of visible objects; `tool` as in `find`."""
     observation = adapter.observe()
-    things = find(adapter.model, adapter.data, adapter.eyes, tool)
-    questions = ask(things, adapter.achieved, observation.instruction, rng)
-    seen = [(thing.name, view, pixel) for thing in things for view, pixel in enumerate(thing.pixels) if pixel is not None]
-    places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in seen)
+    objects = find(adapter.model, adapter.data, adapter.mujoco_cameras, tool)
+    questions = ask(objects, adapter.achieved, observation.instruction, rng)
+    visible = [(item.name, view, pixel) for item in objects for view, pixel in enumerate(item.pixels) if pixel is not None]
+    places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in visible)
     return Scene(observation.frames, tuple(questions), places)
 
 
-def ask(things: list[Thing], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator) -> list[Question]:
-    """Return questions about `things`: all about places, and a few others drawn from those there are."""
-    places = [*_where(things), *_from_tool(things), *_instructed(things, instruction)]
-    others = [*_relations(things, rng), *_colours(things, rng), *_counts(things, rng)]
+def ask(objects: list[SceneObject], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator) -> list[Question]:
+    """Return questions about `objects`: all about places and offsets, five of the others, and one about the instruction.
+
+    Args:
+        objects: of the scene.
+        achieved: instructions that the present state fulfils, where the environment names them.
+        instruction: of the episode; '' where there is none.
+        rng: draws.
+    """
+    places = [*_where(objects), *_from_tool(objects), *_instructed(objects, instruction)]
+    others = [*_relations(objects, rng), *_colours(objects, rng), *_counts(objects, rng)]
     chosen = [*places, *(others[i] for i in rng.permutation(len(others))[:5])]
     if instruction:
+        # Few scenes fulfil their own instruction, so half of those that fulfil any are asked about one of these, and "yes" is no rare answer.
         wording = str(rng.choice(achieved)) if achieved and rng.random() < 0.5 else instruction
         chosen.append(Question("done", f"is it done: {wording} ?", "yes" if wording in achieved else "no"))
     return chosen
 
 
 def number(share: float) -> str:
-    """Return the number token for a value in [0, 1]; values outside are clipped."""
+    """Return the number token of a value in [0, 1]; values outside are clipped."""
     return f"<n{round(min(max(share, 0.0), 1.0) * (NUMBERS - 1))}>"
 
 
-def _where(things: list[Thing]) -> Iterator[Question]:
-    for thing in things:
-        for view, pixel in enumerate(thing.pixels, 1):
+def _where(objects: list[SceneObject]) -> Iterator[Question]:
+    """Ask for the place of each object in each view in which it is visible."""
+    for item in objects:
+        for view, pixel in enumerate(item.pixels, 1):  # questions count views from 1, `Scene.places` from 0
             if pixel is not None:
-                yield Question("where", f"where is the {thing.name} in view {view} ?", number(pixel[0]) + number(pixel[1]))
+                yield Question("where", f"where is the {item.name} in view {view} ?", number(pixel[0]) + number(pixel[1]))
 
 
-def _from_tool(things: list[Thing]) -> Iterator[Question]:
-    tool = next((thing for thing in things if thing.name == "tool"), None)
-    for thing in things:
-        if tool is None or thing is tool or all(pixel is None for pixel in thing.pixels):
+def _from_tool(objects: list[SceneObject]) -> Iterator[Question]:
+    """Ask for the offset from the tool to each visible object, in numbers and in words."""
+    tool = next((item for item in objects if item.name == "tool"), None)
+    for item in objects:
+        if tool is None or item is tool or all(pixel is None for pixel in item.pixels):
             continue
-        offset = thing.position - tool.position
-        yield Question("offset", f"how far is it from the tool to the {thing.name} ?", _offset(tool.position, thing.position))
+        offset = item.position - tool.position
+        yield Question("offset", f"how far is it from the tool to the {item.name} ?", _offset(tool.position, item.position))
+        # World axes: x forward, y left, z up. The two longest components are named, the longest first.
         words = [pair[int(part > 0)] for part, pair in zip(offset, (("back", "forward"), ("right", "left"), ("down", "up")), strict=True)]
         order = np.argsort(-np.abs(offset))[:2]
-        yield Question("way", f"which way is it from the tool to the {thing.name} ?", " ".join(words[i] for i in order))
+        yield Question("way", f"which way is it from the tool to the {item.name} ?", " ".join(words[i] for i in order))
 
 
-def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
-    """Ask about the things that an instruction names, in the instruction's own words, and about others put in their place.
+def _instructed(objects: list[SceneObject], instruction: str) -> Iterator[Question]:
+    """Ask about the objects that an instruction names, in the words of the instruction, and again with objects of other colours in their place.
 
-    So the model learns to find what an instruction is about before it learns to act on it. Where an instruction names two things,
-    the way from one to the other is asked too, and the far side of the first, as seen from the second.
+    The model so learns to find the objects of an instruction before it learns to act on it. Where an instruction names two objects, there are
+    also questions for the offset from the first to the second, and for the far side of the first, as seen from the second.
     """
-    tool = next((thing for thing in things if thing.name == "tool"), None)
-    named = _named(things, instruction)
-    for others in itertools.product(*(_alike(thing, things) if words == thing.name else [thing] for words, thing in named)):
+    tool = next((item for item in objects if item.name == "tool"), None)
+    named = _named(objects, instruction)
+    # An object that the instruction names without its colour is the only one of its noun, so nothing can replace it.
+    for others in itertools.product(*(_alike(item, objects) if words == item.name else [item] for words, item in named)):
+        # Left out: an instruction without objects, one object in both places, and objects that the first view does not show.
         if not others or (others[0] is others[-1] and len(others) == 2) or any(other.pixels[0] is None for other in others):
             continue
-        swap = {words: other.name if words == thing.name else words for (words, thing), other in zip(named, others, strict=True)}
+        swap = {words: other.name if words == item.name else words for (words, item), other in zip(named, others, strict=True)}
+        # One pass over the text, since red -> blue, then blue -> red would swap nothing; `swap=swap` binds this round's dict.
         text = re.sub("|".join(swap), lambda found, swap=swap: swap[found[0]], instruction)
         for which, other in zip(("first", "second"), others, strict=False):
             if tool is not None:
@@ -148,69 +168,75 @@ def _instructed(things: list[Thing], instruction: str) -> Iterator[Question]:
             first, second = (other.position for other in others)
             yield Question("pair", f"{text} : how far from the first to the second ?", _offset(first, second))
             if tool is not None:
+                # On the line through both objects, behind the first.
                 side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
                 far = _offset(tool.position, side)
                 yield Question("pair", f"{text} : how far to the far side of the first ?", far)
-                # In small steps: each follows from those before it, and only the first two must be seen. Few words, as a policy that thinks so
-                # reads and writes them with every decision; and such as the questions above are made of.
+                # A chain of thought: each step follows from those before it, and only the first two have to be seen. It has few words, since a
+                # policy that thinks so writes it before every decision, and only words of the questions above.
                 plan = f"{_offset(tool.position, first)} second{_offset(tool.position, second)} first to second{_offset(first, second)} far side{far}"
                 yield Question("plan", f"{text} : how far to the first ?", plan)
 
 
-def _named(things: list[Thing], instruction: str) -> list[tuple[str, Thing]]:
-    """Return the first two things that an instruction names, in its order, each with the words for it: 'red puck', or 'puck' if there is but one."""
-    nouns, found = [_noun(thing) for thing in things], []
-    for thing in things:
-        words = thing.name if thing.name in instruction or nouns.count(_noun(thing)) > 1 else _noun(thing)
-        place = re.search(rf"\b{words}\b", instruction)
-        if place and thing.name != "tool":
-            found.append((place.start(), words, thing))
-    return [(words, thing) for _, words, thing in sorted(found, key=lambda each: each[0])[:2]]
+def _named(objects: list[SceneObject], instruction: str) -> list[tuple[str, SceneObject]]:
+    """Return the first two objects that an instruction names, in its order, each with its words there: 'red puck', or 'puck' if there is only one."""
+    nouns, found = [_noun(item) for item in objects], []
+    for item in objects:
+        words = item.name if item.name in instruction or nouns.count(_noun(item)) > 1 else _noun(item)
+        match = re.search(rf"\b{words}\b", instruction)
+        if match and item.name != "tool":
+            found.append((match.start(), words, item))
+    # Sorted by place alone: a SceneObject cannot be compared.
+    return [(words, item) for _, words, item in sorted(found, key=lambda each: each[0])[:2]]
 
 
-def _noun(thing: Thing) -> str:
-    """Return 'ball' of 'red ball'; the whole name of a site."""
+def _noun(thing: SceneObject) -> str:
+    """Return 'ball' for 'red ball', and the whole name of a site, which has no colour."""
     return thing.name.removeprefix(thing.colour).strip()
 
 
-def _alike(thing: Thing, things: list[Thing]) -> list[Thing]:
-    """Return the thing and those that could stand in its place: same noun, another colour."""
-    return [other for other in things if other is thing or (other.colour and thing.colour and _noun(other) == _noun(thing))]
+def _alike(thing: SceneObject, objects: list[SceneObject]) -> list[SceneObject]:
+    """Return the object itself and those that an instruction could name instead: the same noun, another colour."""
+    return [other for other in objects if other is thing or (other.colour and thing.colour and _noun(other) == _noun(thing))]
 
 
 def _offset(start: np.ndarray, end: np.ndarray) -> str:
-    """Return number tokens for the way from one point to another, metres, one an axis."""
+    """Return the three number tokens of the offset from one point to another, float64[3] each, metres."""
     return "".join(number(0.5 + 0.5 * part / REACH) for part in end - start)
 
 
-def _relations(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]:
-    seen = [thing for thing in things if thing.pixels[0] is not None]
-    if len(seen) < 2:
+def _relations(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+    """Ask twice whether one object is left of another, or above it, in the first view."""
+    visible = [item for item in objects if item.pixels[0] is not None]
+    if len(visible) < 2:
         return
     for _ in range(2):
-        one, other = rng.choice(len(seen), 2, replace=False)
-        axis = int(rng.integers(2))
-        first, second = seen[one].pixels[0], seen[other].pixels[0]
-        assert first is not None and second is not None
+        one, other = rng.choice(len(visible), 2, replace=False)
+        axis = int(rng.integers(2))  # of the frame: x to the right, y downwards
+        first, second = visible[one].pixels[0], visible[other].pixels[0]
+        assert first is not None and second is not None  # for the type checker
         word = ("left of", "above")[axis]
-        yield Question("relation", f"is the {seen[one].name} {word} the {seen[other].name} ?", "yes" if first[axis] < second[axis] else "no")
+        yield Question("relation", f"is the {visible[one].name} {word} the {visible[other].name} ?", "yes" if first[axis] < second[axis] else "no")
 
 
-def _colours(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]:
-    for thing in things:
-        views = [view for view, pixel in enumerate(thing.pixels) if pixel is not None]
-        if thing.colour and views:
+def _colours(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+    """Ask for the colour at the place of each coloured object, in a view in which it is visible."""
+    for item in objects:
+        views = [view for view, pixel in enumerate(item.pixels) if pixel is not None]
+        if item.colour and views:
             view = int(rng.choice(views))
-            pixel = thing.pixels[view]
-            assert pixel is not None
-            yield Question("colour", f"what colour is {number(pixel[0])}{number(pixel[1])} in view {view + 1} ?", thing.colour)
+            pixel = item.pixels[view]
+            assert pixel is not None  # for the type checker
+            yield Question("colour", f"what colour is {number(pixel[0])}{number(pixel[1])} in view {view + 1} ?", item.colour)
 
 
-def _counts(things: list[Thing], rng: np.random.Generator) -> Iterator[Question]:
-    coloured = [thing for thing in things if thing.colour and thing.pixels[0] is not None]
-    tool = next((thing for thing in things if thing.name == "tool"), None)
+def _counts(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+    """Ask how many coloured objects are left of the tool in the first view, and how many objects have a colour."""
+    coloured = [item for item in objects if item.colour and item.pixels[0] is not None]
+    tool = next((item for item in objects if item.name == "tool"), None)
     if tool is not None and tool.pixels[0] is not None:
-        left = sum(thing.pixels[0][0] < tool.pixels[0][0] for thing in coloured)  # type: ignore[index]
+        left = sum(item.pixels[0][0] < tool.pixels[0][0] for item in coloured)  # type: ignore[index]
+        # "things": the shipped model was trained on these very words, so they stay.
         yield Question("count", "how many things are left of the tool ?", str(left))
-    colour = str(rng.choice(["red", "green", "blue", "yellow", "purple"]))
-    yield Question("count", f"how many {colour} things are there ?", str(sum(thing.colour == colour for thing in things)))
+    colour = str(rng.choice(["red", "green", "blue", "yellow", "purple"]))  # the colours of etude's own tasks; the answer is often 0
+    yield Question("count", f"how many {colour} things are there ?", str(sum(item.colour == colour for item in objects)))

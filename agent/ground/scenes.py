@@ -1,4 +1,4 @@
-"""Scenes and what is asked about them: plain frozen records."""
+"""Scenes and questions of stage `ground`: plain frozen records."""
 
 from dataclasses import dataclass
 
@@ -7,25 +7,25 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Question:
-    """One thing that a scene is asked, with its answer."""
+    """A question about a scene, with its answer."""
 
     kind: str
-    """Type of the question, for reports: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
+    """Kind, as in `ground.kinds`: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
     question: str
-    """Words; may hold number tokens."""
+    """Words; may hold number tokens (`<n0>` to `<n64>`)."""
     answer: str
     """Words or number tokens."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames and what was asked about them."""
+    """Frames, and questions about them."""
 
     frames: np.ndarray
     """uint8[F, h, w, 3], RGB."""
     questions: tuple[Question, ...]
     places: tuple[tuple[str, int, float, float], ...] = ()
-    """What is visible where: name, view (0, 1, ...), x and y from the top left as shares of the frame."""
+    """Visible objects: name, view (0, 1, ...), x and y from the top left as shares of the frame. An object has an entry for each view."""
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # short: the default one would print all pixels
         return f"Scene(frames{self.frames.shape}, {len(self.questions)} questions)"

@@ -1,6 +1,7 @@
-"""Teaching a model to see: gradient descent on questions about scenes, and an exam of what it sees.
+"""Grounding: gradient descent on questions about scenes, and the accuracy of a model's answers.
 
-Shape suffixes: B moments, K things that are visible, N image tokens of a moment, V views, C image tokens of a view, M numbers, D width.
+Shape suffixes: B scenes, K visible objects of all scenes (one entry for each view), N image tokens of a scene, V views, C image tokens of a
+view, M number tokens, D width of the text model.
 """
 
 import contextlib
@@ -12,15 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from agent.ground.scenes import Scene
 from agent.learning.optimiser import Optimiser, descend
 from policies.precision import autocast
 from policies.processor import pixels
-from policies.scoring import Spelt, point, recite, spell
+from policies.scoring import Tokenised, localise, score, tokenise
 
-PLANS = 2  # of the questions that are asked about a scene: what policies think before they act
+PLANS = 2  # of the questions about a scene in a batch: policies think in such plans, and by chance few of them would be drawn
 
 
 def see(
@@ -30,45 +32,46 @@ def see(
     steps: int,
     batch: int = 24,
     questions: int = 6,
-    lr: float = 1e-3,
+    learning_rate: float = 1e-3,
     seed: int = 0,
     workers: int = 0,
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
-    """Train the whole model, in bfloat16 where the device has it, on questions and on pointing, which teaches the vision tower directly.
+    """Train all weights, in bfloat16 where the device has it, on answers to questions, and on the places of objects (`Pointer`).
 
     Args:
         policy: a `Vlm` with train="all".
-        scenes: with their questions; each visit draws other ones.
+        scenes: with more questions than a batch asks; each visit draws some of them.
         steps: of gradient descent.
         batch: scenes a step.
-        questions: asked about each scene of a batch.
-        lr: peak learning rate.
-        seed: of order and choice.
-        workers: processes that lay out batches ahead of a GPU, which would wait for them; 0: none, as on a CPU.
-        checkpoint: see `descent.descend`.
-        watch: called with the steps done and their last figures.
+        questions: questions about each scene of a batch.
+        learning_rate: peak learning rate.
+        seed: of the choice of scenes and questions.
+        workers: processes that prepare batches for a GPU, which would have to wait for them otherwise; 0: none, as on a CPU.
+        checkpoint: as of `agent.learning.optimiser.descend`.
+        watch: called with the number of steps done and the figures of the last one: `answering`, `pointing`, `reading`, `loss`, `grad_norm`.
     """
-    pupil, laid_out = Pupil(policy), Batches(policy, scenes, steps, batch, questions, seed)
-    pages: Any = None
+    pupil, dataset = Pupil(policy), Batches(policy, scenes, steps, batch, questions, seed)
+    batches: Any = None
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        nonlocal pages
-        if pages is None:  # a run that goes on begins at its own step
-            share = "fork" if workers else None  # they share the scenes, and never look at the device
-            pages = iter(DataLoader(laid_out, batch_size=None, sampler=range(step, steps), num_workers=workers, multiprocessing_context=share))
-        chosen, shown, spelt = next(pages)
-        now = [scenes[i] for i in chosen]
+        nonlocal batches
+        if batches is None:  # made in the first call, which after a kill is for the checkpoint's step
+            context = "fork" if workers else None  # forked processes share the scenes' memory; they never use the device, which a fork must not
+            # `batch_size=None`: an item of the dataset is a whole batch.
+            batches = iter(DataLoader(dataset, batch_size=None, sampler=range(step, steps), num_workers=workers, multiprocessing_context=context))
+        chosen, images, tokens = next(batches)
+        drawn = [scenes[i] for i in chosen]
         with autocast("auto", policy.config.device):
-            features = policy.encode(shown, batch)
-            recital = recite(policy, features, [scene.frames for scene in now], spelt)
-            pointing, reading = pupil.pointer.loss(policy, features, now)
-        answering = -recital.logprobs.mean()
+            features = policy.encode(images, batch)
+            scores = score(policy, features, [scene.frames for scene in drawn], tokens)
+            pointing, reading = pupil.pointer.loss(policy, features, drawn)
+        answering = -scores.logprobs.mean()  # a mean over answer tokens, so long answers weigh more
         figures = {"answering": answering, "pointing": pointing, "reading": reading}
         return answering + pointing + reading, {name: float(value.detach()) for name, value in figures.items()}
 
-    optimiser = Optimiser(pupil.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
+    optimiser = Optimiser(pupil.parameters(), learning_rate=learning_rate, steps=steps, warmup=200, weight_decay=0.05)
     with _repeatable(policy.config.device):
         descend(pupil, optimiser, steps, loss_of, checkpoint, watch)
 
@@ -80,34 +83,39 @@ def read(
     steps: int,
     batch: int = 24,
     questions: int = 12,
-    lr: float = 1e-3,
+    learning_rate: float = 1e-3,
     seed: int = 1,
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
-    """Train the text model alone, on more questions a scene: image features are computed once, so this costs a third.
+    """Train the text model alone, on more questions a scene. Image features are computed once, so a step costs about a third.
 
-    Args: as `see`, but the policy has train="text".
+    Args: as of `see`, but the policy has train="text".
     """
+    # In parts: the vision tower's activations for all scenes at once would not fit into memory.
     parts = [policy.features([scene.frames for scene in scenes[i : i + 128]]) for i in range(0, len(scenes), 128)]
-    features = torch.cat(parts)
+    features = torch.cat(parts)  # float32[B, N, D]; they stay valid, since the vision tower is frozen
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
         with autocast("auto", policy.config.device):
             asked = _ask([scenes[i] for i in chosen], questions, (seed, step))
-            recital = recite(policy, features[chosen], [scenes[i].frames for i in chosen], asked)
-        loss = -recital.logprobs.mean()
+            scores = score(policy, features[chosen], [scenes[i].frames for i in chosen], asked)
+        loss = -scores.logprobs.mean()
         return loss, {"answering": float(loss.detach())}
 
-    optimiser = Optimiser(policy.parameters(), lr=lr, steps=steps, warmup=200, weight_decay=0.05)
+    optimiser = Optimiser(policy.parameters(), learning_rate=learning_rate, steps=steps, warmup=200, weight_decay=0.05)
     descend(policy, optimiser, steps, loss_of, checkpoint, watch)
 
 
 @contextlib.contextmanager
 def _repeatable(device: str) -> Iterator[None]:
-    """Within it, on a CPU, gradients of what was indexed are summed in one order: threads would race, and a killed run not go on bit by bit."""
+    """On a CPU, make torch's algorithms deterministic within this context.
+
+    Else threads sum the gradients of indexed tensors in any order, and a resumed training would not be bit-identical to one that was never killed.
+    """
     before = torch.are_deterministic_algorithms_enabled()
+    # `warn_only`: an operation without a deterministic form is no error.
     torch.use_deterministic_algorithms(before or torch.device(device).type == "cpu", warn_only=True)
     try:
         yield
@@ -116,23 +124,27 @@ def _repeatable(device: str) -> Iterator[None]:
 
 
 def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:
+    """Return which of `count` scenes a step uses. Each step has a generator of its own, so a resumed training draws the same."""
     return np.random.default_rng([seed, step]).choice(count, batch, replace=False).tolist()
 
 
 def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[tuple[str, str]]]:
-    """Return `count` of each scene's questions and their answers, drawn by `seed`; among them two plans, the longest answers, where there are any."""
-    rng = np.random.default_rng([*seed, 1])
+    """Return `count` (question, answer) pairs of each scene, drawn by `seed`: `PLANS` plans, where there are any, and others."""
+    rng = np.random.default_rng([*seed, 1])  # the 1 sets it apart from the generator of `_draw`
     asked = []
     for scene in scenes:
         order = rng.permutation(len(scene.questions)).tolist()
         plans = [i for i in order if scene.questions[i].kind == "plan"][:PLANS]
         others = [i for i in order if i not in plans]
+        # Plans first, so that they are among the `count`; the order of questions does not matter.
         asked.append([(scene.questions[i].question, scene.questions[i].answer) for i in (plans + others)[:count]])
     return asked
 
 
 class Batches(Dataset):
-    """The batch of each step of `see`: which scenes, their pixels and the questions about them, ready for the device.
+    """The batches of `see` as a torch dataset, one item a step: indices of scenes, inputs of the vision tower, questions as tokens.
+
+    All of it is on the CPU, and an item depends on its step alone. So other processes can prepare the items, and in any order.
 
     Args: as of `see`.
     """
@@ -143,46 +155,46 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[list[int], dict[str, torch.Tensor], Spelt]:
+    def __getitem__(self, step: int) -> tuple[list[int], dict[str, torch.Tensor], Tokenised]:
         chosen = _draw(len(self.scenes), self.batch, self.seed, step)
-        now = [self.scenes[i] for i in chosen]
-        asked = _ask(now, self.questions, (self.seed, step))
-        return chosen, pixels(self.policy.processor, [scene.frames for scene in now]), spell(self.policy, asked)
+        drawn = [self.scenes[i] for i in chosen]
+        asked = _ask(drawn, self.questions, (self.seed, step))
+        return chosen, pixels(self.policy.processor, [scene.frames for scene in drawn]), tokenise(self.policy, asked)
 
 
 class Pupil:
-    """A policy and the readers that supervise its vision tower, trained and stored as one.
+    """A policy and its `Pointer`, trained and stored as one: `descend` takes it for a policy.
 
     Args:
         policy: a `Vlm` with train="all".
     """
 
     def __init__(self, policy: Any) -> None:
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # for the pointer's first weights
         self.policy, self.pointer = policy, Pointer(policy.model.config.text_config.hidden_size).to(policy.config.device)
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        """Return what is trained."""
-        return [*self.policy.parameters(), *self.pointer.parameters()]
+        """Return the trainable parameters of both."""
+        return [*self.policy.parameters(), *self.pointer.parameters()]  # this order is also that of the optimiser's state in a checkpoint
 
     def weights(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return copies of both."""
+        """Return copies of the weights of both."""
         return {"policy": self.policy.weights(), "pointer": {k: v.clone() for k, v in self.pointer.state_dict().items()}}
 
     def put(self, weights: dict[str, dict[str, torch.Tensor]]) -> None:
-        """Take both."""
+        """Load what `weights` returned."""
         self.policy.put(weights["policy"])
         self.pointer.load_state_dict(weights["pointer"])
 
 
 class Pointer(torch.nn.Module):
-    """Direct supervision of the vision tower: which image token holds a named thing, and where in the frame that token says it is.
+    """Direct supervision of the vision tower: find the image token that holds a named object, and read its exact place off that token.
 
-    The linear readers of coordinates are used in training only, and thrown away.
+    The linear readers of coordinates exist in training alone, and are not part of the saved model.
 
     Args:
         width: D.
-        numbers: how many number tokens there are.
+        numbers: M, how many bins a coordinate has, one for each number token.
     """
 
     def __init__(self, width: int, numbers: int = 65) -> None:
@@ -190,37 +202,52 @@ class Pointer(torch.nn.Module):
         self.numbers, self.readers = numbers, torch.nn.Linear(width, 2 * numbers)
 
     def loss(self, policy: Any, features_BND: torch.Tensor, scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return two cross-entropies: of finding the token among those of its view, and of reading x and y off it."""
+        """Return two cross-entropies, nats a visible object: of the object's image token among those of its view, and of the bins of x and y.
+
+        Args:
+            policy: the model that is trained.
+            features_BND: float32, the image tokens of the scenes.
+            scenes: B of them, with `places`.
+        """
         views = len(scenes[0].frames)
-        side = math.isqrt(features_BND.shape[1] // views)
-        found = [(row, *place) for row, scene in enumerate(scenes) for place in scene.places]
+        side = math.isqrt(features_BND.shape[1] // views)  # the image tokens of a view are a square grid, C = side x side, row by row
+        found = [(row, *place) for row, scene in enumerate(scenes) for place in scene.places]  # K times (scene, name, view, x, y)
         device = features_BND.device
         row_K, view_K = torch.tensor([f[0] for f in found], device=device), torch.tensor([f[2] for f in found], device=device)
         where_K2 = torch.tensor([f[3:] for f in found], device=device)
-        cell_K2 = (where_K2 * side).long().clamp(max=side - 1)
+        cell_K2 = (where_K2 * side).long().clamp(max=side - 1)  # clamped: a place of exactly 1 lies in the last cell
         cell_K = cell_K2[:, 1] * side + cell_K2[:, 0]
-        near_KN, phrase_KD = point(policy, features_BND, row_K.tolist(), [f[1] for f in found])
-        near_KVC = near_KN.reshape(len(found), views, side * side)
-        pointing = torch.nn.functional.cross_entropy(near_KVC[torch.arange(len(found), device=device), view_K], cell_K)
-        token_KD = features_BND[row_K, view_K * side * side + cell_K]
+        near_KN, phrase_KD = localise(policy, features_BND, row_K.tolist(), [f[1] for f in found])
+        # The view is given, so only its own C tokens compete: [K, V, C] -> [K, C].
+        pointing = cross_entropy(near_KN.reshape(len(found), views, side * side)[torch.arange(len(found), device=device), view_K], cell_K)
+        token_KD = features_BND[row_K, view_K * side * side + cell_K]  # the right token, whichever one the model finds
+        # The phrase tells which object's place to read, as a token may hold several objects.
         read_K2M = self.readers(token_KD * (1 + phrase_KD)).reshape(-1, 2, self.numbers)
         number_K2 = (where_K2 * (self.numbers - 1)).round().long()
-        return pointing, torch.nn.functional.cross_entropy(read_K2M.flatten(0, 1).float(), number_K2.flatten())
+        return pointing, cross_entropy(read_K2M.flatten(0, 1).float(), number_K2.flatten())
 
 
 def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tuple[float, int]]:
-    """Return, for each kind of question, the share answered exactly and the number asked; numbers may be off by one bin."""
+    """Return, for each kind of question, the share of correct answers and the number of questions.
+
+    An answer is correct if each of its tokens is the most probable one after the correct tokens before it. Numbers may be off by one bin.
+
+    Args:
+        policy: a `Vlm`.
+        scenes: whose questions are all asked.
+        batch: scenes at a time.
+    """
     number = {token: int(word[2:-1]) for word, token in policy.processor.tokenizer.get_vocab().items() if word[:2] == "<n" and word[2:-1].isdigit()}
-    right: dict[str, list[bool]] = defaultdict(list)
+    outcomes: dict[str, list[bool]] = defaultdict(list)  # by kind
     for start in range(0, len(scenes), batch):
         chosen = scenes[start : start + batch]
         with torch.inference_mode():
             frames = [s.frames for s in chosen]
-            recital = recite(policy, policy.features(frames), frames, [[(q.question, q.answer) for q in s.questions] for s in chosen])
-        answers: dict[tuple[int, int], bool] = {}
-        for guess, told, (moment, index) in zip(recital.guessed, recital.told, recital.owner, strict=True):
-            near = guess == told or (guess in number and told in number and abs(number[guess] - number[told]) <= 1)
-            answers[moment, index] = answers.get((moment, index), True) and bool(near)
-        for (moment, index), correct in answers.items():
-            right[chosen[int(moment)].questions[int(index)].kind].append(correct)
-    return {kind: (float(np.mean(row)), len(row)) for kind, row in sorted(right.items())}
+            scores = score(policy, policy.features(frames), frames, [[(q.question, q.answer) for q in s.questions] for s in chosen])
+        answers: dict[tuple[int, int], bool] = {}  # whether correct, by scene and question
+        for predicted, target, (scene, index) in zip(scores.predicted, scores.target, scores.owner, strict=True):
+            near = predicted == target or (predicted in number and target in number and abs(number[predicted] - number[target]) <= 1)
+            answers[scene, index] = answers.get((scene, index), True) and bool(near)  # one wrong token makes an answer wrong
+        for (scene, index), correct in answers.items():
+            outcomes[chosen[int(scene)].questions[int(index)].kind].append(correct)
+    return {kind: (float(np.mean(row)), len(row)) for kind, row in sorted(outcomes.items())}

@@ -1,4 +1,4 @@
-"""Guards of the labels: sentences that name why they are incredible; none means all is well."""
+"""Guards of the labels. Each returns alarms, sentences that name why a cycle's labels cannot be trusted; an empty list means that none was found."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,45 +7,48 @@ from scipy.stats import mannwhitneyu
 
 from agent.records import Episode, Label
 
-FEW = 5  # takes of each outcome, without which labels and rewards are not compared
-CHANCE = 0.05  # what chance explains with more than this is no contradiction
-AGREEMENT = 0.4  # chance that a success ends with more reward than a failure: with less a success expression is the wrong way round
-AUROC = 0.6  # of a critic that labels alone, on demonstrations that it has not learnt from; 0.5 is a coin, or one that says yes to everything
+FEW = 5  # successes and failures, each, that a task needs before its labels are compared with its rewards
+CHANCE = 0.05  # largest p-value that counts as a contradiction
+AGREEMENT = (
+    0.4  # probability that a success ends with more reward than a failure; below 0.5 the labels contradict the rewards, with a margin for noise
+)
+AUROC = 0.6  # of a detector that labels alone, on held-out demonstrations; 0.5 is chance, or a detector that says yes to everything
 
 
 def labels_contradict(episodes: Sequence[Episode], labels: Sequence[Label]) -> list[str]:
-    """Look whether takes that are labelled successful end with the higher rewards.
+    """Return an alarm for each task whose successful episodes, by their labels, end with less reward than the others.
 
     Args:
-        episodes: practised, with the environment's rewards.
+        episodes: practice episodes, with the environment's rewards.
         labels: one an episode.
     """
     ends: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
     for e, each in zip(episodes, labels, strict=True):
         if len(e) and not e.faults:
-            ends[e.task][each.success].append(float(e.closing[-1]))
-    told = []
-    for task, rewards in ends.items():  # each by itself: tasks may have rewards of different scales
+            ends[e.task][each.success].append(float(e.last_rewards[-1]))
+    alarms = []
+    for task, rewards in ends.items():  # one by one: tasks may have rewards of different scales
         won, lost = rewards[True], rewards[False]
         if min(len(won), len(lost)) < FEW:
             continue
+        # One-sided rank test: rewards may be on any scale. U / (n1 n2) is the share of pairs that the success wins; ties count half.
         test = mannwhitneyu(won, lost, alternative="less")
         agreement = float(test.statistic) / (len(won) * len(lost))
-        if agreement < AGREEMENT and test.pvalue <= CHANCE:
-            less = f"takes called successful end with less reward than others (they win {agreement:.0%} of all comparisons)"
-            told.append(f"labels contradict rewards in {task}: {less}")
-    return told
+        if agreement < AGREEMENT and test.pvalue <= CHANCE:  # both: large practice makes a tiny difference significant
+            finding = f"episodes labelled successful end with less reward than the others (they have more in {agreement:.0%} of all comparisons)"
+            alarms.append(f"labels contradict rewards in {task}: {finding}")
+    return alarms
 
 
-def critic_drifts(figures: Mapping[str, float]) -> list[str]:
-    """Look whether a critic that labels alone still knows a finished demonstration from an unfinished one; one that nothing was measured of does not.
+def detector_fails(figures: Mapping[str, float]) -> list[str]:
+    """Return an alarm where a detector that labels alone cannot tell a demonstration's success from the frames before it, or was not measured.
 
     Args:
-        figures: of the critic; `demonstration_auroc` is not there where no demonstration could be rated.
+        figures: of the detector; `demonstration_auroc` is absent where no demonstration succeeded.
     """
     auroc = figures.get("demonstration_auroc")
     if auroc is not None and auroc >= AUROC:
         return []
     if auroc is None:
-        return ["nobody knows whether the critic is a judge: there was no demonstration of a success to measure it on"]
-    return [f"the critic is no judge: it rates the success of a demonstration above what was before one in {auroc:.0%} of all comparisons"]
+        return ["the detector could not be measured: there was no demonstration of a success to measure it on"]
+    return [f"the detector cannot tell a success: it scores a demonstration's success above the frames before it in {auroc:.0%} of all comparisons"]

@@ -1,4 +1,4 @@
-"""Gradient descent, the same wherever something is trained: one optimiser, and checkpoints that a killed run goes on from."""
+"""Gradient descent for every training: the optimiser, and checkpoints from which a killed run resumes bit by bit."""
 
 import functools
 import logging
@@ -14,33 +14,43 @@ from agent.run.files import write
 
 
 class Optimiser:
-    """AdamW with linear warm-up, cosine decay to 2 % and gradient clipping; matrices decay, vectors do not.
+    """AdamW with linear warm-up, cosine decay to 2 % of the learning rate, and gradient clipping.
 
     Args:
-        parameters: what is trained.
-        lr: peak learning rate.
-        steps: of the whole schedule.
+        parameters: the trained tensors.
+        learning_rate: peak learning rate.
+        steps: length of the schedule.
         warmup: steps of linear increase.
-        weight_decay: of matrices.
+        weight_decay: of matrices; vectors (biases, norms) have none.
         clip: largest gradient norm.
     """
 
     def __init__(
-        self, parameters: Sequence[torch.nn.Parameter], *, lr: float, steps: int, warmup: int = 10, weight_decay: float = 0.0, clip: float = 1.0
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        *,
+        learning_rate: float,
+        steps: int,
+        warmup: int = 10,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
     ) -> None:
         self._parameters, self._clip = list(parameters), clip
         matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim < 2]
+        # A vector has one dimension: a bias, or the gain of a norm.
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self._adam = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+        # 0.98 averages squared gradients over about 50 steps; the default of 0.999 is longer than most trainings here.
+        self._adam = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
 
         def rate(step: int) -> float:
             cosine = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
+            # A product: with a long warm-up the peak lies below `learning_rate`. From step + 1, so that the first step is not of size 0.
             return min(1.0, (step + 1) / max(warmup, 1)) * (0.02 + 0.98 * cosine)
 
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, rate)
 
     def step(self, loss: torch.Tensor) -> float:
-        """Descend once; return the gradient norm before clipping."""
+        """Take one gradient step; return the gradient norm before clipping."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
@@ -49,11 +59,11 @@ class Optimiser:
         return float(norm)
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on."""
+        """Return the state that `restore` takes."""
         return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
+        """Take over a state that `state` returned."""
         self._adam.load_state_dict(state["adam"])
         self._schedule.load_state_dict(state["schedule"])
 
@@ -66,22 +76,23 @@ def descend(
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> list[dict[str, float]]:
-    """Take `steps` steps of descent; go on from `checkpoint`, bit by bit, if that file exists.
+    """Take gradient steps until `steps` are done; resume from `checkpoint`, bit by bit, if that file exists.
 
     Args:
-        policy: whose weights are trained.
-        optimiser: that trains them.
-        steps: in all.
-        loss_of: step -> loss and figures; must draw from a generator of its own for each step.
-        checkpoint: file for weights, optimiser and figures, written every 250 steps; a damaged one is dropped, and the log says so.
-        watch: called with the number of steps done and their last figures.
+        policy: the trained policy, with `weights` and `put`.
+        optimiser: of its parameters.
+        steps: in all, those before the checkpoint included.
+        loss_of: step -> loss and figures. Its random numbers must depend on the step alone, so that a resumed training draws the same.
+        checkpoint: file for weights, optimiser and figures, written every 250 steps. A damaged one is deleted with a warning.
+        watch: called with the number of steps done and the figures of the last one.
 
     Returns:
         The figures of every step.
 
     Raises:
-        ValueError: the checkpoint cannot be written, or is of another training.
+        ValueError: the checkpoint cannot be written, or does not fit this policy and optimiser.
     """
+    # One row of figures a step: their number is the number of steps done.
     rows = _resume(policy, optimiser, checkpoint) if checkpoint and checkpoint.exists() else []
     for step in range(len(rows), steps):
         loss, figures = loss_of(step)
@@ -89,26 +100,31 @@ def descend(
         rows.append({**figures, "loss": float(loss.detach()), "grad_norm": norm})
         watch(step + 1, rows[-1])
         if checkpoint and (step + 1) % 250 == 0:
+            # The optimiser's moments too: without them the next steps would differ from those of a run that was not killed.
             saved = {"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}
-            write(checkpoint, functools.partial(torch.save, saved))
+            write(checkpoint, functools.partial(torch.save, saved))  # atomic: a kill here leaves the checkpoint before
     return rows
 
 
 def _resume(policy: Any, optimiser: Optimiser, checkpoint: Path) -> list[dict[str, float]]:
-    """Go on from a checkpoint; return the figures of the steps so far, none from a damaged one, which is dropped."""
+    """Restore policy and optimiser from a checkpoint, and return the figures of its steps; from a damaged one none, and it is deleted."""
     try:
         with zipfile.ZipFile(checkpoint) as parts:
-            sound = parts.testzip() is None  # each part has a checksum, at which torch does not look
+            sound = parts.testzip() is None  # torch.save writes a zip file with a checksum for each part, which torch.load does not verify
+        # To the CPU: a run may resume on another device. Weights only: a checkpoint cannot run code.
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True) if sound else None
     except Exception:  # what a damaged file raises depends on where the damage is
         saved = None
-    if saved is None:
-        logging.getLogger("etude").warning("Checkpoint %s is damaged and is dropped; this training begins anew.", checkpoint)
+    if saved is None:  # training again is safe, a wrong weight is not
+        logging.getLogger("etude").warning("Checkpoint %s is damaged and is deleted; this training starts from its first step.", checkpoint)
         checkpoint.unlink()
         return []
     try:
+        # Sound, but perhaps of another model or other settings: nothing here may be overwritten silently.
         policy.put(saved["weights"])
         optimiser.restore(saved["optimiser"])
         return saved["rows"]
-    except (ValueError, RuntimeError, LookupError, TypeError) as error:
-        raise ValueError(f"Checkpoint {checkpoint} is of another training; delete it and run the same command again.") from error
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:  # from `put`, or from torch, by what does not fit
+        raise ValueError(
+            f"Checkpoint {checkpoint} is of a training with another model or optimiser; delete it and run the same command again."
+        ) from error

@@ -1,4 +1,4 @@
-"""Films and pictures: a take is replayed from its seed and actions, and drawn for people."""
+"""Videos and pictures of a run. Episodes are replayed from their seeds and actions, and rendered larger than the policy sees them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
-from agent.records import Episode, Job, Lessons, Player, Scorecard
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.records import Checkpoint, Episode, Job, Scorecard, TrainingData
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run import files
 from agent.run.folder import Cycle
@@ -20,52 +20,60 @@ from agent.run.tracking import Track
 from envs.adapt import Adapter
 from envs.faults import in_words
 
-SIZE = 256  # pixels, height and width of a film
+SIZE = 256  # height and width of a rendered frame, pixels
 
 
 def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
-    """Show films; an environment that fails while an episode is done again for one costs the film, not the run."""
+    """Make videos and pass them on to `track`; an error costs the videos, not the run."""
     try:
-        track.films(make())
-    except (Exception, SystemExit) as error:
-        track.note(f"no film: {in_words(error)}")
+        track.videos(make())
+    except (Exception, SystemExit) as error:  # the environment may raise anything when it replays an episode
+        track.note(f"no video: {in_words(error)}")
 
 
-def of_cycle(session: Session, cycle: Cycle, lessons: Lessons, track: Track) -> None:
-    """Show a best and a worst take of a cycle's practice, and of the first cycle what the model learns from; once."""
-    folder, prefix = session.run.folder / "films", f"cycle-{cycle.number:03d}"
-    if not session.config.track.films or (folder / f"{prefix}-worst.mp4").exists():
+def of_cycle(session: Session, cycle: Cycle, training_data: TrainingData, track: Track) -> None:
+    """Make videos of the best and the worst practice episode of a cycle, and, in the first cycle, a picture of some training data."""
+    folder, prefix = session.run.folder / "videos", f"cycle-{cycle.number:03d}"
+    # The worst is written last: where it exists, an earlier start of the run has made both.
+    if not session.config.track.videos or (folder / f"{prefix}-worst.mp4").exists():
         return
-    shown = [take for take in session.run.episodes(cycle.folder) if not take.faults]  # as the environment saw them
-    show(track, lambda: extremes(session.workers, shown, folder, prefix))
-    if cycle.number == 1 and (lessons.trials or lessons.demonstrations):
-        track.picture(batch(lessons, folder / "first-batch.png"))
+    episodes = [episode for episode in session.run.episodes(cycle.folder) if not episode.faults]  # with the environment's success, not a detector's
+    show(track, lambda: extremes(session.environments, episodes, folder, prefix))
+    if cycle.number == 1 and (training_data.samples or training_data.demonstrations):
+        track.picture(batch(training_data, folder / "first-batch.png"))
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:
-    """Return uint8[SIZE, SIZE, 3] frames, one an environment step, of a take done again."""
-    adapter.reset(episode.seed)
-    frames = [adapter.film(SIZE, pretty)]
+    """Return uint8[SIZE, SIZE, 3] frames of an episode that is executed again, one after the reset and one after each environment step."""
+    adapter.reset(episode.seed)  # exact only in deterministic environments
+    frames = [adapter.render_frame(SIZE, pretty)]
     actions = np.repeat(episode.actions.reshape(-1, episode.actions.shape[-1]), adapter.config.action_repeat, axis=0)
     for action, reward in zip(actions, episode.rewards.reshape(-1), strict=True):
-        if not np.isnan(reward):
+        if not np.isnan(reward):  # NaN: the episode had ended before this step
             adapter.advance(action)
-            frames.append(adapter.film(SIZE, pretty))
+            frames.append(adapter.render_frame(SIZE, pretty))
     return frames
 
 
 def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: float) -> Path:
-    """Write frames, `fps` a second of simulated time, as an H.264 mp4 with a title, the last frame held for a second."""
+    """Write frames as an H.264 mp4 with a title in each, and return the file.
+
+    Args:
+        frames: uint8[h, w, 3] each, at least one; the last is held for a second.
+        file: to write.
+        title: one line.
+        fps: environment steps per second of simulated time, so that the video runs at the robot's own speed.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
+    partial = file.with_suffix(".partial")  # renamed when it is complete: a kill leaves no broken mp4
     with av.open(str(partial), "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-        stream.height, stream.width, stream.pix_fmt = frames[0].shape[0], frames[0].shape[1], "yuv420p"
-        stream.options = {"crf": "26"}
+        stream.height, stream.width, stream.pix_fmt = frames[0].shape[0], frames[0].shape[1], "yuv420p"  # the format that browsers play
+        stream.options = {"crf": "26"}  # constant quality, 0 (lossless) to 51; small files, for the report embeds them
         for frame in [*frames, *[frames[-1]] * math.ceil(fps)]:
             for packet in stream.encode(av.VideoFrame.from_ndarray(titled(frame, title), format="rgb24")):
                 container.mux(packet)
-        for packet in stream.encode():
+        for packet in stream.encode():  # without a frame: what the encoder still holds back
             container.mux(packet)
     partial.replace(file)
     return file
@@ -74,53 +82,76 @@ def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: float) -> P
 def titled(frame: np.ndarray, title: str) -> np.ndarray:
     """Return the frame with a line of text in its lower left corner."""
     picture = Image.fromarray(frame)
-    ImageDraw.Draw(picture).text((6, frame.shape[0] - 16), title, fill=(20, 20, 20))
+    ImageDraw.Draw(picture).text((6, frame.shape[0] - 16), title, fill=(20, 20, 20))  # pixels from the left and from the top
     return np.asarray(picture)
 
 
-def extremes(workers: Workers, episodes: Sequence[Episode], folder: Path, prefix: str) -> dict[str, Path]:
-    """Write a best take (fastest success) and a worst one (failure that ended farthest from the goal)."""
-    won = sorted((e for e in episodes if e.success), key=lambda e: e.first_success or 0)
-    lost = sorted((e for e in episodes if not e.success and len(e)), key=lambda e: float(e.closing[-1]))
-    chosen = {"best": won[:1], "worst": lost[:1]}
-    films = {}
+def extremes(environments: Environments, episodes: Sequence[Episode], folder: Path, prefix: str) -> dict[str, Path]:
+    """Write videos of the best episode (fastest success) and of the worst one (failure with the lowest last reward), where there is one.
+
+    Returns:
+        The files, by their names without suffix.
+    """
+    successes = sorted((e for e in episodes if e.success), key=lambda e: e.first_success or 0)
+    failures = sorted((e for e in episodes if not e.success and len(e)), key=lambda e: float(e.last_rewards[-1]))
+    chosen = {"best": successes[:1], "worst": failures[:1]}
+    videos = {}
     for name, episode in ((name, episode) for name, some in chosen.items() for episode in some):
-        adapter = workers.firsts[workers.of(episode.task)]
-        films[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
-    return films
+        adapter = environments.firsts[environments.of(episode.task)]
+        # `apply`, because the environment may live in another process.
+        videos[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
+    return videos
 
 
-def contrast(session: Session, first: Player, last: Player, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
-    """Write films, side by side, of final exam seeds that the first champion failed and the last one passed."""
-    learnt = [key for key, passed in after.outcomes.items() if passed and not before.outcomes[key]][:count]
-    films = {}
-    for key in learnt:
-        file = session.run.folder / "films" / f"contrast-{len(films)}.mp4"
-        task, seed = key.rsplit("/", 1)
-        job = Job(int(seed), kind=session.workers.of(task))
-        takes = [next(iter(collect(session.play(player), session.workers, [job]))) for player in (first, last)]
-        adapter = session.workers.firsts[job.kind]
-        left, right = (adapter.apply(replayed, take, True) for take in takes)
-        longest = max(len(left), len(right))
+def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
+    """Write videos of up to `count` test seeds that `first` failed and `last` passed, the two episodes side by side.
+
+    Args:
+        session: of the run.
+        first: checkpoint on the left, with the scorecard `before`.
+        last: checkpoint on the right, with the scorecard `after`.
+        before: test evaluation of `first`.
+        after: test evaluation of `last`, on the same seeds.
+        count: largest number of videos.
+
+    Returns:
+        The files, by their names without suffix.
+    """
+    gained = [key for key, passed in after.outcomes.items() if passed and not before.outcomes[key]][:count]
+    videos = {}
+    for key in gained:
+        file = session.run.folder / "videos" / f"before-after-{len(videos)}.mp4"
+        task, seed = key.rsplit("/", 1)  # a task's name may hold slashes: etude/Reach-v0
+        job = Job(int(seed), kind=session.environments.of(task))
+        # Evaluations store no episodes; a greedy rollout of the same seed gives the same one again.
+        attempts = [next(iter(rollout(session.load_checkpoint(checkpoint), session.environments, [job]))) for checkpoint in (first, last)]
+        adapter = session.environments.firsts[job.kind]
+        left, right = (adapter.apply(replayed, episode, True) for episode in attempts)
+        longest = max(len(left), len(right))  # the shorter one stays on its last frame
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
-        films[f"contrast-{len(films)}"] = write(pairs, file, f"{takes[0].instruction}: before | after", adapter.rate)
-    return films
+        videos[f"before-after-{len(videos)}"] = write(pairs, file, f"{attempts[0].instruction}: before | after", adapter.rate)
+    return videos
 
 
 def _outcome(episode: Episode) -> str:
+    """Return the title of a video: instruction and outcome."""
     return f"{episode.instruction} ({'done' if episode.success else 'failed'})"
 
 
 def strip(frames: Sequence[np.ndarray], count: int = 6) -> np.ndarray:
-    """Return `count` frames of a film side by side, evenly spread from first to last."""
+    """Return `count` frames of a video side by side, evenly spread from first to last."""
     return np.concatenate([frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)], axis=1)
 
 
-def batch(lessons: Lessons, file: Path, count: int = 8) -> Path:
-    """Write the first lessons as a picture: every frame that the model sees, and the instruction, to look at before trusting a curve."""
-    some = [lesson.situation for lesson in (*lessons.trials, *lessons.demonstrations)[:count]]
+def batch(training_data: TrainingData, file: Path, count: int = 8) -> Path:
+    """Write the first `count` situations of the training data as a picture: all frames that the policy sees, with the instruction.
+
+    A wrong camera or a wrong instruction shows here, before hours of training.
+    """
+    situations = [example.situation for example in (*training_data.samples, *training_data.demonstrations)[:count]]
     rows = []
-    for situation in some:
+    for situation in situations:
+        # Nearest neighbour: the pixels stay as the policy sees them.
         row = np.concatenate([np.asarray(Image.fromarray(frame).resize((192, 192), Image.Resampling.NEAREST)) for frame in situation.frames], axis=1)
         rows.append(titled(row, situation.instruction))
     files.write(file, lambda partial: Image.fromarray(np.concatenate(rows)).save(partial, format="PNG"))

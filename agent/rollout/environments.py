@@ -1,4 +1,4 @@
-"""Where environments live: here or in a process of their own. The same seeds give the same episodes for any number of them."""
+"""The environments of a run, in this process or in processes of their own. The same seeds give the same episodes for any number of them."""
 
 import contextlib
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote
+from envs.host import EnvironmentProcess, Proxy
 from envs.spaces import Actions
 
 
-class Workers:
-    """A fixed number of environments, made when first needed and kept for the whole run.
+class Environments:
+    """A pool of environments, made when first needed and kept for the whole run. A `kind` is the index of an environment's config.
 
     Args:
-        configs: which environment, or several; the `timeout` of each says where it lives.
-        count: how many at a time, of all kinds together.
+        configs: one environment, or several. With a `timeout` an environment lives in a process of its own.
+        count: largest number of environments at a time, of all kinds together; there is one of each kind in any case.
 
     Raises:
         ValueError: an environment cannot be made.
@@ -23,33 +23,34 @@ class Workers:
 
     def __init__(self, configs: EnvConfig | tuple[EnvConfig, ...], count: int) -> None:
         self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
-        self._hosts = [Host(config, config.timeout) if config.timeout else None for config in self.configs]
-        self._idle: list[list[Adapter | Remote]] = [[] for _ in self.configs]
-        self.firsts: list[Adapter | Remote] = []
-        """One environment of each kind, to be asked for its spaces, to demonstrate in and to make films with."""
+        self._environment_processes = [EnvironmentProcess(config, config.timeout) if config.timeout else None for config in self.configs]
+        self._idle: list[list[Adapter | Proxy]] = [[] for _ in self.configs]
+        self.firsts: list[Adapter | Proxy] = []
+        """One environment of each kind, which is never closed to make room: for action spaces, demonstrations and videos."""
         try:
-            for config, host, idle in zip(self.configs, self._hosts, self._idle, strict=True):
-                self.firsts.append(Adapter(config) if host is None else _told(host))
+            for config, environment_process, idle in zip(self.configs, self._environment_processes, self._idle, strict=True):
+                self.firsts.append(Adapter(config) if environment_process is None else _told(environment_process))
                 idle.append(self.firsts[-1])
-        except BaseException:  # nobody has these yet who could close them
+        except BaseException:  # the caller gets no object that it could close, so the environments made so far are closed here
             self.close()
             raise
-        self._made = sum(map(len, self._idle))
+        self._made = sum(map(len, self._idle))  # idle and in use
 
     @property
-    def first(self) -> Adapter | Remote:
+    def first(self) -> Adapter | Proxy:
         """Return the first environment."""
         return self.firsts[0]
 
     @property
     def actions(self) -> Actions:
-        """Return the actions that the environments share.
+        """Return the action space that the environments share.
 
         Raises:
-            ValueError: they take different ones, or record states of different sizes.
+            ValueError: their action spaces or the sizes of their proprioceptive states differ.
         """
         first, *others = self.firsts
         for other in others:
+            # `counts` too: a Box and a Discrete may have the same bounds.
             if any(not np.array_equal(getattr(other.actions, name), getattr(first.actions, name)) for name in ("low", "high", "counts")):
                 raise ValueError(f"{other.config.title} takes other actions than {first.config.title}; environments of one run must share them.")
             if other.state_size != first.state_size:
@@ -58,59 +59,61 @@ class Workers:
         return first.actions
 
     def of(self, task: str) -> int:
-        """Return which environment has this title."""
+        """Return the kind whose title is `task`."""
         return [config.title for config in self.configs].index(task)
 
-    def take(self, kind: int = 0) -> Adapter | Remote | None:
+    def acquire(self, kind: int = 0) -> Adapter | Proxy | None:
         """Return an idle environment of a kind, or None if all places are taken."""
         if self._idle[kind]:
             return self._idle[kind].pop()
-        spare = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
-        if self._made >= self._count and spare is not None:  # one of another kind makes room
-            _close(spare.pop(next(i for i, each in enumerate(spare) if each not in self.firsts)))
+        crowded = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
+        if self._made >= self._count and crowded is not None:  # an idle environment of another kind makes room, but never the first of its kind
+            _close(crowded.pop(next(i for i, each in enumerate(crowded) if each not in self.firsts)))
             self._made -= 1
-        if self._made >= max(self._count, len(self.configs)):
+        if self._made >= max(self._count, len(self.configs)):  # `firsts` exist also where `count` is less than the number of kinds
             return None
         self._made += 1
         return self._make(kind)
 
-    def give_back(self, adapter: Adapter | Remote, broken: bool = False) -> None:
-        """Return an environment; a broken one is closed and made anew."""
+    def release(self, adapter: Adapter | Proxy, broken: bool = False) -> None:
+        """Give an environment back; a broken one is closed and replaced."""
         kind = self.of(adapter.config.title)
-        if broken:
+        if broken:  # what raised an error in the middle of a step may be in any state, and its next episode would depend on that
             _close(adapter)
-            made = self._make(kind)
+            replacement = self._make(kind)
             if adapter is self.firsts[kind]:
-                self.firsts[kind] = made
-            adapter = made
+                self.firsts[kind] = replacement
+            adapter = replacement
         self._idle[kind].append(adapter)
 
     def renew(self, kind: int) -> None:
-        """Make the first environment of a kind anew, after a fault."""
-        before, self.firsts[kind] = self.firsts[kind], self._make(kind)
-        _close(before)
-        self._idle[kind] = [self.firsts[kind] if each is before else each for each in self._idle[kind]]
+        """Replace the first environment of a kind, after a fault in it."""
+        old, self.firsts[kind] = self.firsts[kind], self._make(kind)  # made first: a new Proxy copies the old one's spaces
+        _close(old)
+        self._idle[kind] = [self.firsts[kind] if each is old else each for each in self._idle[kind]]
 
     def close(self) -> None:
-        """Free them all, and end their processes."""
+        """Close all environments, and end their processes."""
+        # By id, since most of `firsts` are idle too, and each is to be closed once.
         for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
             _close(adapter)
-        for host in filter(None, self._hosts):
-            host.close()
+        for environment_process in filter(None, self._environment_processes):
+            environment_process.close()
 
-    def _make(self, kind: int) -> Adapter | Remote:
-        host = self._hosts[kind]
-        return Adapter(self.configs[kind]) if host is None else Remote(host, self.firsts[kind])
+    def _make(self, kind: int) -> Adapter | Proxy:
+        environment_process = self._environment_processes[kind]
+        # A Proxy that is like another one is not made in its process before it is used.
+        return Adapter(self.configs[kind]) if environment_process is None else Proxy(environment_process, self.firsts[kind])
 
 
-def _told(host: Host) -> Remote:
-    """Return an environment that was made in a host."""
+def _told(environment_process: EnvironmentProcess) -> Proxy:
+    """Return the first environment of a process, made at once, so that its action space is known."""
     try:
-        return Remote(host)
-    except (TimeoutError, ChildProcessError) as error:
-        raise ValueError(f"{host.config.title} cannot be made: {error}.") from error
+        return Proxy(environment_process)
+    except (TimeoutError, ChildProcessError) as error:  # it hung or crashed while it was made: a mistake in the config rather than a fault
+        raise ValueError(f"{environment_process.config.title} cannot be made: {error}.") from error
 
 
-def _close(adapter: Adapter | Remote) -> None:
-    with contextlib.suppress(Exception, SystemExit):  # one that cannot even be closed costs nothing more
+def _close(adapter: Adapter | Proxy) -> None:
+    with contextlib.suppress(Exception, SystemExit):  # a third-party `close` may raise anything, and the run does not need it any more
         adapter.close()

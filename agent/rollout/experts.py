@@ -1,4 +1,4 @@
-"""Who demonstrates: the environment's oracle, a script, Stable-Baselines3, and `etude expert`, which trains one."""
+"""Experts for demonstrations: an environment's oracle, a script, or a Stable-Baselines3 policy, which `etude expert` trains."""
 
 import functools
 import inspect
@@ -18,51 +18,58 @@ from envs.faults import NoExpert, in_words
 from envs.make import module_of
 
 Expert = Callable[[Adapter], np.ndarray]
-"""The present moment of an environment -> float32[A]."""
-TRAINING, EXAM = 80_000_000, 85_000_000  # ranges of seeds of their own
+"""An environment in its present state -> float32[A], the action to execute there."""
+TRAINING, EVALUATION = 80_000_000, 85_000_000  # first environment seeds of an expert; all seeds of a run (`records.SEEDS`) are smaller
 
 
 class Blind(gymnasium.Env):
-    """An adapter as an environment without frames: what an expert is trained in, with the same held actions as the policy has.
+    """An adapter as a Gymnasium environment without frames, in which an expert is trained. Actions are held as long as the policy's.
 
-    Observation: the environment's own, without pictures. Reward: the mean over the steps that an action is held for.
-    Episodes go on after success, or an expert that is paid by the step would avoid it.
+    Observation: the environment's own, without pictures. Reward: the mean over the environment steps that an action is held for.
 
     Args:
         config: the environment.
-        seed: episodes are those of `seed`, `seed + 1`, ...
+        seed: of the first episode; the next ones have `seed + 1`, `seed + 2`, ...
+
+    Raises:
+        ValueError: the observation has no vector that an expert could be trained on.
     """
 
     def __init__(self, config: EnvConfig, seed: int = TRAINING) -> None:
-        self.adapter, self._seed = Adapter(config.model_copy(update={"until_success": False})), seed
+        # Episodes go on after a success. If they ended there, an expert with a positive reward per step would learn to avoid success.
+        self.adapter, self._seed = Adapter(config.model_copy(update={"terminate_on_success": False})), seed
         self.observation_space, self._keys = _low_dimensional(self.adapter.env.observation_space)
         actions = self.adapter.actions
+        # A Box also for discrete actions, since SAC knows no other space; the adapter rounds.
         self.action_space = gymnasium.spaces.Box(actions.low.astype(np.float32), actions.high.astype(np.float32))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode."""
-        self.adapter.reset(self._seed, look=False)
+        """Begin the next episode; `seed` and `options` are ignored."""
+        self.adapter.reset(self._seed, look=False)  # `look=False`: nothing is rendered, which would take most of the time
         self._seed += 1
         return self.seen(self.adapter), {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Decide once."""
-        outcome = self.adapter.step(np.asarray(action)[None], look=False)
-        info = {"is_success": outcome.success_at_end}
+        """Execute one action for `action_repeat` environment steps."""
+        outcome = self.adapter.step(np.asarray(action)[None], look=False)  # float32[1, A]: a chunk of one action
+        info = {"is_success": outcome.success_at_end}  # the key from which Stable-Baselines3 computes its success rate
+        # Rewards after the end of the episode are NaN.
         return self.seen(self.adapter), float(np.nanmean(outcome.rewards)), outcome.terminated, outcome.truncated, info
 
     def seen(self, adapter: Adapter) -> Any:
-        """Return what the expert sees of an adapter's present moment."""
+        """Return the expert's observation of an adapter in its present state, float32: a vector, or a dict of vectors."""
         raw = adapter.raw
         return {key: np.asarray(raw[key], np.float32) for key in self._keys} if self._keys else np.asarray(raw, np.float32)
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
-        """Return rewards for other goals, as hindsight replay asks for them."""
+        """Return the rewards of a batch of transitions for other goals; Stable-Baselines3's hindsight replay calls this."""
         inner: Any = self.adapter.env.unwrapped
         return inner.compute_reward(achieved, desired, info)
 
 
 def _low_dimensional(space: gymnasium.Space) -> tuple[gymnasium.Space, tuple[str, ...]]:
+    """Return the space of an observation's vectors, and their keys; no keys where the observation is one vector."""
+    # The bounds are infinite since Stable-Baselines3 scales no vector by them.
     if isinstance(space, gymnasium.spaces.Dict):
         boxes = {key: part for key, part in space.items() if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 1}
         if boxes:
@@ -74,20 +81,23 @@ def _low_dimensional(space: gymnasium.Space) -> tuple[gymnasium.Space, tuple[str
 
 
 def train(config: EnvConfig, out: Path, *, algorithm: str = "sac", steps: int = 100_000, seed: int = 0, enough: float = 0.98) -> Rate:
-    """Train an expert of an environment, with progress; the same command goes on after a stop.
+    """Train an expert for an environment, with a progress bar; called again after a stop, it goes on from its last checkpoint.
 
     Args:
         config: the environment.
         out: folder of the expert.
         algorithm: 'sac' or 'ppo'.
-        steps: decisions in the environment at most.
-        seed: of everything drawn.
-        enough: success of the last 100 training episodes at which it ends early.
+        steps: largest number of actions in the environment, each held for `action_repeat` steps.
+        seed: of weights, exploration and episodes.
+        enough: success rate of the last 100 training episodes at which training ends early.
 
     Returns:
-        Success on 100 seeds that it was not trained on.
+        Success rate on 100 seeds that were not used in training.
+
+    Raises:
+        ValueError: an unknown algorithm, or an observation without a vector.
     """
-    from policies import experts
+    from policies import experts  # here, because Stable-Baselines3 is an optional dependency
 
     if algorithm not in ("sac", "ppo"):
         raise ValueError(f"algorithm is {algorithm!r}; allowed are 'sac' and 'ppo'.")
@@ -97,35 +107,40 @@ def train(config: EnvConfig, out: Path, *, algorithm: str = "sac", steps: int = 
 
         def watch(step: int, success: float) -> bool:
             bars.update(bar, completed=step, description=f"{algorithm}, success {100 * success:.0f} %")
-            return success >= enough and step > steps // 20
+            return success >= enough and step > steps // 20  # at the very beginning the rate is a mean of few episodes
 
         experts.train(env, out, algorithm=algorithm, steps=steps, seed=seed, watch=watch)
     return examine(config, resolve(str(out), config))
 
 
 def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
-    """Return an expert's success on seeds of its own."""
-    adapter, won = Adapter(config), 0
+    """Return an expert's success rate on seeds that are used for nothing else."""
+    adapter, successes = Adapter(config), 0
     for i in range(episodes):
-        adapter.reset(EXAM + i, look=False)
+        adapter.reset(EVALUATION + i, look=False)
+        # An episode ends at its first success, also where `terminate_on_success` is off.
         while not (outcome := adapter.step(adapter.actions.from_env(expert(adapter))[None], look=False)).success:
             if outcome.terminated or outcome.truncated:
                 break
-        won += outcome.success
+        successes += outcome.success
     adapter.close()
-    return Rate.of(won, episodes)
+    return Rate.of(successes, episodes)
 
 
 def resolve(name: str, config: EnvConfig) -> Expert:
-    """Return the expert of that name.
+    """Return the expert that `demonstrate.expert` or `env.expert` names.
 
     Args:
-        name: '' for the environment's own `oracle(steps)`; `module:function` or `file.py:function` with f(env, observation) -> action, or the name
-            of a class with `get_action(observation)` such as Meta-World's policies; or the folder of `etude expert`.
+        name: one of
+            - '': the environment's own `oracle(steps)`;
+            - `module:function` or `file.py:function`, f(env, observation) -> action;
+            - `module:Class` or `file.py:Class`, a class with `get_action(observation)`, such as Meta-World's policies;
+            - the folder of an expert that `etude expert` trained.
         config: the environment.
 
     Raises:
-        NoExpert: there is none of that name.
+        NoExpert: there is no expert of that name, or it cannot be loaded.
+        ValueError: the folder's expert is one of another environment.
     """
     if not name:
         return lambda adapter: adapter.oracle()
@@ -133,61 +148,62 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         try:
             from policies import experts
         except ModuleNotFoundError as error:
-            raise NoExpert(f"The expert in {name} acts by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
-        env = Blind(config)
+            raise NoExpert(f"The expert in {name} needs Stable-Baselines3 ({error}); run: pip install 'etude[baselines]'.") from error
+        env = Blind(config)  # for its spaces and `seen`; episodes happen in the caller's adapter
         act = experts.load(Path(name), env)
         return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)
-    place, colon, attribute = name.rpartition(":")
+    module, colon, attribute = name.rpartition(":")  # the last colon: the path of a file may hold one itself
     if not colon:
         raise NoExpert(f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`.")
     try:
-        found = getattr(module_of(place), attribute)
-        if inspect.isclass(found):
-            script: Any = found()
-            return lambda adapter: adapter.actions.from_env(np.clip(script.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
-    except (Exception, SystemExit) as error:  # somebody's script may raise anything
+        script = getattr(module_of(module), attribute)
+        if inspect.isclass(script):
+            instance: Any = script()  # one for all episodes: a policy that keeps state has to notice a reset by itself
+            # Clipped, since Meta-World's scripted policies rely on their environment to clip.
+            return lambda adapter: adapter.actions.from_env(np.clip(instance.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
+    except (Exception, SystemExit) as error:  # a user's script may raise anything, or exit
         raise NoExpert(f"demonstrate.expert {name!r} cannot be used ({in_words(error)}).") from error
-    return lambda adapter: adapter.actions.from_env(found(adapter.env, adapter.raw))
+    return lambda adapter: adapter.actions.from_env(script(adapter.env, adapter.raw))
 
 
 @dataclass(frozen=True)
 class Experts:
-    """Who demonstrates in each of several environments, looked up where the environment lives. Another process is told the name alone.
+    """The experts of several environments, each loaded in the process in which its environment lives.
 
     Args:
-        name: as in `resolve`; the `expert` of an environment comes before it.
+        name: as in `resolve`; an environment with an `env.expert` has that one instead.
     """
 
     name: str
     _found: dict[str, Expert] = field(default_factory=dict, compare=False)
 
     def __call__(self, adapter: Adapter) -> np.ndarray:
-        """Return float32[A] for the adapter's present moment."""
+        """Return the expert's action, float32[A], for an adapter in its present state."""
         return self.of(adapter.config)(adapter)
 
     def of(self, config: EnvConfig) -> Expert:
-        """Return who demonstrates in one of them."""
+        """Return the expert of one environment."""
         if config.title not in self._found:
             self._found[config.title] = resolve(config.expert or self.name, config)
         return self._found[config.title]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _in_this_process, (self.name,)
+        return _in_this_process, (self.name,)  # only the name is sent to another process: experts are lambdas, which cannot be pickled
 
 
 @functools.cache
 def _in_this_process(name: str) -> Experts:
-    return Experts(name)
+    return Experts(name)  # cached: each episode sends the name again, and the experts are to be loaded once
 
 
 def everyone(envs: Sequence[EnvConfig], name: str) -> Experts:
-    """Return who demonstrates in each of several environments: its own expert, or else the one that `name` says.
+    """Return the experts of several environments: `env.expert` of each, or else the one that `name` says.
 
     Raises:
-        NoExpert: there is none of that name. Where an environment lives in another process, its expert is looked up there.
+        NoExpert: there is no such expert. For an environment in a process of its own this is raised there, in the first episode.
     """
     experts = Experts(name)
     for env in envs:
-        if not env.timeout:
+        if not env.timeout:  # loaded now, so that a wrong name ends the run before anything is recorded
             experts.of(env)
     return experts

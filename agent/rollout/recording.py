@@ -1,4 +1,4 @@
-"""Episodes as they come, into the dataset of a stage's folder."""
+"""Writing a stage's episodes into the dataset in its folder, while they are made."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,18 @@ from typing import Any
 from agent.records import Episode
 from agent.rollout.session import Session
 
-SHARD = 128  # episodes written at a time; a kill costs at most this many
+SHARD = 128  # episodes written at a time; after a kill at most so many are made again
 
 
 def store(session: Session, folder: Path, episodes: Any, watch: Any) -> None:
-    """Write episodes as they come, a shard at a time."""
+    """Write episodes into a stage's folder, a shard at a time.
+
+    Args:
+        session: of the run.
+        folder: of the stage.
+        episodes: an iterable of `Episode`s, which may be a generator that still makes them.
+        watch: called with each episode.
+    """
     shard: list[Episode] = []
     for episode in episodes:
         shard.append(episode)
@@ -18,10 +25,11 @@ def store(session: Session, folder: Path, episodes: Any, watch: Any) -> None:
         if len(shard) == SHARD:
             _append(session, folder, shard)
             shard = []
-    if shard:
+    if shard:  # a dataset is never given an empty shard
         _append(session, folder, shard)
 
 
 def _append(session: Session, folder: Path, shard: list[Episode]) -> None:
-    held = session.config.policy.chunk
-    session.run.store(folder, shard, {each.config.title: each.rate / (each.config.action_repeat * held) for each in session.workers.firsts})
+    chunk = session.config.policy.chunk_size
+    # Decisions per second of simulated time, by task: a decision is `chunk` actions, each held for `action_repeat` environment steps.
+    session.run.store(folder, shard, {each.config.title: each.rate / (each.config.action_repeat * chunk) for each in session.environments.firsts})

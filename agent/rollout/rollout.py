@@ -1,7 +1,7 @@
-"""Practice: policy x environments x seeds -> episodes.
+"""Rollouts: policy x environments x seeds -> episodes.
 
-Episodes stream through a fixed number of environments; only live ones step, draw or decide. Randomness belongs to the episode, not
-to its place in the batch, so the episodes are the same for any number of environments.
+A fixed number of environments step side by side; where an episode ends, the next one begins. All random numbers belong to an episode, not to
+its place in the batch, so the episodes are the same for any number of environments.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,41 +10,45 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.records import Episode, Job
-from agent.rollout.environments import Workers
+from agent.rollout.environments import Environments
 from agent.rollout.lookahead import better
 from envs.adapt import Adapter
 from envs.faults import in_words
-from envs.host import Remote
+from envs.host import Proxy
 from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
+
+MAX_FAULT_SHARE = 0.2  # of episodes that faults of the environment may cost before a run stops; "a fifth" in messages
 
 
 @dataclass
 class _Live:
-    """An episode in the making."""
+    """An episode while it is made."""
 
     job: Job
-    adapter: Adapter | Remote
+    adapter: Adapter | Proxy
     rng: np.random.Generator
     observations: list[Observation] = field(default_factory=list)
+    """One more than decisions."""
     decisions: list[Decision] = field(default_factory=list)
+    """What is recorded as the target; in a look-ahead episode the better decision that was found."""
     executed: list[np.ndarray] = field(default_factory=list)
-    """float32[H, A] each: what was carried out, in a guided take that wanders not always what is decided."""
+    """float32[H, A] each, the executed actions; in a look-ahead episode at times the policy's own instead of the target (DAgger)."""
     rewards: list[np.ndarray] = field(default_factory=list)
-    contests: list[tuple[Decision, float]] = field(default_factory=list)
-    """Of a guided take: what the policy wanted to do, and how much more the better decision earned."""
+    alternatives: list[tuple[Decision, float]] = field(default_factory=list)
+    """Of a look-ahead episode: the policy's own decision, and the gain of the better one."""
     first_success: int | None = None
     success_at_end: bool = False
     terminated: bool = False
     truncated: bool = False
     achieved: tuple[str, ...] = ()
-    unasked: tuple[str, int] | None = None
+    hindsight: tuple[str, int] | None = None
     faults: tuple[str, ...] = ()
 
     @property
     def situation(self) -> Situation:
-        now = self.observations[-1]
-        return Situation(now.instruction, now.frames, now.state)
+        observation = self.observations[-1]
+        return Situation(observation.instruction, observation.frames, observation.state)
 
     @property
     def over(self) -> bool:
@@ -53,35 +57,39 @@ class _Live:
     def begin(self) -> None:
         try:
             self.observations = [self.adapter.reset(self.job.seed)]
-        except (Exception, SystemExit) as error:  # an environment may raise anything; it costs its episode, not the run
+        except (Exception, SystemExit) as error:  # a third-party environment may raise anything; this costs its episode, not the run
             self.faults = (f"reset: {in_words(error)}",)
 
     def go_on(self, wanted: Decision, policy: Policy) -> None:
-        decision, margin, done = wanted, 0.0, wanted.actions
+        """Execute one decision; `wanted` is the policy's own."""
+        target, gain, executed = wanted, 0.0, wanted.actions
         try:
-            if self.job.foresight:
-                decision, margin = better(self.adapter, wanted, policy, self.rng, self.job.foresight)
-                done = done if self.rng.random() < self.job.wander else decision.actions
-            outcome = self.adapter.step(done)
-        except (Exception, SystemExit) as error:
+            if self.job.lookahead_candidates:
+                target, gain = better(self.adapter, wanted, policy, self.rng, self.job.lookahead_candidates)
+                # The target is recorded either way. With the policy's own actions the episode also visits states to which its mistakes lead.
+                executed = executed if self.rng.random() < self.job.lookahead_policy_share else target.actions
+            outcome = self.adapter.step(executed)
+        except (Exception, SystemExit) as error:  # nothing of this decision is recorded, so the lists stay of matching lengths
             self.faults = (f"decision {len(self.decisions)}: {in_words(error)}",)
             return
-        self.decisions.append(decision)
-        self.executed.append(done)
-        if self.job.foresight:
-            self.contests.append((wanted, margin))
+        self.decisions.append(target)
+        self.executed.append(executed)
+        if self.job.lookahead_candidates:
+            self.alternatives.append((wanted, gain))
         self.observations.append(outcome.observation)
         self.rewards.append(outcome.rewards)
         if outcome.success and self.first_success is None:
-            self.first_success = len(self.decisions) - 1
+            self.first_success = len(self.decisions) - 1  # index of the decision that was appended above
         self.success_at_end, self.achieved = outcome.success_at_end, outcome.achieved
         self.terminated, self.truncated = outcome.terminated, outcome.truncated
         other = next((each for each in outcome.achieved if each != outcome.observation.instruction), None)
-        if self.unasked is None and other is not None:
-            self.unasked = (other, len(self.decisions) - 1)
+        if self.hindsight is None and other is not None:  # the first other instruction that was fulfilled, for relabelling (HER)
+            self.hindsight = (other, len(self.decisions) - 1)
 
     def episode(self, policy: Policy) -> Episode:
+        """Return the record of the episode, also of one that a fault ended."""
         actions = len(self.adapter.actions)
+        # After a faulty reset there is no decision and no observation. Such an episode has arrays of length 0, and one black observation.
         shape = {
             "actions": (0, policy.chunk, actions),
             "tokens": (0, policy.reply_length),
@@ -92,7 +100,7 @@ class _Live:
         return Episode(
             task=self.adapter.config.title,
             seed=self.job.seed,
-            take=self.job.take,
+            attempt=self.job.attempt,
             policy=policy.name,
             instruction=self.observations[0].instruction if self.observations else "",
             frames=np.stack([o.frames for o in self.observations]) if self.observations else blank,
@@ -100,85 +108,96 @@ class _Live:
             tokens=np.stack([d.tokens for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.int64),
             logprobs=np.stack([d.logprobs for d in self.decisions]) if self.decisions else np.zeros(shape["tokens"], np.float32),
             rewards=np.stack(self.rewards) if self.rewards else np.zeros(shape["rewards"], np.float32),
+            # Of any decision: an episode that loses its success again is still a success (`success_at_end` tells the difference).
             success=self.first_success is not None,
             first_success=self.first_success,
             success_at_end=self.success_at_end,
             terminated=self.terminated,
             truncated=self.truncated,
             achieved=self.achieved,
-            unasked=self.unasked,
-            rivals=np.stack([wanted.tokens for wanted, _ in self.contests]) if self.contests else None,
-            margins=np.array([margin for _, margin in self.contests], np.float32) if self.contests else None,
+            hindsight=self.hindsight,
+            policy_tokens=np.stack([own.tokens for own, _ in self.alternatives]) if self.alternatives else None,
+            lookahead_gains=np.array([gain for _, gain in self.alternatives], np.float32) if self.alternatives else None,
             states=np.stack(states) if states and states[0] is not None else None,  # type: ignore[arg-type]
             faults=self.faults,
-            taught=unlike([d.actions for d in self.decisions], self.executed),
+            target_actions=unlike([d.actions for d in self.decisions], self.executed),
         )
 
 
 def unlike(meant: Sequence[np.ndarray], executed: Sequence[np.ndarray]) -> np.ndarray | None:
-    """Return float32[T, H, A], the actions that were meant, or None where they were executed."""
+    """Return the target actions, float32[T, H, A], where they differ from the executed ones; else None, so that they are not stored twice.
+
+    Args:
+        meant: T times float32[H, A], the actions to imitate.
+        executed: T times float32[H, A].
+    """
     return None if np.array_equal(meant, executed, equal_nan=True) else np.stack(meant)
 
 
-def collect(
+def rollout(
     policy: Policy,
-    workers: Workers,
+    environments: Environments,
     jobs: Sequence[Job],
 ) -> Iterator[Episode]:
     """Yield one episode a job, in the order of the jobs.
 
     Args:
-        policy: who acts.
-        workers: where.
-        jobs: what to attempt.
+        policy: acts in all of them.
+        environments: how many episodes are made side by side, and in what.
+        jobs: seed, sampling noise and kind of environment of each episode.
     """
+    # Jobs by their index. `waiting` is reversed, as `pop` takes the next job from the end of a list.
     waiting, live, done, sent = list(enumerate(jobs))[::-1], {}, {}, 0
     while sent < len(jobs):
-        while waiting and (adapter := workers.take(waiting[-1][1].kind)) is not None:
+        # A job whose kind has no free place waits, and so do the jobs behind it.
+        while waiting and (adapter := environments.acquire(waiting[-1][1].kind)) is not None:
             index, job = waiting.pop()
-            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))
+            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))  # noise None: an unseeded generator, never used
             live[index].begin()
-        playing = [each for each in live.values() if not each.over]
+        playing = [each for each in live.values() if not each.over]  # a faulty reset ends an episode before its first decision
         for each, decision in zip(playing, _decide(policy, playing), strict=True):
             each.go_on(decision, policy)
         for index in [index for index, each in live.items() if each.over]:
             each = live.pop(index)
             done[index] = each.episode(policy)
-            workers.give_back(each.adapter, broken=bool(each.faults))
-        while sent in done:
+            environments.release(each.adapter, broken=bool(each.faults))
+        while sent in done:  # an episode that ended early waits for those of the jobs before it
             yield done.pop(sent)
             sent += 1
 
 
-def tolerate(episodes: Iterable[Episode], count: int, max_fault_share: float, spoilt: int = 0) -> Iterator[Episode]:
-    """Yield the episodes as long as not too many are spoilt.
+def tolerate(episodes: Iterable[Episode], count: int, spoilt: int = 0) -> Iterator[Episode]:
+    """Yield the episodes, as long as not too many of them are faulty.
 
     Args:
-        episodes: as they come.
-        count: how many there will have been in the end, with those of before a stop.
-        max_fault_share: of `count`.
-        spoilt: of those of before a stop.
+        episodes: as they are made.
+        count: number of all episodes of the stage, also of those that were made before a kill.
+        spoilt: number of faulty episodes among those that were made before a kill.
 
     Raises:
-        ValueError: more were spoilt by the environment; says which, at which seed and decision.
+        ValueError: more than `MAX_FAULT_SHARE` are faulty; the message names environment, seed and decision of the last one.
     """
     num_faults = spoilt
     for episode in episodes:
         num_faults += bool(episode.faults)
-        if num_faults > max_fault_share * count:
+        if num_faults > MAX_FAULT_SHARE * count:  # of `count`, not of those so far: one fault in the first episodes does not stop a run
             raise ValueError(
-                f"{episode.task} spoilt {num_faults} of {count} episodes, more than collect.max_fault_share allows; "
+                f"{episode.task}: {num_faults} of {count} episodes were faulty, more than a fifth; "
                 f"the last at seed {episode.seed}, {episode.faults[0]}."
             )
         yield episode
 
 
 def _decide(policy: Policy, playing: Sequence[_Live]) -> list[Decision]:
-    """Return the reply for each live episode. Those that sample use their own noise; guided takes begin from what the policy holds most probable."""
-    replies: dict[int, Decision] = {}
-    for greedy in (True, False):
-        chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.foresight > 0) == greedy]
+    """Return the policy's decision for each live episode: sampled with the episode's own noise, or greedy.
+
+    Look-ahead episodes decide greedily although they have noise: their candidates lie around the policy's most probable action.
+    """
+    replies: dict[int, Decision] = {}  # by place in `playing`
+    for greedy in (True, False):  # two batches, since `act` takes noise for all situations or for none
+        chosen = [i for i, each in enumerate(playing) if (each.job.noise is None or each.job.lookahead_candidates > 0) == greedy]
         if chosen:
+            # One uniform number a token, from each episode's own generator: neighbours in the batch have no influence.
             noise = None if greedy else np.stack([playing[i].rng.random(policy.reply_length) for i in chosen])
             replies |= zip(chosen, policy.act([playing[i].situation for i in chosen], noise), strict=True)
     return [replies[i] for i in range(len(playing))]

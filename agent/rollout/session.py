@@ -1,4 +1,4 @@
-"""What a run works with: its environments, its processes, and the one model in memory; each is made when it is first needed."""
+"""The environments, the process pool and the model of a run; each is made when it is first needed."""
 
 import weakref
 from collections.abc import Iterator, Sequence
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import policies
 from agent.config.plugins import load_model
-from agent.records import Episode, Job, Player
-from agent.rollout.environments import Workers
-from agent.rollout.pool import Crew
-from agent.rollout.rollout import collect
+from agent.records import Checkpoint, Episode, Job
+from agent.rollout.environments import Environments
+from agent.rollout.pool import ProcessPool
+from agent.rollout.rollout import rollout
 from agent.run import base, layout
 from agent.run.files import load, save
 from agent.run.folder import Run
@@ -20,130 +20,133 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Environments, processes and model of a run, for as long as it works.
+    """Environments, process pool and model of a run, until `close`.
 
     Args:
-        run: whose config says which.
+        run: whose folder and config are used.
     """
 
     def __init__(self, run: Run) -> None:
         self.run, self.config = run, run.config
-        self._policy: Any = None
-        self._student: Any = None
-        self._loaded: Player | None = None
-        self._workers: Workers | None = None
-        self._rehearsal: Workers | None = None
-        self._crew: Crew | None = None
-        self._opened: weakref.WeakSet[Workers] = weakref.WeakSet()
+        self._policy: Any = None  # a `Vlm`, whose module imports torch; commands that need no model must not wait for that
+        self._trainable: Any = None
+        self._loaded: Checkpoint | None = None  # whose weights the model holds; None: not known
+        self._environments: Environments | None = None
+        self._practice_environments: Environments | None = None
+        self._process_pool: ProcessPool | None = None
+        self._opened: weakref.WeakSet[Environments] = weakref.WeakSet()  # weak: those of a variation are closed and freed after their evaluation
 
     @property
-    def workers(self) -> Workers:
+    def environments(self) -> Environments:
         """Return the environments of this run."""
-        if self._workers is None:
-            self._workers = self._open(self.config.envs)
-        return self._workers
+        if self._environments is None:
+            self._environments = self._open(self.config.envs)
+        return self._environments
 
     @property
-    def rehearsal(self) -> Workers:
-        """Return the environments for practice: where the critic labels, they go on after a success if they can, so as not to tell of it."""
-        if self.config.label.by != "critic":
-            return self.workers
-        if self._rehearsal is None:
-            self._rehearsal = self._open(tuple(env.model_copy(update={"until_success": False}) for env in self.config.envs))
-        return self._rehearsal
+    def practice_environments(self) -> Environments:
+        """Return the environments for practice. Where the detector labels alone, their episodes go on after a success if they can."""
+        if self.config.label.by != "detector":  # else an episode's length would tell the detector of the environment's success
+            return self.environments
+        if self._practice_environments is None:
+            self._practice_environments = self._open(tuple(env.model_copy(update={"terminate_on_success": False}) for env in self.config.envs))
+        return self._practice_environments
 
-    def varied(self, name: str) -> Workers:
-        """Return environments of a variation that `evaluate.variations` names."""
-        changes = self.config.evaluate.variations[name]
+    def variation_environments(self, name: str) -> Environments:
+        """Return new environments of a variation in `evaluate.variations`; the caller closes them."""
+        changes = self.config.evaluate.variations[name]  # they win over `env.kwargs`
         return self._open(tuple(env.model_copy(update={"kwargs": {**env.kwargs, **changes}}) for env in self.config.envs))
 
-    def _open(self, envs: tuple[EnvConfig, ...]) -> Workers:
-        opened = Workers(envs, self.config.collect.num_envs)
+    def _open(self, envs: tuple[EnvConfig, ...]) -> Environments:
+        opened = Environments(envs, self.config.collect.num_envs)  # so many in each process of a process pool
         self._opened.add(opened)
         return opened
 
-    def perform(self, player: Player, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
-        """Yield one episode a job, in the order of the jobs, by a player, in as many processes as `config.processes` says.
+    def rollout(self, checkpoint: Checkpoint, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
+        """Yield one episode a job, in the order of the jobs, made by `config.processes` processes.
 
         Args:
-            player: who acts.
-            jobs: what to attempt.
-            variation: of the environments, a name in `evaluate.variations`; empty: as they are.
-            practice: in the environments for practice.
+            checkpoint: weights of the policy that acts.
+            jobs: seed, sampling noise and kind of environment of each episode.
+            variation: a name in `evaluate.variations`, whose environments are used; empty: the run's own.
+            practice: whether to use the environments for practice.
 
         Raises:
-            ValueError: one of several processes died.
+            ValueError: a process died, or the weights cannot be loaded.
         """
         if self.config.processes > 1:
-            if self._crew is None:
-                _ = self.policy  # what the first load of the model writes down is written here, once
-                self._crew = Crew(self.run.folder, self.config.processes)
-            yield from self._crew.perform(player, jobs, variation, practice)
+            if self._process_pool is None:
+                # Loading the base model compares its fingerprint with the run's, or writes it into the run. The workers only compare.
+                _ = self.policy
+                self._process_pool = ProcessPool(self.run.folder, self.config.processes)
+            yield from self._process_pool.rollout(checkpoint, jobs, variation, practice)
             return
-        workers = self.varied(variation) if variation else self.rehearsal if practice else self.workers
+        # A variation is only ever evaluated, so it has no environments for practice.
+        environments = self.variation_environments(variation) if variation else self.practice_environments if practice else self.environments
         try:
-            yield from collect(self.play(player), workers, jobs)
-        finally:
+            yield from rollout(self.load_checkpoint(checkpoint), environments, jobs)
+        finally:  # also where the caller stops iterating
             if variation:
-                workers.close()
+                environments.close()
 
     @property
     def policy(self) -> "Vlm":
-        """Return the one model in memory; `play` says whose weights it holds."""
+        """Return the one model in memory; `load_checkpoint` puts other weights into it."""
         if self._policy is None:
-            self._student = None
+            self._trainable = None  # frees the memory of a model that stage `ground` trained; its weights lie in the run's folder
             self._policy = self._load({"model": str(model)} if (model := base.grounded(self.run.folder)) else {})
         return self._policy
 
-    def student(self, train: str) -> "Vlm":
-        """Return the base model, to learn to see an environment with all of it or with its text model; there is one, until `policy` is loaded."""
-        if self._student is None:
-            self._student = self._load({"train": train})
-        return self._student
+    def trainable_base(self) -> "Vlm":
+        """Return the base model with all weights trainable, for stage `ground`; the same object until `policy` is loaded."""
+        if self._trainable is None:
+            self._trainable = self._load({"train": "all"})
+        return self._trainable
 
     def _load(self, changes: dict[str, Any]) -> "Vlm":
-        policies.set_threads(self.config.threads)
-        policy = load_model(self.config.policy.model_copy(update=changes), self.workers.actions)
-        if "model" not in changes:
+        policies.set_threads(self.config.threads)  # a setting of the whole process
+        policy = load_model(self.config.policy.model_copy(update=changes), self.environments.actions)
+        if "model" not in changes:  # the model after grounding is the run's own product, and its stage file holds its digests
             self.run.began_from(policy.base_name)
         return policy
 
-    def play(self, player: Player) -> "Vlm":
-        """Return the model with a player's weights in it.
+    def load_checkpoint(self, checkpoint: Checkpoint) -> "Vlm":
+        """Return the model with the weights of a checkpoint in it.
 
         Raises:
-            ValueError: they cannot be read, or are not those that were recorded under the player's name.
+            ValueError: the weights cannot be read, or their fingerprint is not the checkpoint's name.
         """
         policy = self.policy
-        if self._loaded != player:
-            self._loaded = None
+        if self._loaded != checkpoint:
+            self._loaded = None  # an error below may leave a part of the weights loaded
             try:
-                policy.load(player.weights)
+                policy.load(checkpoint.weights)
             except ValueError as error:
-                raise ValueError(f"{player.weights}: {error}; {layout.remedy(player.weights.parent)}") from error
-            if player.name not in ("", policy.name):
+                raise ValueError(f"{checkpoint.weights}: {error}; {layout.remedy(checkpoint.weights.parent)}") from error
+            if checkpoint.name not in ("", policy.name):  # the file was replaced since its fingerprint was recorded
                 raise ValueError(
-                    f"{player.weights} holds the weights {policy.name}, and {player.name} were recorded; {layout.remedy(player.weights.parent)}"
+                    f"{checkpoint.weights} holds the weights {policy.name}, and {checkpoint.name} were recorded; "
+                    f"{layout.remedy(checkpoint.weights.parent)}"
                 )
-            self._loaded = player
+            self._loaded = checkpoint
         return policy
 
-    def crown(self, player: Player) -> None:
-        """Write down who is champion now, and what its actions are: `champion.json`, by which a policy is loaded outside of its run."""
+    def record_champion(self, checkpoint: Checkpoint) -> None:
+        """Write `champion.json`: the champion's weights and action space, by which `agent.actor` loads it without its environment."""
         file = self.run.folder / "champion.json"
-        weights = str(player.weights.relative_to(self.run.folder))
-        content = {"weights": weights, "policy": player.name, "actions": self.workers.first.actions.written()}
-        if not file.exists() or load(file) != content:
+        weights = str(checkpoint.weights.relative_to(self.run.folder))  # relative, so that a run's folder can be moved
+        content = {"weights": weights, "policy": checkpoint.name, "actions": self.environments.first.actions.description()}
+        if not file.exists() or load(file) != content:  # a finished run that is started again changes no file
             self.run.still_there()
             save(file, content)
 
-    def dirty(self) -> None:
-        """Say that the model's weights are being trained, so `play` must load anew."""
+    def weights_changed(self) -> None:
+        """Note that training changes the model's weights, so that `load_checkpoint` reads its file next time."""
         self._loaded = None
 
     def close(self) -> None:
-        """End the processes, and free the environments."""
-        if self._crew is not None:
-            self._crew.close()
-        for workers in self._opened:
-            workers.close()
+        """End the process pool, and close the environments."""
+        if self._process_pool is not None:
+            self._process_pool.close()
+        for environments in self._opened:
+            environments.close()

@@ -1,4 +1,4 @@
-"""The base model of a run: which one it began from, and what stage `ground` made of it."""
+"""The base model of a run: its fingerprint in `base.json`, and the model that stage `ground` made of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,53 +11,54 @@ if TYPE_CHECKING:
 
 
 def began_from(run: Path) -> str | None:
-    """Return the fingerprint of the base model that the run in this folder began from; None where it was not written down."""
+    """Return the fingerprint of the base model that the run in this folder began from; None if none was recorded."""
     file = run / "base.json"
-    return load(file, plain=lambda content: "weights" in content)["weights"] if file.exists() else None
+    return load(file)["weights"] if file.exists() else None
 
 
 def compare(run: Path, model: str, base: str) -> None:
-    """Object to another base model than the run began from: its champions hold only what was trained.
+    """Check that the loaded base model is the one that the run began from.
+
+    A checkpoint of the run holds trained tensors alone (LoRA adapters, for instance), and is worthless on another base model.
 
     Args:
         run: folder of the run.
-        model: its name in the config.
-        base: fingerprint of the one that was loaded.
+        model: name of the base model in the config.
+        base: fingerprint of the loaded one.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: the fingerprints differ.
     """
-    if (then := began_from(run)) not in (None, base):
-        raise ValueError(f"{run} began from {model!r} with weights {then}, and {model!r} now has {base}; name a new folder.")
+    if (recorded := began_from(run)) not in (None, base):  # the same name may load other weights: a hub id that was updated
+        raise ValueError(f"{run} began from {model!r} with weights {recorded}, and {model!r} now has {base}; name a new folder.")
 
 
 def write_down(run: Path, model: str, base: str) -> None:
-    """Write down which base model a run begins from, once; arguments as of `compare`."""
+    """Record the base model in `base.json`, unless the run has that file; arguments as of `compare`."""
     file = run / "base.json"
-    if not file.exists():  # a run that trained before this was written down began from nobody knows which
-        began = (run / "start" / "tune.json").exists()
-        save(file, {"model": model, "weights": None if began else base})
+    if not file.exists():
+        save(file, {"model": model, "weights": base})
 
 
-def settle(run: Path, student: "Vlm") -> dict[str, str]:
-    """Make what a student has become the base model of a run; return the digests of its files."""
-    folder = run / "ground" / "model"
+def write_base_model(run: Path, student: "Vlm") -> dict[str, str]:
+    """Write the grounded model as the base model of a run; return the SHA-256 of each of its files, for `ground.json`."""
+    folder = run / "ground" / "model"  # in the format of Hugging Face, so that it loads like any other base model
     write_folder(folder, lambda partial: (student.base.save_pretrained(partial), student.processor.save_pretrained(partial)))
     return digests(folder)
 
 
 def grounded(run: Path) -> Path | None:
-    """Return where the base model after `ground` lies; None where the run goes on with the one that it began from.
+    """Return the folder of the grounded base model; None if the run uses the base model that it began from.
 
     Raises:
-        ValueError: a file of it is gone, or not what was recorded. What was never recorded, by runs of old, is taken as it is.
+        ValueError: a file of the grounded model is missing, or differs from the recorded one.
     """
     folder = run / "ground"
-    if not (folder / "ground.json").exists():
+    if not (folder / "ground.json").exists():  # written last: without it a folder `model` is an unfinished one
         return None
     content = load(folder / "ground.json")
-    for name, recorded in content.get("model", {}).items():
+    for name, recorded in content.get("model", {}).items():  # none where the base model stayed as it was
         file = folder / "model" / name
         if not file.is_file() or digest(file) != recorded:
             raise ValueError(f"{file} is {'not what was recorded' if file.is_file() else 'gone'}; {remedy(folder)}")
-    return folder / "model" if content["figures"]["steps"] else None
+    return folder / "model" if content["figures"]["steps"] else None  # 0 steps: too few scenes, and the base model stayed as it was

@@ -1,4 +1,4 @@
-"""Files of a run that are there whole or not at all: text, weights, folders of a model, and stage files under a checksum."""
+"""Atomic writing of a run's files (text, weights, model folders), stage files with a checksum, and the lock of a run folder."""
 
 import contextlib
 import fcntl
@@ -12,44 +12,41 @@ from typing import Any
 
 
 def save(file: Path, content: Any) -> None:
-    """Write JSON content under a checksum; raise ValueError if it cannot be written."""
-    body = json.dumps(content, indent=1)
+    """Write JSON content with its checksum; raise ValueError if it cannot be written."""
+    body = json.dumps(content, indent=1)  # the hashed text; `load` makes the same text again from the parsed content
     write_text(file, json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "content": content}, indent=1))
 
 
-def load(file: Path, plain: Callable[[dict[str, Any]], bool] = lambda content: False) -> Any:
+def load(file: Path) -> Any:
     """Return the content of a stage file.
 
     Args:
         file: as `save` wrote it.
-        plain: whether content is what older runs wrote without a checksum; it is then taken so.
 
     Raises:
-        ValueError: it is damaged, or cannot be read.
+        ValueError: the file is damaged, or cannot be read.
     """
     saved = read_object(file)
-    if plain(saved):
-        return saved
     try:
         body = json.dumps(saved["content"], indent=1)
         if saved["sha256"] != hashlib.sha256(body.encode()).hexdigest():
-            raise KeyError("sha256")
+            raise KeyError("sha256")  # caught below, like a missing key
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(_damaged(file)) from error
     return saved["content"]
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file that carries no checksum.
+    """Return the JSON object in a file, without a look at any checksum.
 
     Raises:
-        ValueError: it cannot be read, or holds something else.
+        ValueError: the file cannot be read, or holds no JSON object.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"Stage file {file} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
         raise ValueError(_damaged(file)) from error
     if not isinstance(content, dict):
         raise ValueError(_damaged(file))
@@ -57,98 +54,106 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def _damaged(file: Path) -> str:
-    return f"Stage file {file} is damaged; delete it and run the same command again, and the stage is done anew."
+    return f"Stage file {file} is damaged; delete it and run the same command again, and the stage is run anew."
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Work in a folder, made if need be, that no other process works in meanwhile: two would mix what they append.
+    """Lock a folder, made if missing, for this process: two processes in one run would mix the episodes that they append.
 
-    What was made for this (the lock, and folders that stay empty) is gone afterwards.
+    Afterwards the lock file, and folders that were made and stayed empty, are removed.
 
     Raises:
-        ValueError: another one does, or the folder cannot be written.
+        ValueError: another process holds the lock, or the folder cannot be written.
     """
-    made, lock = [], folder / "lock"
+    made, lock = [], folder / "lock"  # made: new folders, innermost first
     try:
         try:
-            made += [each for each in (folder, *folder.parents) if not each.exists()]
+            made += [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             new = not lock.exists()
-            stream = lock.open("a")  # empty: what counts is who has locked it, which ends with that process
+            stream = lock.open("a")  # stays empty: the lock is the kernel's, and ends with its process, also by a kill
         except OSError as error:
             raise ValueError(f"{folder} cannot be the folder of a run ({error.strerror}: {error.filename}); name another folder.") from error
         with stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                taken = not _same(stream.fileno(), lock)  # whoever had it took it away in between
+                taken = not _same(stream.fileno(), lock)  # false if the former holder removed the file between open and lock
             except BlockingIOError:
                 taken = True
-            except OSError:  # a file system without locks
+            except OSError:  # a file system without locks: work unprotected rather than not at all
                 taken = False
             if taken:
                 raise ValueError(f"Another process is at work in {folder}; wait until it has ended, or name another folder.")
             try:
                 yield
             finally:
-                if new and _same(stream.fileno(), lock):
+                if new and _same(stream.fileno(), lock):  # the folder may have been moved, and another process at work in its place
                     lock.unlink()
     finally:
-        for each in made:
-            with contextlib.suppress(OSError):  # it holds something now
-                each.rmdir()
+        for path in made:
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
 
 
 def _same(descriptor: int, file: Path) -> bool:
-    """Return whether an open file is the one that lies at this path."""
+    """Return whether an open file is the file at this path now."""
     return file.exists() and os.path.samestat(os.fstat(descriptor), file.stat())
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part.
+    """Write a text atomically: a reader, or the next start after a kill, finds the old content or the new one.
 
     Raises:
-        ValueError: it cannot be written; names the file and the cause.
+        ValueError: it cannot be written; the sentence names the file and the cause.
     """
-    write(file, lambda partial: partial.write_bytes(text.encode()))
+    write(file, lambda partial: partial.write_bytes(text.encode()))  # bytes: UTF-8 and line ends as given, on any platform
 
 
 def write(file: Path, put: Callable[[Path], Any]) -> None:
-    """Write a file as `write_text` does, by a function that writes the content to the path that it is given.
+    """Write a file atomically, by a function that writes the content to a temporary path.
 
-    Its folder is made, but not the one above: where a run's folder is gone, nobody wants another.
+    Args:
+        file: to write. Its folder is made if missing, but not the folder above: a run folder that was deleted is not made again.
+        put: called with the temporary path.
 
     Raises:
-        ValueError: it cannot be written; names the file and the cause.
+        ValueError: it cannot be written; the sentence names the file and the cause.
     """
     partial = file.with_name(file.name + ".partial")
     with _sentence(file):
         file.parent.mkdir(exist_ok=True)
         put(partial)
-        _flush(partial)
+        _flush(partial)  # on disk before the rename, or a power failure could leave an empty file under the final name
         partial.replace(file)
 
 
 def write_folder(folder: Path, put: Callable[[Path], Any]) -> None:
-    """Write files into a folder, each of them whole or not at all, by a function that writes them to the folder that it is given.
+    """Write files into a folder, each of them atomically, by a function that writes them into a temporary folder.
+
+    The folder as a whole is not atomic: a kill may leave some old and some new files. Callers record `digests` afterwards.
+
+    Args:
+        folder: to write into; made if missing.
+        put: called with the temporary folder.
 
     Raises:
-        ValueError: they cannot be written; names the folder and the cause.
+        ValueError: they cannot be written; the sentence names the folder and the cause.
     """
     partial = folder / "partial"
     with _sentence(folder):
-        partial.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(parents=True, exist_ok=True)  # a killed call may have left it; `put` overwrites what is in it
         put(partial)
         for file in _inside(partial):
             _flush(file)
-            place = folder / file.relative_to(partial)
-            place.parent.mkdir(exist_ok=True)
-            file.replace(place)
+            target = folder / file.relative_to(partial)
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
         shutil.rmtree(partial)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256, in hex digits, of each file in a folder, by its path there."""
+    """Return the SHA-256, in hex digits, of each file in a folder, by its path relative to the folder."""
     return {str(file.relative_to(folder)): digest(file) for file in _inside(folder)}
 
 
@@ -159,7 +164,7 @@ def digest(file: Path) -> str:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.rglob("*") if each.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _flush(file: Path) -> None:
@@ -169,11 +174,11 @@ def _flush(file: Path) -> None:
 
 @contextlib.contextmanager
 def _sentence(place: Path) -> Iterator[None]:
-    """Turn what goes wrong in writing into one sentence; libraries have types of their own for a full disk."""
+    """Turn every error in writing into a ValueError of one sentence."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # safetensors and transformers raise types of their own for a full disk
         cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{place} cannot be written ({cause}); what is already in the run folder is safe: mend this and run the same command again."
+            f"{place} cannot be written ({cause}); what is already in the run folder is safe: correct this and run the same command again."
         ) from error

@@ -1,15 +1,20 @@
-"""A run is a folder. What a stage has finished lies there under a checksum, and is read instead of made again.
+"""A run as a folder: its config, the files of its stages, its episodes. A finished stage is read from disk, not run again.
 
 ```
-config.yaml  environment.json (what its frames depend on)  base.json (which base model)  metrics.jsonl  summary.json  report.html  wandb/
-clock.json (which cycles `minutes` let begin)  champion.json (which weights are the champion's, and what its actions are)
-ground/      model/ (the base model after its bearings), ground.json, where the stage ran
-start/       base.json and .safetensors (the base model), demonstrations (LeRobotDataset), tune.json, policy.safetensors (the warm start),
-             evaluate.json (its gate); referee.json and .safetensors, where `label.judge` is one
-cycle-001/   episodes (LeRobotDataset), label.json, curate.json, tune.json, policy.safetensors, evaluate.json, cycle.json
-exams/       one scorecard a policy and exam
-films/       mp4
+config.yaml       the config                         base.json         fingerprint of the base model
+environment.json  what its frames depend on          champion.json     the champion's weights and action space
+metrics.jsonl     every figure                       clock.json        which cycles `max_minutes` let begin
+summary.json      base, warm start and champion      report.html       one page
+ground/           ground.json, model/ (the grounded base model); only if the stage ran
+start/            base.json and .safetensors, demonstrate.json, episodes/ (demonstrations), tune.json, policy.safetensors (the warm start),
+                  evaluate.json (its gate); base_detector.json and .safetensors, if `label.detector` is base
+cycle-001/        collect.json, episodes/, lookahead/episodes/, detector.json, steps_to_go.json, label.json, curate.json, tune.json,
+                  policy.safetensors (the candidate), evaluate.json, cycle.json (written last: the cycle is finished)
+evaluate/         a scorecard for each policy and evaluation
+videos/           mp4
 ```
+
+`episodes/` is a LeRobotDataset v3.0. Every .json file of a stage has a checksum.
 """
 
 import os
@@ -21,37 +26,36 @@ from typing import Any
 
 from agent.config.config import Config
 from agent.config.read import differences, read, write
-from agent.records import Episode, Player
+from agent.records import Checkpoint, Episode
 from agent.run import base, layout
 from agent.run import episodes as dataset
 from agent.run.clock import time_for
 from agent.run.files import load, save, write_text
+from agent.run.metrics import metrics
 
-FREE = {"cycles", "minutes", "threads", "processes", "track"}  # config sections that may change when a run goes on
+FREE = {"cycles", "max_minutes", "threads", "processes", "track"}  # top-level config keys that may differ when a run goes on
 
 
 class Halt(Exception):
-    """The stage that was asked for is finished."""
+    """Raised when the stage to stop after is finished (`--until`); no error."""
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """One turn of the loop."""
+    """One improvement cycle of a run."""
 
-    number: int
-    """1, 2, ..."""
+    number: int  # 1, 2, ...; 0 stands for the warm start
     folder: Path
-    config: Config
-    """Of the run, as it is in this cycle (`phases`)."""
+    config: Config  # the run's, with the changes of the phases that have begun
 
 
 class Run:
-    """Folder and config of one run; nothing is written before `begin`. What it works with is a `rollout.session.Session`.
+    """Folder and config of one run. Nothing is written before `begin`. Environments and model are in `agent.rollout.session.Session`.
 
     Args:
         folder: of the run.
-        config: of a new run; None reads the folder's own.
-        stop_after: name of a stage: `Halt` is raised when it has been finished once.
+        config: of a new run, or again of the one in the folder; None: the folder's own.
+        stop_after: name of a stage; `Halt` is raised when the present cycle has finished it. Empty: never.
 
     Raises:
         ValueError: the folder holds no run, or a run with another config.
@@ -62,27 +66,30 @@ class Run:
         own = folder / "config.yaml"
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
-        saved = read(own, own=True) if own.exists() else None
+        try:
+            saved = read(own) if own.exists() else None
+        except ValueError as error:
+            raise ValueError(f"{error} Where another version of etude began this run, go on with that version, or name a new folder.") from error
         self.config = config or saved or Config()
         if saved is not None:
-            changed = [key for key in differences(saved, self.config) if key not in FREE]
+            changed = [key for key in differences(saved, self.config) if key not in FREE]  # these would change what stored stages mean
             if changed:
                 raise ValueError(
                     f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
                 )
-        self._changed = saved is None or bool(differences(saved, self.config))
-        self._place: os.stat_result | None = None  # of the folder, once something is written there
-        self._mark = time.time()  # when the last stage ended
-        self._recent: dict[Path, list[Episode]] = {}  # what this process has just written, by folder
-        self._base = ""  # fingerprint of the base model, once it was loaded
+        self._changed = saved is None or bool(differences(saved, self.config))  # then `begin` writes config.yaml
+        self._place: os.stat_result | None = None  # device and inode of the folder; None before `begin`
+        self._mark = time.time()  # end of the last stage in this process, seconds since 1970
+        self._recent: dict[Path, list[Episode]] = {}  # episodes that this process has written, by the folder of their stage
+        self._base = ""  # fingerprint of the base model; empty until it is loaded
 
     def begin(self) -> "Run":
-        """Write down what this run is, and return it; from now on its stages write too.
+        """Write the config into the folder, which is made if missing, and return the run; from now on its stages may write.
 
         Raises:
             ValueError: the folder cannot be written.
         """
-        text = write(self.config)
+        text = write(self.config)  # before the folder is made: this raises if the config cannot be written as YAML
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,17 +97,17 @@ class Run:
         if self._changed:
             write_text(self.folder / "config.yaml", text)
         self._place = self.folder.stat()
-        self.began_from(self._base)
+        self.began_from(self._base)  # the model may have been loaded before, when nothing was to be written yet
         return self
 
     def began_from(self, weights: str) -> None:
-        """Object to another base model than the run began from; write down which it is, once the run has begun.
+        """Check that the loaded base model is the one that the run began from; record it in a new run.
 
         Args:
-            weights: fingerprint of the base model that was loaded; "": none was.
+            weights: fingerprint of the loaded base model; empty: none is loaded, and nothing happens.
 
         Raises:
-            ValueError: it is another one.
+            ValueError: the run began from another one.
         """
         self._base = weights
         if weights:
@@ -109,42 +116,46 @@ class Run:
             base.write_down(self.folder, self.config.policy.model, weights)
 
     def still_there(self) -> None:
-        """Look whether the folder lies where it did when the run began.
+        """Check that the folder is still the one of `begin`: files that are written into another one would belong to no run.
 
         Raises:
-            ValueError: it does not, and what is written now would be of no run.
+            ValueError: it was renamed, deleted or replaced.
         """
+        # Device and inode, because another folder may lie at the same path.
         if self._place and not (self.folder.exists() and os.path.samestat(self._place, self.folder.stat())):
             raise ValueError(f"{self.folder} was renamed, deleted or replaced while the run worked in it; put it back, and the same command goes on.")
 
-    def player(self, folder: Path) -> Player:
-        """Return the policy that stage `tune` left in a folder."""
-        return Player(folder / "policy.safetensors", load(folder / "tune.json")["policy"])
+    def checkpoint(self, folder: Path) -> Checkpoint:
+        """Return the checkpoint that stage `tune` wrote into a folder."""
+        return Checkpoint(folder / "policy.safetensors", load(folder / "tune.json")["policy"])
 
     def keep(self, file: Path, make: Callable[[], Any]) -> Any:
-        """Return the JSON content of a stage file; if it is not there, make and write it.
+        """Return the JSON content of a stage file; if it does not exist, run the stage and write the file.
 
-        Its `seconds` count from the end of the stage before, so that reading, filming and waiting are in them too.
+        Args:
+            file: of the stage. While it does not exist, the stage is not finished, whatever else it has written.
+            make: runs the stage and returns the content. A dict gets a key `seconds`: wall-clock time since the end of the stage before, in this
+                process, so that decoding, videos and pauses between stages count too.
 
         Raises:
-            ValueError: the file is damaged, or cannot be written, or the run's folder is not where it was.
+            ValueError: the file is damaged or cannot be written, or the run's folder was moved.
         """
         self.still_there()
         if file.exists():
             return load(file)
-        content = make()
+        content = make()  # may take hours; a kill within loses only what the stage has not stored by itself
         if isinstance(content, dict):
             content = {**content, "seconds": round(time.time() - self._mark, 2)}
             self._mark = time.time()
         self.still_there()
         save(file, content)
-        return load(file)
+        return load(file)  # not `content`: a later start gets lists for tuples and texts for keys, so this one does too
 
     def finished(self, stage: str) -> None:
-        """Say that a stage of a cycle is finished.
+        """Note that a stage of a cycle is finished.
 
         Raises:
-            Halt: this is the stage after which to stop.
+            Halt: it is the stage to stop after.
         """
         if stage == self._stop_after:
             raise Halt(stage)
@@ -154,53 +165,54 @@ class Run:
         return Cycle(number, layout.cycle_folder(self.folder, number), self.config.at(number))
 
     def cycles(self) -> Iterator[Cycle]:
-        """Yield the cycles that are not finished, until the config's number or minutes are used up."""
+        """Yield the unfinished cycles in order, until `cycles` or `max_minutes` of the config are used up."""
         for number in range(1, self.config.cycles + 1):
             cycle = self.cycle(number)
-            if (cycle.folder / "cycle.json").exists():
+            if (cycle.folder / "cycle.json").exists():  # finished by an earlier start
                 continue
-            if not time_for(self.folder, number, self.config.minutes):
+            if not time_for(self.folder, number, self.config.max_minutes):  # stores its answer
                 return
             yield cycle
 
     def results(self) -> list[dict[str, Any]]:
-        """Return what the finished cycles came to, in order."""
+        """Return the contents of `cycle.json` of the finished cycles, in order."""
         files = (folder / "cycle.json" for folder in layout.cycle_folders(self.folder).values())
         return [load(file) for file in files if file.exists()]
 
     def seconds(self) -> float:
-        """Return the seconds of work that the finished stages took, over all sessions."""
+        """Return the seconds of work in finished stages, over all starts of the run."""
         return sum(self.seconds_by_stage().values())
 
     def seconds_by_stage(self) -> dict[str, float]:
-        """Return the seconds of work by stage."""
+        """Return the seconds of work in finished stages, by stage."""
         return layout.seconds_by_stage(self.folder)
 
     def episodes(self, folder: Path) -> list[Episode]:
-        """Return the episodes stored in a stage's folder; those of the present cycle and the demonstrations are not decoded anew."""
-        recent = self._recent.get(folder, [])
+        """Return the episodes in the folder of a stage; from memory if this process wrote them in the present cycle, or as demonstrations."""
+        recent = self._recent.get(folder, [])  # incomplete if an earlier process wrote the first shards
         return list(recent) if recent and len(recent) == dataset.count(folder / "episodes") else dataset.read(folder / "episodes")
 
     def store(self, folder: Path, shard: Sequence[Episode], rates: Mapping[str, float]) -> None:
-        """Append episodes to the dataset of a stage's folder.
+        """Append episodes to the dataset in the folder of a stage.
 
         Args:
             folder: of the stage.
-            shard: not empty.
-            rates: decisions a second, by task; `fps` is that of the first.
+            shard: episodes, at least one.
+            rates: decisions per second of simulated time, by task; the dataset's `fps` is that of the first task.
 
         Raises:
-            ValueError: they cannot be written, or the run's folder is not where it was.
+            ValueError: they cannot be written, or the run's folder was moved.
         """
         self.still_there()
         before = dataset.count(folder / "episodes")
         cameras = self.config.envs[0].frame_names
         dataset.append(folder / "episodes", shard, fps=next(iter(rates.values())), rates=dict(rates), cameras=cameras)
-        stays = {self.folder / "start", *folder.parents, folder}  # a cycle before is not needed as often
-        self._recent = {each: held for each, held in self._recent.items() if stays & {each, *each.parents} - {self.folder, *self.folder.parents}}
-        if len(self._recent.get(folder, [])) == before:
+        # To save memory, only demonstrations and episodes of this cycle stay: entries in `start`, in `folder`, or above it within the run.
+        stays = {self.folder / "start", *folder.parents, folder}
+        self._recent = {path: held for path, held in self._recent.items() if stays & {path, *path.parents} - {self.folder, *self.folder.parents}}
+        if len(self._recent.get(folder, [])) == before:  # complete so far; a later part alone would be useless
             self._recent[folder] = [*self._recent.get(folder, []), *shard]
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
-        return layout.metrics(self.folder)
+        """Return every logged row so far, in the order of the stages, as in `metrics.jsonl`."""
+        return metrics(self.folder)

@@ -1,4 +1,4 @@
-"""Where things lie in a run's folder, and what finished stages say there."""
+"""Names of files and folders in a run's folder, and figures that are read from its stage files."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 from agent.records import Rate
 from agent.run.files import load, read_object
 
-STAGES = ("collect", "label", "curate", "tune", "evaluate")
-GUIDED = "guided"  # folder of a cycle's guided takes
+STAGES = ("collect", "label", "curate", "tune", "evaluate")  # of a cycle, in order; each has a file STAGE.json
+LOOKAHEAD = "lookahead"  # folder of look-ahead episodes, within that of their cycle
 
 
 def cycle_folder(run: Path, number: int) -> Path:
@@ -18,78 +18,76 @@ def cycle_folder(run: Path, number: int) -> Path:
 
 
 def cycle_number(name: str) -> int:
-    """Return the number of the cycle that a folder of this name is of, or 0 where it is none's."""
+    """Return the cycle number in the name of a folder; 0 if it is no name of a cycle's folder, such as a copy that the user made."""
     digits = name.removeprefix("cycle-")
+    # Formatted again and compared, because `int` accepts any number of leading zeros, and digits of other scripts.
     return int(digits) if digits.isdecimal() and name == cycle_folder(Path(), int(digits)).name else 0
 
 
 def cycle_folders(run: Path) -> dict[int, Path]:
-    """Return the cycles' folders by number, in its order; what else lies in the run's folder is nobody's."""
+    """Return the folders of the cycles by number, in ascending order."""
+    # Sorted by number, not by name: "cycle-1000" comes before "cycle-999" as a text.
     return dict(sorted((number, folder) for folder in run.glob("cycle-*") if (number := cycle_number(folder.name)) and folder.is_dir()))
 
 
-def exam_name(kind: str, policy: str, variation: str = "", cycle: int = 1, part: int = 0) -> str:
-    """Return the name under which an exam is kept."""
-    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{f'-cycle-{cycle}' if cycle != 1 else ''}{f'-more-{part}' if part else ''}"
+def evaluation_name(kind: str, policy: str, variation: str = "", cycle: int | None = None, part: int = 0) -> str:
+    """Return the file name, without suffix, of an evaluation's scorecard.
+
+    Args:
+        kind: `gate` or `test`.
+        policy: fingerprint of the weights.
+        variation: of a test evaluation; empty: the environment as it is.
+        cycle: of a gate evaluation, 0 for that of the warm start; None for a test evaluation.
+        part: of a gate evaluation that was extended, 0, 1, ... (`evaluate.extra_rounds`).
+    """
+    gate = f"-cycle-{cycle}" if cycle is not None else ""
+    return f"{kind}-{policy}{f'-{variation}' if variation else ''}{gate}{f'-more-{part}' if part else ''}"
 
 
-def gate_of(exam: str) -> tuple[str, int]:
-    """Return whose gate exam, or part of it, has this name, and of which cycle; nobody's ('', 0), if it is another exam."""
-    kind, policy, *rest = exam.split("-")
-    return (policy, int(rest[1]) if rest[:1] == ["cycle"] else 1) if kind == "gate" else ("", 0)
+def gate_of(evaluation: str) -> tuple[str, int | None]:
+    """Return policy and cycle of the gate evaluation, or part of one, with this name; ('', None) for a test evaluation."""
+    kind, policy, *rest = evaluation.split("-")  # fingerprints are hex digits and hold no hyphen
+    return (policy, int(rest[1])) if kind == "gate" else ("", None)
 
 
 def remedy(folder: Path) -> str:
-    """Return what to do where something that a finished stage left in `folder` (of a cycle, `start` or `ground`) is gone or not as it was."""
+    """Return the end of an error sentence: what to delete if a stage file in `folder` (a cycle, `start` or `ground`) is lost or changed."""
+    # All that was made from the lost file must go too, or later stages would not fit the new one.
     also = {"ground": "the folder start and every cycle's folder", "start": "every cycle's folder"}
     return f"delete the folder {folder} and {also.get(folder.name, 'those of all later cycles')}, and the same command makes them again."
 
 
 def seconds_by_stage(run: Path) -> dict[str, float]:
-    """Return the seconds of work by stage, over all sessions."""
+    """Return the seconds of work in finished stages by stage, over all starts of the run; all evaluations count as `evaluate`."""
     total: dict[str, float] = {}
-    for file in (file for folder in (*_stages(run).values(), run / "exams") for file in sorted(folder.glob("*.json"))):
-        stage = "evaluate" if file.parent.name == "exams" else file.stem
-        if stage != "cycle":
+    for file in (file for folder in (*stage_folders(run).values(), run / "evaluate") for file in sorted(folder.glob("*.json"))):
+        stage = "evaluate" if file.parent.name == "evaluate" else file.stem
+        if stage != "cycle":  # cycle.json closes a cycle, and is no stage
             total[stage] = total.get(stage, 0.0) + float(load(file).get("seconds", 0.0))
     return {stage: round(seconds, 1) for stage, seconds in sorted(total.items())}
 
 
 def seconds_before_practice(run: Path) -> float:
-    """Return the seconds of work up to the first cycle: grounding, base model, warm start, and the gate between these two."""
-    files = (file for place in ("ground/*.json", "start/*.json", "exams/gate-*-cycle-0*.json") for file in run.glob(place))
+    """Return the seconds of work before the first cycle: grounding, base model, demonstrations, warm start and its gate evaluation."""
+    files = (file for place in ("ground/*.json", "start/*.json", "evaluate/gate-*-cycle-0*.json") for file in run.glob(place))
     return sum(float(load(file).get("seconds", 0.0)) for file in files)
 
 
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Return every logged row so far, in the order of the stages: what `metrics.jsonl` holds."""
-    rows = []
-    for number, folder in _stages(run).items():
-        for stage in ("ground", "demonstrate", "referee", "collect", "critic", "countdown", *STAGES[1:], "cycle"):
-            if (folder / f"{stage}.json").exists():
-                content = load(folder / f"{stage}.json")
-                now = {"cycle": max(number, 0), "stage": stage}
-                rows += [{**now, **row} for row in content.get("rows", [])]
-                rows.append({**now, **content.get("figures", {}), "seconds": content.get("seconds", 0.0)})
-    return rows
-
-
-def _stages(run: Path) -> dict[int, Path]:
-    """Return the folders that stages write to, in the order of the stages, cycles by their number."""
-    return {-1: run / "ground", 0: run / "start", **cycle_folders(run)}
+def stage_folders(run: Path) -> dict[int, Path]:
+    """Return the folders with stage files in the order of the stages, by number of the cycle; `ground` has -1 and `start` 0."""
+    return {-1: run / "ground", 0: run / "start", **cycle_folders(run)}  # the first two may be missing
 
 
 class _Summary(BaseModel):
-    """What is read of `summary.json`; there is more."""
+    """The keys of `summary.json` that the report reads; others are ignored."""
 
     task: str
     seed: int
     cycles: int
     promoted: int
-    base: Rate | str | None = None
-    """Older runs have the base model's fingerprint here."""
-    warm_start: Rate | None = None
-    before: Rate
+    base: Rate
+    warm_start: Rate | None = None  # missing if there were no demonstrations
+    before: Rate  # the better of base model and warm start
     after: Rate
     gain: float
     gain_low: float
@@ -102,15 +100,15 @@ class _Summary(BaseModel):
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """Return what `summary.json` holds; nothing, while the run is not finished.
+    """Return the content of `summary.json`; {} while the run is not finished.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     file = run / "summary.json"
     if not file.exists():
         return {}
-    content = read_object(file)
+    content = read_object(file)  # without a checksum, because users and tools read it: so its keys are validated instead
     try:
         _Summary.model_validate(content)
     except ValidationError as error:

@@ -1,49 +1,51 @@
-"""Stage `tune` of a run: from the base model to the warm start, and from the champion to a challenger."""
+"""Stage `tune` of a run: training from the base model to the warm start, and from the champion to a candidate."""
 
 from typing import Any
 
 from agent.config.keys import DemonstrateConfig, TuneConfig
-from agent.learning.training import train
-from agent.records import Lessons, Player
+from agent.learning.training import train_checkpoint
+from agent.records import Checkpoint, TrainingData
 from agent.rollout.session import Session
 from agent.run.folder import Cycle
 from agent.run.tracking import Track
 
 
-def imitate(session: Session, lessons: Lessons, track: Track) -> Player:
-    """Stage `tune` before the first cycle: the base model imitates demonstrations (the warm start)."""
+def clone_behaviour(session: Session, training_data: TrainingData, track: Track) -> Checkpoint:
+    """Stage `tune` before the first cycle: return the warm start, the base model after behaviour cloning of demonstrations."""
     run, config, folder = session.run, session.config.demonstrate, session.run.folder / "start"
 
     def go() -> dict[str, Any]:
-        from agent.learning.trainer import tune
+        from agent.learning.trainer import train  # imports torch, which a resumed run that is past this stage may not need
 
-        return train(session, None, folder, lambda policy, watch: tune(
-            policy, lessons, recipe(config), seed=(run.config.seed, 0), steps=config.steps if lessons else 0,
+        # Without training data it takes no step, and the warm start has the base model's weights.
+        return train_checkpoint(session, None, folder, lambda policy, watch: train(
+            policy, training_data, recipe(config), seed=(run.config.seed, 0), steps=config.steps if training_data else 0,
             checkpoint=folder / "checkpoint.pt", watch=watch,
         ), track, "warm start")  # fmt: skip
 
     made = run.keep(folder / "tune.json", go)
     track.log(run.metrics())
-    return Player(folder / "policy.safetensors", made["policy"])
+    return Checkpoint(folder / "policy.safetensors", made["policy"])
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:
-    """Return how demonstrations are imitated; where the model also learns to count down from them, that weighs as much."""
-    return TuneConfig(policy_gradient=0, preference=0, imitation=1, critic=1, batch=config.batch, lr=config.lr)
+    """Return the training settings of the warm start: behaviour cloning and, if there are QA examples of steps to go, these with equal weight."""
+    return TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, detector_coef=1, batch_size=64, learning_rate=config.learning_rate)
 
 
-def learn(session: Session, champion: Player, lessons: Lessons, cycle: Cycle, track: Track) -> Player:
-    """Stage `tune`: from the champion to a challenger."""
+def tune(session: Session, champion: Checkpoint, training_data: TrainingData, cycle: Cycle, track: Track) -> Checkpoint:
+    """Stage `tune`: return the candidate, the champion after training on the cycle's data."""
     run = session.run
 
     def go() -> dict[str, Any]:
-        from agent.learning.trainer import tune
+        from agent.learning.trainer import train
 
-        return train(session, champion, cycle.folder, lambda policy, watch: tune(
-            policy, lessons, cycle.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
+        return train_checkpoint(session, champion, cycle.folder, lambda policy, watch: train(
+            policy, training_data, cycle.config.tune, seed=(run.config.seed, cycle.number), checkpoint=cycle.folder / "checkpoint.pt", watch=watch
         ), track, f"cycle {cycle.number}: tune")  # fmt: skip
 
+    # `tune.json` is written after the weights: where it exists, they are complete.
     made = run.keep(cycle.folder / "tune.json", go)
     track.log(run.metrics())
     run.finished("tune")
-    return Player(cycle.folder / "policy.safetensors", made["policy"])
+    return Checkpoint(cycle.folder / "policy.safetensors", made["policy"])

@@ -1,6 +1,6 @@
-"""Which OpenGL backend draws: tried in a process of its own, with a time limit, before MuJoCo is imported here.
+"""Chooses the OpenGL backend of MuJoCo: each is tried in another process, with a time limit, before MuJoCo is imported in this one.
 
-MuJoCo reads `MUJOCO_GL` once, when it is imported. Its own default, glfw, can hang for minutes on a machine without a screen.
+MuJoCo reads `MUJOCO_GL` once, when it is imported. Its default, glfw, can hang for minutes on a machine without a screen.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-PATIENCE = 60.0  # seconds; software rendering on a busy machine takes a few
+TIMEOUT = 60.0  # seconds; a software renderer needs a few on a busy machine
 PROBE = (
     "import mujoco; context = mujoco.GLContext(64, 64); context.make_current(); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 50)"
 )
@@ -19,12 +19,12 @@ OFF = ("disable", "disabled", "off", "false", "0")
 
 
 def choose() -> str:
-    """Set `MUJOCO_GL` to a backend that draws; return a sentence if there is none, else ''.
+    """Set `MUJOCO_GL` to a backend that works, and return ''; if there is none, return a sentence that says why.
 
-    A set `MUJOCO_GL` is respected. What was found is remembered, by MuJoCo's version, so that only the first start on a machine takes longer.
+    If `MUJOCO_GL` is set, no other backend is tried. Working backends are cached in a file, so only the first start on a machine takes longer.
     """
     wanted = os.environ.get("MUJOCO_GL", "").lower()
-    if wanted in OFF or (sys.platform != "linux" and not wanted):
+    if wanted in OFF or (sys.platform != "linux" and not wanted):  # elsewhere MuJoCo's default works
         return ""
     on_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     reasons = {}
@@ -34,36 +34,39 @@ def choose() -> str:
             os.environ["MUJOCO_GL"] = backend
             return ""
     os.environ["MUJOCO_GL"] = "disabled"  # MuJoCo can be imported then, and everything but drawing works
-    return (
-        "No frame can be drawn: " + "; ".join(f"MUJOCO_GL={backend}: {reason}" for backend, reason in reasons.items()) + f". To mend it, {INSTALL}."
-    )
+    return "No frame can be drawn: " + "; ".join(f"MUJOCO_GL={backend}: {reason}" for backend, reason in reasons.items()) + f". To fix it, {INSTALL}."
 
 
-def probe(backend: str, patience: float = PATIENCE) -> str:
-    """Return why a backend does not draw, '' if it does."""
-    key, file = f"{backend} mujoco {version('mujoco')} python {sys.version_info[:2]}", _memory()
+def probe(backend: str, timeout: float = TIMEOUT) -> str:
+    """Return the reason why a backend does not work, or '' if it does.
+
+    Args:
+        backend: a value of `MUJOCO_GL`.
+        timeout: seconds.
+    """
+    key, file = f"{backend} mujoco {version('mujoco')} python {sys.version_info[:2]}", _cache_file()
     known = _read(file)
     if known.get(key) == "draws":
         return ""
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", PROBE], env=os.environ | {"MUJOCO_GL": backend}, capture_output=True, text=True, timeout=patience
+            [sys.executable, "-c", PROBE], env=os.environ | {"MUJOCO_GL": backend}, capture_output=True, text=True, timeout=timeout
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {patience:.0f} seconds"
+        return f"no answer within {timeout:.0f} seconds"
     if tried.returncode:
         return (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1].rstrip(".")
-    try:  # only what works is remembered: what does not may be installed in a minute
+    try:  # failures are not cached: the user may install what is missing
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
+        partial = file.with_suffix(f".{os.getpid()}")  # written aside and renamed: several processes may start at a time
         partial.write_text(json.dumps(known | {key: "draws"}))
         partial.replace(file)
-    except OSError:
+    except OSError:  # without a cache the next start is only slower
         pass
     return ""
 
 
-def _memory() -> Path:
+def _cache_file() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "etude" / "gl.json"
 

@@ -1,4 +1,4 @@
-"""What an environment's frames depend on: so that episodes and exams made elsewhere are never silently compared."""
+"""Records what the frames of an environment depend on, so that results from different set-ups are not compared unnoticed."""
 
 import hashlib
 import platform
@@ -8,14 +8,13 @@ from typing import Any
 from envs.adapt import Adapter
 from envs.simulate import render
 
-GOLDEN = 79_000_000  # the seed whose first frames are hashed
+GOLDEN = 79_000_000  # the seed whose first frames are hashed; used for nothing else
 
 
 def fingerprint(adapter: Adapter) -> dict[str, Any]:
-    """Return package versions, renderer, camera settings and the hash of a golden frame.
+    """Return package versions, renderer, camera settings and a hash of the first frames of a fixed seed.
 
-    Success of one policy on the same task differed by seven points between two versions of MuJoCo (LIBERO, 98 % and 91 %), so a number without
-    these is half a number.
+    These belong to every success rate: with two versions of MuJoCo the success of one policy on one task (LIBERO) was 98 % and 91 %.
     """
     frames = adapter.reset(GOLDEN).frames
     names = {"gymnasium", "mujoco", "numpy", type(adapter.env.unwrapped).__module__.split(".")[0]}
@@ -30,7 +29,7 @@ def fingerprint(adapter: Adapter) -> dict[str, Any]:
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return in words what is not as it was, '' if all is. Versions that draw the same frames are not worth a word."""
+    """Return a phrase with the differences between two fingerprints; '' if the frames are equal, whatever the versions are."""
     if then.get("frames") == now.get("frames") and then.get("id") == now.get("id"):
         return ""
     changed = [f"{key} was {then.get(key)!r} and is {now.get(key)!r}" for key in now if then.get(key) != now.get(key)]

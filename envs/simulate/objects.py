@@ -1,4 +1,4 @@
-"""What words can single out in a simulation, and where cameras see it: for questions with automatic answers."""
+"""Finds objects that have a unique name in a MuJoCo simulation, and their positions in frames: for questions with automatic answers."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.simulate.render import mujoco
 
-COLOURS = {  # what a colour is called, RGB
+COLOURS = {  # RGB in [0, 1]; an object gets the name of the nearest one
     "red": (0.86, 0.10, 0.10),
     "green": (0.10, 0.65, 0.15),
     "blue": (0.12, 0.25, 0.88),
@@ -22,50 +22,54 @@ COLOURS = {  # what a colour is called, RGB
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something in the scene that words can single out."""
+class SceneObject:
+    """An object with a name that no other object in the scene has."""
 
     name: str
-    """Colour and noun, 'red ball', or the name of a site, 'tool'."""
+    """Colour and noun, 'red ball'; or the name of a site; or 'tool'."""
     colour: str
-    """Colour word; empty for a site."""
+    """Name of its colour; empty for a site and for the tool."""
     position: np.ndarray
-    """float64[3], world, metres."""
+    """float64[3], in world coordinates, metres."""
     pixels: tuple[np.ndarray | None, ...]
-    """One a camera: float64[2], x and y from the top left as shares of the frame; None where it is hidden or outside."""
+    """For each camera float64[2], x and y from the top left, in [0, 1] of the frame; None if the object is hidden or outside."""
 
 
-def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> list[Thing]:
-    """Return what words can single out: coloured bodies that are not the robot's, named sites that are on neither, and the tool.
+def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> list[SceneObject]:
+    """Return the objects with unique names: coloured bodies outside the robot, named sites that belong to neither, and the robot's tool.
 
     Args:
-        model: of MuJoCo.
-        data: of MuJoCo.
-        cameras: that look: names, or MjvCameras.
-        tool: site or body that is called 'tool'. Empty: a site of that name, else the end of the robot's longest chain of bodies.
+        model: MuJoCo's MjModel.
+        data: MuJoCo's MjData.
+        cameras: names, or MjvCameras.
+        tool: name of the site or body that is the tool. Empty: the site or body `tool`, else the end of the robot's longest chain of bodies.
+
+    Raises:
+        ValueError: there is no site or body of the name `tool`.
     """
-    robots, eyes = _robots(model), tuple(_eye(model, data, camera) for camera in cameras)
+    robots, poses = _robots(model), tuple(_camera_pose(model, data, camera) for camera in cameras)
     found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if model.body_rootid[body] not in robots]
     names = [phrase for phrase, _, _ in found]
-    things = [
-        Thing(phrase, phrase.split(" ")[0], position.copy(), tuple(_seen(model, data, eye, position, body) for eye in eyes))
+    objects = [
+        SceneObject(phrase, phrase.split(" ")[0], position.copy(), tuple(_project(model, data, pose, position, body) for pose in poses))
         for phrase, body, position in found
-        if phrase and names.count(phrase) == 1
+        if phrase and names.count(phrase) == 1  # two red balls: neither can be named
     ]
-    sites = [_words(model.site(site).name) for site in range(model.nsite)]
+    # Sites mark targets and handles. One on a body that has a phrase itself would name the same object twice.
+    sites = [_noun(model.site(site).name) for site in range(model.nsite)]
     for site, name in enumerate(sites):
         position, body = data.site_xpos[site], int(model.site_bodyid[site])
         if name and sites.count(name) == 1 and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
-            pixels = tuple(_seen(model, data, eye, position, body) for eye in eyes)
-            things.append(Thing(name, "", position.copy(), pixels))
+            pixels = tuple(_project(model, data, pose, position, body) for pose in poses)
+            objects.append(SceneObject(name, "", position.copy(), pixels))
     position, body = _tool(model, data, tool)
     if body:
-        things.append(Thing("tool", "", position.copy(), tuple(_seen(model, data, eye, position, body) for eye in eyes)))
-    return things
+        objects.append(SceneObject("tool", "", position.copy(), tuple(_project(model, data, pose, position, body) for pose in poses)))
+    return objects
 
 
 def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
-    """Return the tool's position and body; body 0 where there is no robot.
+    """Return the tool's position, float64[3], and the index of its body; 0, the world, if there is no robot.
 
     Raises:
         ValueError: there is no site or body of that name.
@@ -76,7 +80,7 @@ def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
     if body >= 0:
         return data.xpos[body], body
     if name:
-        raise ValueError(f"ground.tool is {name!r}, and the environment has no site or body of that name.")
+        raise ValueError(f"ground.tool is {name!r}, and the environment has no site or body of that name; give one that it has, or leave it empty.")
     robots = _robots(model)
     robot = [body for body in range(1, model.nbody) if model.body_rootid[body] in robots]
     body = max(robot, key=lambda body: _depth(model, body), default=0)
@@ -84,6 +88,7 @@ def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
 
 
 def _depth(model: Any, body: int) -> int:
+    """Return how many bodies are between a body and the world, itself included."""
     depth = 0
     while body:
         body, depth = int(model.body_parentid[body]), depth + 1
@@ -91,50 +96,59 @@ def _depth(model: Any, body: int) -> int:
 
 
 def _phrase(model: Any, body: int) -> str:
-    """Return 'red ball' for the body `ball_3` whose first visible geom is red; empty for a body without name or visible geom."""
-    name, first = _words(model.body(body).name), int(model.body_geomadr[body])
+    """Return 'red ball' for the body `ball_3` whose first visible geom is red; empty for a body without a name or visible geom."""
+    name, first = _noun(model.body(body).name), int(model.body_geomadr[body])
     for geom in range(first, first + int(model.body_geomnum[body])) if name else ():
         material = model.geom_matid[geom]
         rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
-        if rgba[3] > 0.1:
+        if rgba[3] > 0.1:  # more transparent ones are collision geometry or markers
             return min(COLOURS, key=lambda colour: float(np.abs(rgba[:3] - COLOURS[colour]).sum())) + " " + name
     return ""
 
 
-def _words(name: str) -> str:
-    """Return 'drawer handle' for `drawerHandle_2`."""
+def _noun(name: str) -> str:
+    """Return the name of a body or site as text, 'drawer handle' for `drawerHandle_2`."""
     return re.sub(r"[_\W\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
 
 
 def _robots(model: Any) -> set[int]:
-    """Return the roots of the trees that are driven: by an actuated joint, or by a weld to a mocap body (Fetch, Meta-World), which is one too."""
+    """Return the root bodies of kinematic trees that are robots: driven by an actuated joint, or welded to a mocap body (Fetch, Meta-World)."""
     joints = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
     welds = (model.eq_type == mujoco.mjtEq.mjEQ_WELD) & (model.eq_objtype == mujoco.mjtObj.mjOBJ_BODY)
     pairs = np.stack([model.eq_obj1id[welds], model.eq_obj2id[welds]], 1)
-    led = pairs[(model.body_mocapid[pairs] >= 0).any(1)]
+    led = pairs[(model.body_mocapid[pairs] >= 0).any(1)]  # both bodies of such a weld: the mocap body is no object either
     return {int(root) for root in model.body_rootid[np.concatenate([model.jnt_bodyid[joints], led.ravel()])]}
 
 
-def _eye(model: Any, data: Any, camera: Any) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return a camera's float64[3] place, float64[3, 3] axes (columns: right, up, back) and vertical field of view in degrees.
+def _camera_pose(model: Any, data: Any, camera: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return a camera's float64[3] position, float64[3, 3] axes (columns: right, up, back) and vertical field of view in degrees.
 
     Args:
-        model: of MuJoCo.
-        data: of MuJoCo.
+        model: MuJoCo's MjModel.
+        data: MuJoCo's MjData.
         camera: its name, or an MjvCamera that is fixed or free.
     """
     if isinstance(camera, str) or camera.type == mujoco.mjtCamera.mjCAMERA_FIXED:
         index = model.camera(camera).id if isinstance(camera, str) else camera.fixedcamid
         return data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3), float(model.cam_fovy[index])
+    # A free camera looks at a point from a distance; MuJoCo computes its pose only while it draws.
     turn, tilt = np.radians([camera.azimuth, camera.elevation])
     ahead = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
     right = np.array([np.sin(turn), -np.cos(turn), 0.0])
     return camera.lookat - camera.distance * ahead, np.stack([right, np.cross(right, ahead), -ahead], 1), float(model.vis.global_.fovy)
 
 
-def _seen(model: Any, data: Any, eye: tuple[np.ndarray, np.ndarray, float], point: np.ndarray, body: int) -> np.ndarray | None:
-    """Return where the camera sees `point`, as shares of a square frame; None where it is outside or behind something."""
-    origin, axes, field = eye
+def _project(model: Any, data: Any, pose: tuple[np.ndarray, np.ndarray, float], point: np.ndarray, body: int) -> np.ndarray | None:
+    """Return float64[2], the position of a point in a square frame, in [0, 1]; None if it is outside or hidden.
+
+    Args:
+        model: MuJoCo's MjModel.
+        data: MuJoCo's MjData.
+        pose: of the camera, as `_camera_pose` returns it.
+        point: float64[3], world, metres.
+        body: the body that the point belongs to, which does not hide it.
+    """
+    origin, axes, field = pose
     x, y, z = axes.T @ (point - origin)
     if z >= 0:  # cameras look along -z
         return None
@@ -142,7 +156,8 @@ def _seen(model: Any, data: Any, eye: tuple[np.ndarray, np.ndarray, float], poin
     pixel = np.array([0.5 + 0.5 * x / half, 0.5 - 0.5 * y / half])
     if (pixel < 0).any() or (pixel > 1).any():
         return None
-    ray, hit = point - origin, np.zeros(1, np.int32)
+    ray, hit = point - origin, np.zeros(1, np.int32)  # `hit`: the geom that the ray meets first, -1 for none
     distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), None, 1, -1, hit)
     own = hit[0] >= 0 and model.geom_bodyid[hit[0]] == body
+    # A hit within 3 cm of the point does not hide it: sites often lie on the surface of another body, or just inside.
     return pixel if own or distance < 0 or distance > np.linalg.norm(ray) - 0.03 else None

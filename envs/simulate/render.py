@@ -1,7 +1,7 @@
-"""Cameras: which GL backend draws, and how to draw fast in software.
+"""MuJoCo cameras that are fast with a software renderer.
 
-Shadows and multisampling cost a software renderer 6 to 30 times its speed and change a frame by a few grey levels on
-average, so they are off unless a film is made (`pretty`).
+Shadows and multisampling make a software renderer 6 to 30 times slower, and change a frame by a few grey levels on average. So they are off unless
+a video is made (`pretty`).
 """
 
 import functools
@@ -13,46 +13,50 @@ import gymnasium
 
 from envs.simulate import backend
 
-BROKEN = backend.choose()  # before MuJoCo is imported
+PROBLEM = backend.choose()  # before MuJoCo is imported; empty if a backend works
 
 import mujoco as _mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 
-mujoco: Any = _mujoco  # its stubs lack most of what is used here
+mujoco: Any = _mujoco  # its type stubs lack most names used here
 
-KEPT = 32  # cameras at a time
-SHAPES = 10_000  # in a scene, as MuJoCo's own Renderer has it: sites, tendons and skins are drawn beside geoms, and what is too many is left out
-MISSING = "No frame can be drawn with MUJOCO_GL={backend}: {why}. To mend it, {install}, then set MUJOCO_GL=egl."
+MAX_CAMERAS = 32  # in the cache below
+MAX_GEOMS = 10_000  # in a scene, as in MuJoCo's Renderer; sites, tendons and skins count too, and any beyond this number are not drawn
+MISSING = "No frame can be drawn with MUJOCO_GL={backend}: {why}. To fix it, {install}, then set MUJOCO_GL=egl."
 
 
 class Camera:
-    """Draws frames of models that came from one XML file; every copy of a task shares one GL context.
+    """Draws frames of models from one XML file. All environments of a task use the same camera, and so the same GL context.
 
     Args:
-        model: the model whose geometry is uploaded; later models must differ in poses and colours only.
-        size: height and width of a frame, in pixels.
-        pretty: shadows and 4x multisampling on, for films.
+        model: the model whose geometry is uploaded to the graphics driver; models drawn later may differ from it in poses and colours only.
+        size: height and width of a frame, pixels.
+        pretty: shadows and 4x multisampling, for videos.
+
+    Raises:
+        ValueError: no frame can be drawn on this machine.
     """
 
     def __init__(self, model: Any, size: tuple[int, int], pretty: bool = False) -> None:
-        if BROKEN:
-            raise ValueError(BROKEN)
+        if PROBLEM:
+            raise ValueError(PROBLEM)
         height, width = size
         shadows, samples = model.vis.quality.shadowsize, model.vis.quality.offsamples
         own_width, own_height = model.vis.global_.offwidth, model.vis.global_.offheight
-        if not pretty:  # both are read when the context is made, never later
+        # The context reads these four settings when it is made, and never later. The model is shared, so they are restored below.
+        if not pretty:
             model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
         model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 64), max(height, 64)
         try:
             self._gl = mujoco.GLContext(width, height)
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-        except Exception as error:  # each backend raises a type of its own
+        except Exception as error:  # each backend has its own error types
             raise ValueError(MISSING.format(backend=os.environ.get("MUJOCO_GL", "(unset)"), why=error, install=backend.INSTALL)) from error
         model.vis.quality.shadowsize, model.vis.quality.offsamples = shadows, samples
         model.vis.global_.offwidth, model.vis.global_.offheight = own_width, own_height
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._scene = mujoco.MjvScene(model, maxgeom=SHAPES)
+        self._scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = pretty
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = pretty
         self._option, self._perturb, self._view = mujoco.MjvOption(), mujoco.MjvPerturb(), mujoco.MjvCamera()
@@ -83,30 +87,37 @@ _CAMERAS: dict[tuple[str, tuple[int, int], bool], Camera] = {}
 
 
 def camera(source: str, model: Any, size: tuple[int, int], pretty: bool = False) -> Camera:
-    """Return this process's camera for models made from `source` (any name that stands for one geometry)."""
+    """Return the camera of this process for models with the geometry of `source`.
+
+    Args:
+        source: a name for the geometry; models with equal names share a camera.
+        model: one of them; used if the camera must be made.
+        size: height and width of a frame, pixels.
+        pretty: shadows and multisampling.
+    """
     key = (source, size, pretty)
     if key not in _CAMERAS:
-        if len(_CAMERAS) >= KEPT:  # an environment that makes a new scene at every reset
+        if len(_CAMERAS) >= MAX_CAMERAS:  # reached by environments that make a new scene at every reset
             _CAMERAS.pop(next(iter(_CAMERAS))).close()
         _CAMERAS[key] = Camera(model, size, pretty)
     return _CAMERAS[key]
 
 
-def uploaded(model: Any) -> int:
-    """Return a checksum of what the graphics driver gets of a model once, when a camera is made: meshes, textures, height fields, planes."""
+def geometry_checksum(model: Any) -> int:
+    """Return a checksum of the parts of a model that are uploaded when a camera is made: meshes, textures, height fields, planes."""
     planes = model.geom_size[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE.value]
     parts = (model.mesh_vert, model.mesh_face, model.mesh_texcoord, model.tex_data, model.hfield_data, planes)
-    return functools.reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0)
+    return functools.reduce(lambda checksum, part: zlib.crc32(part.tobytes(), checksum), parts, 0)
 
 
 def view_of(env: Any, model: Any) -> Any:
-    """Return an MjvCamera that looks as the `render()` of a Gymnasium MuJoCo environment does; None for other environments.
+    """Return an MjvCamera with the view that `render()` of a Gymnasium MuJoCo environment has; None for other environments.
 
-    Where the environment leaves the point to look at open, Gymnasium takes the median of its geoms at the first frame, which depends on the first
-    episode; here it is that of the model's rest position, so that the same seed gives the same frame always.
+    If the environment does not define the point to look at, Gymnasium uses the median position of the geoms at the first frame, which depends on the
+    first episode. Here it is their median in the model's rest position, so a seed always gives the same frame.
     """
     inner = env.unwrapped
-    drawing = (each for each in (inner, *vars(inner).values()) if hasattr(each, "mujoco_renderer"))  # mazes and kitchens hold another environment
+    drawing = (each for each in (inner, *vars(inner).values()) if hasattr(each, "mujoco_renderer"))  # mazes and kitchens wrap another one
     renderer: Any = getattr(next(drawing, None), "mujoco_renderer", None)
     if model is None or not hasattr(renderer, "default_cam_config") or not hasattr(renderer, "camera_id"):
         return None
@@ -123,12 +134,12 @@ def view_of(env: Any, model: Any) -> Any:
             getattr(view, name)[:] = value
         else:
             setattr(view, name, value)
-    view.type = mujoco.mjtCamera.mjCAMERA_FREE  # as Gymnasium does, whatever the config says
+    view.type = mujoco.mjtCamera.mjCAMERA_FREE  # the settings above may have changed it; Gymnasium does the same
     return view
 
 
 def renderer_name() -> str:
-    """Return the GL renderer's own name, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'; empty before the first camera."""
+    """Return the name of the GL renderer, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'; empty before the first camera is made."""
     if not _CAMERAS:
         return ""
     from OpenGL import GL
@@ -137,7 +148,7 @@ def renderer_name() -> str:
 
 
 def mujoco_of(env: gymnasium.Env) -> tuple[Any, Any]:
-    """Return MuJoCo's own model and data of an environment, of dm_control behind Shimmy too; (None, None) where there are none."""
+    """Return MuJoCo's MjModel and MjData of an environment, also of dm_control behind Shimmy; (None, None) if it has none."""
     inner: Any = env.unwrapped
     for holder in (inner, getattr(inner, "_env", None)):
         if isinstance(getattr(holder, "model", None), mujoco.MjModel):

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Lift: grasp the block that the instruction names and raise it. Three blocks of three colours."""
+"""Lift: grasp the block that the instruction names, and raise it. There are three blocks of different colours."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from envs.tasks.carry import CLOSED, HALF, HOVER, Carry
 from envs.tasks.rewards import tolerance
 
 BLOCKS = tuple(f"block_{i}" for i in range(3))
-RISE = 0.06  # a block counts as lifted when its centre is this far above where it rests, metres
+RISE = 0.06  # a block counts as lifted when its centre is this far above its height on the table, metres
 
 
 class Lift(Carry):
-    """Success: the named block's centre is 6 cm above where it rests. Lifting another block costs only time."""
+    """Success: the named block's centre is 6 cm above its height on the table. Lifting another block costs only time."""
 
     source = "lift.xml"
     wordings = r"lift (.*)", r"pick up \1", r"raise \1", r"take \1 off the table"
@@ -24,7 +24,7 @@ class Lift(Carry):
         self.instruction = f"lift the {self.colours[self._named]} block"
 
     def rise(self, block: str) -> float:
-        """Return how far a block's centre is above where it rests on the table, metres."""
+        """Return how far a block's centre is above its height on the table, metres."""
         return float(self.position(block)[2]) - HALF
 
     def achieved(self) -> list[str]:
@@ -37,4 +37,4 @@ class Lift(Carry):
     def oracle(self, steps: int = 1) -> np.ndarray:
         if not self.held(self._named):
             return self.fetch(self._named, steps)
-        return self.towards(np.array([*self.tool()[:2], HOVER + RISE]), steps, CLOSED)
+        return self.towards(np.array([*self.tool()[:2], HOVER + RISE]), steps, CLOSED)  # above the height of success

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Place: carry the named block onto the named pad and let it go. The pads are plinths, so a block cannot be pushed onto them."""
+"""Place: carry the named block onto the named pad and release it. The pads are raised, so a block cannot be pushed onto them."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from envs.tasks.base import scatter
 from envs.tasks.carry import HALF, Carry
 
 BLOCKS, PADS = ("block_0", "block_1"), ("pad_0", "pad_1")
-RADIUS = 0.04  # a block is on a pad when their centres are this near, seen from above, metres
+RADIUS = 0.04  # a block is on a pad when the horizontal distance of their centres is at most this, metres
 TOP = 0.03  # height of a pad's upper side, metres
 
 
@@ -26,7 +26,7 @@ class Place(Carry):
         return f"put the {self.colours[block]} block onto the {self.colours[pad]} pad"
 
     def spot(self, pad: str) -> np.ndarray:
-        """Return where the centre of a block rests on the middle of a pad, float64[3], metres."""
+        """Return the position of the centre of a block that rests on the middle of a pad, float64[3], metres."""
         return np.array([*self.position(pad)[:2], TOP + HALF])
 
     def achieved(self) -> list[str]:

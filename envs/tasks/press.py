@@ -1,5 +1,5 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Press: push down the button that the instruction names, and no other. Four sprung buttons of four colours."""
+"""Press: push down the button that the instruction names, and no other. There are four buttons with springs, of different colours."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from envs.tasks.rewards import tolerance
 BUTTONS = tuple(f"button_{i}" for i in range(4))
 TRAVEL = 0.016  # of a button, metres
 DOWN = 0.6  # share of the travel at which a button counts as pressed
-ABOVE = 0.075  # height at which the oracle travels, metres
+ABOVE = 0.075  # height at which the expert moves between buttons, metres
 
 
 class Press(Stage):
@@ -21,7 +21,7 @@ class Press(Stage):
     def arrange(self, rng: np.random.Generator) -> None:
         places = scatter(rng, len(BUTTONS), 0.10, (0.20, -0.19), (0.43, 0.19))
         for button, xy, colour in zip(BUTTONS, places, rng.permutation(list(COLOURS)), strict=False):
-            self.place(button.replace("button", "plate"), xy)
+            self.place(button.replace("button", "plate"), xy)  # the plate carries the button
             self.paint(button, str(colour))
         self._named = BUTTONS[rng.integers(len(BUTTONS))]
         self.instruction = f"press the {self.colours[self._named]} button"
@@ -44,6 +44,6 @@ class Press(Stage):
         tool, button = self.tool(), self.position(self._named)
         aside = np.linalg.norm((tool - button)[:2])
         if aside < 0.012:
-            return self.towards(np.array([*button[:2], 0.015]), steps)
-        height = max(ABOVE, 0.9 * tool[2]) if aside > 0.04 else ABOVE
+            return self.towards(np.array([*button[:2], 0.015]), steps)  # the lowest allowed tool target
+        height = max(ABOVE, 0.9 * tool[2]) if aside > 0.04 else ABOVE  # descend gradually on the way
         return self.towards(np.array([*button[:2], height]), steps)

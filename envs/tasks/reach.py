@@ -1,5 +1,5 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Reach: touch the ball that the instruction names. Four balls of four colours stand on the table."""
+"""Reach: touch the ball that the instruction names. There are four balls of different colours on the table."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from envs.tasks.base import Stage, scatter
 from envs.tasks.rewards import tolerance
 
 BALLS = tuple(f"ball_{i}" for i in range(4))
-RADIUS = 0.035  # a ball counts as touched when the tool is this near to its centre, metres
+RADIUS = 0.035  # a ball counts as touched when the distance from the tool to its centre is at most this, metres
 
 
 class Reach(Stage):
@@ -22,7 +22,7 @@ class Reach(Stage):
         self.instruction = f"touch the {self.colours[self._named]} ball"
 
     def distance(self, ball: str) -> float:
-        """Return the distance from the tool to a ball's centre, metres."""
+        """Return the distance from the tool to the centre of a ball, metres."""
         return float(np.linalg.norm(self.tool() - self.position(ball)))
 
     def achieved(self) -> list[str]:

@@ -1,15 +1,15 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Slide: open the drawer that the instruction names, and no other. A chest with three drawers of three colours, side by side."""
+"""Slide: open the drawer that the instruction names, and no other. A chest has three drawers of different colours, side by side."""
 
 import numpy as np
 
 from envs.tasks.base import COLOURS, Stage
-from envs.tasks.rewards import nearness, tolerance
+from envs.tasks.rewards import proximity, tolerance
 
 DRAWERS = tuple(f"drawer_{i}" for i in range(3))
-OUT = 0.05  # a drawer counts as open from here, metres
-HOOK, ABOVE = 0.02, 0.075  # height of the tool when it pulls, and when it passes over handles, metres
-ROOM = 0.016, 0.02  # the tool is inside a handle when it is this near to its middle, along x and y, metres
+OUT = 0.05  # a drawer counts as open when it is pulled out this far, metres
+HOOK, ABOVE = 0.02, 0.075  # heights of the tool above the table, metres: when it pulls, and when it passes over handles
+ROOM = 0.016, 0.02  # the tool is inside a handle within these distances of its middle, along x and y, metres
 
 
 class Slide(Stage):
@@ -38,13 +38,13 @@ class Slide(Stage):
     def reward(self) -> float:
         hook = np.array([*self.position(self._named)[:2], HOOK])
         out = tolerance(self.opening(self._named), (OUT, np.inf), margin=OUT)
-        return 1.0 if out == 1.0 else 0.5 * nearness(self.tool() - hook) + 0.5 * out
+        return 1.0 if out == 1.0 else 0.5 * proximity(self.tool() - hook) + 0.5 * out
 
     def oracle(self, steps: int = 1) -> np.ndarray:
         tool, handle = self.tool(), self.position(self._named)
         aside = np.abs(tool - handle)[:2]
         if tool[2] < HOOK + 0.015 and (aside < ROOM).all():
-            return self.towards(np.array([tool[0] - 2 * OUT, handle[1], HOOK]), steps)
+            return self.towards(np.array([tool[0] - 2 * OUT, handle[1], HOOK]), steps)  # pull towards the robot, -x
         if (aside < 0.010).all():
             return self.towards(np.array([*handle[:2], HOOK]), steps)
         over = handle if tool[2] > ABOVE - 0.02 else tool  # rise before passing over

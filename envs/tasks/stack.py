@@ -1,5 +1,5 @@
 # ruff: noqa: D102 (a task's methods are documented where Stage declares them)
-"""Stack: set the named block on the other one that is named. A third block stands by."""
+"""Stack: put one named block on another. There is a third block, which the instruction does not name."""
 
 import itertools
 
@@ -9,11 +9,11 @@ from envs.tasks.base import scatter
 from envs.tasks.carry import HALF, Carry
 
 BLOCKS = tuple(f"block_{i}" for i in range(3))
-RADIUS = 0.02  # a block stands on another when their centres are this near, seen from above, metres
+RADIUS = 0.02  # a block is on another when the horizontal distance of their centres is at most this, metres
 
 
 class Stack(Carry):
-    """Success: the first named block stands on the second, their centres within 2 cm, and no finger touches it."""
+    """Success: the first named block stands on the second, their centres within 2 cm horizontally, and no finger touches it."""
 
     source = "stack.xml"
     wordings = r"stack (.*) on (.*)", r"put \1 on top of \2", r"place \1 onto \2", r"set \1 upon \2"
@@ -28,7 +28,7 @@ class Stack(Carry):
         return f"stack the {self.colours[upper]} block on the {self.colours[lower]} block"
 
     def spot(self, lower: str) -> np.ndarray:
-        """Return where the centre of a block rests on another, float64[3], metres."""
+        """Return the position of the centre of a block that rests on the block `lower`, float64[3], metres."""
         return self.position(lower) + np.array([0, 0, 2 * HALF])
 
     def achieved(self) -> list[str]:

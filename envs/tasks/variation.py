@@ -1,4 +1,4 @@
-"""How a scene may differ from those that were practised: for exams of generalisation on our own tasks, by config."""
+"""Variations of our own tasks, set by config, for evaluations of generalisation: scenes differ from those that were trained on."""
 
 import re
 from dataclasses import dataclass, fields
@@ -8,24 +8,24 @@ import numpy as np
 
 from envs.simulate.render import mujoco
 
-POST = 0.012, 0.03  # radius and half height of a distractor, metres
-APART = 0.075  # distance of a distractor from everything else on the table, metres
+POST = 0.012, 0.03  # radius and half height of a distractor, a cylinder, metres
+APART = 0.075  # smallest distance of a distractor from anything else on the table, metres
 
 
 @dataclass(frozen=True)
 class Variation:
-    """What differs; nothing by default."""
+    """How scenes differ from the usual ones; by default they do not."""
 
     camera: float = 0.0
-    """The front camera stands up to this far from its place along each axis, metres; another place for every seed."""
+    """Largest displacement of the front camera along each axis, metres; drawn for every seed."""
     light: float = 0.0
-    """All lights are brighter or darker by up to this share, another one for every seed."""
+    """Largest relative change of the brightness of all lights, such as 0.4; drawn for every seed."""
     wording: Literal["own", "other"] = "own"
-    """`other`: instructions in words that the task itself never uses."""
+    """`other`: paraphrased instructions, which the task itself never uses."""
     distractors: int = 0
-    """Coloured posts on the table that no instruction names and nothing touches."""
+    """Number of coloured posts on the table; no instruction names them, and nothing collides with them."""
     pairs: Literal["all", "seen", "unseen"] = "all"
-    """Which pairs of colour and noun an instruction may name: one colour of each noun is kept for `unseen`; practise on `seen`."""
+    """Which pairs of colour and noun an instruction may name. One colour of each noun is reserved for `unseen`, so train on `seen`."""
 
     def __post_init__(self) -> None:
         known = {"wording": ("own", "other"), "pairs": ("all", "seen", "unseen")}
@@ -44,22 +44,24 @@ class Variation:
         return spec.compile()
 
     def admits(self, instruction: str, colours: tuple[str, ...]) -> bool:
-        """Return whether an instruction names only pairs that it may."""
+        """Return whether an instruction may be used: with `unseen` it names at least one reserved pair, with `seen` none."""
         named = re.findall(rf"\b({'|'.join(colours)}) (\w+)", instruction)
-        strange = [(colours.index(colour) + len(noun)) % len(colours) == 0 for colour, noun in named]
-        return self.pairs == "all" or any(strange) == (self.pairs == "unseen")
+        # Any fixed rule would do that reserves one colour of each noun; this one needs no list of nouns.
+        reserved = [(colours.index(colour) + len(noun)) % len(colours) == 0 for colour, noun in named]
+        return self.pairs == "all" or any(reserved) == (self.pairs == "unseen")
 
     def posts(self, rng: np.random.Generator, others: np.ndarray) -> np.ndarray:
-        """Return float[distractors, 2]: places on the table away from float[n, 2] others and from each other, metres."""
+        """Return float[distractors, 2], positions on the table, metres, apart from each other and from the float[n, 2] positions `others`."""
         places = list(others)
         for _ in range(self.distractors):
+            # The first of 400 that is far enough from everything, or the farthest: unlike rejection sampling, this always ends.
             tried = rng.uniform((0.17, -0.21), (0.44, 0.21), (400, 2))
             room = np.linalg.norm(tried[:, None] - np.array(places)[None], axis=-1).min(1)
             places.append(tried[np.argmax(room > APART)] if (room > APART).any() else tried[np.argmax(room)])
         return np.array(places[len(others) :]).reshape(-1, 2)
 
-    def say(self, sentence: str, seed: int, wordings: tuple[str, ...]) -> str:
-        """Return a sentence of the task in the words of this episode; `wordings` as in `Stage`."""
+    def reword(self, sentence: str, seed: int, wordings: tuple[str, ...]) -> str:
+        """Return an instruction of the task, paraphrased with `wording: other`; `wordings` as in `Stage`."""
         if self.wording == "own":
             return sentence
         own, *others = wordings
@@ -67,12 +69,12 @@ class Variation:
 
 
 def variation(given: dict[str, Any]) -> Variation:
-    """Return what a config says.
+    """Return the variation that a config gives as a dict.
 
     Raises:
         ValueError: an unknown key or value.
     """
     known = [field.name for field in fields(Variation)]
-    if strange := [name for name in given if name not in known]:
-        raise ValueError(f"Unknown variation {strange[0]!r}; there are {', '.join(known)}.")
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"Unknown variation {unknown[0]!r}; allowed are {', '.join(known)}.")
     return Variation(**given)

@@ -1,7 +1,7 @@
-"""Builds `etude-nano` from nothing: architecture, tokenizer and processor. `etude pretrain` then teaches it to see.
+"""Builds the untrained `etude-nano`: architecture, tokenizer and processor. `etude pretrain` then trains it to answer questions about frames.
 
-A real Idefics3 (the SmolVLM architecture, arXiv 2504.05299) at 1/300 of its size: a SigLIP-style vision tower, pixel shuffle,
-and a Llama. It is saved and loaded like any model of the hub, by `AutoModelForImageTextToText` and `AutoProcessor`.
+It is an Idefics3 (the architecture of SmolVLM, arXiv 2504.05299) at 1/300 of its size: a SigLIP-style vision tower, pixel shuffle, and a Llama.
+It is saved and loaded like any model of the hub, by `AutoModelForImageTextToText` and `AutoProcessor`.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ from transformers import (
 SIZE = 64  # pixels, height and width of a frame
 PATCH = 8  # pixels
 SHUFFLE = 2  # 2 x 2 patches become one image token: 16 tokens a frame
-BINS = 65  # number tokens <n0> .. <n64>: coordinates, offsets and actions; odd, so that zero is a bin's centre
+BINS = 65  # number tokens <n0> .. <n64>, for coordinates, offsets and actions; an odd number, so that zero is the centre of a bin
 IMAGE, FAKE, GLOBAL, END = "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"
-GAIN = 4.0  # on the first weights of the text model
+GAIN = 4.0  # factor on the initial weights of the text model
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", IMAGE, FAKE, GLOBAL, END]
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}:"
@@ -34,7 +34,12 @@ TEMPLATE = (
 
 
 def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
-    """Return an untrained model of about 1.7 M parameters and its processor, whose vocabulary covers `corpus`."""
+    """Return an untrained model of about 1.7 M parameters, and its processor, whose tokenizer is trained on `corpus`.
+
+    Args:
+        corpus: texts of questions and answers.
+        seed: for the initial weights.
+    """
     tokenizer: Any = _tokenizer(corpus)
     images = Idefics3ImageProcessorPil(size={"longest_edge": SIZE}, max_image_size={"longest_edge": SIZE}, do_image_splitting=False, do_pad=False)
     tokens = (SIZE // PATCH // SHUFFLE) ** 2
@@ -69,42 +74,48 @@ def build(corpus: Iterable[str], seed: int = 0) -> tuple[Idefics3ForConditionalG
     )
     torch.manual_seed(seed)
     model = Idefics3ForConditionalGeneration(config)
-    with torch.no_grad():  # the usual deviation of 0.02 is meant for widths near 1,000; at 128 it leaves attention flat for long
+    with torch.no_grad():  # the usual standard deviation, 0.02, suits widths near 1,000; at 128 attention stays nearly uniform for long
         for parameter in model.model.text_model.layers.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1:  # matrices, not the scales of norms
                 parameter.mul_(GAIN)
     return model, processor
 
 
 def inherit(model: Any, tokenizer: Any, base: Path) -> None:
-    """Give a freshly built model the weights of an earlier one. A word that the earlier one spelt in parts begins as the mean of its parts.
+    """Copy the weights of an earlier model into a new one. A token that the earlier tokenizer splits gets the mean embedding of its parts.
 
     Args:
-        model: of `build`.
-        tokenizer: its own.
-        base: folder of the earlier model, whose architecture is the same.
+        model: the result of `build`.
+        tokenizer: of that model.
+        base: folder of the earlier model, which must have the same architecture; its vocabulary may differ.
+
+    Raises:
+        ValueError: the architecture differs.
     """
-    earlier, theirs = Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), PreTrainedTokenizerFast.from_pretrained(base)
-    spell, known = theirs.backend_tokenizer.model.tokenize, theirs.get_vocab()
+    earlier, former = Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), PreTrainedTokenizerFast.from_pretrained(base)
+    tokenise, known = former.backend_tokenizer.model.tokenize, former.get_vocab()
     parts = [
-        [known[token]] if token in known else [part.id for part in spell(token)] for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        [known[token]] if token in known else [part.id for part in tokenise(token)]
+        for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     ]
-    words = earlier.get_input_embeddings().weight
-    others = {name: value for name, value in earlier.state_dict().items() if value.shape != words.shape}
+    embeddings = earlier.get_input_embeddings().weight
+    # Embeddings and the tied output layer are known by their shape: they are the only tensors that depend on the vocabulary.
+    others = {name: value for name, value in earlier.state_dict().items() if value.shape != embeddings.shape}
     missing = [name for name, value in model.state_dict().items() if name not in others and value.shape != model.get_input_embeddings().weight.shape]
     if missing:
         raise ValueError(f"{base} has another architecture than etude-nano: it lacks {missing[0]}.")
     with torch.no_grad():
         model.load_state_dict(others, strict=False)
-        model.get_input_embeddings().weight.copy_(torch.stack([words[part].mean(0) for part in parts]))
+        model.get_input_embeddings().weight.copy_(torch.stack([embeddings[part].mean(0) for part in parts]))
 
 
 def _tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Return a byte-fallback BPE tokenizer: known words are one token each, and any other text is spelt in bytes."""
+    """Return a BPE tokenizer with byte fallback: frequent words of the corpus become one token each, and unknown characters become bytes."""
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=600, min_frequency=2, show_progress=False))
-    merges = [(one, other) for one, other in _merges(trained)]
+    # The trained vocabulary is put behind special, number and byte tokens, so those have the same ids whatever the corpus is.
+    merges = [(left, right) for left, right in _merges(trained)]
     names = SPECIAL + [f"<n{i}>" for i in range(BINS)] + [f"<0x{byte:02X}>" for byte in range(256)]
     names += [token for token in sorted(trained.get_vocab()) if token not in names]
     vocabulary = {token: i for i, token in enumerate(names)}
@@ -119,6 +130,7 @@ def _tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def _merges(tokenizer: Tokenizer) -> list[list[str]]:
+    """Return the BPE merges. The library has no method for them; older versions of its JSON hold 'a b' instead of ['a', 'b']."""
     import json
 
     return [pair if isinstance(pair, list) else pair.split(" ") for pair in json.loads(tokenizer.to_str())["model"]["merges"]]

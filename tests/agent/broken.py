@@ -48,12 +48,12 @@ class Broken(gymnasium.Env):
             os.kill(os.getpid(), self.value)
 
     def _see(self) -> Any:
-        sight = {"eye": np.full((16, 16, 3), 40 * self.steps, np.uint8), "state": np.zeros(2)}
+        combine = {"eye": np.full((16, 16, 3), 40 * self.steps, np.uint8), "state": np.zeros(2)}
         if self._is("frame"):
-            sight["eye"] = self.value
+            combine["eye"] = self.value
         if self._is("state"):
-            sight["state"] = self.value
-        return {} if self._is("keys") else sight
+            combine["state"] = self.value
+        return {} if self._is("keys") else combine
 
     def _say(self) -> Any:
         return self.value if self._is("info") else {"success": False, "instruction": "hold still"}

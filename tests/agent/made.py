@@ -5,15 +5,15 @@ import numpy as np
 from agent.records import Episode
 
 
-def episode(seed: int, take: int, closing: list[float], success: bool, tokens: list[int] | None = None, policy: str = "p") -> Episode:
-    """An episode of chunks of two actions; `closing` is the reward after each chunk."""
-    count = len(closing)
-    written = np.array([[each, 7] for each in tokens or range(take * 100, take * 100 + count)], np.int64)
-    rewards = np.array([[c / 2, c] for c in closing], np.float32)
+def episode(seed: int, episode: int, last_rewards: list[float], success: bool, tokens: list[int] | None = None, policy: str = "p") -> Episode:
+    """An episode of chunks of two actions; `last_rewards` is the reward after each chunk."""
+    count = len(last_rewards)
+    written = np.array([[each, 7] for each in tokens or range(episode * 100, episode * 100 + count)], np.int64)
+    rewards = np.array([[c / 2, c] for c in last_rewards], np.float32)
     return Episode(
         task="t",
         seed=seed,
-        take=take,
+        attempt=episode,
         policy=policy,
         instruction="touch the red ball",
         frames=np.zeros((count + 1, 1, 2, 2, 3), np.uint8),

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.records import Job
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from envs import EnvConfig
 from policies.scripted import Random
 
@@ -54,14 +54,14 @@ AILMENTS = st.one_of(
         ("reward", 1e300, "Broken returned the reward 1e\\+300; a reward must be one finite number, of at most 1e\\+18 in size"),
         ("reward", None, "returned the reward None"),
         ("state", np.array([0, np.nan]), "its state holds NaN"),
-        ("step", Wordless, "Wordless: its words raise RuntimeError"),
+        ("step", Wordless, "Wordless: its message raises RuntimeError"),
         ("info", {"success": float("nan")}, "success must be one finite number"),
     ],
 )
 def test_what_went_wrong_is_said_and_costs_the_episode(kind: str, value: Any, says: str) -> None:
     config = EnvConfig(id=BROKEN, kwargs={"kind": kind, "value": value, "at": 2}, cameras=("eye",), size=16, action_repeat=1)
-    workers = Workers(config, 2)
-    one, two = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(1, 0, (1,)), Job(0, 0, (0,))])
+    environments = Environments(config, 2)
+    one, two = rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(1, 0, (1,)), Job(0, 0, (0,))])
     assert re.fullmatch(f"decision 1: .*{says}.*", one.faults[0]) and not two.faults
 
 
@@ -69,9 +69,9 @@ def test_what_went_wrong_is_said_and_costs_the_episode(kind: str, value: Any, sa
 def test_in_a_process_of_its_own_an_environment_raises_what_it_likes(error: type[BaseException]) -> None:
     """There a KeyboardInterrupt is not the user's."""
     config = EnvConfig(id=BROKEN, kwargs={"kind": "step", "value": error, "at": 2}, cameras=("eye",), size=16, action_repeat=1, timeout=60)
-    workers = Workers(config, 2)
-    one, two = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(1, 0, (1,)), Job(0, 0, (0,))])
-    workers.close()
+    environments = Environments(config, 2)
+    one, two = rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(1, 0, (1,)), Job(0, 0, (0,))])
+    environments.close()
     assert re.fullmatch(f"decision 1: RuntimeError: {error.__name__}: .*", one.faults[0]) and not two.faults
 
 
@@ -82,12 +82,12 @@ def test_no_broken_environment_ends_a_run_and_each_is_named(ailment: tuple[str, 
     kind, value = ailment
     timeout = 2.0 if kind in ("hang", "death") else 0.0  # these two need a process to end
     kwargs = {"kind": kind, "value": value, "at": at}
-    workers = Workers(EnvConfig(id=BROKEN, kwargs=kwargs, cameras=("eye",), size=16, action_repeat=1, timeout=timeout), 2)
-    policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
-    episodes = list(collect(policy, workers, [Job(0, 0, (0,)), Job(seed, 0, (1,)), Job(0, 1, (2,))]))
+    environments = Environments(EnvConfig(id=BROKEN, kwargs=kwargs, cameras=("eye",), size=16, action_repeat=1, timeout=timeout), 2)
+    policy = Random(environments.first.actions.low, environments.first.actions.high, 1)
+    episodes = list(rollout(policy, environments, [Job(0, 0, (0,)), Job(seed, 0, (1,)), Job(0, 1, (2,))]))
     if timeout:
-        workers.close()
-    assert [(episode.seed, episode.take) for episode in episodes] == [(0, 0), (seed, 0), (0, 1)]
+        environments.close()
+    assert [(episode.seed, episode.attempt) for episode in episodes] == [(0, 0), (seed, 0), (0, 1)]
     assert not episodes[0].faults and not episodes[2].faults, "its neighbours are as sound as ever"
     harmless = kind == "close" or (kind == "reset" and at > 0) or (kind == "frame" and isinstance(value, np.ndarray) and value.shape == (16, 16))
     if not harmless:

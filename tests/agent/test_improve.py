@@ -21,36 +21,36 @@ import yaml
 from safetensors.torch import load_file
 
 from agent.config.read import parse
-from agent.curate.stage import study
-from agent.evaluate.stage import admit, gate
+from agent.curate.stage import curate
+from agent.evaluate.stage import gate, gate_warm_start
 from agent.improve import first_champion, latest
-from agent.label.stage import critic_lessons
-from agent.records import Player, Scorecard, decisions
+from agent.label.stage import detector_examples
+from agent.records import Checkpoint, Scorecard, decisions
 from agent.rollout.session import Session
 from agent.run.files import load
 from agent.run.folder import Run
 from agent.run.labels import labelled
-from agent.run.layout import exam_name, gate_of
+from agent.run.layout import evaluation_name, gate_of
 from agent.run.tracking import Track
 from policies.vlm import NANO
 
 TINY = {
     "cycles": 2,
     "threads": 1,
-    "policy": {"rows": 8, "temperature": 3.0},
-    "demonstrate": {"episodes": 4, "steps": 6, "batch": 8},
+    "policy": {"batch_size": 8, "temperature": 3.0},
+    "demonstrate": {"episodes": 4, "steps": 6},
     "collect": {
-        "seeds": 3,
-        "takes": 3,
+        "num_seeds": 3,
+        "episodes_per_seed": 3,
         "num_envs": 4,
-        "refill": 2,
-        "guided": 2,
-        "foresight": 4,
+        "dynamic_sampling": 2,
+        "lookahead_episodes": 2,
+        "lookahead_candidates": 4,
     },
-    "tune": {"batch": 16, "epochs": 1},
+    "tune": {"batch_size": 16, "epochs": 1, "learning_rate": 1e-4},
     "phases": [{"first": 2, "tune": {"epochs": 2}}],
-    "evaluate": {"episodes": 6, "final_episodes": 6, "alpha": 1.0},
-    "track": {"mode": "off", "films": False},
+    "evaluate": {"gate_episodes": 6, "test_episodes": 6, "gate_alpha": 1.0},
+    "track": {"mode": "off", "videos": False},
 }
 
 
@@ -128,16 +128,16 @@ def test_every_cycle_practises_seeds_of_its_own(whole: Path) -> None:
     assert {len(first[task]), len(second[task])} <= {3, 4, 5}, "up to two more, where too few told something"
     assert not first[task].keys() & second[task].keys()
     run = Run(whole)
-    takes = [episode for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
-    assert len(takes) == len({episode.id for episode in takes}) == 3 * (len(first[task]) + len(second[task]))
+    attempts = [episode for number in (1, 2) for episode in run.episodes(run.cycle(number).folder)]
+    assert len(attempts) == len({episode.id for episode in attempts}) == 3 * (len(first[task]) + len(second[task]))
 
 
 def test_a_phase_begins_with_its_cycle(whole: Path) -> None:
     first, second = (whole / f"cycle-{number:03d}" for number in (1, 2))
-    trials, steps = (
-        [load(folder / f"{stage}.json")["figures"][key] for folder in (first, second)] for stage, key in (("curate", "trials"), ("tune", "steps"))
+    samples, steps = (
+        [load(folder / f"{stage}.json")["figures"][key] for folder in (first, second)] for stage, key in (("curate", "samples"), ("tune", "steps"))
     )
-    assert steps == [math.ceil(trials[0] / 16), 2 * math.ceil(trials[1] / 16)], "passes over the trials, 16 a step"
+    assert steps == [math.ceil(samples[0] / 16), 2 * math.ceil(samples[1] / 16)], "passes over the policy samples, 16 a step"
 
 
 def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_was(whole: Path, tmp_path: Path) -> None:
@@ -146,18 +146,20 @@ def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_
     cycle, track = run.cycle(2), Track(run.folder, run.config)
     champion, made = latest(run, first_champion(session)), []
     for imitation in (1.0, 0.0):
-        changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"imitation": imitation})})
-        made.append(study(session, champion, replace(cycle, config=changed), track, partial(critic_lessons, run)))
+        changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"bc_coef": imitation})})
+        made.append(curate(session, champion, replace(cycle, config=changed), track, partial(detector_examples, run)))
     shown = sum(len(list(decisions(episode))) for episode in run.episodes(run.folder / "start") if episode.success)
     assert len(made[0].demonstrations) - len(made[1].demonstrations) >= shown > 0
-    assert [len(each.trials) for each in made] == [load(cycle.folder / "curate.json")["figures"]["trials"]] * 2
-    for one, other in zip(*((*each.trials, *(side for pair in each.pairs for side in (*pair.chosen, *pair.rejected))) for each in made), strict=True):
+    assert [len(each.samples) for each in made] == [load(cycle.folder / "curate.json")["figures"]["samples"]] * 2
+    for one, other in zip(
+        *((*each.samples, *(side for pair in each.pairs for side in (*pair.chosen, *pair.rejected))) for each in made), strict=True
+    ):
         np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
 def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
     sat: dict[tuple[str, int], set[str]] = {}
-    for file in (whole / "exams").glob("gate-*.json"):
+    for file in (whole / "evaluate").glob("gate-*.json"):
         sat.setdefault(gate_of(file.stem), set()).update(load(file)["outcomes"])
     cycles = [{frozenset(seeds) for (_, cycle), seeds in sat.items() if cycle == number} for number in (0, 1, 2)]
     assert [len(each) for each in cycles] == [1, 1, 1] and len(sat) == 6, "champion and candidate were evaluated on the same, base and warm start too"
@@ -165,7 +167,7 @@ def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("champion", "challenger", "seats"),
+    ("champion", "candidate", "seats"),
     [
         ((10, 0, 0), (19, 0, 0), 20),  # surely better at first sight
         ((10, 0, 0), (9, 0, 0), 20),  # not better
@@ -174,20 +176,23 @@ def test_each_cycle_has_gate_seeds_of_its_own(whole: Path) -> None:
         ((10, 10, 10), (11, 10, 11), 60),  # nobody knows
     ],
 )
-def test_both_sit_further_seeds_while_the_challenger_may_be_better(
-    champion: tuple[int, ...], challenger: tuple[int, ...], seats: int, tmp_path: Path
+def test_both_sit_further_seeds_while_the_candidate_may_be_better(
+    champion: tuple[int, ...], candidate: tuple[int, ...], seats: int, tmp_path: Path
 ) -> None:
-    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.05, "prolong": 2}, "track": {"mode": "off"}}, "test")).begin()
-    for name, passed in (("old", champion), ("new", challenger)):
-        for part, right in enumerate(passed[: seats // 20]):  # an exam that is not there would have to be sat, by nobody
+    run = Run(
+        tmp_path / "run", parse({"evaluate": {"gate_episodes": 20, "gate_alpha": 0.05, "extra_rounds": 2}, "track": {"mode": "off"}}, "test")
+    ).begin()
+    for name, passed in (("old", champion), ("new", candidate)):
+        for part, right in enumerate(passed[: seats // 20]):  # an evaluation that is not there would have to be sat, by nobody
             outcomes = {f"t/{part}-{seed}": seed < right for seed in range(20)}
             run.keep(
-                run.folder / "exams" / f"{exam_name('gate', name, part=part)}.json", lambda name=name, made=outcomes: asdict(Scorecard(name, made))
+                run.folder / "evaluate" / f"{evaluation_name('gate', name, cycle=1, part=part)}.json",
+                lambda name=name, made=outcomes: asdict(Scorecard(name, made)),
             )
     nobody = tmp_path / "nobody"
-    before, after = gate(Session(run), run.cycle(1), Player(nobody, "old"), Player(nobody, "new"), Track(run.folder, run.config))
+    before, after = gate(Session(run), run.cycle(1), Checkpoint(nobody, "old"), Checkpoint(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
-    assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(challenger[: seats // 20])
+    assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(candidate[: seats // 20])
 
 
 @pytest.mark.parametrize(
@@ -196,28 +201,31 @@ def test_both_sit_further_seeds_while_the_challenger_may_be_better(
     ids=["better", "worse", "no better", "neither passes any", "base passes none"],
 )
 def test_the_warm_start_has_to_pass_the_gate(base: int, warm: int, kept: bool, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test")).begin()
+    run = Run(
+        tmp_path / "run", parse({"evaluate": {"gate_episodes": 20, "gate_alpha": 0.3, "extra_rounds": 0}, "track": {"mode": "off"}}, "test")
+    ).begin()
     for name, passed in (("base", base), ("warm", warm)):
         card = Scorecard(name, {f"t/{seed}": seed < passed for seed in range(20)})
-        run.keep(run.folder / "exams" / f"{exam_name('gate', name, cycle=0)}.json", lambda card=card: asdict(card))
-    players = [Player(tmp_path / "nobody", name) for name in ("base", "warm")]
-    first = admit(Session(run), *players, Track(run.folder, run.config))
+        run.keep(run.folder / "evaluate" / f"{evaluation_name('gate', name, cycle=0)}.json", lambda card=card: asdict(card))
+    checkpoints = [Checkpoint(tmp_path / "nobody", name) for name in ("base", "warm")]
+    first = gate_warm_start(Session(run), *checkpoints, Track(run.folder, run.config))
     assert first.name == ("warm" if kept else "base")
-    assert run.metrics()[-1]["stage"] == "evaluate" and run.metrics()[-1]["promoted"] == kept and run.metrics()[-1]["base_rate"] == base / 20
+    assert (
+        run.metrics()[-1]["stage"] == "evaluate"
+        and run.metrics()[-1]["eval/promoted"] == kept
+        and run.metrics()[-1]["eval/base_success_rate"] == base / 20
+    )
 
 
-def test_a_lost_word_of_the_gate_is_found_again_and_a_run_without_this_gate_goes_on_without(tmp_path: Path) -> None:
-    config = parse({"evaluate": {"episodes": 20, "alpha": 0.3, "prolong": 0}, "track": {"mode": "off"}}, "test")
-    base, warm = (Player(tmp_path / "nobody", name) for name in ("base", "warm"))
-    older, run = (Run(tmp_path / name, config).begin() for name in ("older", "run"))
-    for each in (older, run):
-        (each.cycle(1).folder).mkdir(parents=True)
-    assert admit(Session(older), base, warm, Track(older.folder, config)) == warm and not (older.folder / "start" / "evaluate.json").exists()
-    for player, passed in ((base, 20), (warm, 5)):
-        card = Scorecard(player.name, {f"t/{seed}": seed < passed for seed in range(20)})
-        run.keep(run.folder / "exams" / f"{exam_name('gate', player.name, cycle=0)}.json", lambda card=card: asdict(card))
+def test_a_lost_result_of_the_warm_starts_gate_is_computed_again_from_its_evaluations(tmp_path: Path) -> None:
+    config = parse({"evaluate": {"gate_episodes": 20, "gate_alpha": 0.3, "extra_rounds": 0}, "track": {"mode": "off"}}, "test")
+    base, warm = (Checkpoint(tmp_path / "nobody", name) for name in ("base", "warm"))
+    run = Run(tmp_path / "run", config).begin()
+    for checkpoint, passed in ((base, 20), (warm, 5)):
+        card = Scorecard(checkpoint.name, {f"t/{seed}": seed < passed for seed in range(20)})
+        run.keep(run.folder / "evaluate" / f"{evaluation_name('gate', checkpoint.name, cycle=0)}.json", lambda card=card: asdict(card))
     for _ in range(2):
-        assert admit(Session(run), base, warm, Track(run.folder, config)) == base
+        assert gate_warm_start(Session(run), base, warm, Track(run.folder, config)) == base
         (run.folder / "start" / "evaluate.json").unlink()
 
 
@@ -225,7 +233,10 @@ def test_a_lost_word_of_the_gate_is_found_again_and_a_run_without_this_gate_goes
 def test_a_warm_start_that_harms_is_rolled_back_and_the_run_begins_from_the_base(tmp_path: Path) -> None:
     """Reach, which the base model passes, after imitation at a rate that destroys it."""
     file = config(
-        tmp_path, cycles=1, demonstrate={"episodes": 2, "steps": 8, "batch": 8, "lr": 0.05}, evaluate={"episodes": 10, "final_episodes": 10}
+        tmp_path,
+        cycles=1,
+        demonstrate={"episodes": 2, "steps": 8, "learning_rate": 0.05},
+        evaluate={"gate_episodes": 10, "test_episodes": 10},
     )
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -236,14 +247,14 @@ def test_a_warm_start_that_harms_is_rolled_back_and_the_run_begins_from_the_base
 
 
 @pytest.mark.slow
-def test_a_run_takes_its_bearings_first_and_goes_on_with_that_model(tmp_path: Path) -> None:
+def test_a_run_takes_its_grounding_first_and_goes_on_with_that_model(tmp_path: Path) -> None:
     """A new environment: the whole model learns to see it; killed after that, the same command goes on with what it has become."""
     env = {"id": "etude/Reach-v0", "cameras": ["front", "wrist"]}
-    file = config(tmp_path, env=env, cycles=1, ground={"steps": 3, "scenes": 40, "batch": 4})
-    done = etude("collect", file, tmp_path / "run")
+    file = config(tmp_path, env=env, cycles=1, ground={"steps": 3})
+    done = etude("improve", file, tmp_path / "run", "--until", "collect")
     assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
-    assert first["stage"] == "ground" and first["steps"] == 3 and 0 <= first["where_right"] <= 1
+    assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/where_right"] <= 1
     changed, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run" / "ground" / "model", NANO))
     assert any("vision" in name and not torch.equal(tensor, shipped[name]) for name, tensor in changed.items())
     done = etude("improve", file, tmp_path / "run")
@@ -251,26 +262,32 @@ def test_a_run_takes_its_bearings_first_and_goes_on_with_that_model(tmp_path: Pa
     tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
     name = next(name for name in tuned if name.endswith("embed_tokens.weight"))
     distance = {which: float((tuned[name] - base[name]).abs().max()) for which, base in (("ground", changed), ("shipped", shipped))}
-    assert distance["ground"] < distance["shipped"], "imitation began from the model that had taken its bearings"
+    assert distance["ground"] < distance["shipped"], "imitation began from the model that had taken its grounding"
 
 
 def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path: Path) -> None:
     """A pendulum on a rail: all of it is robot, and its end swings out of every name's reach."""
-    env = {"id": "InvertedPendulum-v5", "cameras": ["render"], "instruction": "balance the pole", "success": "total_reward > 20", "horizon": 24}
+    env = {
+        "id": "InvertedPendulum-v5",
+        "cameras": ["render"],
+        "instruction": "balance the pole",
+        "success": "total_reward > 20",
+        "max_episode_steps": 24,
+    }
     policy = {"prompt": "{instruction}"}
-    file = config(tmp_path, env=env, policy=policy, cycles=0, ground={"scenes": 40, "batch": 4}, demonstrate={"episodes": 0})
+    file = config(tmp_path, env=env, policy=policy, cycles=0, ground={}, demonstrate={"episodes": 0})
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "ground: 0 of" in done.stdout and not (tmp_path / "run" / "ground" / "model").exists()
 
 
-def test_a_model_that_cannot_be_asked_takes_no_bearings(tmp_path: Path, qwen: Path) -> None:
+def test_a_model_that_cannot_be_asked_takes_no_grounding(tmp_path: Path, qwen: Path) -> None:
     file = config(tmp_path, policy={"model": str(qwen), "codec": "digits"}, ground={"steps": 3})
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 1 and "ground.steps asks the model questions" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_bearings_need_frames_that_we_draw(tmp_path: Path) -> None:
+def test_grounding_need_frames_that_we_draw(tmp_path: Path) -> None:
     file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 1 and "frames that etude draws" in done.stderr and "Traceback" not in done.stderr
@@ -340,7 +357,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
 @pytest.mark.parametrize("processes", [1, 2])
 def test_damaged_weights_stop_the_run_and_what_it_advises_mends_it(processes: int, whole: Path, tmp_path: Path) -> None:
     run, file = shutil.copytree(whole, tmp_path / "run"), config(tmp_path)
-    shutil.rmtree(run / "exams")
+    shutil.rmtree(run / "evaluate")
     weights = run / "start" / "policy.safetensors"
     raw = bytearray(weights.read_bytes())
     raw[len(raw) // 2] ^= 1
@@ -368,22 +385,22 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label", [{"by": "critic"}, {"by": "both"}])
-def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
-    collect = {**TINY["collect"], "refill": 0, "guided": 0}  # which go by the environment's reward
-    films = {"mode": "off", "films": True}
-    file = config(tmp_path, cycles=2, label={**label, "lessons": 8}, env={"id": "etude/Reach-v0", "horizon": 12}, collect=collect, track=films)
+@pytest.mark.parametrize("label", [{"by": "detector"}, {"by": "both"}])
+def test_the_detector_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> None:
+    collect = {**TINY["collect"], "dynamic_sampling": 0, "lookahead_episodes": 0}  # which go by the environment's reward
+    videos = {"mode": "off", "videos": True}
+    file = config(tmp_path, cycles=2, label={**label}, env={"id": "etude/Reach-v0", "max_episode_steps": 12}, collect=collect, track=videos)
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    critic = [row for row in rows if row["stage"] == "critic"]
-    assert len(critic) == 2 and all(0 <= row["brier"] <= 1 for row in critic if "brier" in row)
-    assert any("critic" in row for row in rows if row["stage"] == "tune" and row["cycle"] == 1)
+    critic = [row for row in rows if row["stage"] == "detector"]
+    assert len(critic) == 2 and all(0 <= row["detector/brier"] <= 1 for row in critic if "detector/brier" in row)
+    assert any("train/detector_loss" in row for row in rows if row["stage"] == "tune" and row["cycle"] == 1)
     run = Run(tmp_path / "run")
     episodes, seen = run.episodes(run.cycle(1).folder), labelled(run, run.cycle(1))
-    if label["by"] == "critic":
-        assert {len(episode) for episode in episodes} == {3}, "nothing ends a take"
-        assert (tmp_path / "run" / "films" / "cycle-001-worst.mp4").exists()
+    if label["by"] == "detector":
+        assert {len(episode) for episode in episodes} == {3}, "nothing ends an episode"
+        assert (tmp_path / "run" / "videos" / "cycle-001-worst.mp4").exists()
         assert [each.success for each in seen] == [row["success"] for row in load(run.cycle(1).folder / "label.json")["episodes"]]
     else:
         assert [each.success for each in seen] == [each.success for each in episodes]
@@ -393,7 +410,7 @@ def test_the_critic_judges_and_learns(label: dict[str, Any], tmp_path: Path) -> 
 def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     run, file = tmp_path / "run", config(tmp_path)
     for stage in ("collect", "label", "curate", "tune", "evaluate"):
-        done = etude(stage, file, run)
+        done = etude("improve", file, run, f"--until={stage}")
         assert done.returncode == 0 and f"{stage}: finished" in done.stdout, done.stderr
     assert load(run / "champion.json")["policy"] == load(run / "cycle-001" / "cycle.json")["champion"]
     assert etude("improve", file, run).returncode == 0
@@ -405,8 +422,10 @@ def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("train", ["text", "lora"])
 def test_the_loop_runs_on_other_families(family: str, train: str, request: Any, tmp_path: Path) -> None:
     model = request.getfixturevalue(family)
-    policy = {"model": str(model), "codec": "digits", "vision_precision": "float32", "train": train, "rows": 4}
-    done = etude("improve", config(tmp_path, policy=policy, cycles=1, collect={"seeds": 2, "takes": 2, "num_envs": 4}), tmp_path / "run")
+    policy = {"model": str(model), "codec": "digits", "precision": "float32", "train": train, "batch_size": 4}
+    done = etude(
+        "improve", config(tmp_path, policy=policy, cycles=1, collect={"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}), tmp_path / "run"
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["cycles"] == 1 and 0 <= summary["after"]["rate"] <= 1
@@ -419,9 +438,12 @@ def test_the_loop_runs_on_other_families(family: str, train: str, request: Any, 
         (["improv"], "Unknown verb"),
         (["improve"], "needs CONFIG and RUN"),
         (["improve", "configs/none.yaml", "r"], "cannot be read"),
-        (["improve", "configs/reach.yaml", "r", "--collect.takez", "3"], "did you mean '--collect.takes'"),
-        (["improve", "configs/reach.yaml", "r", "--collect.takes", "three"], "collect.takes is 'three'"),
+        (["improve", "configs/reach.yaml", "r", "--collect.takes", "3"], "did you mean '--collect.episodes_per_seed'"),
+        (["improve", "configs/reach.yaml", "r", "--collect.episodes_per_seed", "three"], "collect.episodes_per_seed is 'three'"),
         (["improve", "configs/reach.yaml", "RUN", "--env.id", "etude/Nowhere-v0", "--track.mode", "off"], "cannot be made"),
+        (["improve", "configs/reach.yaml", "r", "--until", "lunch"], "--until is 'lunch'; give one stage of a cycle: collect, label"),
+        (["improve", "configs/reach.yaml", "r", "--until"], "--until is ''; give one stage"),
+        (["collect", "configs/reach.yaml", "r"], "Unknown verb"),
         (["watch", "nowhere"], "needs the folder of a run"),
         (["report", "nowhere"], "needs the folder of a run"),
     ],
@@ -433,9 +455,9 @@ def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], says: 
 
 
 def test_one_policy_learns_several_tasks(tmp_path: Path) -> None:
-    """Demonstrations, practice, exams and the report know each task; practice goes where success is rare."""
+    """Demonstrations, practice, evaluations and the report know each task; practice goes where success is rare."""
     envs = [{"id": "etude/Reach-v0"}, {"id": "etude/Press-v0", "weight": 2, "name": "buttons"}]
-    file = config(tmp_path, env=envs, track={"mode": "off", "films": True}, cycles=2)
+    file = config(tmp_path, env=envs, track={"mode": "off", "videos": True}, cycles=2)
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -446,9 +468,9 @@ def test_one_policy_learns_several_tasks(tmp_path: Path) -> None:
         assert passed == round(summary[name]["rate"] * 6), "the parts make up the whole"
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     collected = [row for row in rows if row["stage"] == "collect"]
-    assert all({"success/etude/Reach-v0", "success/buttons"} <= row.keys() for row in collected)
-    assert "gate_rate/buttons" in next(row for row in rows if row["stage"] == "evaluate")
-    assert "The final exam, environment by environment." in (tmp_path / "run" / "report.html").read_text()
+    assert all({"rollout/success_rate/etude/Reach-v0", "rollout/success_rate/buttons"} <= row.keys() for row in collected)
+    assert "eval/success_rate/buttons" in next(row for row in rows if row["stage"] == "evaluate")
+    assert "The test evaluation, environment by environment." in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_tasks_of_one_run_must_take_the_same_actions(tmp_path: Path) -> None:
@@ -463,7 +485,7 @@ def test_tasks_of_one_run_must_have_states_of_one_size(tmp_path: Path) -> None:
     (tmp_path / "sized.py").write_text(SIZED)
     env = {"id": f"{tmp_path}/sized.py:Sized", "cameras": ["eye"], "instruction": "go", "success": "reward > 1"}
     envs = [{**env, "name": f"with {size}", "kwargs": {"size": size}} for size in (2, 5)]
-    collect = {**TINY["collect"], "guided": 0}  # its episodes are too short to come back to
+    collect = {**TINY["collect"], "lookahead_episodes": 0}  # its episodes are too short to come back to
     done = etude("improve", config(tmp_path, env=envs, collect=collect, demonstrate={"episodes": 0}), tmp_path / "run")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "has 2 numbers in with 2 and 5 in with 5; name keys of one size in env.state" in " ".join(done.stderr.split())
@@ -476,7 +498,7 @@ import numpy as np
 
 
 class Flaky(gymnasium.Env):
-    # Never done; fails in one exam, and whenever it is seen a second time in one process.
+    # Never done; fails in one evaluation, and whenever it is seen a second time in one process.
     action_space = gymnasium.spaces.Discrete(3)
     observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
     met = set()
@@ -497,20 +519,20 @@ class Flaky(gymnasium.Env):
 """
 
 
-def test_what_an_environment_spoils_in_films_and_exams_is_said_and_costs_no_more(tmp_path: Path) -> None:
+def test_what_an_environment_spoils_in_videos_and_evaluations_is_said_and_costs_no_more(tmp_path: Path) -> None:
     (tmp_path / "flaky.py").write_text(FLAKY)
-    env = {"id": f"{tmp_path}/flaky.py:Flaky", "cameras": ["eye"], "instruction": "go", "horizon": 4, "action_repeat": 2}
-    collect = {"seeds": 2, "takes": 1, "num_envs": 1}
-    file = config(tmp_path, env=env, collect=collect, demonstrate={"episodes": 0}, track={"mode": "off", "films": True}, cycles=1)
-    done = etude("improve", file, tmp_path / "run", "--tune.imitation", 0, "--curate.groups", "mixed")
+    env = {"id": f"{tmp_path}/flaky.py:Flaky", "cameras": ["eye"], "instruction": "go", "max_episode_steps": 4, "action_repeat": 2}
+    collect = {"num_seeds": 2, "episodes_per_seed": 1, "num_envs": 1}
+    file = config(tmp_path, env=env, collect=collect, demonstrate={"episodes": 0}, track={"mode": "off", "videos": True}, cycles=1)
+    done = etude("improve", file, tmp_path / "run", "--tune.bc_coef", 0)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert "no film: RuntimeError: the gripper is stuck" in said and "nothing to learn from" in said
-    assert "final exam: 1 of 6 seeds failed by a fault of the environment: seed 30000002" in said
+    assert "no video: RuntimeError: the gripper is stuck" in said and "nothing to learn from" in said
+    assert "test evaluation: 1 of 6 seeds failed by a fault of the environment: seed 30000002" in said
     assert "seed 30000002: decision 0: RuntimeError: the gripper is stuck" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_exams_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
+def test_evaluations_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
     variations = {"camera moved": {"variation": {"camera": 0.05}}, "other words": {"variation": {"wording": "other"}}}
     file = config(tmp_path, cycles=1, evaluate={**TINY["evaluate"], "variations": variations})
     done = etude("improve", file, tmp_path / "run")

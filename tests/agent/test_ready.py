@@ -9,29 +9,29 @@ import numpy as np
 import pytest
 
 from agent.config.read import parse
-from agent.demonstrate.stage import success_was_shown
+from agent.demonstrate.stage import check_success_demonstrated
 from agent.ready import can_be_asked, comes_back, nothing_lost
 from agent.records import Job
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from agent.run import episodes as dataset
 from agent.run.files import save
 from envs import EnvConfig
 from policies.scripted import Random
 
 
-def test_lost_episodes_are_named_before_lessons_get_fewer(tmp_path: Path) -> None:
+def test_lost_episodes_are_named_before_training_data_get_fewer(tmp_path: Path) -> None:
     run, folder = SimpleNamespace(folder=tmp_path), tmp_path / "cycle-001"
-    workers = Workers(EnvConfig(), 1)
-    policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
+    environments = Environments(EnvConfig(), 1)
+    policy = Random(environments.first.actions.low, environments.first.actions.high, 1)
     dataset.append(
-        folder / "episodes", list(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in range(3)])), fps=5, cameras=("front", "wrist")
+        folder / "episodes", list(rollout(policy, environments, [Job(seed, 0, (seed,)) for seed in range(3)])), fps=5, cameras=("front", "wrist")
     )
     save(folder / "collect.json", {"recorded": {"episodes": 3}})
     nothing_lost(run)  # type: ignore[arg-type]
-    save(folder / "collect.json", {"recorded": {"episodes": 3, "guided/episodes": 2}})
+    save(folder / "collect.json", {"recorded": {"episodes": 3, "lookahead/episodes": 2}})
     with pytest.raises(
-        ValueError, match=r"cycle-001/guided/episodes holds 0 of the 2 episodes .* delete the folder .*cycle-001 and those of all later"
+        ValueError, match=r"cycle-001/lookahead/episodes holds 0 of the 2 episodes .* delete the folder .*cycle-001 and those of all later"
     ):
         nothing_lost(run)  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ def test_a_lost_stage_is_named_before_later_cycles_rest_on_it(tmp_path: Path) ->
     [
         ({}, ""),
         ({"label": {"by": "both"}}, "label.by"),
-        ({"curate": {"credit": "steps"}}, "curate.credit"),
+        ({"curate": {"credit": "steps_to_go"}}, "curate.credit"),
     ],
 )
 def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, says: str) -> None:
@@ -76,18 +76,23 @@ def test_a_model_with_places_in_three_dimensions_is_asked_nothing(asks: dict, sa
 
 @pytest.mark.parametrize(
     ("asks", "says"),
-    [({}, ""), ({"label": {"by": "both"}}, ""), ({"label": {"by": "critic"}}, "label.by critic"), ({"curate": {"credit": "steps"}}, "curate.credit")],
+    [
+        ({}, ""),
+        ({"label": {"by": "both"}}, ""),
+        ({"label": {"by": "detector"}}, "label.by detector"),
+        ({"curate": {"credit": "steps_to_go"}}, "curate.credit"),
+    ],
 )
 def test_demonstrations_without_a_success_are_refused_where_the_model_is_measured_on_them(asks: dict, says: str, tmp_path: Path) -> None:
     run = SimpleNamespace(config=parse(asks, "test"), folder=tmp_path)
     save(tmp_path / "start" / "demonstrate.json", {"figures": {"episodes": 7, "success": 0.25}})
-    success_was_shown(run)  # type: ignore[arg-type]
+    check_success_demonstrated(run)  # type: ignore[arg-type]
     save(tmp_path / "start" / "demonstrate.json", {"figures": {"episodes": 7, "success": 0.0}})
     if not says:
-        success_was_shown(run)  # type: ignore[arg-type]
+        check_success_demonstrated(run)  # type: ignore[arg-type]
         return
     with pytest.raises(ValueError, match=f"{says}.* needs demonstrations of a success, and none of the 7"):
-        success_was_shown(run)  # type: ignore[arg-type]
+        check_success_demonstrated(run)  # type: ignore[arg-type]
 
 
 MADE = itertools.count()
@@ -108,16 +113,16 @@ class Forgetful(gymnasium.Env):
 
 
 @pytest.mark.parametrize("later", [False, True])
-@pytest.mark.parametrize("guided", [0, 4])
-def test_trying_in_a_copy_needs_an_environment_that_comes_back(guided: int, later: bool) -> None:
-    plain, collect = not guided, {"guided": guided}
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_trying_in_a_copy_needs_an_environment_that_comes_back(lookahead: int, later: bool) -> None:
+    plain, collect = not lookahead, {"lookahead_episodes": lookahead}
     config = parse({"phases": [{"first": 2, "collect": collect}]} if later else {"collect": collect}, "test")
-    for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", horizon=12), plain), (EnvConfig(), True)):
-        workers = Workers(env, 1)
-        run = SimpleNamespace(workers=workers, config=config)
+    for env, fine in ((EnvConfig(id=f"{__name__}:Forgetful", cameras=("eye",), instruction="go", max_episode_steps=12), plain), (EnvConfig(), True)):
+        environments = Environments(env, 1)
+        run = SimpleNamespace(environments=environments, config=config)
         if fine:
             comes_back(run)  # type: ignore[arg-type]
         else:
-            with pytest.raises(ValueError, match=r"collect.guided needs .* does not: rewards differ .*; set it to 0"):
+            with pytest.raises(ValueError, match=r"collect.lookahead_episodes needs .* does not: rewards differ .*; set it to 0"):
                 comes_back(run)  # type: ignore[arg-type]
-        workers.close()
+        environments.close()

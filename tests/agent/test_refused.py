@@ -13,7 +13,7 @@ from agent.config.read import parse
 from agent.run.files import alone, save
 from agent.run.folder import Run
 
-TINY = {"cycles": 1, "threads": 1, "policy": {"rows": 8}, "demonstrate": {"episodes": 2, "steps": 2}, "track": {"mode": "off", "films": False}}
+TINY = {"cycles": 1, "threads": 1, "policy": {"batch_size": 8}, "demonstrate": {"episodes": 2, "steps": 2}, "track": {"mode": "off", "videos": False}}
 NEW, OLD = "new/run", "run"  # a folder that is not there, and one that holds a run
 
 
@@ -65,12 +65,12 @@ NUMBERS = ["--env.id", f"{__name__}:Numbers", "--env.cameras", "eye", "--env.ins
 @pytest.mark.parametrize(
     ("run", "overrides", "says"),
     [
-        (NEW, ["--collect.takez", "3"], "did you mean"),
+        (NEW, ["--collect.takes", "3"], "did you mean"),
         (NEW, ["--env.id", "etude/Nowhere-v0"], "cannot be made"),
         (NEW, ["--policy.model", "empty"], "Model 'empty' cannot be loaded"),
         (NEW, ["--evaluate.variations", "{odd: {variation: {camra: 1}}}"], "evaluate.variations 'odd'"),
         (NEW, [*NUMBERS, "--ground.steps", "3"], "frames that etude draws"),
-        (NEW, [*NUMBERS, "--collect.guided", "2"], "comes back to a moment"),
+        (NEW, [*NUMBERS, "--collect.lookahead_episodes", "2"], "that restores snapshots exactly"),
         (NEW, NUMBERS, "no scripted oracle to demonstrate with"),
         (NEW, ["--demonstrate.expert", "nowhere:nobody"], "demonstrate.expert 'nowhere:nobody' cannot be used"),
         (NEW, ["--demonstrate.dataset", "empty"], "empty"),
@@ -83,13 +83,13 @@ NUMBERS = ["--env.id", f"{__name__}:Numbers", "--env.cameras", "eye", "--env.ins
     ],
 )
 def test_what_is_refused_changes_nothing(run: str, overrides: list[str], says: str, place: Path, capsys: Any, monkeypatch: Any) -> None:
-    for verb in ("improve", "collect"):
-        refused(says, verb, "tiny.yaml", run, *overrides, capsys=capsys, monkeypatch=monkeypatch)
+    for until in ([], ["--until", "collect"]):
+        refused(says, "improve", "tiny.yaml", run, *overrides, *until, capsys=capsys, monkeypatch=monkeypatch)
 
 
 def test_a_second_command_beside_a_live_one_changes_nothing(place: Path, capsys: Any, monkeypatch: Any) -> None:
     with alone(Path(OLD)):
-        more = ["--cycles", 99, "--processes", 7, "--minutes", 5]
+        more = ["--cycles", 99, "--processes", 7, "--max_minutes", 5]
         refused("Another process is at work in run", "improve", "tiny.yaml", OLD, *more, capsys=capsys, monkeypatch=monkeypatch)
 
 

@@ -69,7 +69,7 @@ def test_frames_instruction_and_state_of_our_own_tasks():
     assert seen.instruction.startswith("touch the ")
     assert seen.state is not None and seen.state.shape == (9,) and seen.state.dtype == np.float32
     assert adapter.config.frame_names == ("front", "wrist")
-    assert adapter.film(96, pretty=True).shape == (96, 96, 3)
+    assert adapter.render_frame(96, pretty=True).shape == (96, 96, 3)
     assert adapter.oracle().shape == (len(adapter.actions),)
 
 
@@ -96,8 +96,8 @@ def test_history_is_oldest_first_and_begins_with_repetitions():
 def test_a_chunk_stops_where_the_episode_ends():
     adapter = Adapter(EnvConfig(action_repeat=1, cameras=("front",)))
     adapter.reset(0)
-    horizon = envs.HORIZONS["Reach"]
-    whole = adapter.step(still(horizon - 3))
+    max_episode_steps = envs.MAX_EPISODE_STEPS["Reach"]
+    whole = adapter.step(still(max_episode_steps - 3))
     assert np.isfinite(whole.rewards).all() and not whole.truncated
     last = adapter.step(still(8))
     assert last.truncated and not last.terminated and not last.success
@@ -106,7 +106,7 @@ def test_a_chunk_stops_where_the_episode_ends():
 
 
 def test_success_once_and_success_at_the_end_are_told_apart():
-    outcome = step(stranger({"success": [False, True, False]}, length=3, until_success=False), 5)
+    outcome = step(stranger({"success": [False, True, False]}, length=3, terminate_on_success=False), 5)
     assert outcome.success and not outcome.success_at_end and outcome.terminated
     assert np.isfinite(outcome.rewards).tolist() == [True] * 3 + [False] * 2
 
@@ -247,7 +247,7 @@ def test_frames_come_from_anywhere_and_in_any_form():
     frames = adapter.reset(0).frames
     assert frames.shape == (4, 16, 16, 3) and frames.dtype == np.uint8
     assert (frames[0] == [10, 0, 0]).all() and (frames[1] == 10).all() and (frames[2] == [0, 0, 10]).all() and (frames[3] == 7).all()
-    assert adapter.model is None and adapter.film(32).shape == (32, 32, 3)
+    assert adapter.model is None and adapter.render_frame(32).shape == (32, 32, 3)
     with pytest.raises(ValueError, match=r"no camera 'top'; it has 'many.0', 'many.1', 'pixels.side', 'pixels.top'"):
         painted(cameras=("top",))
 
@@ -261,16 +261,16 @@ def test_an_environment_that_writes_into_one_buffer_does_not_change_the_past():
 
 
 def test_a_fraction_of_success_is_success_and_shape_one_rewards_are_numbers():
-    adapter = painted(success="won", until_success=False)
+    adapter = painted(success="won", terminate_on_success=False)
     adapter.reset(0)
     first, second = adapter.step(np.ones((2, 1))), adapter.step(np.ones((1, 1)))
     assert not first.success and second.success and second.rewards.tolist() == [1.0]
     assert Adapter(EnvConfig(id="Stranger-v0", kwargs={"said": {"success": 0.5}}, cameras=("eye",))).step is not None
-    assert step(stranger({"success": [0, 0.7]}, length=2, until_success=False), 2).success, "a vector of integers would have cut 0.7 to 0"
+    assert step(stranger({"success": [0, 0.7]}, length=2, terminate_on_success=False), 2).success, "a vector of integers would have cut 0.7 to 0"
 
 
 def test_an_environment_that_resets_itself_is_asked_about_the_end_not_the_new_beginning():
-    adapter = painted(kwargs={"forgets": True}, success="won", until_success=False)
+    adapter = painted(kwargs={"forgets": True}, success="won", terminate_on_success=False)
     adapter.reset(0)
     outcome = adapter.step(np.ones((9, 1)))
     assert outcome.success_at_end and outcome.terminated and np.isfinite(outcome.rewards).sum() == 4
@@ -321,7 +321,7 @@ def test_a_placeholder_reaches_nothing_but_text_and_numbers_of_the_environment(n
     monkeypatch.setenv("SECRET", "a password")
     adapter = painted(instruction=f"paint {{{name}}}")
     inner: Any = adapter.env.unwrapped
-    inner.backend, inner._hidden, inner.things = Backend(), "hidden", np.array([object()])
+    inner.backend, inner._hidden, inner.objects = Backend(), "hidden", np.array([object()])
     reset = inner.reset
     inner.reset = lambda **named: (reset(**named)[0], {"colour": "teal", "room": {"name": "hall", "_secret": "hidden"}})
     with pytest.raises(ValueError, match=r"which neither info .* has as a text or numbers; names that begin with _ are not read") as error:
@@ -342,8 +342,8 @@ class Side(StrEnum):
     LEFT = "left"
 
 
-def test_the_horizon_of_the_config_cuts_the_episode():
-    adapter = painted(horizon=2)
+def test_the_step_limit_of_the_config_cuts_the_episode():
+    adapter = painted(max_episode_steps=2)
     adapter.reset(0)
     outcome = adapter.step(np.ones((5, 1)))
     assert outcome.truncated and not outcome.terminated and np.isfinite(outcome.rewards).sum() == 2
@@ -368,7 +368,7 @@ def test_environments_from_files_modules_and_entry_points(tmp_path: Any, monkeyp
         "    def step(self, action): return self.reset()[0], 0.0, False, False, {'success': False}\n"
         "def build(shade=3): return Mine(shade)\n"
     )
-    adapter = Adapter(EnvConfig(id=f"{file}:build", kwargs={"shade": 9}, cameras=("observation",), size=12, horizon=5))
+    adapter = Adapter(EnvConfig(id=f"{file}:build", kwargs={"shade": 9}, cameras=("observation",), size=12, max_episode_steps=5))
     assert (adapter.reset(0).frames == 9).all()
     monkeypatch.syspath_prepend(tmp_path)
     assert (Adapter(EnvConfig(id="mine:Mine", cameras=("observation",))).reset(0).frames == 3).all()

@@ -71,7 +71,7 @@ def test_a_sound_environment_passes() -> None:
     assert found.lines["instruction"] == "'turn it up'" and found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")
     assert "same frames: yes" in found.lines["seeding"] and "info['success']" in found.lines["success"]
     assert found.lines["control rate"].startswith("20 environment steps a second assumed: ")
-    assert found.lines["episode"] == "10 to 20 environment steps; no time limit is declared, so one that lasts longer than 10000 counts as spoilt"
+    assert found.lines["episode"] == "10 to 20 environment steps; no time limit is declared, so one that lasts longer than 10000 counts as faulty"
     assert found.sheet is not None and found.sheet.shape == (64, 96, 3)
 
 
@@ -82,7 +82,7 @@ def test_a_sound_environment_passes() -> None:
         ("still", "does not change"),
         ("wordless", "No instruction"),
         ("no success", "reports no success"),
-        ("endless", "No time limit: random actions came to no end within 10000 steps; set env.horizon"),
+        ("endless", "No time limit: random actions ended no episode within 10000 steps; set env.max_episode_steps"),
         ("unseeded", "same seed does not give"),
         ("nan", "a reward must be one finite number"),
         ("raises", "RuntimeError: gears jammed"),
@@ -127,6 +127,6 @@ def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.
         clock, found = itertools.count(), Diagnosis()
         found.lines["snapshot"] = "exact"
         monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda clock=clock, pace=pace: pace * next(clock)))
-        doctor._looking_ahead(adapter, found)
-        assert re.search(said, found.lines["foresight"])
+        doctor._lookahead(adapter, found)
+        assert re.search(said, found.lines["lookahead_candidates"])
     adapter.close()

@@ -36,13 +36,13 @@ def test_the_result_never_shares_memory() -> None:
 @pytest.mark.parametrize(
     ("pixels", "why"),
     [
-        (np.zeros(5), "no picture"),
-        (np.zeros((4, 4, 3)), "no picture"),
-        (np.zeros((4, 84, 84), np.uint8), "no picture"),  # four grey ones, of which the newest would be lost
+        (np.zeros(5), "not an image"),
+        (np.zeros((4, 4, 3)), "not an image"),
+        (np.zeros((4, 84, 84), np.uint8), "not an image"),  # four grey ones, of which the newest would be lost
         (np.full((16, 16, 3), np.nan), "NaN"),
         (np.full((16, 16, 3), 80.0), "floats must lie in"),
         (np.full((16, 16, 3), 300), "whole numbers must lie in"),
-        (None, "no picture"),
+        (None, "not an image"),
     ],
 )
 def test_what_is_no_picture_is_named(pixels: object, why: str) -> None:

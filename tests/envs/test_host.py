@@ -18,19 +18,19 @@ import pytest
 from agent.check import check
 from agent.config.config import Config
 from agent.config.keys import EvaluateConfig, LabelConfig
-from agent.demonstrate.stage import Spoilt, demonstrate
+from agent.demonstrate.stage import FaultBudget, record
 from agent.ready import episodes_end
 from agent.records import Episode, Job
 from agent.report import videos
-from agent.rollout.environments import Workers
+from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
-from agent.rollout.rollout import collect, tolerate
+from agent.rollout.rollout import rollout, tolerate
 from agent.rollout.session import Session
 from agent.run.folder import Run
 from agent.run.recognise import recognise
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.host import Host, Remote, examine_apart
+from envs.host import EnvironmentProcess, Proxy, examine_in_process
 from envs.process import end_with_parent, portable
 from policies.codec import Codec
 from policies.scripted import Random
@@ -45,19 +45,21 @@ def config(way: str, **kwargs: Any) -> EnvConfig:
 WAYS = {"hang": "no answer within 1.5 s", "segfault": r"its process died \(SIGSEGV\)", "exit": r"its process died \(exit 3\)"}
 
 
-def practise(of: EnvConfig, seeds: tuple[int, ...], count: int = 3) -> list[Episode]:
-    workers = Workers(of, count)
+def collect(of: EnvConfig, seeds: tuple[int, ...], count: int = 3) -> list[Episode]:
+    environments = Environments(of, count)
     try:
-        return list(collect(Random(workers.first.actions.low, workers.first.actions.high, 1), workers, [Job(s, 0, (s,)) for s in seeds]))
+        return list(
+            rollout(Random(environments.first.actions.low, environments.first.actions.high, 1), environments, [Job(s, 0, (s,)) for s in seeds])
+        )
     finally:
-        workers.close()
+        environments.close()
 
 
 @pytest.mark.parametrize("place", ["step", "reset"])
 @pytest.mark.parametrize("way", WAYS)
 def test_the_end_of_one_is_named_and_its_neighbours_are_as_ever(way: str, place: str) -> None:
-    episodes = practise(config(way, place=place), (1, 7, 2, 3, 4))
-    sound = practise(config(way).model_copy(update={"timeout": 0}), (1, 2, 3, 4))
+    episodes = collect(config(way, place=place), (1, 7, 2, 3, 4))
+    sound = collect(config(way).model_copy(update={"timeout": 0}), (1, 2, 3, 4))
     (fault,) = episodes[1].faults
     assert fault.startswith("decision 2: " if place == "step" else "reset: ")
     assert re.search(WAYS[way], fault)
@@ -67,39 +69,39 @@ def test_the_end_of_one_is_named_and_its_neighbours_are_as_ever(way: str, place:
 
 
 def test_too_many_ends_stop_the_run_with_a_sentence() -> None:
-    workers = Workers(config("exit", seeds=(1, 2, 7)), 2)
-    with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*its process died"):
-        policy = Random(workers.first.actions.low, workers.first.actions.high, 1)
-        list(tolerate(collect(policy, workers, [Job(seed, 0, (seed,)) for seed in (7, 1, 2, 3)]), 4, 0.25))
-    workers.close()
+    environments = Environments(config("exit", seeds=(1, 2, 7)), 2)
+    with pytest.raises(ValueError, match=r"1 of 4 episodes were faulty.*its process died"):
+        policy = Random(environments.first.actions.low, environments.first.actions.high, 1)
+        list(tolerate(rollout(policy, environments, [Job(seed, 0, (seed,)) for seed in (7, 1, 2, 3)]), 4))
+    environments.close()
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_environment_that_cannot_be_made_is_named(way: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("envs.host.STARTING", 5.0)
     with pytest.raises(ValueError, match=f"cannot be made: {WAYS[way].replace('1.5', '5')}"):
-        Workers(config(way, place="init"), 2)
+        Environments(config(way, place="init"), 2)
 
 
 def test_errors_pass_as_they_are_and_cost_no_process() -> None:
-    host = Host(config("hang"), 10)
+    environment_process = EnvironmentProcess(config("hang"), 10)
     with pytest.raises(KeyError):
-        host.call(5, "step", np.zeros((1, 2)))
-    assert host.life == 1
-    host.close()
+        environment_process.call(5, "step", np.zeros((1, 2)))
+    assert environment_process.generation == 1
+    environment_process.close()
 
 
 def test_own_tasks_are_the_same_here_and_there() -> None:
     here = Adapter(EnvConfig())
-    host = Host(here.config, 60)
-    there = Remote(host)
+    environment_process = EnvironmentProcess(here.config, 60)
+    there = Proxy(environment_process)
     for seed in (0, 1):
         np.testing.assert_array_equal(here.reset(seed).frames, there.reset(seed).frames)
         for action in np.random.default_rng(seed).uniform(-1, 1, (3, 1, 3)).astype(np.float32):
             one, other = here.step(action), there.step(action)
             np.testing.assert_array_equal(one.observation.frames, other.observation.frames)
             np.testing.assert_array_equal(one.rewards, other.rewards)
-    host.close()
+    environment_process.close()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -111,7 +113,7 @@ def test_the_doctor_names_what_hangs_and_what_dies(way: str, tmp_path: Path, cap
 
 
 def test_the_doctor_finds_the_same_apart() -> None:
-    found = examine_apart(EnvConfig(), 120, lambda stage: None)
+    found = examine_in_process(EnvConfig(), 120, lambda stage: None)
     assert not found.faults and "scripted oracle succeeds in 20 of 20" in found.lines["expert"] and found.sheet is not None
 
 
@@ -119,10 +121,10 @@ def test_a_users_own_folder_named_envs_does_not_get_in_the_way(tmp_path: Path, m
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "__init__.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    host = Host(EnvConfig(), 60)
-    host.call(0, "make")
-    assert host.call(0, "reset", 0).instruction and host.life == 1
-    host.close()
+    environment_process = EnvironmentProcess(EnvConfig(), 60)
+    environment_process.call(0, "make")
+    assert environment_process.call(0, "reset", 0).instruction and environment_process.generation == 1
+    environment_process.close()
 
 
 SLOW = """
@@ -157,10 +159,12 @@ def children() -> set[int]:
 
 def test_with_a_run_all_its_processes_end_also_where_it_stopped_half_way(tmp_path: Path) -> None:
     before, other = children(), {"seeds": [3]}
-    session = Session(Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="critic"), evaluate=EvaluateConfig(variations={"other": other}))))
-    opened = [session.workers, session.rehearsal, session.varied("other")]
-    for workers in opened:
-        next(collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(seed, 0, (seed,)) for seed in (1, 2)]))
+    session = Session(
+        Run(tmp_path, Config(env=config("hang"), label=LabelConfig(by="detector"), evaluate=EvaluateConfig(variations={"other": other})))
+    )
+    opened = [session.environments, session.practice_environments, session.variation_environments("other")]
+    for environments in opened:
+        next(rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(seed, 0, (seed,)) for seed in (1, 2)]))
     assert len(children() - before) == len(opened)
     session.close()
     assert children() == before
@@ -169,7 +173,7 @@ def test_with_a_run_all_its_processes_end_also_where_it_stopped_half_way(tmp_pat
 def test_of_environments_that_cannot_all_be_made_no_process_is_left() -> None:
     before = children()
     with pytest.raises(ValueError, match="Nothing-v9"):
-        Workers((config("hang"), EnvConfig(id="Nothing-v9")), 2)
+        Environments((config("hang"), EnvConfig(id="Nothing-v9")), 2)
     assert children() == before
 
 
@@ -177,10 +181,10 @@ def test_of_environments_that_cannot_all_be_made_no_process_is_left() -> None:
 def test_what_hangs_in_a_demonstration_costs_that_one(place: str) -> None:
     of = config("hang", place=place)
     expert = everyone([of], f"{Path(__file__).parent / 'fatal.py'}:expert") if place == "expert" else still
-    workers, leave_out = Workers(of, 1), Spoilt(of=3, share=0.5)
+    environments, leave_out = Environments(of, 1), FaultBudget(of=3, share=0.5)
     codec = Codec(np.arange(65)[:, None], -np.ones(2), np.ones(2), 1)
-    shown = list(demonstrate(workers, codec, [Job(seed) for seed in (1, 7, 2)], expert=expert, leave_out=leave_out))
-    workers.close()
+    shown = list(record(environments, codec, [Job(seed) for seed in (1, 7, 2)], expert=expert, leave_out=leave_out))
+    environments.close()
     assert [episode.seed for episode in shown] == [1, 2] and all(len(episode) == 6 for episode in shown)
     assert leave_out.count == 1 and leave_out.first.endswith("seed 7, TimeoutError: no answer within 1.5 s; its process was ended")
 
@@ -189,61 +193,61 @@ def still(adapter: Adapter) -> np.ndarray:
     return np.zeros(2, np.float32)
 
 
-def test_what_hangs_in_a_film_or_at_the_close_is_ended() -> None:
+def test_what_hangs_in_a_video_or_at_the_close_is_ended() -> None:
     here = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
-    workers = Workers(here.config, 1)
-    (episode,) = collect(Random(-np.ones(2), np.ones(2), 1), workers, [Job(7, 0, (7,))])
-    before, apart = children(), Workers(config("hang"), 1)
+    environments = Environments(here.config, 1)
+    (episode,) = rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(7, 0, (7,))])
+    before, apart = children(), Environments(config("hang"), 1)
     with pytest.raises(TimeoutError, match=r"no answer within 1\.5 s"):
         apart.first.apply(videos.replayed, episode)
     apart.renew(0)
     assert len(apart.first.apply(videos.replayed, replace(episode, seed=3))) == 7
     apart.close()
-    closing = Workers(config("hang", place="close"), 1)
-    closing.first.reset(7)
-    closing.close()
+    last_rewards = Environments(config("hang", place="close"), 1)
+    last_rewards.first.reset(7)
+    last_rewards.close()
     assert children() == before
 
 
 def test_an_environment_with_a_limit_is_never_made_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Adapter, "__init__", None)  # which another process does not see
     session = Session(Run(tmp_path, Config(env=config("hang"))))
-    assert "fault" not in recognise(session.run, session.workers.firsts) and (tmp_path / "environment.json").exists()
-    first = session.workers.first
-    assert (len(first.actions), first.state_size, first.rate, first.limit, first.drawn) == (2, 0, 20.0, None, False)
+    assert "fault" not in recognise(session.run, session.environments.firsts) and (tmp_path / "environment.json").exists()
+    first = session.environments.first
+    assert (len(first.actions), first.state_size, first.rate, first.limit, first.drawn_by_mujoco) == (2, 0, 20.0, None, False)
     episodes_end(session)
     session.close()
 
 
 def test_where_only_the_environments_process_is_killed_the_episodes_are_what_they_would_have_been() -> None:
     here = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
-    host = Host(config("hang", seeds=()), 60)
-    there, neighbour = Remote(host), Remote(host)
+    environment_process = EnvironmentProcess(config("hang", seeds=()), 60)
+    there, neighbour = Proxy(environment_process), Proxy(environment_process)
     neighbour.reset(2)
     rng, killed = np.random.default_rng(0), []
     for one, other in (
         (here.reset(7), there.reset(7)),
-        *((here.step(a).observation, there.step(a).observation) for a in _killing(host, rng, killed)),
+        *((here.step(a).observation, there.step(a).observation) for a in _killing(environment_process, rng, killed)),
     ):
         np.testing.assert_array_equal(one.frames, other.frames)
     assert len(killed) == 1
     np.testing.assert_array_equal(neighbour.step(np.ones((1, 2))).rewards, _second(2))
     there.reset(7)
     for _ in range(2):
-        host._process.kill()  # type: ignore[union-attr]
+        environment_process._process.kill()  # type: ignore[union-attr]
         if _ == 0:
             there.step(np.zeros((1, 2)))
     with pytest.raises(ChildProcessError, match=r"its process died \(SIGKILL\)"):
         there.step(np.zeros((1, 2)))
-    host.close()
+    environment_process.close()
 
 
-def _killing(host: Host, rng: np.random.Generator, killed: list[int]) -> Iterator[np.ndarray]:
+def _killing(environment_process: EnvironmentProcess, rng: np.random.Generator, killed: list[int]) -> Iterator[np.ndarray]:
     """Yield five actions; before the third the process of the environments is killed."""
     for i in range(5):
         if i == 2:
-            killed.append(host._process.pid)  # type: ignore[union-attr]
-            host._process.kill()  # type: ignore[union-attr]
+            killed.append(environment_process._process.pid)  # type: ignore[union-attr]
+            environment_process._process.kill()  # type: ignore[union-attr]
         yield rng.uniform(-1, 1, (1, 2))
 
 

@@ -11,8 +11,8 @@ import pytest
 from agent.config.config import Config
 from agent.ready import episodes_end
 from agent.records import Job
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run.folder import Run
 from envs import EnvConfig
@@ -72,30 +72,36 @@ def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"horizon": 30}, {"kwargs": {"falls": True}}, {"kwargs": {"raises": True}}, {"kwargs": {"max_steps": 200}}, {"id": "Reacher-v5", "cameras": ()}],
+    [
+        {"max_episode_steps": 30},
+        {"kwargs": {"falls": True}},
+        {"kwargs": {"raises": True}},
+        {"kwargs": {"max_steps": 200}},
+        {"id": "Reacher-v5", "cameras": ()},
+    ],
 )
 def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, Any], tmp_path: Path) -> None:
     session = Session(Run(tmp_path, Config(env=config(**changes))))
-    first: Any = session.workers.first
+    first: Any = session.environments.first
     before = first.env.unwrapped
     episodes_end(session)
     assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
 
 
 def test_an_environment_without_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Line has no time limit, and random actions came to no end within 10000 steps; set env\.horizon\."):
+    with pytest.raises(ValueError, match=r"Line has no time limit, .* no episode within 10000 steps; set env\.max_episode_steps\."):
         episodes_end(Session(Run(tmp_path, Config(env=config()))))
 
 
 def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> None:
-    workers = Workers(config(), 1)
-    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), workers, [Job(0, 0, (0,))])
+    environments = Environments(config(), 1)
+    (episode,) = rollout(Random(-np.ones(1), np.ones(1), 1), environments, [Job(0, 0, (0,))])
     assert (
         len(episode) == LONGEST // 100
         and "decision 100: " in episode.faults[0]
-        and "did not end this episode within 10000 steps; set env.horizon" in episode.faults[0]
+        and "did not end this episode within 10000 steps; set env.max_episode_steps" in episode.faults[0]
     )
-    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), Workers(config(horizon=LONGEST + 500), 1), [Job(0, 0, (0,))])
+    (episode,) = rollout(Random(-np.ones(1), np.ones(1), 1), Environments(config(max_episode_steps=LONGEST + 500), 1), [Job(0, 0, (0,))])
     assert episode.truncated and not episode.faults
-    (episode,) = collect(Random(-np.ones(1), np.ones(1), 1), Workers(config(kwargs={"max_steps": 200}), 1), [Job(0, 0, (0,))])
+    (episode,) = rollout(Random(-np.ones(1), np.ones(1), 1), Environments(config(kwargs={"max_steps": 200}), 1), [Job(0, 0, (0,))])
     assert len(episode) == LONGEST // 100 and episode.faults, "a limit that is declared and never kept"

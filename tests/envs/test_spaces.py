@@ -51,7 +51,7 @@ def test_every_action_survives_the_way_there_and_back(space: Any) -> None:
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_actions_written_into_a_file_are_the_same_when_read(space: Any) -> None:
     actions = Actions(space)
-    read = Actions.of_written(json.loads(json.dumps(actions.written())))
+    read = Actions.from_description(json.loads(json.dumps(actions.description())))
     for name in ("low", "high", "counts"):
         np.testing.assert_allclose(getattr(read, name), getattr(actions, name), rtol=1e-6)
     drawn = actions.to_env(actions.sample(np.random.default_rng(0)))

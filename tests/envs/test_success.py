@@ -7,7 +7,7 @@ import pytest
 
 from envs.success import Success
 
-INFO = {"distance": 0.04, "done": ["kettle", "burner"], "is_success": np.float32(0), "near": np.array([True])}
+INFO = {"distance": 0.04, "done": ["kettle", "burner"], "is_success": np.float32(0), "proximity": np.array([True])}
 
 
 def ask(rule: str, info: dict[str, Any] | None = None, **more: Any) -> bool:
@@ -19,7 +19,7 @@ def ask(rule: str, info: dict[str, Any] | None = None, **more: Any) -> bool:
     ("rule", "word"),
     [
         ("", False),
-        ("near", True),
+        ("proximity", True),
         ("info['distance'] < 0.05", True),
         ("0 < info['distance'] <= 0.04 and not info['is_success']", True),
         ("reward >= 1 or total_reward > 6", True),
@@ -71,9 +71,9 @@ def test_nothing_else_is_run(rule: str) -> None:
         ("any(observation[:, None] < observation[None, :])", "an array of 36000000 numbers, and at most 10000000"),
         (" + ".join(["reward"] * 180) + " > 5", "nested more than 100 deep"),
         ("not " * 400 + "reward", "nested more than 100 deep"),
-        ("(" * 900 + "reward" + ")" * 900, "is no expression"),
+        ("(" * 900 + "reward" + ")" * 900, "is not an expression"),
         ("reward > " + "9" * 2000, "has 2009 characters, and at most 2000 are read"),
-        ("reward > 0\0", "is no expression"),
+        ("reward > 0\0", "is not an expression"),
     ],
 )
 def test_a_rule_has_limits_of_size(rule: str, says: str) -> None:
@@ -89,7 +89,7 @@ def test_a_long_rule_over_large_pictures_is_no_mistake() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="fails with ZeroDivisionError"):
         ask("1 / len(info['none']) > 2", {"none": []})
-    with pytest.raises(ValueError, match="is no expression"):
+    with pytest.raises(ValueError, match="is not an expression"):
         Success("info['distance'] <")
     with pytest.raises(ValueError, match=r"fails with KeyError: 'gap'; info holds 'distance'"):
         ask("info['gap'] < 1")

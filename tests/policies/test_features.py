@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from policies.features import Seen
+from policies.features import FeatureCache
 
 
 class Eye:
@@ -25,28 +25,28 @@ def moments(*values: int) -> list[np.ndarray]:
 
 def test_each_picture_is_encoded_once_and_in_full_batches() -> None:
     eye = Eye()
-    seen = Seen(eye, at_a_time=4)
-    first = seen.look(moments(1, 2, 1, 3, 2, 5, 7))
+    seen = FeatureCache(eye, at_a_time=4)
+    first = seen.lookup(moments(1, 2, 1, 3, 2, 5, 7))
     assert first[:, 0, 0].tolist() == [1, 2, 1, 3, 2, 5, 7] and first.shape == (7, 3, 4)
     assert eye.batches == [4, 4]  # five pictures, the second batch filled up
-    assert torch.equal(seen.look(moments(7, 1)), first[[6, 0]])
+    assert torch.equal(seen.lookup(moments(7, 1)), first[[6, 0]])
     assert eye.batches == [4, 4]
 
 
 def test_the_oldest_are_forgotten() -> None:
     eye = Eye()
-    seen = Seen(eye, at_a_time=1, limit=2 * 3 * 4 * 4)  # bytes: two moments of 3 x 4 numbers
-    seen.look(moments(1, 2, 3))
-    seen.look(moments(2, 3))
+    seen = FeatureCache(eye, at_a_time=1, limit=2 * 3 * 4 * 4)  # bytes: two moments of 3 x 4 numbers
+    seen.lookup(moments(1, 2, 3))
+    seen.lookup(moments(2, 3))
     assert len(eye.batches) == 3
-    assert seen.look(moments(1))[0, 0, 0] == 1
+    assert seen.lookup(moments(1))[0, 0, 0] == 1
     assert len(eye.batches) == 4
 
 
 def test_what_was_seen_without_gradients_can_be_learnt_from() -> None:
-    seen = Seen(Eye())
+    seen = FeatureCache(Eye())
     with torch.inference_mode():
-        seen.look(moments(3))
+        seen.lookup(moments(3))
     weight = torch.ones(4, requires_grad=True)
-    (seen.look(moments(3)) @ weight).sum().backward()
+    (seen.lookup(moments(3)) @ weight).sum().backward()
     assert weight.grad is not None and weight.grad.tolist() == [9.0] * 4

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from policies.precision import attention, autocast, half
+from policies.precision import attn_implementation, autocast, half
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_auto_asks_the_processor(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": there, "amx_bf16": False})
     assert half("auto", "cpu") == there
-    assert attention("auto", "cpu") == ("eager" if there else "sdpa")
+    assert attn_implementation("auto", "cpu") == ("eager" if there else "sdpa")
     with autocast("auto", "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if there else torch.float32)
 

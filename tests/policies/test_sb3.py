@@ -1,4 +1,4 @@
-"""PPO from pixels: what it reads, what it is rewarded for, and that it trains and sits an exam."""
+"""PPO from pixels: what it reads, what it is rewarded for, and that it trains and sits an evaluation."""
 
 import itertools
 
@@ -90,15 +90,15 @@ def test_held_actions_are_the_same_episode_with_fewer_pictures() -> None:
         assert reward == pytest.approx(sum(step[1] for step in steps)) and truncated == steps[-1][3] == (count == 6)
 
 
-def test_ppo_trains_from_pixels_and_sits_an_exam() -> None:
+def test_ppo_trains_from_pixels_and_sits_an_evaluation() -> None:
     rows: list[tuple[int, dict[str, float]]] = []
     model = sb3.train_pixels(REACH, 0, 600, 4, max_steps=256, batch_size=64, n_epochs=1, watch=lambda *row: rows.append(row))
     assert model.num_timesteps == 256 and [steps for steps, _ in rows] == [256]
     assert isinstance(model.get_env(), VecTransposeImage)  # SB3 saw that the frames are images with channels last
     assert model.observation_space["front"].shape == (3, 64, 64)  # type: ignore[index]
-    outcomes = sb3.examine(sb3.greedy(model), REACH, [30_000_000, 30_000_001])
+    outcomes = sb3.evaluate(sb3.greedy(model), REACH, [30_000_000, 30_000_001])
     assert list(outcomes) == [f"{REACH}/30000000", f"{REACH}/30000001"]
-    assert outcomes == sb3.examine(sb3.greedy(model), REACH, [30_000_000, 30_000_001])
+    assert outcomes == sb3.evaluate(sb3.greedy(model), REACH, [30_000_000, 30_000_001])
 
 
 def test_training_stops_when_the_time_is_up() -> None:
@@ -106,11 +106,11 @@ def test_training_stops_when_the_time_is_up() -> None:
     assert model.num_timesteps == 2
 
 
-def test_an_exam_does_not_depend_on_how_many_sit_it_at_a_time() -> None:
+def test_an_evaluation_does_not_depend_on_how_many_sit_it_at_a_time() -> None:
     def sink(seen: dict[str, np.ndarray]) -> np.ndarray:  # straight down, which is right where a ball lies below the tool
         return np.tile([0.0, 0.0, -1.0], (len(seen["instruction"]), 1))
 
     seeds = [8, 9, 10, 11, 41]
-    alone = sb3.examine(sink, REACH, seeds, num_envs=1, cameras=())
+    alone = sb3.evaluate(sink, REACH, seeds, num_envs=1, cameras=())
     assert [seed for seed in seeds if alone[f"{REACH}/{seed}"]] == [10, 41]
-    assert alone == sb3.examine(sink, REACH, seeds, num_envs=3, cameras=())
+    assert alone == sb3.evaluate(sink, REACH, seeds, num_envs=3, cameras=())

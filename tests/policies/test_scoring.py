@@ -6,11 +6,11 @@ import torch
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from policies.scoring import _head, believe, point, recite, spell, tell
+from policies.scoring import _head, choice_probabilities, expected_numbers, localise, score, tokenise
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
-    policy = load(PolicyConfig(train="all", vision_precision="float32"), -np.ones(3), np.ones(3))
+    policy = load(PolicyConfig(train="all", precision="float32"), -np.ones(3), np.ones(3))
     asked = [
         ("where is the red ball in view 1 ?", "<n3><n9>"),
         ("is it done: touch the red ball ?", "no"),
@@ -18,9 +18,9 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
         ("push the red block onto the blue pad : plan ?", "first<n1><n2><n3> second<n4><n5><n6> between<n7><n8><n9> behind<n10><n11><n12>"),
     ]
     frames = [situations[0].frames, situations[1].frames]
-    together = recite(policy, policy.features(frames), frames, [asked, asked[:1]])
+    together = score(policy, policy.features(frames), frames, [asked, asked[:1]])
     for moment, question in ((0, 0), (0, 1), (0, 2), (0, 3), (1, 0)):
-        alone = recite(policy, policy.features([frames[moment]]), [frames[moment]], [[asked[question]]])
+        alone = score(policy, policy.features([frames[moment]]), [frames[moment]], [[asked[question]]])
         mine = (together.owner == [moment, question]).all(1)
         torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)
 
@@ -28,23 +28,23 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
 @pytest.mark.parametrize("family", ["nano", "llava", "gemma", "smolvlm", "internvl"])
 def test_what_is_believed_of_many_moments_is_what_each_would_say(family: str, request: pytest.FixtureRequest, situations: list[Situation]) -> None:
     model = {"model": family} if family == "nano" else {"model": str(request.getfixturevalue(family)), "codec": "digits"}
-    policy = load(PolicyConfig.model_validate({**model, "vision_precision": "float32", "rows": 2}), -np.ones(3), np.ones(3))
+    policy = load(PolicyConfig.model_validate({**model, "precision": "float32", "batch_size": 2}), -np.ones(3), np.ones(3))
     frames, question = [each.frames for each in situations[:3]], "is it done: touch the red ball ?"
     each = [policy.probability(question, seen) for seen in frames]
-    np.testing.assert_allclose(believe(policy, frames, [question] * 3)[:, 0], each, atol=1e-5)
+    np.testing.assert_allclose(choice_probabilities(policy, frames, [question] * 3)[:, 0], each, atol=1e-5)
 
 
 def test_numbers_are_told_as_the_mean_of_what_the_model_holds_possible(situations: list[Situation]) -> None:
-    policy = load(PolicyConfig(vision_precision="float32"), -np.ones(3), np.ones(3))
+    policy = load(PolicyConfig(precision="float32"), -np.ones(3), np.ones(3))
     frames, far = [each.frames for each in situations[:3]], "touch the red ball : how far to the first ?"
     questions = [far, "where is the purple ball in view 1 ?", far]
-    together = tell(policy, frames, questions, 2)
+    together = expected_numbers(policy, frames, questions, 2)
     assert together.shape == (3, 2) and (together >= 0).all() and (together <= 64).all()
     names = [f"<n{i}>" for i in range(65)]
-    chances = believe(policy, frames, questions, names)
+    chances = choice_probabilities(policy, frames, questions, names)
     np.testing.assert_allclose(together[:, 0], chances @ np.arange(65), atol=1e-3)
     for row, (question, first) in enumerate(zip(questions, chances.argmax(1), strict=True)):  # the second number, after the first
-        told = recite(policy, policy.features([frames[row]]), [frames[row]], [[(question, names[first] + name) for name in names]])
+        told = score(policy, policy.features([frames[row]]), [frames[row]], [[(question, names[first] + name) for name in names]])
         second = torch.stack([told.logprobs[(told.owner[:, 1] == i)][1] for i in range(65)]).double().softmax(0).detach().numpy()
         assert together[row, 1] == pytest.approx(float(second @ np.arange(65)), abs=1e-3)
 
@@ -52,9 +52,9 @@ def test_numbers_are_told_as_the_mean_of_what_the_model_holds_possible(situation
 def test_pointing_finds_the_token_that_means_the_phrase(situations: list[Situation]) -> None:
     policy = load(PolicyConfig(train="all"), -np.ones(3), np.ones(3))
     features = torch.randn(2, 32, 128)
-    _, phrase = point(policy, features, [1], ["red ball"])
+    _, phrase = localise(policy, features, [1], ["red ball"])
     features[1, 17] = 3 * phrase[0].detach()
-    near, _ = point(policy, features, [1], ["red ball"])
+    near, _ = localise(policy, features, [1], ["red ball"])
     assert near.shape == (1, 32) and int(near.argmax()) == 17
 
 
@@ -64,7 +64,7 @@ def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
         policy.processor.tokenizer,
         [[("where is the red ball in view 1 ?", "<n3><n9>"), ("is it done: touch it ?", "no")], [("far ?", "yes")]],
     )
-    spelt = spell(policy, asked)
+    spelt = tokenise(policy, asked)
     assert spelt.owner.tolist() == [[0, 0], [0, 1], [1, 0]]
     for (tokens, count), (question, answer) in zip(spelt.tails, [pair for row in asked for pair in row], strict=True):
         assert tokens[-count:] == [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
@@ -80,7 +80,7 @@ def test_what_stands_before_a_question_and_its_own_words_are_the_whole_chat(
 
     def tell_apart() -> None:
         whole = policy.prompts.tokenised(policy.prompts.chat(question, len(frames)), frames)["input_ids"][0].tolist()
-        (tokens, answer), head = spell(policy, [[(question, "yes")]]).tails[0], _head(policy, frames)["input_ids"][0].tolist()
+        (tokens, answer), head = tokenise(policy, [[(question, "yes")]]).tails[0], _head(policy, frames)["input_ids"][0].tolist()
         assert head + tokens[:-answer] == whole
 
     tell_apart()
@@ -96,6 +96,6 @@ def test_what_stands_before_a_question_and_its_own_words_are_the_whole_chat(
 def test_what_was_asked_without_gradients_can_be_learnt_afterwards(situations: list[Situation]) -> None:
     policy = load(PolicyConfig(), -np.ones(3), np.ones(3))
     frames = [situations[0].frames]
-    believe(policy, frames, ["is it done: touch it ?"])
-    recite(policy, policy.features(frames), frames, [[("is it done: touch it ?", "no")]]).logprobs.sum().backward()
+    choice_probabilities(policy, frames, ["is it done: touch it ?"])
+    score(policy, policy.features(frames), frames, [[("is it done: touch it ?", "no")]]).logprobs.sum().backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in policy.parameters())

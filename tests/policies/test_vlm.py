@@ -20,15 +20,17 @@ FAMILIES = ["nano", "llava", "qwen", "qwen3", "gemma", "smolvlm", "internvl"]
 
 def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
     model = "nano" if family == "nano" else str(request.getfixturevalue(family))
-    words = {"codec": "bins"} if family == "nano" else {"codec": "digits", "vision_precision": "float32"}
-    return load(PolicyConfig(model=model, chunk=2, rows=4, **{**words, **more}), LOW, HIGH)
+    words = {"codec": "bins"} if family == "nano" else {"codec": "digits", "precision": "float32"}
+    return load(PolicyConfig(model=model, chunk_size=2, batch_size=4, **{**words, **more}), LOW, HIGH)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("temperature", "thought"), [(1.0, ""), (1.6, ""), (1.0, "it is # and # far ? #")])
 def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: float, thought: str, request: Any, situations: list[Situation]) -> None:
     policy = make(family, request, temperature=temperature, thought=thought)
-    if family == "nano":  # its float32 logits are near 30, where rounding alone can reach 4e-5 (docs/log.md): the computations are compared
+    if (
+        family == "nano"
+    ):  # its float32 logits are near 30, where rounding alone can reach 4e-5 (docs/log/2026-11-26.md): the computations are compared
         policy.model.double()
         single = load(PolicyConfig(), LOW, HIGH)
         policy.features = lambda frames: single.features(frames).double()
@@ -41,7 +43,7 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_frames_that_were_encoded_before_mean_what_the_whole_model_sees(family: str, request: Any, situations: list[Situation]) -> None:
-    policy, situation = make(family, request, vision_precision="float32"), situations[0]
+    policy, situation = make(family, request, precision="float32"), situations[0]
     chat = policy.prompts.chat(policy.config.ask(situation.instruction), len(situation.frames))
     whole = policy.prompts.whole(chat, situation.frames)
     split = policy._inputs([policy.prompts.of(situation)], policy.features([situation.frames]))
@@ -142,7 +144,7 @@ def test_frames_are_not_cut_into_tiles(tmp_path: Path) -> None:
 def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: Path) -> None:
     shutil.copytree(smolvlm, tmp_path / "plain")
     (tmp_path / "plain" / "chat_template.jinja").unlink()
-    with pytest.raises(ValueError, match="has no chat template: take an instruction-tuned model"):
+    with pytest.raises(ValueError, match="has no chat template: use an instruction-tuned model"):
         load(PolicyConfig(model=str(tmp_path / "plain"), codec="digits"), LOW, HIGH)
 
 
@@ -191,7 +193,7 @@ def test_a_thought_is_the_beginning_of_the_greedy_reply(family: str, request: An
 
 @pytest.mark.parametrize("explore", ["reply", "action"])
 def test_what_is_explored_is_sampled(explore: str, situations: list[Situation]) -> None:
-    policy = load(PolicyConfig(thought="###", explore=explore, temperature=2.0), LOW, HIGH)  # type: ignore[arg-type]
+    policy = load(PolicyConfig(thought="###", sample=explore, temperature=2.0), LOW, HIGH)  # type: ignore[arg-type]
     noise = np.random.default_rng(0).random((2, len(situations), policy.reply_length))
     thoughts, (one, other) = policy.think(situations), [policy.act(situations, each) for each in noise]
     sure = [np.array_equal(decision.tokens[:3], thought) for decision, thought in zip(one, thoughts, strict=True)]
@@ -213,7 +215,7 @@ def test_a_thought_of_words_alone_needs_no_choice(situations: list[Situation]) -
     np.testing.assert_allclose(policy.logprobs(situations, tokens).detach(), np.stack([d.logprobs for d in policy.act(situations, None)]), atol=1e-5)
 
 
-def test_a_lesson_may_ask_for_a_bad_reply_and_whoever_acts_asks_for_a_good_one(situations: list[Situation]) -> None:
+def test_a_training_example_may_ask_for_a_bad_reply_and_whoever_acts_asks_for_a_good_one(situations: list[Situation]) -> None:
     policy = load(PolicyConfig(prompt="{instruction} {advantage} : how far ?"), LOW, HIGH)
     assert policy.config.ask("touch it") == "touch it good : how far ?" and policy.config.ask("touch it", False) == "touch it bad : how far ?"
     asked = situations[0], replace(situations[0], advantage=False)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config.config import Config
+from agent.config.former import FORMER
 from agent.config.keys import EvaluateConfig, Phase
-from agent.config.read import differences, override, parse, read, write
+from agent.config.read import _keys, differences, override, parse, read, write
 from agent.run.folder import Run
 from envs import EnvConfig
 from envs.tasks.base import STEP
@@ -36,9 +37,9 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
     ("text", "says"),
     [
         ("sead: 1", "did you mean 'seed'"),
-        ("collect: {take: 4}", "did you mean 'takes'"),
-        ("collect: {takes: many}", "collect.takes is 'many'"),
-        ("collect: {takes: 0}", "greater than or equal to 1"),
+        ("collect: {episode_per_seed: 4}", "did you mean 'episodes_per_seed'"),
+        ("collect: {episodes_per_seed: many}", "collect.episodes_per_seed is 'many'"),
+        ("collect: {episodes_per_seed: 0}", "greater than or equal to 1"),
         ("track: {mode: loud}", "track.mode is 'loud'"),
         ("seed: [", "is not YAML"),
         ("- 1", "holds a list"),
@@ -51,22 +52,31 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
         ("env: [{id: A}, {id: B, size: 32}]", "the same cameras, history, size and action_repeat"),
         ("env: []", "env is"),
-        ("label: {by: critic}\ncollect: {guided: 2}", "go by the environment's word"),
-        ("curate: {conditioned: 1}", "needs the word {advantage} in it"),
-        ("label: {way: far}", "goes with label.by critic"),
-        ("label: {by: critic}\ndemonstrate: {episodes: 0}", "label.by critic learns from demonstrations .*give demonstrate.episodes more than 0"),
-        ("label: {by: critic, judge: referee}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes more than 0"),
-        ("curate: {credit: steps}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes and tune.critic more than 0"),
-        ("label: {judge: referee}", "goes with label.by critic"),
-        ("collect: {guided: 2}\ntune: {imitation: 0}", "collect.guided finds better decisions"),
-        ("curate: {contrast: 64}", "give tune.preference and collect.guided more than 0"),
+        ("label: {by: detector}\ncollect: {lookahead_episodes: 2}", "need the environment's reward, and label.by is detector"),
+        ("curate: {conditioned_weight: 1}", "put {advantage} into policy.prompt"),
+        ("label: {distance_question: far}", "needs label.by detector"),
+        (
+            "label: {by: detector}\ndemonstrate: {episodes: 0}",
+            "label.by detector calibrates the detector on demonstrations; give demonstrate.episodes more than 0",
+        ),
+        ("label: {by: detector, detector: base}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes more than 0"),
+        ("curate: {credit: steps_to_go}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes and tune.detector_coef more than 0"),
+        ("label: {detector: base}", "label.detector base needs label.by detector"),
+        ("collect: {lookahead_episodes: 2}\ntune: {bc_coef: 0}", "collect.lookahead_episodes teaches nothing"),
+        ("curate: {lookahead_pairs: 64}", "give tune.dpo_coef and collect.lookahead_episodes more than 0"),
         ("phases: [{first: 3, lr: 1}]", "unknown key 'phases.0.lr'; allowed are first, collect, curate, tune"),
-        ("phases: [{first: 3, tune: {lrr: 1}}]", "phase from cycle 3: unknown key 'tune.lrr'; did you mean 'lr'"),
+        ("phases: [{first: 3, tune: {learnin_rate: 1}}]", "phase from cycle 3: unknown key 'tune.learnin_rate'; did you mean 'learning_rate'"),
         ("phases: [{first: 3}, {first: 2}]", "phases begin with cycles 3, 2; put each later than the one before"),
         ("phases: [{first: 3, collect: {num_envs: 2}}]", "of a whole run, and no phase can change them"),
-        ("phases: [{tune: {lr: 1}}]", "phases.0.first is missing"),
-        ("collect: {guided: 2}\ncurate: {contrast: 9}\nphases: [{first: 3, collect: {guided: 0}}]", "phase from cycle 3: curate.contrast makes"),
-        ("env: {timeout: 5}\ncollect: {guided: 2}", "collect.guided tries actions .* in another process; set env.timeout to 0"),
+        ("phases: [{tune: {learning_rate: 1}}]", "phases.0.first is missing"),
+        (
+            "collect: {lookahead_episodes: 2}\ncurate: {lookahead_pairs: 9}\nphases: [{first: 3, collect: {lookahead_episodes: 0}}]",
+            "phase from cycle 3: curate.lookahead_pairs needs",
+        ),
+        (
+            "env: {timeout: 5}\ncollect: {lookahead_episodes: 2}",
+            "collect.lookahead_episodes copies the simulator, and .* in another process; set env.timeout to 0",
+        ),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:
@@ -83,7 +93,7 @@ def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> N
         ("env:\n  size: 32\ncycles: 2\nenv: {}", "line 4: key 'env' stands there and in line 1"),
         ("env:\n  size: 32\n  size: 64", "line 3: key 'size' stands there and in line 2"),
         ("env:\n- id: A\n- kwargs:\n    a: [{b: 1,\n      b: 2}]", "line 5: key 'b' stands there and in line 4"),
-        ("phases:\n- first: 3\n  tune: {lr: 1}\n  tune: {epochs: 1}", "line 4: key 'tune' stands there and in line 3"),
+        ("phases:\n- first: 3\n  tune: {learning_rate: 1}\n  tune: {epochs: 1}", "line 4: key 'tune' stands there and in line 3"),
         ("env: {kwargs: {on: 1, yes: 2}}", "line 1: key True stands there and in line 1"),
         ("env: {kwargs: {<<: {a: 1}, <<: {a: 2}}}", "key '<<' stands there"),
         (
@@ -142,9 +152,9 @@ YAML_VALUES = st.recursive(
 @settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
 @given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True))
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
-    phase = {"first": 2, "tune": {"ratio_guard": bound}}
+    phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
-    config = parse({**content, "tune": {"ratio_guard": float("inf")}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    config = parse({**content, "tune": {"dpo_beta": float("inf")}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(write(config), "utf-8")
@@ -183,20 +193,20 @@ def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
 
 
 def test_overrides() -> None:
-    given = ["--seed", "3", "--collect.takes=2", "--env.cameras", "wrist", "--track.films", "false", "--env.kwargs", "{size: 32}"]
+    given = ["--seed", "3", "--collect.episodes_per_seed=2", "--env.cameras", "wrist", "--track.videos", "false", "--env.kwargs", "{size: 32}"]
     config = override(Config(), given)
-    assert (config.seed, config.collect.takes, config.env.cameras, config.track.films) == (3, 2, ("wrist",), False)
+    assert (config.seed, config.collect.episodes_per_seed, config.env.cameras, config.track.videos) == (3, 2, ("wrist",), False)
     assert config.env.kwargs == {"size": 32}
     assert override(Config(), ["--env.cameras", "[front, wrist]"]).env.cameras == ("front", "wrist")  # type: ignore[union-attr]
 
 
 def test_an_override_holds_in_all_phases() -> None:
-    config = parse({"phases": [{"first": 2, "tune": {"lr": 1e-4, "epochs": 7}}, {"first": 3, "tune": {"lr": 1e-5}}]}, "test")
-    given = override(config, ["--tune.lr", "1e-3", "--seed", "3"])
-    assert [(each.tune.lr, each.tune.epochs) for each in map(given.at, (1, 2, 3))] == [(1e-3, 2), (1e-3, 7), (1e-3, 7)]
-    assert config.at(3).tune.lr == 1e-5, "the config itself stays"
+    config = parse({"phases": [{"first": 2, "tune": {"learning_rate": 1e-4, "epochs": 7}}, {"first": 3, "tune": {"learning_rate": 1e-5}}]}, "test")
+    given = override(config, ["--tune.learning_rate", "1e-3", "--seed", "3"])
+    assert [(each.tune.learning_rate, each.tune.epochs) for each in map(given.at, (1, 2, 3))] == [(1e-3, 2), (1e-3, 7), (1e-3, 7)]
+    assert config.at(3).tune.learning_rate == 1e-5, "the config itself stays"
     assert override(config, ["--phases", "--seed", "3"]).phases == override(config, ["--phases", "[]"]).phases == ()
-    assert override(config, ["--phases", "[{first: 4, tune: {lr: 1}}]"]).at(4).tune.lr == 1
+    assert override(config, ["--phases", "[{first: 4, tune: {learning_rate: 1}}]"]).at(4).tune.learning_rate == 1
 
 
 def test_texts_are_taken_as_they_are() -> None:
@@ -230,7 +240,7 @@ def test_an_instruction_is_one_text_and_several_are_a_list() -> None:
     assert override(Config(), ["--env.action_bounds", "null"]).envs[0].action_bounds is None
 
 
-@pytest.mark.parametrize("given", [["--seed", "1", "2"], ["--env.kwargs", "{size:", "32}"], ["--track.films"], ["--label.by", "env", "critic"]])
+@pytest.mark.parametrize("given", [["--seed", "1", "2"], ["--env.kwargs", "{size:", "32}"], ["--track.videos"], ["--label.by", "env", "detector"]])
 def test_a_key_of_one_value_takes_one(given: list[str]) -> None:
     with pytest.raises(ValueError, match=f"'{given[0]}' takes one value and has {len(given) - 1}"):
         override(Config(), given)
@@ -256,24 +266,21 @@ def test_several_environments(tmp_path: Path) -> None:
 
 
 def test_a_phase_holds_from_its_first_cycle_over_those_before() -> None:
-    phases = [{"first": 3, "collect": {"guided": 0}, "tune": {"lr": 1e-4}}, {"first": 5, "tune": {"lr": 1e-5}}]
-    config = parse({"collect": {"guided": 9, "seeds": 16}, "phases": phases}, "test")
-    met = [(each.collect.guided, each.collect.seeds, each.tune.lr) for each in map(config.at, range(1, 7))]
+    phases = [{"first": 3, "collect": {"lookahead_episodes": 0}, "tune": {"learning_rate": 1e-4}}, {"first": 5, "tune": {"learning_rate": 1e-5}}]
+    config = parse({"collect": {"lookahead_episodes": 9, "num_seeds": 16}, "phases": phases}, "test")
+    met = [(each.collect.lookahead_episodes, each.collect.num_seeds, each.tune.learning_rate) for each in map(config.at, range(1, 7))]
     assert met == [(9, 16, 5e-4)] * 2 + [(0, 16, 1e-4)] * 2 + [(0, 16, 1e-5)] * 2
 
 
-def test_what_an_earlier_version_wrote_down_can_be_read_where_it_did_nothing(tmp_path: Path) -> None:
-    """Its options that are gone stand in the config of every run of before."""
-    old = {**Config(seed=3).model_dump(), "guard": {"entropy": 0.05}}
-    old["collect"] |= {"forks": 0, "again": 0.0, "rivals": 0, "recheck": 0.0, "diversity": 0.0}
-    old["curate"] |= {"shown": 0, "rivals": 512}
-    old["tune"] |= {"hold": 0.0, "pulse": 0.0}
-    old["label"] |= {"critique": False}
-    (file := tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
-    assert read(file, own=True) == Config(seed=3)
-    with pytest.raises(ValueError, match=r"unknown key 'collect\.forks'"):
-        read(file)
-    old["collect"]["forks"] = 32
-    file.write_text(yaml.safe_dump(old))
-    with pytest.raises(ValueError, match=r"collect.forks is 32, an option that is gone; use the version of etude that began this run"):
-        read(file, own=True)
+def test_an_old_key_is_told_its_new_name(tmp_path: Path) -> None:
+    known = dict(_keys(Config))
+    for old, new in FORMER.items():
+        section, _, last = old.rpartition(".")
+        assert old not in known and f"{section}.{new}".strip(".") in known
+        content = {section: {last: 1}} if section else {last: 1}
+        with pytest.raises(ValueError, match=f"unknown key '{old}'; did you mean '{new}'"):
+            parse(content, "test")
+        with pytest.raises(ValueError, match=f"Unknown override '--{old}'; did you mean '--{f'{section}.{new}'.strip('.')}'"):
+            override(Config(), [f"--{old}", "1"])
+    with pytest.raises(ValueError, match=r"phase from cycle 2: unknown key 'tune.lr'; did you mean 'learning_rate'"):
+        parse({"phases": [{"first": 2, "tune": {"lr": 1}}]}, "test")

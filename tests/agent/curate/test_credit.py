@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.config.keys import CurateConfig
-from agent.curate.credit import _beyond_the_others, _design, advantages, credit_to_go
+from agent.curate.credit import SUCCESS_BONUS, _design, _leave_one_out, advantages, credit_to_go
 from agent.records import Episode, Label
 from tests.agent.made import episode
 
@@ -26,9 +26,9 @@ def told(*episodes: Episode, **config: object) -> list[np.ndarray]:
 
 
 def test_progress_counts_what_follows_and_success_counts_extra() -> None:
-    config = CurateConfig(discount=0.5, success_bonus=2.0)
+    config = CurateConfig(discount=0.5)
     take = episode(1, 0, [0.4, 0.6, 1.0], True)
-    expected_last = (1.0 - 0.6) + 2.0
+    expected_last = (1.0 - 0.6) + SUCCESS_BONUS
     expected_middle = (0.6 - 0.4) + 0.5 * expected_last
     got = credit_to_go(take, Label.of(take), config)
     np.testing.assert_allclose(got, [0.4 + 0.5 * expected_middle, expected_middle, expected_last], rtol=1e-5)
@@ -37,13 +37,13 @@ def test_progress_counts_what_follows_and_success_counts_extra() -> None:
 def test_credit_by_reward_and_by_outcome() -> None:
     take = episode(1, 0, [0.4, 0.6, 1.0], True)
     earned = np.nanmean(take.rewards, axis=1)
-    by_reward = credit_to_go(take, Label.of(take), CurateConfig(credit="reward", discount=1.0, success_bonus=2.0))
-    np.testing.assert_allclose(by_reward, [earned.sum() + 2, earned[1:].sum() + 2, earned[2] + 2], rtol=1e-5)
-    by_outcome = credit_to_go(take, Label.of(take), CurateConfig(credit="outcome", discount=1.0, success_bonus=2.0))
-    np.testing.assert_allclose(by_outcome, [2.0, 2.0, 2.0])
+    by_reward = credit_to_go(take, Label.of(take), CurateConfig(credit="reward", discount=1.0))
+    np.testing.assert_allclose(by_reward, [earned.sum() + 1, earned[1:].sum() + 1, earned[2] + 1], rtol=1e-5)
+    by_outcome = credit_to_go(take, Label.of(take), CurateConfig(credit="outcome", discount=1.0))
+    np.testing.assert_allclose(by_outcome, [1.0, 1.0, 1.0])
 
 
-def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:
+def test_a_slow_episode_earns_no_more_than_a_quick_one() -> None:
     quick, slow = episode(1, 0, [0.5, 1.0], True), episode(1, 1, [0.5, 0.5, 0.5, 1.0], True)
     first = {t.tokens[0]: t.advantage for t in advantages([(e, Label.of(e)) for e in (quick, slow)], CurateConfig())}
     assert first[0] > first[100]
@@ -51,8 +51,8 @@ def test_a_slow_take_earns_no_more_than_a_quick_one() -> None:
 
 def test_advantages_are_centred_and_of_unit_spread() -> None:
     rng = RNG(1)
-    takes = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(20) for k in range(4)]
-    values = np.array([t.advantage for t in advantages([(e, Label.of(e)) for e in takes], CurateConfig())]).reshape(20, 4, 3)
+    attempts = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(20) for k in range(4)]
+    values = np.array([t.advantage for t in advantages([(e, Label.of(e)) for e in attempts], CurateConfig())]).reshape(20, 4, 3)
     np.testing.assert_allclose(values[..., 0].mean(1), 0, atol=1e-9)  # first decisions: within each seed
     np.testing.assert_allclose(values.mean((0, 1)), 0, atol=0.02)  # later ones: each against the others
     assert values.std() == pytest.approx(1, abs=1e-3)
@@ -63,7 +63,8 @@ def test_a_task_with_larger_rewards_does_not_drown_another() -> None:
     small = [episode(s, k, list(rng.random(3)), bool(rng.random() < 0.5)) for s in range(10) for k in range(4)]
     large = [replace(episode(s, k, list(100 * rng.random(3) - 100), False), task="u") for s in range(10) for k in range(4)]
     alone, among = (
-        [t.advantage for t in advantages([(e, Label.of(e)) for e in takes], CurateConfig())][: 3 * len(small)] for takes in (small, small + large)
+        [t.advantage for t in advantages([(e, Label.of(e)) for e in attempts], CurateConfig())][: 3 * len(small)]
+        for attempts in (small, small + large)
     )
     assert alone == among
 
@@ -72,8 +73,8 @@ def test_an_easy_place_earns_no_credit() -> None:
     """What a decision gains only because its place is far from the goal is expected, and so no advantage."""
     far = [episode(s, k, [0.1, 0.9], False) for s in range(5) for k in range(2)]
     near = [episode(s, k, [0.8, 0.9], False) for s in range(5, 10) for k in range(2)]
-    trials = advantages([(e, Label.of(e)) for e in far + near], CurateConfig(discount=0.0))
-    assert max(abs(t.advantage) for t in trials[1::2]) < 0.01
+    samples = advantages([(e, Label.of(e)) for e in far + near], CurateConfig(discount=0.0))
+    assert max(abs(t.advantage) for t in samples[1::2]) < 0.01
 
 
 def test_the_first_decision_is_credited_with_all_that_it_brought() -> None:
@@ -92,9 +93,9 @@ def test_first_decisions_held_for_one_step_are_told_apart() -> None:
 
 def test_where_a_seed_begins_changes_no_advantage() -> None:
     rng = RNG(3)
-    takes = [episode(s, k, list(rng.random(3) / 2), False) for s in range(4) for k in range(3)]
-    lifted = [replace(each, rewards=each.rewards + np.float32(0.25)) for each in takes]
-    np.testing.assert_allclose(np.concatenate(told(*takes)), np.concatenate(told(*lifted)), atol=1e-5)
+    attempts = [episode(s, k, list(rng.random(3) / 2), False) for s in range(4) for k in range(3)]
+    lifted = [replace(each, rewards=each.rewards + np.float32(0.25)) for each in attempts]
+    np.testing.assert_allclose(np.concatenate(told(*attempts)), np.concatenate(told(*lifted)), atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [3, 4, 6, 10, 30, 100])
@@ -103,7 +104,7 @@ def test_few_episodes_left_at_a_decision_do_not_explain_themselves_away(count: i
     rng, kept, signs = RNG(count), [], []
     for _ in range(200):
         gains, design = rng.normal(0, 1, count), _design(rng.random(count))
-        surprise = _beyond_the_others(gains, design)
+        surprise = _leave_one_out(gains, design)
         kept.append(surprise.var() / gains.var())
         signs.append(np.corrcoef(surprise, gains)[0, 1])
     assert np.median(kept) > 0.9 and np.mean(signs) > 0.85
@@ -111,13 +112,13 @@ def test_few_episodes_left_at_a_decision_do_not_explain_themselves_away(count: i
 
 def test_what_the_place_explains_is_no_surprise() -> None:
     places = RNG(0).random(100)
-    assert np.abs(_beyond_the_others(3 - 2 * places + places**2, _design(places))).max() < 1e-9
+    assert np.abs(_leave_one_out(3 - 2 * places + places**2, _design(places))).max() < 1e-9
 
 
 def test_one_episode_far_from_all_others_does_not_take_all_the_credit() -> None:
     rng = RNG(0)
     places, gains = np.append(0.1 + 0.01 * rng.standard_normal(63), 0.9), rng.normal(0, 0.1, 64)
-    surprise = _beyond_the_others(gains, _design(places))
+    surprise = _leave_one_out(gains, _design(places))
     assert abs(surprise[-1]) < 0.1 and np.corrcoef(surprise[:-1], gains[:-1])[0, 1] > 0.98
 
 

@@ -24,10 +24,10 @@ from PIL import Image
 
 from agent.config.config import Config
 from agent.demonstrate.datasets import NO_SEED, cut, figures, stored
-from agent.demonstrate.stage import demonstrate
+from agent.demonstrate.stage import record
 from agent.records import SEEDS, Episode, Job
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from agent.run import episodes as dataset
 from envs.spaces import Actions
 from policies.codec import Codec
@@ -48,14 +48,16 @@ def codec(bins: int = 33, chunk: int = 1) -> Codec:
 def config(source: Any, episodes: int = 40, env: dict | None = None, cameras: tuple[str, ...] = (), chunk: int = 1) -> Config:
     return Config(
         env={"cameras": ("front", "wrist"), "size": SIZE, "action_repeat": 4, **(env or {})},  # type: ignore[arg-type]
-        policy={"chunk": chunk},  # type: ignore[arg-type]
+        policy={"chunk_size": chunk},  # type: ignore[arg-type]
         demonstrate={"dataset": str(source), "episodes": episodes, "cameras": cameras},  # type: ignore[arg-type]
     )
 
 
 def read(chosen: Config, space: Actions = SPACE, bins: int = 33) -> tuple[list[Episode], list[str]]:
     left: list[str] = []
-    words = codec(bins, chosen.policy.chunk) if space is SPACE else Codec(np.arange(99)[:, None], space.low, space.high, chosen.policy.chunk)
+    words = (
+        codec(bins, chosen.policy.chunk_size) if space is SPACE else Codec(np.arange(99)[:, None], space.low, space.high, chosen.policy.chunk_size)
+    )
     return list(stored(chosen, space, words, left.append)), left
 
 
@@ -76,7 +78,7 @@ def recorded(moment: int) -> list[float]:
     return np.random.default_rng([1, moment]).uniform(-1, 1, 3).astype(np.float32).tolist()
 
 
-def film(file: Path, moments: list[int], encoder: str) -> None:
+def video(file: Path, moments: list[int], encoder: str) -> None:
     file.parent.mkdir(parents=True)
     with av.open(str(file), "w") as container:
         stream: Any = container.add_stream(encoder, rate=Fraction(FPS), options={"crf": "10", "g": "6"})
@@ -97,7 +99,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def foreign(root: Path, encoder: str = "libx264", frames: dict[str, list] | None = None, episodes: dict[str, list] | None = None) -> Path:
-    """Write three episodes, the first two in one file; the front camera as PNG, the wrist as one film of all; more columns as given."""
+    """Write three episodes, the first two in one file; the front camera as PNG, the wrist as one video of all; more columns as given."""
     features: dict[str, Any] = {"action": {"dtype": "float32", "shape": [3], "names": ["x", "y", "z"]}}
     features |= {"observation.state": {"dtype": "float32", "shape": [2], "names": None}}
     features |= {"observation.images.front": {"dtype": "image", "shape": [SIZE, SIZE, 3], "names": ["height", "width", "channel"]}}
@@ -114,7 +116,7 @@ def foreign(root: Path, encoder: str = "libx264", frames: dict[str, list] | None
         path = root / f"data/chunk-000/file-{file:03d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(table), path)
-    film(root / f"videos/{WRIST}/chunk-000/file-000.mp4", list(range(ends[-1])), encoder)
+    video(root / f"videos/{WRIST}/chunk-000/file-000.mp4", list(range(ends[-1])), encoder)
     listing: dict[str, Any] = {"episode_index": [0, 1, 2], "length": LENGTHS, "tasks": [[TASKS[i % 2]] for i in range(3)]}
     listing |= {"data/chunk_index": [0, 0, 0], "data/file_index": [0, 0, 1], f"videos/{WRIST}/chunk_index": [0] * 3}
     listing |= {f"videos/{WRIST}/file_index": [0] * 3, f"videos/{WRIST}/from_timestamp": [(e - n) / FPS for e, n in zip(ends, LENGTHS, strict=True)]}
@@ -188,7 +190,7 @@ def test_rewards_and_success_are_those_recorded(tmp_path: Path) -> None:
     wins = [m in (5, 17) for m in range(18)]  # in the first episode's second decision, and at the very end of the last one
     earned = [m / 10 for m in range(18)]
     episodes, left = read(config(foreign(tmp_path, frames={"next.success": wins, "next.reward": earned})))
-    assert [(e.take, e.first_success, e.success_at_end) for e in episodes] == [(0, 1, False), (2, 1, True)]
+    assert [(e.attempt, e.first_success, e.success_at_end) for e in episodes] == [(0, 1, False), (2, 1, True)]
     assert left == ["failed"]
     np.testing.assert_allclose(episodes[0].rewards[:2].reshape(-1), earned[:8], rtol=1e-6)
     assert np.isnan(episodes[0].rewards[2, 1:]).all()
@@ -196,12 +198,12 @@ def test_rewards_and_success_are_those_recorded(tmp_path: Path) -> None:
 
 def test_an_episodes_own_word_counts_too(tmp_path: Path) -> None:
     episodes, left = read(config(foreign(tmp_path, episodes={"success": [False, True, False]})))
-    assert [e.take for e in episodes] == [1] and left == ["failed"] * 2
+    assert [e.attempt for e in episodes] == [1] and left == ["failed"] * 2
 
 
 def test_no_more_than_asked_for(tmp_path: Path) -> None:
     foreign(tmp_path)
-    assert [e.take for e in read(config(tmp_path, episodes=2))[0]] == [0, 1]
+    assert [e.attempt for e in read(config(tmp_path, episodes=2))[0]] == [0, 1]
     assert read(config(tmp_path / "nowhere", episodes=0)) == ([], [])
 
 
@@ -218,7 +220,7 @@ def change(root: Path, how: str) -> Config:
     said = json.loads(info.read_text())
     changed = {"old": {"codebase_version": "v2.1"}, "wide": {"features": said["features"] | {"action": {"dtype": "float32", "shape": [7]}}}}
     info.write_text(json.dumps(said | changed.get(how, {})))
-    gone = {"no info": info, "no data": data, "no film": root / f"videos/{WRIST}/chunk-000/file-000.mp4", "no tasks": root / "meta/tasks.parquet"}
+    gone = {"no info": info, "no data": data, "no video": root / f"videos/{WRIST}/chunk-000/file-000.mp4", "no tasks": root / "meta/tasks.parquet"}
     if how in gone:
         gone[how].unlink()
     if how == "cut":
@@ -228,9 +230,9 @@ def change(root: Path, how: str) -> Config:
     if how in ("rows", "columns"):
         table = pq.read_table(data)
         pq.write_table(table.slice(2) if how == "rows" else table.drop_columns(["action"]), data)
-    if how == "short film":
-        film(gone["no film"].with_name("new") / "file.mp4", list(range(12)), "libx264")
-        (gone["no film"].with_name("new") / "file.mp4").replace(gone["no film"])
+    if how == "short video":
+        video(gone["no video"].with_name("new") / "file.mp4", list(range(12)), "libx264")
+        (gone["no video"].with_name("new") / "file.mp4").replace(gone["no video"])
     env = {"cameras": ["front", "top"]} if how == "camera" else {}
     return config(root, env=env, cameras=("front",) if how == "one camera" else ())
 
@@ -240,17 +242,17 @@ def change(root: Path, how: str) -> Config:
     [
         ("old", "is of version v2.1, and only v3.0 is read; convert it with lerobot's"),
         ("wide", "has actions of 7 numbers, and etude/Reach-v0 takes 3; record it"),
-        ("camera", "has no camera 'top'; it has 'front', 'wrist': say by demonstrate.cameras"),
+        ("camera", "has no camera 'top'; it has 'front', 'wrist'. Name the cameras to use in demonstrate.cameras"),
         ("one camera", "demonstrate.cameras names 1 cameras, and env.cameras 2"),
         ("no info", "there is no meta/info.json in it; give the folder of a LeRobotDataset v3.0, or minari:ID"),
         ("json", r"info.json cannot be read .*; fetch or record"),
         ("no data", r"file-000.parquet cannot be read \(it is missing\); fetch or record"),
-        ("no film", r"file-000.mp4 cannot be read \(it is missing\)"),
+        ("no video", r"file-000.mp4 cannot be read \(it is missing\)"),
         ("no tasks", r"tasks.parquet cannot be read \(it is missing\)"),
         ("cut", r"file-000.parquet cannot be read \(.*\); fetch or record"),
         ("rows", r"\(7 of the 9 rows of episode 0 are there\)"),
         ("columns", r"file-000.parquet cannot be read \(.*action.*\)"),
-        ("short film", r"file-000.mp4 cannot be read \(it shows nothing at 0.600 s\)"),
+        ("short video", r"file-000.mp4 cannot be read \(it shows nothing at 0.600 s\)"),
     ],
 )
 def test_what_does_not_suit_is_one_sentence(tmp_path: Path, how: str, says: str) -> None:
@@ -260,7 +262,7 @@ def test_what_does_not_suit_is_one_sentence(tmp_path: Path, how: str, says: str)
 
 
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no episode to show \(3 failed\)"):
+    with pytest.raises(ValueError, match=r"no usable episode \(3 failed\)"):
         read(config(foreign(tmp_path, frames={"success": [False] * 18})))
 
 
@@ -268,16 +270,16 @@ def test_nothing_to_show_is_said(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    made = Workers(config("").env, 2)
+def environments() -> Iterator[Environments]:
+    made = Environments(config("").env, 2)
     yield made
     made.close()
 
 
-def test_what_we_recorded_is_read_back(workers: Workers, tmp_path: Path) -> None:
-    jobs = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(2)]
-    shown = list(demonstrate(workers, codec(), jobs[:2]))
-    played = list(collect(Random(SPACE.low, SPACE.high, 1), workers, jobs))
+def test_what_we_recorded_is_read_back(environments: Environments, tmp_path: Path) -> None:
+    jobs = [Job(seed, episode, (0, 1, seed, episode)) for seed in range(3) for episode in range(2)]
+    shown = list(record(environments, codec(), jobs[:2]))
+    played = list(rollout(Random(SPACE.low, SPACE.high, 1), environments, jobs))
     dataset.append(tmp_path, [*shown, *played], fps=5, cameras=("front", "wrist"))
     kept = [e for e in (*shown, *played) if e.success]
     episodes, left = read(config(tmp_path), bins=65)
@@ -288,43 +290,51 @@ def test_what_we_recorded_is_read_back(workers: Workers, tmp_path: Path) -> None
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         np.testing.assert_array_equal(a.tokens, [codec(65).encode(each) for each in b.actions])
     np.testing.assert_array_equal(read(config(tmp_path, cameras=("wrist", "front")))[0][0].frames, kept[0].frames[:, ::-1])
-    with pytest.raises(ValueError, match=r"recorded with chunk 1 and action_repeat 4, not policy.chunk 1 and env.action_repeat 2; set them alike"):
+    with pytest.raises(
+        ValueError, match=r"recorded with chunk 1 and action_repeat 4, not policy.chunk_size 1 and env.action_repeat 2; set them alike"
+    ):
         read(config(tmp_path, env={"action_repeat": 2}))
     (tmp_path / "data/chunk-000/file-000.parquet").unlink()
     with pytest.raises(ValueError, match=r"cannot be read .*; fetch or record"):
         read(config(tmp_path))
 
 
-def test_what_was_learnt_from_in_practice_is_not_shown(workers: Workers, tmp_path: Path) -> None:
+def test_what_was_learnt_from_in_practice_is_not_shown(environments: Environments, tmp_path: Path) -> None:
     """Rivals are replies in the tokens of the policy that practised, of which there may be another number here."""
-    (shown,) = demonstrate(workers, codec(), [Job(3)])
-    rivals, margins = np.zeros((len(shown), 9), np.int64), np.ones(len(shown), np.float32)
-    practised = replace(shown, tokens=rivals + 1, logprobs=np.zeros(rivals.shape, np.float32), rivals=rivals, margins=margins)
+    (shown,) = record(environments, codec(), [Job(3)])
+    policy_tokens, lookahead_gains = np.zeros((len(shown), 9), np.int64), np.ones(len(shown), np.float32)
+    practised = replace(
+        shown,
+        tokens=policy_tokens + 1,
+        logprobs=np.zeros(policy_tokens.shape, np.float32),
+        policy_tokens=policy_tokens,
+        lookahead_gains=lookahead_gains,
+    )
     dataset.append(tmp_path / "a", [practised], fps=5, cameras=("front", "wrist"))
     (episode,), _ = read(config(tmp_path / "a"), bins=65)
-    assert episode.rivals is None and episode.margins is None and episode.tokens.shape[1] < 9
+    assert episode.policy_tokens is None and episode.lookahead_gains is None and episode.tokens.shape[1] < 9
     dataset.append(tmp_path / "b", [episode], fps=5, cameras=("front", "wrist"))
     np.testing.assert_array_equal(dataset.read(tmp_path / "b")[0].tokens, episode.tokens)
 
 
-def test_of_a_disturbed_expert_is_imitated_what_it_meant(workers: Workers, tmp_path: Path) -> None:
-    (disturbed,) = demonstrate(workers, codec(), [Job(3, 0, (1,))], noise=0.2)
+def test_of_a_disturbed_expert_is_imitated_what_it_meant(environments: Environments, tmp_path: Path) -> None:
+    (disturbed,) = record(environments, codec(), [Job(3, 0, (1,))], noise=0.2)
     dataset.append(tmp_path, [disturbed], fps=5, cameras=("front", "wrist"))
     (episode,), _ = read(config(tmp_path), bins=65)
     np.testing.assert_array_equal(episode.actions, disturbed.actions)
     np.testing.assert_array_equal(episode.tokens, [codec(65).encode(each) for each in disturbed.targets])
 
 
-def test_exam_seeds_are_not_shown(workers: Workers, tmp_path: Path) -> None:
-    seeds = (SEEDS["gate"] + 1, 7, SEEDS["final"])
-    dataset.append(tmp_path, list(demonstrate(workers, codec(), [Job(seed) for seed in seeds])), fps=5, cameras=("front", "wrist"))
+def test_evaluation_seeds_are_not_shown(environments: Environments, tmp_path: Path) -> None:
+    seeds = (SEEDS["gate"] + 1, 7, SEEDS["test"])
+    dataset.append(tmp_path, list(record(environments, codec(), [Job(seed) for seed in seeds])), fps=5, cameras=("front", "wrist"))
     episodes, left = read(config(tmp_path))
-    assert [e.seed for e in episodes] == [7] and left == ["begin as an exam does"] * 2
+    assert [e.seed for e in episodes] == [7] and left == ["begin as an evaluation does"] * 2
 
 
-def test_the_folder_of_a_run_is_not_yet_a_dataset(workers: Workers, tmp_path: Path) -> None:
+def test_the_folder_of_a_run_is_not_yet_a_dataset(environments: Environments, tmp_path: Path) -> None:
     folder = tmp_path / "start/episodes"
-    dataset.append(folder, list(demonstrate(workers, codec(), [Job(0)])), fps=5, cameras=("front", "wrist"))
+    dataset.append(folder, list(record(environments, codec(), [Job(0)])), fps=5, cameras=("front", "wrist"))
     with pytest.raises(ValueError, match=f"no meta/info.json in it; give {folder}."):
         read(config(tmp_path))
 
@@ -344,18 +354,18 @@ def test_a_run_leaves_a_spoilt_demonstration_out_and_goes_on_after_it(tmp_path: 
     (tmp_path / "tired.py").write_text(TIRED)
     figures, weights, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
     assert figures["episodes"] == 5 and figures["left_out"] == 1
-    spoilt = "1 of 6 demonstrations were spoilt and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: RuntimeError: tired"
+    spoilt = "1 of 6 demonstrations were faulty and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: RuntimeError: tired"
     assert spoilt in " ".join(said.split())
     (tmp_path / "run/start/demonstrate.json").unlink()
     again, same, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
     assert (again["episodes"], again["left_out"], same) == (5, 1, weights)
-    assert "1 of 6 demonstrations were spoilt and are left out" in " ".join(said.split())
+    assert "1 of 6 demonstrations were faulty and are left out" in " ".join(said.split())
 
 
 def improve(folder: Path, run: str, **demonstrate: Any) -> tuple[dict[str, Any], str, str]:
     """Warm start of a run; return the stage's figures, the hash of the weights, and what was printed."""
-    tiny = {"cycles": 0, "threads": 1, "policy": {"rows": 8}, "demonstrate": {"episodes": 3, "steps": 4, "batch": 8, **demonstrate}}
-    tiny |= {"collect": {"num_envs": 2}, "evaluate": {"final_episodes": 2}, "track": {"mode": "off", "films": False}}
+    tiny = {"cycles": 0, "threads": 1, "policy": {"batch_size": 8}, "demonstrate": {"episodes": 3, "steps": 4, **demonstrate}}
+    tiny |= {"collect": {"num_envs": 2}, "evaluate": {"test_episodes": 2}, "track": {"mode": "off", "videos": False}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     command = [sys.executable, "-m", "agent.cli", "improve", str(folder / "tiny.yaml"), str(folder / run)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -373,7 +383,7 @@ def test_a_run_starts_from_what_another_one_recorded_also_after_a_kill(tmp_path:
     again, same, printed = improve(tmp_path, "two", dataset=str(source), episodes=4)
     assert again == said | {"left_out": 1, "mean_length": float(np.mean([*map(len, shown)])), "clipped": 0.0}
     assert same == weights, "the same demonstrations teach the same"
-    assert "1 of 4 episodes of" in printed and "begin as an exam does: left out" in printed
+    assert "1 of 4 episodes of" in printed and "begin as an evaluation does: left out" in printed
     half = dataset.read(tmp_path / "two/start/episodes")[:2]  # as a kill leaves it
     dataset.append(tmp_path / "three/start/episodes", half, fps=5, cameras=("front", "wrist"))
     assert improve(tmp_path, "three", dataset=str(source), episodes=4)[:2] == (again, weights)
@@ -403,7 +413,7 @@ def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")  # no author, no description
-def test_a_minari_dataset_is_played_again(minari: Any, workers: Workers) -> None:
+def test_a_minari_dataset_is_played_again(minari: Any, environments: Environments) -> None:
     """Five episodes of the oracle, its actions held as a policy holds them; in one the scene was pushed about, one has no seed."""
     env = minari.DataCollector(gymnasium.make("etude/Reach-v0", cameras=()))
     inner, seeds = env.unwrapped, (0, 1, None, 3, SEEDS["gate"])
@@ -419,8 +429,8 @@ def test_a_minari_dataset_is_played_again(minari: Any, workers: Workers) -> None
                 break
     env.create_dataset("reach/expert-v0", ref_min_score=0.0, ref_max_score=1.0)
     episodes, left = read(config("minari:reach/expert-v0"))
-    assert sorted(left) == ["begin as an exam does", "did not replay exactly", "have no seed to be replayed from"]
-    for a, b in zip(episodes, demonstrate(workers, codec(), [Job(0), Job(3)]), strict=True):
+    assert sorted(left) == ["begin as an evaluation does", "did not replay exactly", "have no seed to be replayed from"]
+    for a, b in zip(episodes, record(environments, codec(), [Job(0), Job(3)]), strict=True):
         assert (a.seed, a.instruction, a.first_success, a.achieved) == (b.seed, b.instruction, b.first_success, b.achieved)
         for name in ("frames", "tokens", "rewards", "states"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
@@ -441,13 +451,13 @@ def test_minari_of_an_environment_of_gymnasiums(minari: Any) -> None:
     reacher = {"id": "Reacher-v5", "cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}, "size": 64}
     reacher |= {"instruction": "reach it", "success": "reward < 9"}
     episodes, left = read(config("minari:reacher/random-v0", env=reacher), space)
-    assert not left and [(len(e), e.instruction, e.take) for e in episodes] == [(13, "reach it", 0), (13, "reach it", 1)]
+    assert not left and [(len(e), e.instruction, e.attempt) for e in episodes] == [(13, "reach it", 0), (13, "reach it", 1)]
     assert len({frame.tobytes() for e in episodes for frame in e.frames}) > 20, "moments are drawn anew"
     assert all(e.seed == NO_SEED or 0 <= e.seed < 2**63 for e in episodes)
     with pytest.raises(ValueError, match="has actions of 2 numbers, and etude/Reach-v0 takes 3"):
         read(config("minari:reacher/random-v0"))
     heavy = reacher | {"kwargs": {"render_mode": "rgb_array", "reward_control_weight": 9}}
-    with pytest.raises(ValueError, match=r"no episode to show \(2 did not replay exactly\)"):
+    with pytest.raises(ValueError, match=r"no usable episode \(2 did not replay exactly\)"):
         read(config("minari:reacher/random-v0", env=heavy), space)
 
 

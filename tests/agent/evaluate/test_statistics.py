@@ -1,4 +1,4 @@
-"""The gate: an exact paired test that cannot be passed by luck or by sitting another exam."""
+"""The gate: an exact paired test that cannot be passed by luck or by sitting another evaluation."""
 
 from dataclasses import replace
 
@@ -10,9 +10,9 @@ from scipy.stats import binom
 
 from agent.evaluate.statistics import account, beats, compare, score, standing
 from agent.records import Job, Rate, Scorecard
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
-from agent.run.layout import exam_name, gate_of
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
+from agent.run.layout import evaluation_name, gate_of
 from envs import EnvConfig
 from policies.scripted import Random
 
@@ -47,9 +47,9 @@ def test_a_clear_gain_passes_and_a_lucky_one_does_not() -> None:
 
 
 def test_a_seed_that_the_environment_spoilt_counts_as_failed() -> None:
-    workers = Workers(EnvConfig(), 1)
-    space = workers.first.actions
-    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
+    environments = Environments(EnvConfig(), 1)
+    space = environments.first.actions
+    (episode,) = rollout(Random(space.low, space.high, 2), environments, [Job(3, 0, (1,))])
     won = replace(episode, success=True, first_success=0)
     name = f"{episode.task}/3"
     assert score("x", [won]).outcomes == {name: True}
@@ -74,29 +74,29 @@ def test_what_a_success_takes_is_counted_on_seeds_that_both_pass() -> None:
 
 
 def test_effort_ends_with_the_success() -> None:
-    workers = Workers(EnvConfig(), 1)
-    space = workers.first.actions
-    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
+    environments = Environments(EnvConfig(), 1)
+    space = environments.first.actions
+    (episode,) = rollout(Random(space.low, space.high, 2), environments, [Job(3, 0, (1,))])
     (whole,) = score("x", [replace(episode, success=False, first_success=None)]).effort.values()
     assert whole == (len(episode), np.count_nonzero(~np.isnan(episode.rewards)))
     (won,) = score("x", [replace(episode, success=True, first_success=1)]).effort.values()
     assert won == (2, np.count_nonzero(~np.isnan(episode.rewards[:2])))
 
 
-def test_an_exam_in_two_parts_counts_all_its_seeds() -> None:
+def test_an_evaluation_in_two_parts_counts_all_its_seeds() -> None:
     first, further = Scorecard("x", {"t/0": True, "t/1": False}), Scorecard("x", {"t/2": True})
     assert first.and_also(further).success == Rate.of(2, 3)
     assert replace(first, effort={"t/0": (1, 4)}).and_also(replace(further, effort={"t/2": (2, 8)})).effort == {"t/0": (1, 4), "t/2": (2, 8)}
 
 
-def test_the_name_of_a_gate_exam_says_whose_and_when_it_is() -> None:
-    names = {(cycle, part): exam_name("gate", "abc", cycle=cycle, part=part) for cycle in (0, 1, 2, 12) for part in (0, 1, 2)}
+def test_the_name_of_a_gate_evaluation_says_whose_and_when_it_is() -> None:
+    names = {(cycle, part): evaluation_name("gate", "abc", cycle=cycle, part=part) for cycle in (0, 1, 2, 12) for part in (0, 1, 2)}
     assert all(gate_of(name) == ("abc", cycle) for (cycle, _), name in names.items()) and len(set(names.values())) == 12
-    assert gate_of(exam_name("final", "abc")) == gate_of(exam_name("final", "abc", "new colours")) == ("", 0)
+    assert gate_of(evaluation_name("test", "abc")) == gate_of(evaluation_name("test", "abc", "new colours")) == ("", None)
 
 
-def test_different_exams_are_not_compared() -> None:
-    with pytest.raises(ValueError, match="different exam seeds"):
+def test_different_evaluations_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="different evaluation seeds"):
         compare(card([True, False]), card([True]))
 
 

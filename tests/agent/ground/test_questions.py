@@ -60,14 +60,14 @@ def test_offsets_of_a_pair_add_up() -> None:
     """From the tool to the first and on to the second is from the tool to the second; the far side is 5 cm behind, on the same line."""
     adapter, asked = Adapter(EnvConfig(id="etude/Push-v0")), 0
     for scene in itertools.islice(scenes(adapter, itertools.count(49_650_000), np.random.default_rng(0)), 40):
-        answers = {question.question: question.answer for question in scene.questions if question.kind != "plan"}
+        qa_examples = {question.question: question.answer for question in scene.questions if question.kind != "plan"}
         plans = {question.question.split(" : ")[0]: question.answer for question in scene.questions if question.kind == "plan"}
         for text in {question.question.split(" : ")[0] for question in scene.questions if question.kind == "pair"}:
             asks = ("to the first", "to the second", "from the first to the second", "to the far side of the first")
-            first, second, between, side = (_metres(answers[f"{text} : how far {ask} ?"]) for ask in asks)
+            first, second, between, side = (_metres(qa_examples[f"{text} : how far {ask} ?"]) for ask in asks)
             np.testing.assert_allclose(first + between, second, atol=0.02)  # three roundings of at most 6 mm
             np.testing.assert_allclose(side - first, -0.05 * between / np.linalg.norm(between), atol=0.02)
-            steps = [answers[f"{text} : how far {asks[i]} ?"] for i in (0, 1, 2, 3)]
+            steps = [qa_examples[f"{text} : how far {asks[i]} ?"] for i in (0, 1, 2, 3)]
             assert re.findall(r"<n\d+>", plans[text]) == re.findall(r"<n\d+>", "".join(steps)), "a plan is the four answers in a row"
             asked += 1
     assert asked > 30
@@ -84,7 +84,7 @@ def test_the_thought_of_push_is_written_as_a_plan_is() -> None:
     policy = load(run.policy, adapter.actions.low, adapter.actions.high)
     stream = scenes(adapter, itertools.count(49_660_000), np.random.default_rng(0))
     plan = next(q for scene in stream for q in scene.questions if q.kind == "plan")
-    taught = policy.processor.tokenizer.encode(plan.answer, add_special_tokens=False)
+    target_actions = policy.processor.tokenizer.encode(plan.answer, add_special_tokens=False)
     chosen = policy.processor.tokenizer.convert_tokens_to_ids(re.findall(r"<n\d+>", plan.answer))
-    said, _ = policy._said(torch.tensor([chosen]))
-    assert said[0].tolist() == taught
+    said, _ = policy._full_reply(torch.tensor([chosen]))
+    assert said[0].tolist() == target_actions

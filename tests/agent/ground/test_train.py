@@ -15,7 +15,7 @@ from agent.ground.train import Pointer, Pupil, quiz, read, see
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load
-from policies.scoring import recite
+from policies.scoring import score
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +51,25 @@ def test_a_perfect_feature_has_no_pointing_loss(drawn: list[Any]) -> None:
     assert float(pointing.detach()) < 1e-3
 
 
-def test_a_short_lesson_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
+def test_a_short_training_data_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
     rows: list[dict[str, float]] = []
-    see(fresh, drawn, steps=12, batch=8, lr=2e-3, watch=lambda step, figures: rows.append(dict(figures)))
+    see(fresh, drawn, steps=12, batch=8, learning_rate=2e-3, watch=lambda step, figures: rows.append(dict(figures)))
     for name in ("answering", "pointing", "reading"):
         assert np.mean([r[name] for r in rows[-3:]]) < np.mean([r[name] for r in rows[:3]])
 
 
 def test_batches_laid_out_in_other_processes_teach_the_same(fresh: Any, drawn: list[Any]) -> None:
-    start, taught = {name: value.clone() for name, value in fresh.weights().items()}, []
+    start, target_actions = {name: value.clone() for name, value in fresh.weights().items()}, []
     for workers in (0, 2):
         fresh.put(start)
         rows: list[dict[str, float]] = []
         see(fresh, drawn, steps=3, batch=4, questions=3, workers=workers, watch=lambda step, figures, rows=rows: rows.append(dict(figures)))
-        taught.append((rows, fresh.weights()))
-    assert taught[0][0] == taught[1][0]
-    assert all(torch.equal(value, taught[1][1][name]) for name, value in taught[0][1].items())
+        target_actions.append((rows, fresh.weights()))
+    assert target_actions[0][0] == target_actions[1][0]
+    assert all(torch.equal(value, target_actions[1][1][name]) for name, value in target_actions[0][1].items())
 
 
-def test_a_lesson_that_goes_on_sees_the_batches_that_are_left(fresh: Any, drawn: list[Any]) -> None:
+def test_a_training_example_that_goes_on_sees_the_batches_that_are_left(fresh: Any, drawn: list[Any]) -> None:
     batches = teach.Batches(fresh, drawn, steps=4, batch=4, questions=3, seed=0)
     chosen, shown, spelt = batches[3]
     assert len(batches) == 4 and len(set(chosen)) == 4 and spelt.owner[:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
@@ -91,7 +91,7 @@ def test_reading_trains_the_text_model_alone(drawn: list[Any]) -> None:
     def answering() -> float:
         asked = [[(q.question, q.answer) for q in scene.questions] for scene in drawn]
         with torch.no_grad():
-            return float(-recite(policy, features, [scene.frames for scene in drawn], asked).logprobs.mean())
+            return float(-score(policy, features, [scene.frames for scene in drawn], asked).logprobs.mean())
 
     before = answering()
     read(policy, drawn, steps=12, batch=8)

@@ -45,7 +45,7 @@ def train(
         x = torch.tensor(np.random.default_rng(step).normal(size=(8, width)), dtype=torch.float32)
         return (line.model(x) - x.sum(1, keepdim=True)).square().mean(), {"step": float(step)}
 
-    rows = descend(line, Optimiser(list(line.model.parameters()), lr=1e-2, steps=steps), steps, loss_of, checkpoint)
+    rows = descend(line, Optimiser(list(line.model.parameters()), learning_rate=1e-2, steps=steps), steps, loss_of, checkpoint)
     return line.weights(), rows, taken
 
 
@@ -82,13 +82,13 @@ def test_a_damaged_checkpoint_is_dropped_and_training_begins_anew(killed: Path, 
         trained = train(killed)
         assert same(trained, whole), "whether it was read or dropped"
         anew = len(trained[2]) == STEPS
-        assert anew == (f"Checkpoint {killed} is damaged and is dropped" in caplog.text)
+        assert anew == (f"Checkpoint {killed} is damaged and is deleted" in caplog.text)
         dropped += anew
     assert dropped >= 13, "some bits mean nothing, such as those of a time"
 
 
 def test_a_checkpoint_of_another_training_is_refused(killed: Path) -> None:
-    with pytest.raises(ValueError, match=r"c\.pt is of another training; delete it"):
+    with pytest.raises(ValueError, match=r"c\.pt is of a training with another model or optimiser; delete it"):
         train(killed, width=4)
     assert killed.exists()
 

@@ -14,56 +14,58 @@ from rich.console import Console
 from agent.config.read import parse
 from agent.evaluate.statistics import account, compare
 from agent.records import Scorecard
-from agent.report import report as module
-from agent.report.report import Story, report, watch
+from agent.report import watch as module
+from agent.report.record import RunRecord
+from agent.report.report import gate_result, report
+from agent.report.watch import watch
 from agent.run.files import load, save, write_text
 from agent.run.folder import Run
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script>'
 GATE, FINAL = 200, 400
-PLAN = ((60, True), (100, True), (96, False), (104, False), (150, True))  # gate seeds that each cycle's challenger passes, and promoted
+PLAN = ((60, True), (100, True), (96, False), (104, False), (150, True))  # gate seeds that each cycle's candidate passes, and promoted
 FILM = b"\x00\x00\x00 ftypisom a film"
 
 
 def card(name: str, kind: str, passed: int) -> dict[str, Any]:
-    """Return the scorecard of a policy that passes the first seeds of an exam."""
-    count = {"gate": GATE, "final": FINAL}[kind]
+    """Return the scorecard of a policy that passes the first seeds of an evaluation."""
+    count = {"gate": GATE, "test": FINAL}[kind]
     return asdict(Scorecard(name, {f"etude/Reach-v0/{seed}": seed < passed for seed in range(count)}))
 
 
 def tuned(name: str, steps: int, preference: bool = True) -> dict[str, Any]:
     """Return the content of a tune stage."""
-    pairs = {"chosen_logprob": -5.0, "rejected_logprob": -7.5, "margin": 0.4} if preference else {}
-    rows = [{"step": i, "loss": 1.0 / (i + 1), "entropy": 1.5 - 0.01 * i, "kl": 0.002 * i, **pairs} for i in range(steps)]
+    pairs = {"chosen_logps": -5.0, "rejected_logps": -7.5, "margins": 0.4} if preference else {}
+    rows = [{"step": i, "loss": 1.0 / (i + 1), "entropy": 1.5 - 0.01 * i, "approx_kl": 0.002 * i, **pairs} for i in range(steps)]
     return {"figures": {"steps": steps}, "rows": rows, "policy": name}
 
 
-def start(folder: Path, instruction: str = "", cycles: int = len(PLAN), minutes: float = 0) -> Run:
+def start(folder: Path, instruction: str = "", cycles: int = len(PLAN), max_minutes: float = 0) -> Run:
     """Return a run whose warm start is done."""
-    run = Run(folder, parse({"cycles": cycles, "minutes": minutes, "env": {"instruction": instruction}}, "test")).begin()
+    run = Run(folder, parse({"cycles": cycles, "max_minutes": max_minutes, "env": {"instruction": instruction}}, "test")).begin()
     run.keep(folder / "start" / "demonstrate.json", lambda: {"figures": {"episodes": 20, "success": 1.0}})
     run.keep(folder / "start" / "tune.json", lambda: tuned("base", 40, preference=False))
     return run
 
 
-def practise(run: Run, number: int, champion: str, faults: tuple[str, ...] = (), earlier: int = 0) -> Path:
+def collect(run: Run, number: int, champion: str, faults: tuple[str, ...] = (), earlier: int = 0) -> Path:
     """Do the stages of a cycle up to `curate`."""
     folder = run.cycle(number).folder
     figures = {"success": 0.1 * number, "decisions": 3000, "faults": len(faults)}
     run.keep(folder / "collect.json", lambda: {"figures": figures, "policy": champion, "faults": list(faults[:20])})
     run.keep(folder / "label.json", lambda: {"figures": {"episodes": 512, "success": 0.1 * number}, "episodes": []})
-    lessons = {"demonstrations": 731, "pairs": 77, "trials": 2999, "seeds": 64.0, "mixed_seeds": 41.0, "earlier": earlier}
-    run.keep(folder / "curate.json", lambda: {"figures": lessons})
+    training_data = {"demonstrations": 731, "pairs": 77, "samples": 2999, "seeds": 64.0, "mixed_seeds": 41.0, "earlier": earlier}
+    run.keep(folder / "curate.json", lambda: {"figures": training_data})
     return folder
 
 
-def settle(run: Run, number: int, champion: tuple[str, int], passed: int, promoted: bool) -> tuple[str, int]:
+def close_cycle(run: Run, number: int, champion: tuple[str, int], passed: int, promoted: bool) -> tuple[str, int]:
     """Do the other stages of a cycle; return name and gate seeds of the next champion."""
-    folder, name = run.cycle(number).folder, f"challenger{number}"
+    folder, name = run.cycle(number).folder, f"candidate{number}"
     run.keep(folder / "tune.json", lambda: tuned(name, 16))
     before, after = (Scorecard(**card(*who, count)) for who, count in (((champion[0], "gate"), champion[1]), ((name, "gate"), passed)))
     for each in (before, after):
-        run.keep(run.folder / "exams" / f"gate-{each.policy}.json", lambda each=each: asdict(each))
+        run.keep(run.folder / "evaluate" / f"gate-{each.policy}-cycle-{number}.json", lambda each=each: asdict(each))
     comparison, rate = compare(after, before), after.success
     figures = {"promoted": promoted, "gate_rate": rate.rate, "gate_low": rate.low, "gate_high": rate.high}
     figures |= {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}
@@ -72,31 +74,31 @@ def settle(run: Run, number: int, champion: tuple[str, int], passed: int, promot
     return (name, passed) if promoted else champion
 
 
-def conclude(run: Run, first: str, last: str, passed: tuple[int, int] = (57, 314), base: int = 8) -> None:
+def finish(run: Run, first: str, last: str, passed: tuple[int, int] = (57, 314), base: int = 8) -> None:
     """Evaluate on the test seeds, and write the summary as `evaluation.conclude` does."""
     counts = {"untrained": base, first: passed[0], last: passed[1]}
     for name, count in counts.items():
-        run.keep(run.folder / "exams" / f"final-{name}.json", lambda name=name, count=count: card(name, "final", count))
-    cards, results = {name: Scorecard(**card(name, "final", count)) for name, count in counts.items()}, run.results()
+        run.keep(run.folder / "evaluate" / f"test-{name}.json", lambda name=name, count=count: card(name, "test", count))
+    cards, results = {name: Scorecard(**card(name, "test", count)) for name, count in counts.items()}, run.results()
     summary = {"task": run.config.env.id, "seed": 0, "cycles": len(results), "promoted": sum(result["promoted"] for result in results)}
     summary |= account({"base": cards["untrained"], "warm_start": cards[first]}, cards[last]) | {"policy": last, "seconds": {"total": 498.0}}
     write_text(run.folder / "summary.json", json.dumps(summary))
 
 
-def film(folder: Path, *names: str) -> None:
-    """Put films into a run."""
-    (folder / "films").mkdir()
+def video(folder: Path, *names: str) -> None:
+    """Put videos into a run."""
+    (folder / "videos").mkdir()
     for name in names:
-        (folder / "films" / f"{name}.mp4").write_bytes(FILM + name.encode())
+        (folder / "videos" / f"{name}.mp4").write_bytes(FILM + name.encode())
 
 
 def whole(folder: Path, instruction: str = "", faults: tuple[str, ...] = ()) -> Run:
     """Return a finished run of five cycles, of which two were rolled back."""
     run, champion = start(folder, instruction), ("base", 30)
     for number, (passed, promoted) in enumerate(PLAN, 1):
-        practise(run, number, champion[0], faults if number == 2 else (), earlier=512 if number == 4 else 0)
-        champion = settle(run, number, champion, passed, promoted)
-    conclude(run, "base", champion[0])
+        collect(run, number, champion[0], faults if number == 2 else (), earlier=512 if number == 4 else 0)
+        champion = close_cycle(run, number, champion, passed, promoted)
+    finish(run, "base", champion[0])
     return run
 
 
@@ -109,16 +111,18 @@ def text_of(page: str) -> str:
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    """Return the report of a finished run with films, faults and a nasty instruction."""
+    """Return the report of a finished run with videos, faults and a nasty instruction."""
     whole(tmp_path, NASTY, tuple(f"seed {seed}: {NASTY}" for seed in range(23)))
-    film(tmp_path, "cycle-one-best", "contrast-0", "contrast-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst")))
+    video(
+        tmp_path, "cycle-one-best", "before-after-0", "before-after-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst"))
+    )
     return report(tmp_path).read_text()
 
 
 def test_headline_says_what_was_gained(page: str) -> None:
     words = text_of(page)
     assert "2.0 %" in words and "gain over the warm start" in words
-    for each in ("Reach-v0: 14.2 % → 78.5 %", "of the 400 seeds", "[11.2, 18.0], n = 400", "[74.2, 82.2], n = 400", "+64.2", "got better"):
+    for each in ("Reach-v0: 14.2 % → 78.5 %", "of the 400 test seeds", "[11.2, 18.0], n = 400", "[74.2, 82.2], n = 400", "+64.2", "got better"):
         assert each in words, each
     assert "3 promoted" in words and "8.3 minutes" in words and "unfinished" not in words
 
@@ -138,7 +142,7 @@ def test_sections_stand_in_order(page: str) -> None:
         "Cycles",
         "Seconds",
         "Before and after",
-        "Best and worst takes of practice",
+        "Best and worst episodes of practice",
         "Training",
         "Faults of the environment",
         "Config",
@@ -146,7 +150,7 @@ def test_sections_stand_in_order(page: str) -> None:
     assert page.count("data:image/png;base64,") == 2
 
 
-def test_cycles_say_why_a_challenger_was_rolled_back(page: str) -> None:
+def test_cycles_say_why_a_candidate_was_rolled_back(page: str) -> None:
     words = " ".join(text_of(page).split())
     assert "● promoted: 30 seeds won, 0 lost" in words
     assert "○ rolled back: 0 seeds won, 4 lost; not better" in words
@@ -159,7 +163,7 @@ def test_cycles_say_why_a_challenger_was_rolled_back(page: str) -> None:
     ("result", "said"),
     [
         (None, "in progress"),
-        ({"promoted": False}, "no challenger: nothing to learn from"),
+        ({"promoted": False}, "no candidate: nothing to learn from"),
         ({"promoted": False, "won": 3, "lost": 5, "gate_gain": -0.01, "gate_p_value": 0.7}, "○ rolled back: 3 seeds won, 5 lost; not better"),
         ({"promoted": False, "won": 5, "lost": 3, "gate_gain": 0.01, "gate_p_value": 0.7}, "5 seeds won, 3 lost; not surely better (p above"),
         (
@@ -169,8 +173,8 @@ def test_cycles_say_why_a_challenger_was_rolled_back(page: str) -> None:
         ({"promoted": True, "won": 9, "lost": 1, "gate_gain": 0.04, "gate_p_value": 0.02}, "● promoted: 9 seeds won, 1 lost"),
     ],
 )
-def test_verdict(result: dict[str, Any] | None, said: str) -> None:
-    assert said in module._verdict(result, 0.3)
+def test_score(result: dict[str, Any] | None, said: str) -> None:
+    assert said in gate_result(result, 0.3)
 
 
 def test_data_is_escaped(page: str) -> None:
@@ -178,9 +182,9 @@ def test_data_is_escaped(page: str) -> None:
     assert "seed 0: &lt;script" in page and "cycle 2, and 3 more" in page
 
 
-def test_films_of_first_middle_and_last_cycle_are_embedded(page: str) -> None:
-    films = [base64.b64decode(data).removeprefix(FILM).decode() for data in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
-    assert films == ["contrast-0", "contrast-1", *(f"cycle-{i:03d}-{kind}" for i in (1, 3, 5) for kind in ("best", "worst"))]
+def test_videos_of_first_middle_and_last_cycle_are_embedded(page: str) -> None:
+    videos = [base64.b64decode(data).removeprefix(FILM).decode() for data in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
+    assert videos == ["before-after-0", "before-after-1", *(f"cycle-{i:03d}-{kind}" for i in (1, 3, 5) for kind in ("best", "worst"))]
 
 
 def test_report_leaves_the_run_as_it_is(tmp_path: Path) -> None:
@@ -194,7 +198,7 @@ def test_report_leaves_the_run_as_it_is(tmp_path: Path) -> None:
 
 def test_no_gain_is_not_praised(tmp_path: Path) -> None:
     run = start(tmp_path, cycles=0)
-    conclude(run, "base", "base", (57, 57))
+    finish(run, "base", "base", (57, 57))
     words = text_of(report(tmp_path).read_text())
     assert "Chance alone could explain the difference" in words and "+0.0" in words and "better" not in words
 
@@ -204,67 +208,55 @@ def test_unfinished_run_is_reported_at_every_stage(tmp_path: Path) -> None:
     assert "at warm start, demonstrate" in text_of(report(tmp_path).read_text())
     run = start(tmp_path, cycles=3)
     assert "at cycle 1, collect" in text_of(report(tmp_path).read_text())
-    practise(run, 1, "base")
+    collect(run, 1, "base")
     words = text_of(report(tmp_path).read_text())
-    assert "at cycle 1, tune" in words and "unfinished" in words and "in progress" in words and "No exam has been finished" in words
-    champion = settle(run, 1, ("base", 30), 60, True)
-    practise(run, 2, champion[0])
+    assert "at cycle 1, tune" in words and "unfinished" in words and "in progress" in words and "No evaluation has been finished" in words
+    champion = close_cycle(run, 1, ("base", 30), 60, True)
+    collect(run, 2, champion[0])
     words = text_of(report(tmp_path).read_text())
     assert "at cycle 2, tune" in words and "first 15.0 % [10.7, 20.6], n = 200; champion now 30.0 %" in words
 
 
-def test_cycle_without_lessons(tmp_path: Path) -> None:
+def test_cycle_without_training_data(tmp_path: Path) -> None:
     run = start(tmp_path, cycles=1)
-    folder = practise(run, 1, "base")
+    folder = collect(run, 1, "base")
     run.keep(folder / "evaluate.json", lambda: {"figures": {"promoted": False}})
     run.keep(folder / "cycle.json", lambda: {"figures": {}, "champion": "base", "promoted": False})
     assert "nothing to learn from" in text_of(report(tmp_path).read_text())
-    assert Story.read(tmp_path).now() == "final exam"
+    assert RunRecord.read(tmp_path).now() == "test evaluation"
 
 
 def test_a_finished_run_that_goes_on_is_unfinished(tmp_path: Path) -> None:
     whole(tmp_path)
-    assert Story.read(tmp_path).now() == "finished"
+    assert RunRecord.read(tmp_path).now() == "finished"
     run = Run(tmp_path, parse({"cycles": 8}, "test")).begin()
-    practise(run, 6, "challenger5")
-    assert Story.read(tmp_path).now() == "cycle 6, tune"
+    collect(run, 6, "candidate5")
+    assert RunRecord.read(tmp_path).now() == "cycle 6, tune"
 
 
 def test_a_base_that_is_better_than_its_warm_start_is_what_the_gain_is_over(tmp_path: Path) -> None:
     run = start(tmp_path)
-    conclude(run, "base", "base", (57, 57), base=398)
+    finish(run, "base", "base", (57, 57), base=398)
     words = text_of(report(tmp_path).read_text())
     assert "99.5 % → 14.2 %" in words and "gain over the base" in words and "worse, beyond chance" in words and "warm start" in words
-
-
-def test_a_run_of_before_the_base_was_evaluated_is_still_read(tmp_path: Path) -> None:
-    whole(tmp_path)
-    file = tmp_path / "summary.json"
-    now = json.loads(file.read_text())
-    rates = {name: {key: now[name][key] for key in ("rate", "low", "high", "n")} for name in ("before", "after")}
-    old = {key: value for key, value in now.items() if key not in ("base", "warm_start", "before_is", "both_pass")} | {"base": "a8a9f198f08e"} | rates
-    part = rates | {"gain": 0.5, "low": 0.4, "high": 0.6, "p_value": 0.001, "won": 1, "lost": 0}
-    file.write_text(json.dumps(old | {"tasks": {"one": part, "other": part}, "variations": {"darker": part}}))
-    words = text_of(report(tmp_path).read_text())
-    assert "14.2 % → 78.5 %" in words and "before" in words and words.count("+50.0 [+40.0, +60.0]") == 3
 
 
 def test_the_first_champion_is_the_base_where_the_warm_start_was_rolled_back(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.keep(tmp_path / "start" / "base.json", lambda: {"policy": "untrained"})
     for name, passed in (("untrained", 190), ("base", 80)):
-        run.keep(tmp_path / "exams" / f"gate-{name}-cycle-0.json", lambda name=name, passed=passed: card(name, "gate", passed))
-    write_stage(tmp_path / "exams" / "gate-base-cycle-0.json", 9.0)
+        run.keep(tmp_path / "evaluate" / f"gate-{name}-cycle-0.json", lambda name=name, passed=passed: card(name, "gate", passed))
+    write_stage(tmp_path / "evaluate" / "gate-base-cycle-0.json", 9.0)
     run.keep(tmp_path / "start" / "evaluate.json", lambda: {"figures": {"promoted": False}})
-    story = Story.read(tmp_path)
-    assert story.gate("untrained", 0) == story.gate("untrained") and story.gate("untrained", 3) == story.gate("untrained")
-    assert [rate.rate for rate in story.champions().values()] == [0.95] and story.seconds()["warm start"]["evaluate"] == pytest.approx(9, abs=0.1)
+    record = RunRecord.read(tmp_path)
+    assert record.gate("untrained", 0) == record.gate("untrained") and record.gate("untrained", 3) == record.gate("untrained")
+    assert [rate.rate for rate in record.champions().values()] == [0.95] and record.seconds()["warm start"]["evaluate"] == pytest.approx(9, abs=0.1)
 
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
-    start(tmp_path, minutes=1e-9)
+    start(tmp_path, max_minutes=1e-9)
     write_stage(tmp_path / "start" / "demonstrate.json", seconds=5.0)
-    assert Story.read(tmp_path).now() == "final exam"
+    assert RunRecord.read(tmp_path).now() == "test evaluation"
 
 
 def write_stage(file: Path, seconds: float) -> None:
@@ -278,33 +270,31 @@ def write_stage(file: Path, seconds: float) -> None:
 def test_seconds_are_those_of_the_run(tmp_path: Path) -> None:
     run = whole(tmp_path)
     write_stage(tmp_path / "cycle-002" / "collect.json", 40.0)
-    write_stage(tmp_path / "exams" / "gate-challenger2.json", 7.0)  # of an older run, whose cycles had the same gate seeds
-    again = tmp_path / "exams" / "gate-base-cycle-2.json"
-    save(again, load(tmp_path / "exams" / "gate-base.json"))
-    write_stage(again, 5.0)
-    write_stage(tmp_path / "exams" / "final-base.json", 3.0)
-    save(tmp_path / "start" / "referee.json", {"seconds": 11.0})
-    save(tmp_path / "cycle-002" / "critic.json", {"seconds": 13.0})
-    table = Story.read(tmp_path).seconds()
+    write_stage(tmp_path / "evaluate" / "gate-candidate2-cycle-2.json", 7.0)
+    write_stage(tmp_path / "evaluate" / "gate-candidate1-cycle-2.json", 5.0)  # the champion of then, on the seeds of this cycle
+    write_stage(tmp_path / "evaluate" / "test-base.json", 3.0)
+    save(tmp_path / "start" / "base_detector.json", {"seconds": 11.0})
+    save(tmp_path / "cycle-002" / "detector.json", {"seconds": 13.0})
+    table = RunRecord.read(tmp_path).seconds()
     second = table["cycle 2"]
-    assert (second["collect"], second["evaluate"], table["final exam"]["evaluate"]) == pytest.approx((40, 12, 3), abs=0.1)
+    assert (second["collect"], second["evaluate"], table["test evaluation"]["evaluate"]) == pytest.approx((40, 12, 3), abs=0.1)
     assert sum(table["all"].values()) == pytest.approx(run.seconds(), abs=0.1)
 
 
-def test_a_challenger_is_shown_by_the_gate_of_its_cycle_and_a_champion_by_all_that_it_sat(tmp_path: Path) -> None:
+def test_a_candidate_is_shown_by_the_gate_of_its_cycle_and_a_champion_by_all_that_it_sat(tmp_path: Path) -> None:
     whole(tmp_path)
-    first = Story.read(tmp_path)
-    assert first.gate("challenger2", 2) == first.gate("challenger2"), "an older run, whose cycles had the same gate seeds"
-    further = Scorecard("challenger2", {f"etude/Reach-v0/{seed}": False for seed in range(GATE, 2 * GATE)})
-    save(tmp_path / "exams" / "gate-challenger2-cycle-3.json", {**asdict(further), "seconds": 1.0})
-    (then, now) = (each.gate("challenger2") for each in (first, Story.read(tmp_path)))
+    first = RunRecord.read(tmp_path)
+    assert first.gate("candidate2", 2) == first.gate("candidate2"), "the same seeds in both cycles that it has been in"
+    further = Scorecard("candidate2", {f"etude/Reach-v0/{seed}": False for seed in range(GATE, 2 * GATE)})
+    save(tmp_path / "evaluate" / "gate-candidate2-cycle-3.json", {**asdict(further), "seconds": 1.0})
+    (then, now) = (each.gate("candidate2") for each in (first, RunRecord.read(tmp_path)))
     assert then and now and (now.n, now.rate) == (2 * then.n, then.rate / 2)
-    assert Story.read(tmp_path).gate("challenger2", 3) == further.success
+    assert RunRecord.read(tmp_path).gate("candidate2", 3) == further.success
 
 
-def test_champions_stay_when_a_challenger_is_rolled_back(tmp_path: Path) -> None:
+def test_champions_stay_when_a_candidate_is_rolled_back(tmp_path: Path) -> None:
     whole(tmp_path)
-    rates = [rate.rate for rate in Story.read(tmp_path).champions().values()]
+    rates = [rate.rate for rate in RunRecord.read(tmp_path).champions().values()]
     assert rates == [0.15, 0.3, 0.5, 0.5, 0.5, 0.75]
 
 
@@ -320,16 +310,13 @@ def test_no_run_and_damaged_run_are_sentences(tmp_path: Path) -> None:
 def test_watch_shows_a_run_and_ends_with_it(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rich._console", Console(width=160))  # rich's own may be as narrow as the first test that used it wanted it
     run = start(tmp_path, cycles=2)
-    champion = settle(run, 1, ("base", 30), 60, True) if practise(run, 1, "base") else None
+    champion = close_cycle(run, 1, ("base", 30), 60, True) if collect(run, 1, "base") else None
     watch(tmp_path, once=True)
     shown = capsys.readouterr().out
     assert "30.0 % [24.1, 36.7]" in shown and "promoted: 30 seeds won" in shown and "cycle 2, collect" in shown
-    settle(run, 2, champion or ("", 0), 58, False)
+    close_cycle(run, 2, champion or ("", 0), 58, False)
 
-    def finish(_: float) -> None:
-        conclude(run, "base", "challenger1")
-
-    monkeypatch.setattr(module.time, "sleep", finish)
+    monkeypatch.setattr(module.time, "sleep", lambda _: finish(run, "base", "candidate1"))
     watch(tmp_path)
     shown = capsys.readouterr().out
     assert "finished" in shown and "after 78.5 %" in shown and "rolled back: 0 seeds won, 2 lost; not better" in shown
@@ -343,7 +330,7 @@ def test_watch_stops_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(module.time, "sleep", interrupt)
     watch(tmp_path)
-    assert "and so" in capsys.readouterr().out, "the table that was shown last stays"
+    assert "result" in capsys.readouterr().out, "the table that was shown last stays"
 
 
 def test_report_needs_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""Films: a take done again is the same take."""
+"""Videos: an episode done again is the same episode."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.records import Demonstration, Job, Lessons
+from agent.records import Demonstration, Job, TrainingData
 from agent.report import videos
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
 from envs import EnvConfig
 from policies.scripted import Random
 
@@ -35,33 +35,33 @@ class Clock(gymnasium.Env):
         return self.look(), 0.0, False, False, {"success": False}
 
 
-def test_a_film_shows_each_step_of_an_environment_with_pictures_and_numbered_actions() -> None:
-    workers = Workers(EnvConfig(id=f"{__name__}:Clock", cameras=("eye",), instruction="wait", horizon=6, action_repeat=2), 1)
-    space = workers.first.actions
-    (episode,) = collect(Random(space.low, space.high, 1), workers, [Job(3, 0, (1,))])
+def test_a_video_shows_each_step_of_an_environment_with_pictures_and_numbered_actions() -> None:
+    environments = Environments(EnvConfig(id=f"{__name__}:Clock", cameras=("eye",), instruction="wait", max_episode_steps=6, action_repeat=2), 1)
+    space = environments.first.actions
+    (episode,) = rollout(Random(space.low, space.high, 1), environments, [Job(3, 0, (1,))])
     assert not episode.faults
-    assert [int(frame[0, 0, 0]) for frame in videos.replayed(workers.first, episode)] == [20 * time for time in range(7)]
+    assert [int(frame[0, 0, 0]) for frame in videos.replayed(environments.first, episode)] == [20 * time for time in range(7)]
 
 
 @pytest.mark.parametrize("fps", [0.5, 1.25, 12.5, 80])
-def test_a_film_lasts_as_long_as_what_it_shows(fps: float, tmp_path: Path) -> None:
+def test_a_video_lasts_as_long_as_what_it_shows(fps: float, tmp_path: Path) -> None:
     file = videos.write([np.full((32, 32, 3), 40 * i, np.uint8) for i in range(5)], tmp_path / "a.mp4", "title", fps)
     with av.open(str(file)) as container:
         times = [float(frame.time or 0) for frame in container.decode(video=0)]
     np.testing.assert_allclose(times[:5], np.arange(5) / fps, atol=1e-3)
 
 
-def test_a_replayed_take_ends_as_the_take_did(tmp_path: Path) -> None:
-    workers = Workers(EnvConfig(size=64), 1)
-    space = workers.first.actions
-    (episode,) = collect(Random(space.low, space.high, 2), workers, [Job(3, 0, (1,))])
-    frames = videos.replayed(workers.first, episode)
+def test_a_replayed_episode_ends_as_the_episode_did(tmp_path: Path) -> None:
+    environments = Environments(EnvConfig(size=64), 1)
+    space = environments.first.actions
+    (episode,) = rollout(Random(space.low, space.high, 2), environments, [Job(3, 0, (1,))])
+    frames = videos.replayed(environments.first, episode)
     assert len(frames) == 1 + int((~np.isnan(episode.rewards)).sum())
-    np.testing.assert_array_equal(workers.first.observe().frames, episode.frames[-1])
-    file = videos.write(frames, tmp_path / "a.mp4", "title", workers.first.rate)
+    np.testing.assert_array_equal(environments.first.observe().frames, episode.frames[-1])
+    file = videos.write(frames, tmp_path / "a.mp4", "title", environments.first.rate)
     with av.open(str(file)) as container:
         assert sum(1 for _ in container.decode(video=0)) == len(frames) + 20
     assert videos.strip(frames).shape == (256, 6 * 256, 3)
     assert list(tmp_path.iterdir()) == [file]
-    picture = videos.batch(Lessons((Demonstration(episode.situation(0), episode.tokens[0]),)), tmp_path / "b.png")
+    picture = videos.batch(TrainingData((Demonstration(episode.situation(0), episode.tokens[0]),)), tmp_path / "b.png")
     assert picture.stat().st_size > 1000

@@ -7,9 +7,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.demonstrate.stage import demonstrate
+from agent.demonstrate.stage import record
 from agent.records import Job
-from agent.rollout.environments import Workers
+from agent.rollout.environments import Environments
 from agent.rollout.experts import Blind, examine, resolve, train
 from envs import EnvConfig
 from envs.adapt import Adapter
@@ -35,20 +35,20 @@ class Scripted:
 
 
 def test_scripts_are_found_by_name() -> None:
-    workers = Workers(REACHER, 1)
-    workers.first.reset(0)
-    assert resolve(f"{__name__}:lazy", REACHER)(workers.first).tolist() == [0, 0]
-    assert np.abs(resolve(f"{__name__}:Scripted", REACHER)(workers.first)).tolist() == [1, 1], "clipped to the action box"
+    environments = Environments(REACHER, 1)
+    environments.first.reset(0)
+    assert resolve(f"{__name__}:lazy", REACHER)(environments.first).tolist() == [0, 0]
+    assert np.abs(resolve(f"{__name__}:Scripted", REACHER)(environments.first)).tolist() == [1, 1], "clipped to the action box"
     for name, why in (("nowhere", "module:function"), ("nomodule:x", "nomodule"), (f"{__name__}:nobody", "nobody")):
         with pytest.raises(ValueError, match=why):
             resolve(name, REACHER)
 
 
 def test_a_script_demonstrates_in_the_policys_tokens() -> None:
-    workers = Workers(REACHER, 1)
-    actions = workers.first.actions
+    environments = Environments(REACHER, 1)
+    actions = environments.first.actions
     codec = load(PolicyConfig(), actions.low, actions.high, actions.counts).codec
-    (episode,) = demonstrate(workers, codec, [Job(3, 0, (0,))], expert=resolve(f"{__name__}:Scripted", REACHER))
+    (episode,) = record(environments, codec, [Job(3, 0, (0,))], expert=resolve(f"{__name__}:Scripted", REACHER))
     assert (episode.policy == "oracle" and episode.instruction == "touch the red ball" and len(episode) == 25) or episode.success
     np.testing.assert_array_equal(codec.decode(episode.tokens[0]), episode.actions[0])
 
@@ -67,7 +67,7 @@ def test_an_expert_is_trained_kept_and_goes_on(tmp_path: Path) -> None:
     assert rate.n == 100 and (tmp_path / "expert.safetensors").exists()
     expert, again = resolve(str(tmp_path), REACHER), resolve(str(tmp_path), REACHER)
     assert examine(REACHER, expert, 10) == examine(REACHER, again, 10)
-    with pytest.raises(ValueError, match="No expert of this environment"):
+    with pytest.raises(ValueError, match="no expert for this environment"):
         resolve(str(tmp_path), REACHER.model_copy(update={"id": "Pusher-v5", "success": "reward > 9"}))
 
 

@@ -13,19 +13,19 @@ import pytest
 
 from agent.config.config import Config
 from agent.config.keys import CollectConfig, EvaluateConfig
-from agent.records import Job, Player
-from agent.rollout.rollout import collect
+from agent.records import Checkpoint, Job
+from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run.folder import Run
 from policies import PolicyConfig
 
-JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
+JOBS = [Job(seed, episode, (0, 1, seed, episode)) for seed in range(3) for episode in range(3)]
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     evaluate = EvaluateConfig(variations={"dark": {"variation": {"light": 0.5}}})
-    config = Config(threads=1, processes=2, policy=PolicyConfig(rows=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
+    config = Config(threads=1, processes=2, policy=PolicyConfig(batch_size=8), collect=CollectConfig(num_envs=4), evaluate=evaluate)
     before = children()
     session = Session(Run(tmp_path_factory.mktemp("crew"), config).begin())
     session.policy.save(session.run.folder / "policy.safetensors")
@@ -38,13 +38,13 @@ def children() -> set[int]:
     return {each.pid for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE}
 
 
-def player(session: Session) -> Player:
-    return Player(session.run.folder / "policy.safetensors", session.policy.name)
+def checkpoint(session: Session) -> Checkpoint:
+    return Checkpoint(session.run.folder / "policy.safetensors", session.policy.name)
 
 
-def same(session: Session, jobs: list[Job], player: Player, variation: str = "") -> None:
-    workers = session.varied(variation) if variation else session.workers
-    alone, together = list(collect(session.play(player), workers, jobs)), list(session.perform(player, jobs, variation))
+def same(session: Session, jobs: list[Job], checkpoint: Checkpoint, variation: str = "") -> None:
+    environments = session.variation_environments(variation) if variation else session.environments
+    alone, together = list(rollout(session.load_checkpoint(checkpoint), environments, jobs)), list(session.rollout(checkpoint, jobs, variation))
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.policy, one.success, one.instruction) == (other.id, other.policy, other.success, other.instruction)
         for name in ("frames", "actions", "tokens", "logprobs", "rewards"):
@@ -53,55 +53,55 @@ def same(session: Session, jobs: list[Job], player: Player, variation: str = "")
 
 @pytest.mark.parametrize("variation", ["", "dark"])
 def test_the_episodes_of_several_processes_are_those_of_one(session: Session, variation: str) -> None:
-    same(session, JOBS[:5], player(session), variation)
+    same(session, JOBS[:5], checkpoint(session), variation)
 
 
 def test_a_process_that_dies_is_named_and_replaced(session: Session) -> None:
-    made = session.perform(
-        player(session), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)]
+    made = session.rollout(
+        checkpoint(session), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)]
     )  # so many that nobody is done when the first is heard of
     next(made)
-    session._crew._members[1]._process.kill()
-    with pytest.raises(ValueError, match=r"A process that practises died \(SIGKILL\); run the same command again"):
+    session._process_pool._workers[1]._process.kill()
+    with pytest.raises(ValueError, match=r"A rollout process died \(SIGKILL\); run the same command again"):
         list(made)
-    same(session, JOBS[:4], player(session))
+    same(session, JOBS[:4], checkpoint(session))
 
 
 def test_whoever_stops_listening_gets_the_right_episodes_next_time(session: Session) -> None:
-    made = session.perform(player(session), JOBS)
+    made = session.rollout(checkpoint(session), JOBS)
     next(made)
-    before = [member._process for member in session._crew._members]
+    before = [worker._process for worker in session._process_pool._workers]
     made.close()
     assert all(process.poll() is not None for process in before), "their work is of no use any more"
-    same(session, JOBS[:4], player(session))
+    same(session, JOBS[:4], checkpoint(session))
 
 
 def test_what_goes_wrong_in_a_process_is_said_here(session: Session) -> None:
-    with pytest.raises(ValueError, match=r"nowhere\.safetensors: no weights can be read there \(No such file"):
-        list(session.perform(Player(session.run.folder / "nowhere.safetensors", ""), JOBS))
-    with pytest.raises(ValueError, match=rf"holds the weights {player(session).name}, and 0123 were recorded; delete"):
-        list(session.perform(replace(player(session), name="0123"), JOBS))
+    with pytest.raises(ValueError, match=r"nowhere\.safetensors: its weights cannot be read \(No such file"):
+        list(session.rollout(Checkpoint(session.run.folder / "nowhere.safetensors", ""), JOBS))
+    with pytest.raises(ValueError, match=rf"holds the weights {checkpoint(session).name}, and 0123 were recorded; delete"):
+        list(session.rollout(replace(checkpoint(session), name="0123"), JOBS))
 
 
 def test_a_process_that_died_idle_is_replaced_and_nobody_minds(session: Session) -> None:
-    same(session, JOBS[:2], player(session))
-    session._crew._members[0]._process.kill()
-    session._crew._members[0]._process.wait()
-    same(session, JOBS[2:5], player(session))
+    same(session, JOBS[:2], checkpoint(session))
+    session._process_pool._workers[0]._process.kill()
+    session._process_pool._workers[0]._process.wait()
+    same(session, JOBS[2:5], checkpoint(session))
 
 
 ABANDONED = """
 import sys
 from pathlib import Path
 
-from agent.records import Job, Player
-from agent.rollout.pool import Crew
+from agent.records import Checkpoint, Job
+from agent.rollout.pool import ProcessPool
 
 folder = Path(sys.argv[1])
-crew = Crew(folder, 2)
-made = crew.perform(Player(folder / "policy.safetensors", ""), [Job(seed, take, (seed, take)) for seed in range(100) for take in range(30)])
+pool = ProcessPool(folder, 2)
+made = pool.rollout(Checkpoint(folder / "policy.safetensors", ""), [Job(seed, i, (seed, i)) for seed in range(100) for i in range(30)])
 next(made)
-print(*[member._process.pid for member in crew._members], flush=True)
+print(*[worker._process.pid for worker in pool._workers], flush=True)
 list(made)
 """
 
@@ -109,14 +109,14 @@ list(made)
 def test_processes_end_with_a_run_that_is_killed(session: Session) -> None:
     killed = subprocess.Popen([sys.executable, "-c", ABANDONED, str(session.run.folder)], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
-    members = [int(word) for word in killed.stdout.readline().split()]
-    assert len(members) == 2 and all(map(alive, members))
+    workers = [int(word) for word in killed.stdout.readline().split()]
+    assert len(workers) == 2 and all(map(alive, workers))
     killed.kill()
     killed.wait()
     deadline = time.time() + 60
-    while any(map(alive, members)) and time.time() < deadline:
+    while any(map(alive, workers)) and time.time() < deadline:
         time.sleep(0.1)
-    assert not any(map(alive, members))
+    assert not any(map(alive, workers))
 
 
 def alive(process: int) -> bool:

@@ -8,21 +8,21 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.demonstrate.stage import Spoilt, demonstrate
+from agent.demonstrate.stage import FaultBudget, record
 from agent.records import Episode, Job
-from agent.rollout.environments import Workers
-from agent.rollout.rollout import collect, tolerate
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout, tolerate
 from agent.rollout.thoughts import ponder
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load
 from policies.scripted import Random
 
-JOBS = [Job(seed, take, (0, 1, seed, take)) for seed in range(3) for take in range(3)]
+JOBS = [Job(seed, episode, (0, 1, seed, episode)) for seed in range(3) for episode in range(3)]
 
 
-def random_policy(workers: Workers, chunk: int = 4) -> Random:
-    space = workers.first.actions
+def random_policy(environments: Environments, chunk: int = 4) -> Random:
+    space = environments.first.actions
     return Random(space.low, space.high, chunk)
 
 
@@ -35,27 +35,27 @@ def same(one: Sequence[Episode], other: Sequence[Episode]) -> None:
 
 @pytest.mark.parametrize("greedy", [False, True])
 def test_the_same_episodes_for_1_4_and_32_environments(greedy: bool) -> None:
-    jobs = [Job(job.seed, job.take, None if greedy else job.noise) for job in JOBS]
+    jobs = [Job(job.seed, job.attempt, None if greedy else job.noise) for job in JOBS]
     runs = []
     for count in (1, 4, 32):
-        workers = Workers(EnvConfig(action_repeat=1), count)
-        space = workers.first.actions
-        runs.append(list(collect(load(PolicyConfig(rows=8, chunk=4), space.low, space.high), workers, jobs)))
+        environments = Environments(EnvConfig(action_repeat=1), count)
+        space = environments.first.actions
+        runs.append(list(rollout(load(PolicyConfig(batch_size=8, chunk_size=4), space.low, space.high), environments, jobs)))
     same(runs[0], runs[1])
     same(runs[0], runs[2])
 
 
-def test_takes_of_a_seed_differ_and_begin_alike() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 8)
-    one, two, three = list(collect(random_policy(workers), workers, JOBS))[:3]
+def test_episodes_of_a_seed_differ_and_begin_alike() -> None:
+    environments = Environments(EnvConfig(action_repeat=1), 8)
+    one, two, three = list(rollout(random_policy(environments), environments, JOBS))[:3]
     np.testing.assert_array_equal(one.frames[0], two.frames[0])
     assert one.instruction == two.instruction == three.instruction
     assert not np.array_equal(one.actions[0], two.actions[0])
 
 
 def test_episodes_come_in_the_order_of_the_jobs() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 4)
-    assert [(e.seed, e.take) for e in collect(random_policy(workers), workers, JOBS)] == [(j.seed, j.take) for j in JOBS]
+    environments = Environments(EnvConfig(action_repeat=1), 4)
+    assert [(e.seed, e.attempt) for e in rollout(random_policy(environments), environments, JOBS)] == [(j.seed, j.attempt) for j in JOBS]
 
 
 class Fragile(gymnasium.Wrapper):
@@ -83,15 +83,15 @@ gymnasium.register("Test/Fragile-v0", entry_point=lambda **kw: Fragile(gymnasium
 
 
 def test_a_bad_environment_costs_its_episode_and_is_named() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 3)
-    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(9)]))
+    environments = Environments(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 3)
+    episodes = list(rollout(random_policy(environments), environments, [Job(seed, 0, (seed,)) for seed in range(9)]))
     faults = {e.seed: e.faults[0] for e in episodes if e.faults}
     assert set(faults) == {1, 3, 5, 7}
     assert "no such scene" in faults[1] and "the simulator died" in faults[3] and "nan" in faults[5] and "no success" in faults[7]
     assert len(next(e for e in episodes if e.seed == 3)) >= 1  # what happened before the fault is kept
-    whole = Workers(EnvConfig(action_repeat=1), 3)
+    whole = Environments(EnvConfig(action_repeat=1), 3)
     fine = [Job(seed, 0, (seed,)) for seed in (0, 2, 4, 6, 8)]
-    for a, b in zip([e for e in episodes if not e.faults], collect(random_policy(whole), whole, fine), strict=True):
+    for a, b in zip([e for e in episodes if not e.faults], rollout(random_policy(whole), whole, fine), strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
 
 
@@ -112,65 +112,65 @@ gymnasium.register("Test/Fulfilling-v0", entry_point=lambda **kw: Fulfilling(gym
 
 
 def test_what_is_fulfilled_unasked_is_kept_with_its_decision() -> None:
-    workers = Workers(EnvConfig(id="Test/Fulfilling-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
-    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(3)]))
+    environments = Environments(EnvConfig(id="Test/Fulfilling-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
+    episodes = list(rollout(random_policy(environments), environments, [Job(seed, 0, (seed,)) for seed in range(3)]))
     assert all(len(e) > 2 for e in episodes)
-    assert all(e.unasked is not None and (e.unasked == ("touch the moon", 1) or e.unasked[0].endswith("ball")) for e in episodes)
-    assert any(e.unasked == ("touch the moon", 1) for e in episodes), "the sixth step is in the second decision of four"
+    assert all(e.hindsight is not None and (e.hindsight == ("touch the moon", 1) or e.hindsight[0].endswith("ball")) for e in episodes)
+    assert any(e.hindsight == ("touch the moon", 1) for e in episodes), "the sixth step is in the second decision of four"
 
 
 def test_too_many_faults_stop_with_a_sentence() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
-    with pytest.raises(ValueError, match=r"spoilt 2 of 4 episodes.*seed 3, decision 1: OSError"):
-        list(tolerate(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(4)]), 4, 0.25))
+    environments = Environments(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
+    with pytest.raises(ValueError, match=r"1 of 4 episodes were faulty.*seed 1, reset: RuntimeError"):
+        list(tolerate(rollout(random_policy(environments), environments, [Job(seed, 0, (seed,)) for seed in range(4)]), 4))
 
 
 def test_faults_from_before_a_stop_count_towards_the_whole() -> None:
-    workers = Workers(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
-    episodes = list(collect(random_policy(workers), workers, [Job(seed, 0, (seed,)) for seed in range(3)]))  # seed 1 is spoilt
-    assert list(tolerate(episodes, 8, 0.25, spoilt=1)) == episodes
-    with pytest.raises(ValueError, match="spoilt 3 of 8 episodes"):
-        list(tolerate(episodes, 8, 0.25, spoilt=2))
+    environments = Environments(EnvConfig(id="Test/Fragile-v0", cameras=("front", "wrist"), action_repeat=1, kwargs={"cameras": ()}), 2)
+    episodes = list(rollout(random_policy(environments), environments, [Job(seed, 0, (seed,)) for seed in range(3)]))  # seed 1 is spoilt
+    assert list(tolerate(episodes, 10, spoilt=1)) == episodes
+    with pytest.raises(ValueError, match="3 of 10 episodes were faulty"):
+        list(tolerate(episodes, 10, spoilt=2))
 
 
 def test_demonstrations_are_written_in_the_policys_tokens() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
-    for episode in demonstrate(workers, codec, [Job(10_000_000 + i) for i in range(5)]):
+    environments = Environments(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk_size=4), environments.first.actions.low, environments.first.actions.high).codec
+    for episode in record(environments, codec, [Job(10_000_000 + i) for i in range(5)]):
         assert episode.success and episode.policy == "oracle"
         for actions, tokens in zip(episode.actions, episode.tokens, strict=True):
             assert np.abs(codec.decode(tokens) - actions).max() <= 1 / 32 + 1e-6
 
 
 def test_a_demonstration_that_fails_says_where() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
+    environments = Environments(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk_size=4), environments.first.actions.low, environments.first.actions.high).codec
 
     def tired(adapter: Any) -> np.ndarray:
         raise KeyError("no plan")
 
     with pytest.raises(ValueError, match=r"etude/Reach-v0, seed 10000000, decision 0: KeyError: 'no plan'\."):
-        next(iter(demonstrate(workers, codec, [Job(10_000_000)], expert=tired)))
+        next(iter(record(environments, codec, [Job(10_000_000)], expert=tired)))
 
 
 @pytest.mark.parametrize("given", [np.zeros(5), None, [0.0, np.nan, 0.0], "left", np.array([0, 1e300, 0])])
 def test_an_expert_whose_action_is_none_is_named(given: Any) -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(), workers.first.actions.low, workers.first.actions.high).codec
+    environments = Environments(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(), environments.first.actions.low, environments.first.actions.high).codec
     moments = itertools.count()
 
     def expert(adapter: Adapter) -> Any:
         return given if next(moments) == 2 else np.zeros(3)
 
     with pytest.raises(ValueError, match=r"Reach-v0, seed 7, decision 2: ValueError: the expert gave .*, and an action is 3 finite numbers\."):
-        list(demonstrate(workers, codec, [Job(7)], expert=expert))
+        list(record(environments, codec, [Job(7)], expert=expert))
 
 
 def test_spoilt_demonstrations_are_left_out_as_long_as_they_are_few() -> None:
     """The others are as they would have been, and the environment is made anew after each fault."""
-    workers, jobs = Workers(EnvConfig(), 1), [Job(10_000_000 + i) for i in range(5)]
-    codec = load(PolicyConfig(), workers.first.actions.low, workers.first.actions.high).codec
-    sound = list(demonstrate(workers, codec, jobs))
+    environments, jobs = Environments(EnvConfig(), 1), [Job(10_000_000 + i) for i in range(5)]
+    codec = load(PolicyConfig(), environments.first.actions.low, environments.first.actions.high).codec
+    sound = list(record(environments, codec, jobs))
 
     def tired(adapter: Adapter) -> np.ndarray:
         if adapter.seed in (10_000_001, 10_000_003):
@@ -178,35 +178,35 @@ def test_spoilt_demonstrations_are_left_out_as_long_as_they_are_few() -> None:
             raise SystemExit
         return adapter.oracle()
 
-    leave_out = Spoilt(of=5, share=0.4)
-    left = list(demonstrate(workers, codec, jobs, expert=tired, leave_out=leave_out))
+    leave_out = FaultBudget(of=5, share=0.4)
+    left = list(record(environments, codec, jobs, expert=tired, leave_out=leave_out))
     assert leave_out.count == 2 and leave_out.first == "etude/Reach-v0, seed 10000001, decision 0: SystemExit"
     for one, other in zip([sound[i] for i in (0, 2, 4)], left, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
         np.testing.assert_array_equal(one.tokens, other.tokens)
-    with pytest.raises(ValueError, match=r"2 of 5 demonstrations were spoilt, more than collect\.max_fault_share allows; the last: .*seed 10000003"):
-        list(demonstrate(workers, codec, jobs, expert=tired, leave_out=Spoilt(of=5, share=0.2)))
-    with pytest.raises(ValueError, match="3 of 5 demonstrations were spoilt"):  # those of before a stop count
-        list(demonstrate(workers, codec, jobs, expert=tired, leave_out=Spoilt(of=5, share=0.4, count=1)))
+    with pytest.raises(ValueError, match=r"2 of 5 demonstrations were faulty, more than a fifth; the last: .*seed 10000003"):
+        list(record(environments, codec, jobs, expert=tired, leave_out=FaultBudget(of=5, share=0.2)))
+    with pytest.raises(ValueError, match="3 of 5 demonstrations were faulty"):  # those of before a stop count
+        list(record(environments, codec, jobs, expert=tired, leave_out=FaultBudget(of=5, share=0.4, count=1)))
 
 
 def test_noise_disturbs_what_is_done_and_not_what_is_taught() -> None:
-    workers = Workers(EnvConfig(action_repeat=1), 1)
-    codec = load(PolicyConfig(chunk=4), workers.first.actions.low, workers.first.actions.high).codec
-    clean, noisy = (next(iter(demonstrate(workers, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
-    assert clean.taught is None
+    environments = Environments(EnvConfig(action_repeat=1), 1)
+    codec = load(PolicyConfig(chunk_size=4), environments.first.actions.low, environments.first.actions.high).codec
+    clean, noisy = (next(iter(record(environments, codec, [Job(10_000_000, 0, (1,))], noise))) for noise in (0.0, 0.5))
+    assert clean.target_actions is None
     np.testing.assert_array_equal(clean.actions[0, 0], noisy.targets[0, 0])
     assert not np.array_equal(clean.frames[1], noisy.frames[1])
     np.testing.assert_array_equal(noisy.tokens, [codec.encode(each) for each in noisy.targets])
-    workers.first.reset(noisy.seed)
+    environments.first.reset(noisy.seed)
     for t, actions in enumerate(noisy.actions):
-        np.testing.assert_array_equal(workers.first.step(actions).observation.frames, noisy.frames[t + 1])
+        np.testing.assert_array_equal(environments.first.step(actions).observation.frames, noisy.frames[t + 1])
 
 
 def test_demonstrations_get_the_policys_own_thoughts() -> None:
-    workers = Workers(EnvConfig(action_repeat=4), 1)
-    policy = load(PolicyConfig(thought="##far#"), workers.first.actions.low, workers.first.actions.high)
-    shown = list(demonstrate(workers, policy.codec, [Job(10_000_000 + i) for i in range(3)]))
+    environments = Environments(EnvConfig(action_repeat=4), 1)
+    policy = load(PolicyConfig(thought="##far#"), environments.first.actions.low, environments.first.actions.high)
+    shown = list(record(environments, policy.codec, [Job(10_000_000 + i) for i in range(3)]))
     thoughtful = list(ponder(policy, shown, at_a_time=2))
     assert [e.id for e in thoughtful] == [e.id for e in shown]
     for plain, episode in zip(shown, thoughtful, strict=True):
@@ -233,7 +233,7 @@ class Kept(gymnasium.Env):
 
 
 def test_what_is_fulfilled_without_having_been_asked_for_is_kept_with_its_decision() -> None:
-    workers = Workers(EnvConfig(id=f"{__name__}:Kept", cameras=("eye",), instruction="go", horizon=8, action_repeat=1), 2)
-    policy = random_policy(workers, 1)
-    (whole,) = collect(policy, workers, [Job(5, 0, (1,))])
-    assert whole.unasked == ("tidy up", 1)
+    environments = Environments(EnvConfig(id=f"{__name__}:Kept", cameras=("eye",), instruction="go", max_episode_steps=8, action_repeat=1), 2)
+    policy = random_policy(environments, 1)
+    (whole,) = rollout(policy, environments, [Job(5, 0, (1,))])
+    assert whole.hindsight == ("tidy up", 1)

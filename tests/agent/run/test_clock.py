@@ -26,7 +26,7 @@ def begun(run: Run, seconds: float) -> list[int]:
 @pytest.fixture
 def stopped(tmp_path: Path) -> Run:
     """A run of a minute, which was up after three cycles of 25 seconds."""
-    run = Run(tmp_path, Config(cycles=9, minutes=1)).begin()
+    run = Run(tmp_path, Config(cycles=9, max_minutes=1)).begin()
     assert begun(run, 25) == [1, 2, 3]
     return run
 
@@ -45,11 +45,11 @@ def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(stopped: Run) -> 
     for number in (1, 2, 3):
         finish(stopped, number, 1)
     assert begun(Run(stopped.folder).begin(), 25) == []
-    more = stopped.config.model_copy(update={"minutes": 1.5})
+    more = stopped.config.model_copy(update={"max_minutes": 1.5})
     assert begun(Run(stopped.folder, more).begin(), 50) == [4, 5], "after 3, after 53, and not after 103 seconds"
-    less = stopped.config.model_copy(update={"minutes": 0.5})
+    less = stopped.config.model_copy(update={"max_minutes": 0.5})
     assert begun(Run(stopped.folder, less).begin(), 25) == []
-    assert begun(Run(stopped.folder, stopped.config.model_copy(update={"minutes": 0})).begin(), 25) == [6, 7, 8, 9]
+    assert begun(Run(stopped.folder, stopped.config.model_copy(update={"max_minutes": 0})).begin(), 25) == [6, 7, 8, 9]
 
 
 def test_without_a_limit_nothing_is_decided(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SHAPES = {"size": (8, 6), "cameras": 2, "chunk": (4, 2), "reply": 5, "state": 3}
 SINGLE = {"size": (8, 6), "cameras": 2, "chunk": (1, 1), "reply": 1, "state": 1}
 
 
-def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, chunk, reply, state, rivals=False) -> Episode:
+def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, chunk, reply, state, policy_tokens=False) -> Episode:
     """Return an episode of random contents, every optional field present or absent at random."""
     hit = int(rng.integers(length)) if length and rng.random() < 0.5 else None
     rewards = rng.normal(size=(length, chunk[0])).astype(np.float32)
@@ -29,7 +29,7 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
     return Episode(
         task=f"etude/Reach-v{rng.integers(2)}",
         seed=int(rng.integers(10_000)),
-        take=take,
+        attempt=take,
         policy="oracle",
         instruction=f"touch the {rng.choice(['red', 'blue', 'größte'])} ball",
         frames=rng.integers(0, 256, (length + 1, cameras, *size, 3), dtype=np.uint8),
@@ -44,11 +44,11 @@ def episode(rng: np.random.Generator, take: int, length: int, *, size, cameras, 
         truncated=bool(rng.integers(2)),
         achieved=("touch the red ball", "")[: rng.integers(3)],
         states=rng.normal(size=(length + 1, state)).astype(np.float32) if state is not None else None,
-        unasked=("touch the blue ball", 2) if rng.random() < 0.5 else None,
+        hindsight=("touch the blue ball", 2) if rng.random() < 0.5 else None,
         faults=() if length else ("reset raised RuntimeError",),
-        rivals=rng.integers(0, 2**40, (length, reply)) if rivals and length else None,
-        margins=rng.normal(size=length).astype(np.float32) if rivals and length else None,
-        taught=rng.normal(size=(length, *chunk)).astype(np.float32) if length and rng.random() < 0.5 else None,
+        policy_tokens=rng.integers(0, 2**40, (length, reply)) if policy_tokens and length else None,
+        lookahead_gains=rng.normal(size=length).astype(np.float32) if policy_tokens and length else None,
+        target_actions=rng.normal(size=(length, *chunk)).astype(np.float32) if length and rng.random() < 0.5 else None,
     )
 
 
@@ -81,7 +81,7 @@ def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("shapes", [SHAPES, SINGLE, SHAPES | {"state": None}, SHAPES | {"reply": 0}, SHAPES | {"rivals": True}])
+@pytest.mark.parametrize("shapes", [SHAPES, SINGLE, SHAPES | {"state": None}, SHAPES | {"reply": 0}, SHAPES | {"policy_tokens": True}])
 def test_what_is_read_is_what_was_appended(tmp_path: Path, shapes: dict) -> None:
     shards = [batch(seed, lengths, **shapes) for seed, lengths in enumerate([(0,), (3, 0, 1), (0, 0), (2,), (0, 9, 4, 0)])]
     for i, shard in enumerate(shards):
@@ -92,28 +92,18 @@ def test_what_is_read_is_what_was_appended(tmp_path: Path, shapes: dict) -> None
     assert dataset.read(tmp_path)[1].frames.flags.writeable
 
 
-def test_a_dataset_from_before_a_field_was_kept_is_read(tmp_path: Path) -> None:
-    episodes = [replace(e, unasked=None) for e in batch(0)]
-    add(tmp_path, episodes)
-    kinds = json.loads((tmp_path / "meta/info.json").read_text())["etude"]["kinds"]
-    assert not {"rivals", "margins"} & json.loads(kinds[0]).keys(), "or nothing more could be added to it"
-    for file in [*tmp_path.glob("meta/episodes/*/*.parquet"), *tmp_path.glob("meta/blank/*/*.parquet")]:
-        pq.write_table(pq.read_table(file).drop_columns(["etude/unasked"]), file, write_page_checksum=True)
-    assert same(dataset.read(tmp_path), episodes)
-
-
 def test_a_dataset_begun_before_taught_actions_were_kept_is_read_and_goes_on(tmp_path: Path) -> None:
-    first, later, told = ([replace(e, taught=None) for e in batch(seed, (2, 3))] for seed in range(3))
-    told = [replace(e, taught=e.actions + 1) for e in told]
+    first, later, told = ([replace(e, target_actions=None) for e in batch(seed, (2, 3))] for seed in range(3))
+    told = [replace(e, target_actions=e.actions + 1) for e in told]
     add(tmp_path, first)
     info = json.loads((file := tmp_path / "meta/info.json").read_text())
-    del info["features"]["etude.taught"]
+    del info["features"]["etude.target_actions"]
     file.write_text(json.dumps(info))
     (rows,) = tmp_path.glob("data/*/*.parquet")
-    pq.write_table(pq.read_table(rows).drop_columns(["etude.taught"]), rows, write_page_checksum=True)
+    pq.write_table(pq.read_table(rows).drop_columns(["etude.target_actions"]), rows, write_page_checksum=True)
     assert same(dataset.read(tmp_path), first)
     add(tmp_path, later)
-    assert "etude.taught" not in json.loads(file.read_text())["features"], "all shards have the columns of the first"
+    assert "etude.target_actions" not in json.loads(file.read_text())["features"], "all shards have the columns of the first"
     add(tmp_path, told)
     assert same(dataset.read(tmp_path), [*first, *later, *told])
 
@@ -392,7 +382,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path: Path) -> None:
         (batch(1, reply=6), 5, CAMERAS, "use a folder for each"),
         (batch(1, chunk=(2, 4)), 5, CAMERAS, "use a folder for each"),
         (batch(1, state=None), 5, CAMERAS, "use a folder for each"),
-        (batch(1, rivals=True), 5, CAMERAS, "use a folder for each"),
+        (batch(1, policy_tokens=True), 5, CAMERAS, "use a folder for each"),
         (batch(1) + batch(2, size=(4, 4)), 5, CAMERAS, "use a folder for each"),
     ],
 )

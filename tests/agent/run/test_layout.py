@@ -7,7 +7,7 @@ import pytest
 
 from agent.config.config import Config
 from agent.ready import nothing_lost
-from agent.report.report import Story
+from agent.report.report import RunRecord
 from agent.run.files import save
 from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, cycle_number, summary
@@ -36,13 +36,24 @@ def test_cycle_1000_comes_after_999_everywhere(tmp_path: Path) -> None:
     assert list(cycle_folders(run.folder)) == [result["number"] for result in run.results()] == numbers
     assert [row["cycle"] for row in run.metrics() if row["stage"] == "cycle"] == numbers
     assert run.seconds() == 4 * len(STAGES) + 1
-    assert list(Story.read(run.folder).cycles) == numbers
+    assert list(RunRecord.read(run.folder).cycles) == numbers
     with pytest.raises(ValueError, match=r"cycle-001/collect.json is gone, .* delete the folder .*cycle-001 and those of all later cycles"):
         nothing_lost(run)
 
 
 RATE = {"rate": 0.5, "low": 0.2, "high": 0.8, "n": 4}
-WHOLE = {"task": "t", "seed": 0, "cycles": 1, "promoted": 0, "before": RATE, "after": RATE, "gain": 0.0, "gain_low": -0.1, "gain_high": 0.1}
+WHOLE = {
+    "task": "t",
+    "seed": 0,
+    "cycles": 1,
+    "promoted": 0,
+    "base": RATE,
+    "before": RATE,
+    "after": RATE,
+    "gain": 0.0,
+    "gain_low": -0.1,
+    "gain_high": 0.1,
+}
 WHOLE |= {"p_value": 1.0, "policy": "a", "seconds": {"total": 1.0}}
 
 

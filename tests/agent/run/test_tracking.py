@@ -16,7 +16,7 @@ from agent.evaluate.statistics import account
 from agent.records import Scorecard
 from agent.run.tracking import Track
 
-ROWS = [{"cycle": 1, "stage": "tune", "step": 0, "loss": 1.0}, {"cycle": 1, "stage": "tune", "loss": 0.5, "seconds": 2.0}]
+ROWS = [{"cycle": 1, "stage": "tune", "step": 0, "train/loss": 1.0}, {"cycle": 1, "stage": "tune", "tune/loss": 0.5, "tune/seconds": 2.0}]
 
 
 def test_rows_are_written_whole_each_time(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_rows_of_a_stage_that_is_done_anew_reach_wandb_anew(tmp_path: Path) -> N
         def finish(self, exit_code: int) -> None:
             pass
 
-    for rows in (ROWS, [], [{**ROWS[0], "loss": 7.0}]):  # its folder was deleted, as a sentence had advised
+    for rows in (ROWS, [], [{**ROWS[0], "train/loss": 7.0}]):  # its folder was deleted, as a sentence had advised
         track = Track(tmp_path, Config(track=TrackConfig(mode="off")))
         track._wandb = Listener()
         track.log(rows)
@@ -131,7 +131,7 @@ def recorded(folder: Path) -> tuple[list[str], set[str], list[dict[str, Any]], s
 
 @pytest.mark.slow
 def test_a_folder_is_one_wandb_run_and_each_row_is_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = [*ROWS, {"cycle": 2, "stage": "tune", "step": 0, "loss": 0.4}, {"cycle": 2, "stage": "tune", "loss": 0.4, "seconds": 2.0}]
+    later = [*ROWS, {"cycle": 2, "stage": "tune", "step": 0, "train/loss": 0.4}, {"cycle": 2, "stage": "tune", "tune/loss": 0.4, "tune/seconds": 2.0}]
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     for rows in (ROWS, later, later):

@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 
 from agent.config.config import Config
-from agent.label.referee import referee
-from agent.records import Player
+from agent.label.base_detector import base_detector
+from agent.records import Checkpoint
 from agent.rollout.session import Session
-from agent.run.base import grounded, settle
+from agent.run.base import grounded, write_base_model
 from agent.run.files import save
 from agent.run.folder import Run
 from policies import PolicyConfig
 
-CONFIG = Config(threads=1, policy=PolicyConfig(rows=8))
+CONFIG = Config(threads=1, policy=PolicyConfig(batch_size=8))
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run with three players on disk: its warm start, its referee, and a champion with other weights."""
+    """A run with three players on disk: its warm start, its base-model detector, and a champion with other weights."""
     session = Session(Run(tmp_path_factory.mktemp("weights") / "run", CONFIG).begin())
     run = session.run
-    for file, stage in (("start/policy", "tune"), ("start/referee", "referee"), ("cycle-012/policy", "tune")):
+    for file, stage in (("start/policy", "tune"), ("start/base_detector", "base_detector"), ("cycle-012/policy", "tune")):
         place = run.folder / f"{file}.safetensors"
         place.parent.mkdir(exist_ok=True)
         weights = session.policy.weights()
@@ -35,9 +35,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     session.close()
 
 
-def players(session: Session) -> list[Player]:
+def checkpoints(session: Session) -> list[Checkpoint]:
     run = session.run
-    return [run.player(run.folder / "start"), referee(run), run.player(run.folder / "cycle-012")]
+    return [run.checkpoint(run.folder / "start"), base_detector(run), run.checkpoint(run.folder / "cycle-012")]
 
 
 def flipped(place: int, bit: int) -> Callable[[bytes], bytes]:
@@ -55,48 +55,44 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 def test_what_was_recorded_is_loaded(session: Session) -> None:
-    names = [session.play(player).name for player in players(session)]
-    assert names == [player.name for player in players(session)] and len(set(names)) == 3
+    names = [session.load_checkpoint(checkpoint).name for checkpoint in checkpoints(session)]
+    assert names == [checkpoint.name for checkpoint in checkpoints(session)] and len(set(names)) == 3
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_weights_are_named_with_their_remedy(damage: str, session: Session) -> None:
     remedies = (r"start and every cycle's folder", r"start and every cycle's folder", r"cycle-012 and those of all later cycles")
-    for player, remedy in zip(players(session), remedies, strict=True):
-        raw = player.weights.read_bytes()
-        player.weights.write_bytes(DAMAGES[damage](raw))
-        session.dirty()
-        with pytest.raises(ValueError, match=rf"{player.weights.name}.*; delete the folder .*{remedy}, and the same command makes them again\.$"):
-            session.play(player)
-        player.weights.write_bytes(raw)
-        assert session.play(player).name == player.name, "nothing of it stays"
+    for checkpoint, remedy in zip(checkpoints(session), remedies, strict=True):
+        raw = checkpoint.weights.read_bytes()
+        checkpoint.weights.write_bytes(DAMAGES[damage](raw))
+        session.weights_changed()
+        with pytest.raises(ValueError, match=rf"{checkpoint.weights.name}.*; delete the folder .*{remedy}, and the same command makes them again\.$"):
+            session.load_checkpoint(checkpoint)
+        checkpoint.weights.write_bytes(raw)
+        assert session.load_checkpoint(checkpoint).name == checkpoint.name, "nothing of it stays"
 
 
 def test_weights_of_another_run_are_refused_and_so_are_lost_ones(session: Session) -> None:
-    first, _, last = players(session)
+    first, _, last = checkpoints(session)
     raw = last.weights.read_bytes()
     last.weights.write_bytes(first.weights.read_bytes())
-    session.dirty()
+    session.weights_changed()
     with pytest.raises(ValueError, match=f"holds the weights {first.name}, and {last.name} were recorded; delete the folder"):
-        session.play(last)
+        session.load_checkpoint(last)
     last.weights.unlink()
-    with pytest.raises(ValueError, match=r"no weights can be read there \(No such file.*\); delete the folder"):
-        session.play(last)
+    with pytest.raises(ValueError, match=r"its weights cannot be read \(No such file.*\); delete the folder"):
+        session.load_checkpoint(last)
     last.weights.write_bytes(raw)
-    assert session.play(last).name == last.name
-
-
-def test_what_was_never_recorded_is_taken_as_it_is(session: Session) -> None:
-    assert session.play(Player(session.run.folder / "start" / "policy.safetensors", "")).name == players(session)[0].name
+    assert session.load_checkpoint(last).name == last.name
 
 
 def test_the_model_that_learnt_to_see_is_what_was_recorded(tmp_path: Path) -> None:
     session = Session(Run(tmp_path / "run", CONFIG).begin())
     run = session.run
     assert grounded(run.folder) is None
-    student = session.student("all")
+    student = session.trainable_base()
     next(iter(student.base.parameters())).data.add_(1)
-    stage = {"figures": {"steps": 1}, "model": settle(run.folder, student)}
+    stage = {"figures": {"steps": 1}, "model": write_base_model(run.folder, student)}
     folder = run.folder / "ground" / "model"
     save(run.folder / "ground" / "ground.json", stage)
     base = Session(Run(run.folder)).policy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.adapt import Adapter, EnvConfig
-from envs.simulate.lookahead import appraise, blend, foresee
+from envs.simulate.lookahead import appraise, blend, try_candidates
 
 
 @pytest.mark.parametrize("task", ["etude/Reach-v0", "etude/Push-v0", "etude/Lift-v0"])
@@ -16,7 +16,7 @@ def test_foresight_is_what_happens_and_leaves_the_moment_as_it_was(task: str) ->
     for each in (adapter, other):
         each.reset(48_000_000)
         each.step(candidates[0])
-    rewards, ends = foresee(adapter, candidates)
+    rewards, ends = try_candidates(adapter, candidates)
     assert len(set(rewards.tolist())) > 1 and len(ends) == 4
     for i in (3, 1):
         happened, untouched = adapter.step(candidates[i]), other.step(candidates[i])
@@ -38,7 +38,7 @@ def test_an_error_in_what_was_only_tried_costs_nothing(monkeypatch: pytest.Monke
         return outcome
 
     monkeypatch.setattr(Adapter, "step", fragile)
-    rewards, ends = foresee(adapter, [np.full((1, 3), value, np.float32) for value in (0.9, 0.1)])
+    rewards, ends = try_candidates(adapter, [np.full((1, 3), value, np.float32) for value in (0.9, 0.1)])
     assert np.isneginf(rewards[0]) and np.isfinite(rewards[1]) and not ends.any()
     np.testing.assert_array_equal(adapter.observe().frames, before)
 
@@ -48,7 +48,7 @@ def test_a_success_is_foreseen() -> None:
     adapter.reset(48_000_001)
     while True:
         action = adapter.oracle()[None]
-        (reward,), (end,) = foresee(adapter, [action])
+        (reward,), (end,) = try_candidates(adapter, [action])
         outcome = adapter.step(action)
         assert reward == pytest.approx(np.nanmean(outcome.rewards)) and end == int(outcome.success)
         if outcome.success:

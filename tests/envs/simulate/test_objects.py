@@ -16,7 +16,7 @@ def test_a_thing_is_where_its_colour_is(task: str) -> None:
     adapter, hits, looked = Adapter(EnvConfig(id=task, size=128)), 0, 0
     for seed in range(20):
         frames = adapter.reset(49_500_000 + seed).frames
-        for thing in find(adapter.model, adapter.data, adapter.eyes):
+        for thing in find(adapter.model, adapter.data, adapter.mujoco_cameras):
             for frame, pixel in zip(frames, thing.pixels, strict=True):
                 if thing.colour in COLOURS and pixel is not None:
                     x, y = np.minimum((pixel * 128).astype(int), 127)
@@ -30,10 +30,10 @@ def test_a_free_camera_sees_where_its_picture_shows() -> None:
     """Reacher is drawn as its `render()` looks, by no camera of the model; its target is painted blue here, as nothing else is."""
     adapter = Adapter(EnvConfig(id="Reacher-v5", cameras=("render",), size=128, instruction="reach", success="reward > 1"))
     adapter.model.geom("target").rgba = 0, 0, 1, 1
-    adapter.eyes[0].azimuth, adapter.eyes[0].elevation = 130, -60  # from nowhere in particular
+    adapter.mujoco_cameras[0].azimuth, adapter.mujoco_cameras[0].elevation = 130, -60  # from nowhere in particular
     for seed in range(10):
         frame = adapter.reset(seed).frames[0].astype(float)
-        target = next(thing for thing in find(adapter.model, adapter.data, adapter.eyes) if thing.name == "blue target")
+        target = next(thing for thing in find(adapter.model, adapter.data, adapter.mujoco_cameras) if thing.name == "blue target")
         blue = np.argwhere((frame[..., 2] > 2 * frame[..., 0]) & (frame[..., 2] > 2 * frame[..., 1]))
         assert len(blue) and target.pixels[0] is not None and np.abs(target.pixels[0][::-1] * 128 - blue.mean(axis=0)).max() < 2.5
 
@@ -50,9 +50,9 @@ def test_robots_that_are_led_by_a_mocap_body_are_no_things() -> None:
         </worldbody><equality><weld body1="handle" body2="finger"/></equality></mujoco>""")
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    things = {thing.name: thing for thing in find(model, data, ("front",))}
-    assert set(things) == {"red block", "goal", "tool"} and np.allclose(things["tool"].position, [0, 0, 0.5])
-    assert all(thing.pixels[0] is not None for thing in things.values())
+    objects = {thing.name: thing for thing in find(model, data, ("front",))}
+    assert set(objects) == {"red block", "goal", "tool"} and np.allclose(objects["tool"].position, [0, 0, 0.5])
+    assert all(thing.pixels[0] is not None for thing in objects.values())
 
 
 def test_what_is_behind_the_hand_is_not_asked_for() -> None:

@@ -24,19 +24,21 @@ BOARD = """<mujoco><asset><texture name="t" type="2d" builtin="checker" width="6
 
 
 def test_a_scene_is_drawn_with_its_own_textures_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(render, "KEPT", 2)
+    monkeypatch.setattr(render, "MAX_CAMERAS", 2)
     monkeypatch.setattr(render, "_CAMERAS", {})
     boards = {name: mujoco.MjModel.from_xml_string(BOARD.format(rgb, size)) for name, rgb, size in (
         ("red", "1 0 0", 1), ("blue", "0 0 1", 1), ("green", "0 1 0", 1), ("narrow", "1 0 0", 0.2)
     )}  # fmt: skip
     again = mujoco.MjModel.from_xml_string(BOARD.format("1 0 0", 1))
-    assert len({render.uploaded(model) for model in boards.values()}) == 4 and render.uploaded(again) == render.uploaded(boards["red"])
+    assert len({render.geometry_checksum(model) for model in boards.values()}) == 4 and render.geometry_checksum(again) == render.geometry_checksum(
+        boards["red"]
+    )
     seen = {}
     for name in ("red", "blue", "green", "narrow", "red", "blue"):
         model = boards[name]
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
-        frame = render.camera(f"board {render.uploaded(model)}", model, (32, 32)).draw(model, data, "top")
+        frame = render.camera(f"board {render.geometry_checksum(model)}", model, (32, 32)).draw(model, data, "top")
         np.testing.assert_array_equal(frame, seen.setdefault(name, frame))
         assert len(render._CAMERAS) <= 2
     for camera in render._CAMERAS.values():

@@ -171,4 +171,4 @@ def test_replay_shows_the_history_that_was_seen() -> None:
     opening = [np.full((1, 3), value, np.float32) for value in (0.5, -0.5, 0.2, 0.3)]
     expected = [adapter.step(actions) for actions in opening][-1].observation.frames
     replay(adapter, 3, opening)
-    np.testing.assert_array_equal(adapter._seen.frames, expected)
+    np.testing.assert_array_equal(adapter._observed.frames, expected)

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.tasks.rewards import nearness, tolerance
+from envs.tasks.rewards import proximity, tolerance
 
 numbers = st.floats(-1e3, 1e3)
-margins = st.floats(1e-3, 1e3)
+lookahead_gains = st.floats(1e-3, 1e3)
 bounds = st.tuples(numbers, numbers).map(lambda pair: (min(pair), max(pair)))
 
 
-@given(numbers, bounds, margins)
+@given(numbers, bounds, lookahead_gains)
 def test_lies_in_0_to_1_and_is_1_exactly_inside(x: float, bounds: tuple[float, float], margin: float):
     reward = tolerance(x, bounds, margin)
     assert 0 <= reward <= 1
@@ -22,20 +22,20 @@ def test_lies_in_0_to_1_and_is_1_exactly_inside(x: float, bounds: tuple[float, f
         assert reward < 1
 
 
-@given(bounds, margins)
+@given(bounds, lookahead_gains)
 def test_is_a_tenth_at_the_margin_on_both_sides(bounds: tuple[float, float], margin: float):
     assert tolerance(bounds[0] - margin, bounds, margin) == pytest.approx(0.1, rel=1e-3)
     assert tolerance(bounds[1] + margin, bounds, margin) == pytest.approx(0.1, rel=1e-3)
 
 
-@given(bounds, margins, st.floats(0, 1e3), st.floats(0, 1e3))
+@given(bounds, lookahead_gains, st.floats(0, 1e3), st.floats(0, 1e3))
 def test_never_rises_with_distance(bounds: tuple[float, float], margin: float, one: float, other: float):
     near, far = sorted((one, other))
     assert tolerance(bounds[1] + near, bounds, margin) >= tolerance(bounds[1] + far, bounds, margin)
     assert tolerance(bounds[0] - near, bounds, margin) >= tolerance(bounds[0] - far, bounds, margin)
 
 
-@given(bounds, margins)
+@given(bounds, lookahead_gains)
 def test_leaves_the_bound_without_a_step(bounds: tuple[float, float], margin: float):
     assert tolerance(bounds[1] + 1e-3 * margin, bounds, margin) > 0.999
 
@@ -47,5 +47,5 @@ def test_refuses_a_margin_that_is_not_positive(margin: float):
 
 
 def test_nearness_counts_decimetres_and_centimetres():
-    at = [nearness(np.array([0, 0, distance])) for distance in (0.30, 0.15, 0.05, 0.02, 0.003)]
+    at = [proximity(np.array([0, 0, distance])) for distance in (0.30, 0.15, 0.05, 0.02, 0.003)]
     assert all(np.diff(at) > 0.05) and at[-1] == 1.0 and at[0] > 0

@@ -26,20 +26,20 @@ def play(stage: Any) -> tuple[bool, bool, list[str]]:
     return terminated, info["is_success"], info["achieved"]
 
 
-@pytest.mark.parametrize(("task", "things"), [("etude/Slide-v0", DRAWERS), ("etude/Turn-v0", LEVERS)])
-def test_the_wrong_one_ends_the_episode_and_is_named(task: str, things: tuple[str, ...]):
+@pytest.mark.parametrize(("task", "objects"), [("etude/Slide-v0", DRAWERS), ("etude/Turn-v0", LEVERS)])
+def test_the_wrong_one_ends_the_episode_and_is_named(task: str, objects: tuple[str, ...]):
     for seed in range(5):
         stage = begin(task, seed)
         asked = stage._named
-        stage.oracle, wrong = _misled(stage, asked, things), next(thing for thing in things if thing != asked)
+        stage.oracle, wrong = _misled(stage, asked, objects), next(thing for thing in objects if thing != asked)
         terminated, success, achieved = play(stage)
         assert terminated and not success and stage.failed() and stage.reward() < 1
         assert len(achieved) == 1 and f"the {stage.colours[wrong]} " in achieved[0]
 
 
-def _misled(stage: Any, asked: str, things: tuple[str, ...]):
-    """Return an oracle that takes another thing for the named one."""
-    own, wrong = stage.oracle, next(thing for thing in things if thing != asked)
+def _misled(stage: Any, asked: str, objects: tuple[str, ...]):
+    """Return an oracle that episodes another thing for the named one."""
+    own, wrong = stage.oracle, next(thing for thing in objects if thing != asked)
 
     def oracle() -> np.ndarray:
         stage._named = wrong

@@ -130,9 +130,9 @@ def test_the_instruction_names_things_that_are_there_and_must_be_told_apart(task
         named = re.findall(rf"\b({'|'.join(COLOURS)}) (\w+)", info["instruction"])
         assert named
         for colour, noun in named:
-            things = {body: seen for body, seen in colours.items() if body.startswith(f"{noun}_")}
-            assert list(things.values()).count(colour) == 1, f"{info['instruction']!r}, but there is {things}"
-            assert len(set(things.values())) >= 2, "nothing to tell it apart from"
+            objects = {body: seen for body, seen in colours.items() if body.startswith(f"{noun}_")}
+            assert list(objects.values()).count(colour) == 1, f"{info['instruction']!r}, but there is {objects}"
+            assert len(set(objects.values())) >= 2, "nothing to tell it apart from"
         assert not info["is_success"], "done before it began"
     assert len(instructions) >= len(COLOURS)
 
@@ -155,12 +155,12 @@ def test_the_oracle_succeeds_when_its_actions_are_held(task: str):
 
 
 def test_an_episode_goes_on_after_success_where_it_must_not_tell_of_it(task: str):
-    for until_success in (True, False):
-        adapter = Adapter(EnvConfig(id=task, until_success=until_success))
+    for terminate_on_success in (True, False):
+        adapter = Adapter(EnvConfig(id=task, terminate_on_success=terminate_on_success))
         adapter.reset(7, look=False)
         while not (outcome := adapter.step(adapter.oracle()[None], look=False)).success:
             assert not (outcome.terminated or outcome.truncated)
-        assert outcome.terminated == until_success
+        assert outcome.terminated == terminate_on_success
 
 
 def test_nothing_begins_inside_something_else(task: str):

@@ -26,12 +26,12 @@ def opening(task: str, seed: int, **variation: object) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize("task", envs.TASKS)
 @pytest.mark.parametrize("change", [{"camera": 0.05}, {"light": 0.4}, {"distractors": 3}], ids=str)
 def test_what_is_seen_changes_and_what_happens_does_not(task: str, change: dict) -> None:
-    usual, varied, again = opening(task, 3), opening(task, 3, **change), opening(task, 3, **change)
-    assert np.abs(usual[0].astype(int) - varied[0]).mean() > 0.3
-    np.testing.assert_array_equal(varied[0], again[0])
-    np.testing.assert_allclose(usual[1], varied[1], atol=1e-6)
-    np.testing.assert_allclose(usual[3], varied[3], atol=1e-5)
-    assert usual[2] == varied[2]
+    usual, variation_environments, again = opening(task, 3), opening(task, 3, **change), opening(task, 3, **change)
+    assert np.abs(usual[0].astype(int) - variation_environments[0]).mean() > 0.3
+    np.testing.assert_array_equal(variation_environments[0], again[0])
+    np.testing.assert_allclose(usual[1], variation_environments[1], atol=1e-6)
+    np.testing.assert_allclose(usual[3], variation_environments[3], atol=1e-5)
+    assert usual[2] == variation_environments[2]
 
 
 @pytest.mark.parametrize("task", envs.TASKS)
@@ -91,7 +91,7 @@ class Plain(Reach):
 
 
 @pytest.mark.parametrize(
-    ("variation", "says"), [({"wording": "other"}, "in no other words"), ({"pairs": "unseen"}, "none of 1000 instructions .* set it to 'all'")]
+    ("variation", "says"), [({"wording": "other"}, "has no paraphrases"), ({"pairs": "unseen"}, "none of 1000 scenes .* set it to 'all'")]
 )
 def test_a_new_task_without_other_words_or_colours_is_one_sentence(variation: dict, says: str) -> None:
     """A class is all that a new task needs; what it does not say is asked for in a sentence."""
