@@ -44,7 +44,8 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], action_tokens])  # the policy's own thought stays before the actions
     actions = policy.codec.decode(tokens)  # rounded to the codec's bins: what is tried, executed and taught is the same
     (reward,), (end,) = try_candidates(adapter, [actions])  # a mean of good candidates may itself be bad, so it is tried too
-    if (gain := reward + span * end - worth[0]) < NEARLY * spread:
+    own_worth = max(worth[0], worth[np.isfinite(worth)].min() - spread)  # finite also where the policy's own decision raised an error
+    if not (gain := reward + span * end - own_worth) >= NEARLY * spread:  # -inf, too, where the mean raised one
         return decision, 0.0
     return Decision(actions, tokens, np.zeros(len(tokens), np.float32)), float(gain)  # log-probabilities: zeros, since it was not sampled
 

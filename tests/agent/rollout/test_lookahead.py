@@ -95,6 +95,23 @@ def test_a_success_counts_also_where_the_reward_says_nothing(monkeypatch: pytest
     assert margin > 0 and np.abs(chosen.actions - tried[5]).max() < 0.035  # a bin, and what little the others weigh
 
 
+@pytest.mark.parametrize("mean_fails", [False, True])
+def test_a_decision_that_fails_in_the_copy_has_a_finite_gain_and_a_mean_that_fails_is_not_taken(
+    mean_fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(adapter: Any, candidates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        rewards = np.linspace(0, 1, len(candidates)) if len(candidates) > 1 else np.array([-np.inf if mean_fails else 1.0])
+        if len(candidates) > 1:
+            rewards[0] = -np.inf  # the policy's own
+        return rewards, np.zeros(len(candidates), int)
+
+    monkeypatch.setattr("agent.rollout.lookahead.try_candidates", tried)
+    policy = load(PolicyConfig(batch_size=8), -np.ones(3), np.ones(3))
+    own = Decision(np.zeros((1, 3), np.float32), policy.codec.encode(np.zeros((1, 3), np.float32)), np.zeros(3, np.float32))
+    chosen, gain = better(Adapter(EnvConfig()), own, policy, np.random.default_rng(0), 24)
+    assert (chosen is own and gain == 0) if mean_fails else (np.isfinite(gain) and gain > 0 and chosen is not own)
+
+
 def test_candidates_lie_evenly_about_the_policys_own_and_always_at_the_same_places() -> None:
     places = _directions(63, 3)
     assert places.shape == (63, 3) and np.isfinite(places).all()
