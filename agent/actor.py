@@ -9,7 +9,7 @@ import numpy as np
 import policies
 from agent.config.config import Config
 from agent.config.plugins import load_model
-from agent.config.read import read
+from agent.config.read import read_own
 from agent.run import base
 from agent.run.files import load
 from envs import EnvConfig
@@ -94,7 +94,7 @@ def load_actor(folder: Path, device: str = "") -> Actor:
         raise ValueError(f"There is no run in {folder} (no config.yaml); give the folder of a run.")
     if not (folder / "champion.json").exists():
         raise ValueError(f"The run in {folder} has no champion.json; it has one after its warm start.")
-    config, champion = read(folder / "config.yaml"), load(folder / "champion.json")
+    config, champion = read_own(folder / "config.yaml"), load(folder / "champion.json")
     actions = Actions.from_description(champion["actions"])  # stored, so that no environment needs to be made here
     model = load_model(_of(config, folder, device), actions)
     if not base.grounded(folder):  # a grounded base model is a file of the run, whose digest `grounded` has checked

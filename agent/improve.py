@@ -100,14 +100,13 @@ def wrong_twice(run: Run, cycle: Cycle) -> str:
 
     A cycle with alarms trains nothing, neither policy nor detector. The same figures again mean that a further cycle would fare no better.
     """
-    # `alarms` is missing in files of earlier versions; None stands for a missing one.
-    last, before = (load(run.cycle(cycle.number - back).folder / "label.json").get("alarms") if cycle.number > back else [] for back in (1, 2))
-    return "; ".join(last or []) if last == before else ""
+    last, before = (load(run.cycle(cycle.number - back).folder / "label.json")["alarms"] if cycle.number > back else [] for back in (1, 2))
+    return "; ".join(last) if last == before else ""
 
 
 def first_champion(session: Session) -> Checkpoint:
     """Return the champion before the first cycle: the warm start, or the base model if the gate rolled the warm start back."""
-    file = session.run.folder / "start" / "evaluate.json"  # missing in runs of versions that did not gate the warm start
+    file = session.run.folder / "start" / "evaluate.json"  # missing where there was no demonstration
     return base_model(session) if file.exists() and not load(file)["figures"]["promoted"] else session.run.checkpoint(session.run.folder / "start")
 
 

@@ -273,7 +273,7 @@ def _lookahead(adapter: Adapter, diagnosis: Diagnosis) -> None:
         if not late():  # otherwise its last actions were random
             won, tried = won + success, tried + 1
     result = f"{won} of {tried} episodes succeed" if tried else f"an episode takes more than {LONG:g} s"
-    diagnosis.lines["lookahead_candidates"] = f"with {CANDIDATES} actions tried before each decision {result} (collect.lookahead_episodes)"
+    diagnosis.lines["look-ahead"] = f"with {CANDIDATES} actions tried before each decision {result} (collect.lookahead_episodes)"
 
 
 def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, diagnosis: Diagnosis, progress: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a policy gets and returns, and three protocols: a policy acts, a speaker answers questions, a learner is trained."""
+"""What a policy gets and returns, and the protocol of whatever acts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

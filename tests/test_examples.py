@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from examples import compare_losses
 from tests.test_api import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_both_arms_can_be_made_of_every_config_of_our_own(file: Path) -> None:
+    for losses in compare_losses.ARMS.values():
+        config = compare_losses.arm_config(yaml.safe_load(file.read_text()), losses, cycles=20)
+        assert all(getattr(config.at(20).tune, name) == value for name, value in losses.items())
 
 
 @pytest.mark.slow

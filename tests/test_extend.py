@@ -158,7 +158,7 @@ def _nothing(taken: Any) -> dict[str, Any]:
     ("content", "says"),
     [
         ({"label": {"detector": "a.py:b"}}, "give label.by both or detector"),
-        ({"label": {"detector": ""}}, "label.detector is empty; give champion, base, or file.py:function"),
+        ({"label": {"detector": "referee"}}, "label.detector is 'referee'; give champion, base, file.py:function"),
         ({"label": {"detector": "a.py:b", "by": "detector", "distance_question": "far"}}, "label.detector is one of your own"),
     ],
 )

@@ -106,8 +106,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def _detector_fits(self) -> "Config":
         detector, by = self.label.detector, self.label.by
-        if not detector:
-            raise ValueError("label.detector is empty; give champion, base, or file.py:function")
+        if detector not in ("champion", "base") and ":" not in detector:
+            raise ValueError(f"label.detector is {detector!r}; give champion, base, file.py:function or module:function")
         if detector == "base" and by != "detector":
             raise ValueError("label.detector base needs label.by detector; with env or both the champion learns from the environment's labels")
         if self.label.own_detector and by == "env":

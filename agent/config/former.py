@@ -36,6 +36,7 @@ FORMER = {
     "tune.preference_by": "dpo_loss_type",
     "tune.beta": "dpo_beta",
     "tune.anchor": "rpo_alpha",
+    "tune.precision": "policy.precision",
     "tune.clip_low": "clip_range",
     "tune.clip_high": "clip_range",
     "evaluate.episodes": "gate_episodes",
@@ -44,3 +45,9 @@ FORMER = {
     "evaluate.alpha": "gate_alpha",
     "track.films": "videos",
 }
+
+REMOVED = (  # keys of version 0.1 that are constants in the code now, or gone (CHANGELOG.md)
+    *("demonstrate.batch", "ground.scenes", "ground.batch", "ground.questions", "ground.train", "collect.attention", "collect.max_fault_share"),
+    *("label.study", "label.countdown", "label.lessons", "curate.pool", "curate.success_bonus", "curate.groups", "curate.pairs_per_seed"),
+    *("tune.ratio_guard", "tune.displacement", "tune.flipped", "tune.max_grad_norm"),
+)

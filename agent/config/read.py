@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from agent.config.config import ONE, SEVERAL, Config
-from agent.config.former import FORMER
+from agent.config.former import FORMER, REMOVED
 from agent.config.keys import Phase
 from envs import EnvConfig
 
@@ -120,6 +120,18 @@ def read(file: Path) -> Config:
     return parse(content or {}, str(file))
 
 
+def read_own(file: Path) -> Config:
+    """Return the config that a run wrote into its folder; another version of etude may have done so.
+
+    Raises:
+        ValueError: as of `read`, with what to do.
+    """
+    try:
+        return read(file)
+    except ValueError as error:
+        raise ValueError(f"{error} Where another version of etude began this run, use that version, or name a new folder.") from error
+
+
 def write(config: Config) -> str:
     """Return a config as YAML; `read` returns the same config from it.
 
@@ -192,7 +204,10 @@ def _sentence(error: Any, source: str) -> str:
         model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
     known = list(model.model_fields)
     # Keys of phases are checked within the section that they change, so that its name stands before them here too.
-    former = FORMER.get(".".join(str(part) for part in path if not isinstance(part, int)))
+    name = ".".join(str(part) for part in path if not isinstance(part, int))
+    if name in REMOVED:
+        return f"{source}: key {where!r} is gone (CHANGELOG.md); remove it."
+    former = FORMER.get(name)
     near = [former] if former else difflib.get_close_matches(str(path[-1]), known, 1)
     return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
 
@@ -218,9 +233,14 @@ def override(config: Config, arguments: list[str]) -> Config:
     later = content["phases"]
     for name, words in _options(arguments):
         if name not in known:
-            section = name.rpartition(".")[0]
-            former = FORMER.get(name)
-            near = [f"{section}.{former}".strip(".")] if former else difflib.get_close_matches(name, known, 1, 0.5)
+            section, former = name.rpartition(".")[0], FORMER.get(name)
+            if name in REMOVED:
+                raise ValueError(f"Key '--{name}' is gone (CHANGELOG.md); remove it.")
+            near = (
+                [former if former and "." in former else f"{section}.{former}".strip(".")]
+                if former
+                else difflib.get_close_matches(name, known, 1, 0.5)
+            )
             raise ValueError(f"Unknown override '--{name}'; " + (f"did you mean '--{near[0]}'?" if near else "--help lists all."))
         section, *path = content, *name.split(".")
         if path[0] == "env" and not isinstance(content["env"], dict):

@@ -45,7 +45,7 @@ def ground(session: Session, track: Track) -> None:
     def learn_to_see() -> dict[str, Any]:
         from agent.ground import train as teach  # here, since it imports torch
 
-        policy, count = session.trainable_base(), min(SCENES, BATCH * steps)  # the batches hold no more scenes in all
+        policy, count = session.trainable_base(), min(SCENES, HELD_OUT + BATCH * steps)  # the batches hold no more scenes in all
         drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, one of each environment in turn
         with track.bar("ground: scenes", count + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None

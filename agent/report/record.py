@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.config import Config
-from agent.config.read import read
+from agent.config.read import read_own
 from agent.records import Rate, Scorecard
 from agent.run import layout
 from agent.run.clock import may_begin
@@ -31,7 +31,7 @@ class RunRecord:
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
         """Return the record of a run; raises ValueError where there is none, or a damaged one."""
-        settings, summary = read(folder / "config.yaml"), layout.summary(folder)
+        settings, summary = read_own(folder / "config.yaml"), layout.summary(folder)
         cycles = {number: _stages(each) for number, each in layout.cycle_folders(folder).items()}
         if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # continued, with more cycles
             summary = {}
@@ -51,6 +51,8 @@ class RunRecord:
 
     def gate(self, policy: str, cycle: int | None = None) -> Rate | None:
         """Return a policy's success rate on the gate seeds of a cycle, or on all of its gate seeds, if it has none there; None without any."""
+        if not policy:  # a cycle without a candidate
+            return None
         evaluated = [(gate_of(name), Scorecard(policy, content["outcomes"])) for name, content in self.evaluations.items()]
         found = [card for key, card in evaluated if key == (policy, cycle)] or [card for key, card in evaluated if key[0] == policy]
         return functools.reduce(Scorecard.and_also, found).success if found else None

@@ -260,6 +260,8 @@ def _load(root: Path, file: str, columns: list[str] | None = None) -> pa.Table:
         if not (root / file).exists():
             return pa.table({})
         with pq.ParquetFile(pa.BufferReader((root / file).read_bytes()), page_checksum_verification=True) as parquet:
+            if missing := {*(columns or ())} - {*parquet.schema_arrow.names}:
+                raise ValueError(f"it lacks {sorted(missing)[0]!r}; perhaps another version of etude wrote it")
             return parquet.read(columns)
 
 

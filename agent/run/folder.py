@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.config import Config
-from agent.config.read import differences, read, write
+from agent.config.read import differences, read_own, write
 from agent.records import Checkpoint, Episode
 from agent.run import base, layout
 from agent.run import episodes as dataset
@@ -66,10 +66,7 @@ class Run:
         own = folder / "config.yaml"
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
-        try:
-            saved = read(own) if own.exists() else None
-        except ValueError as error:
-            raise ValueError(f"{error} Where another version of etude began this run, go on with that version, or name a new folder.") from error
+        saved = read_own(own) if own.exists() else None
         self.config = config or saved or Config()
         if saved is not None:
             changed = [key for key in differences(saved, self.config) if key not in FREE]  # these would change what stored stages mean

@@ -13,7 +13,7 @@ from agent.run.folder import Cycle, Run
 
 def credible(run: Run, cycle: Cycle) -> list[Cycle]:
     """Return the earlier cycles whose labels raised no alarm, in order."""
-    return [earlier for earlier in map(run.cycle, range(1, cycle.number)) if not load(earlier.folder / "label.json").get("alarms")]
+    return [earlier for earlier in map(run.cycle, range(1, cycle.number)) if not load(earlier.folder / "label.json")["alarms"]]
 
 
 def labelled(run: Run, cycle: Cycle) -> list[Episode]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config.config import Config
-from agent.config.former import FORMER
+from agent.config.former import FORMER, REMOVED
 from agent.config.keys import EvaluateConfig, Phase
 from agent.config.read import _keys, differences, override, parse, read, write
 from agent.run.folder import Run
@@ -276,11 +276,18 @@ def test_an_old_key_is_told_its_new_name(tmp_path: Path) -> None:
     known = dict(_keys(Config))
     for old, new in FORMER.items():
         section, _, last = old.rpartition(".")
-        assert old not in known and f"{section}.{new}".strip(".") in known
+        full = new if "." in new else f"{section}.{new}".strip(".")
+        assert old not in known and full in known
         content = {section: {last: 1}} if section else {last: 1}
         with pytest.raises(ValueError, match=f"unknown key '{old}'; did you mean '{new}'"):
             parse(content, "test")
-        with pytest.raises(ValueError, match=f"Unknown override '--{old}'; did you mean '--{f'{section}.{new}'.strip('.')}'"):
+        with pytest.raises(ValueError, match=f"Unknown override '--{old}'; did you mean '--{full}'"):
+            override(Config(), [f"--{old}", "1"])
+    for old in REMOVED:
+        section, _, last = old.partition(".")
+        with pytest.raises(ValueError, match=rf"key '{old}' is gone \(CHANGELOG.md\); remove it"):
+            parse({section: {last: 1}}, "test")
+        with pytest.raises(ValueError, match=rf"Key '--{old}' is gone"):
             override(Config(), [f"--{old}", "1"])
     with pytest.raises(ValueError, match=r"phase from cycle 2: unknown key 'tune.lr'; did you mean 'learning_rate'"):
         parse({"phases": [{"first": 2, "tune": {"lr": 1}}]}, "test")
