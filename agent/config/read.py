@@ -121,11 +121,7 @@ def read(file: Path) -> Config:
 
 
 def read_own(file: Path) -> Config:
-    """Return the config that a run wrote into its folder; another version of etude may have done so.
-
-    Raises:
-        ValueError: as of `read`, with what to do.
-    """
+    """Return the config that a run wrote into its folder; raise ValueError as `read` does, with what to do if another version wrote it."""
     try:
         return read(file)
     except ValueError as error:

@@ -30,9 +30,8 @@ DATA, LISTING, BLANK = "data", "meta/episodes", "meta/blank"  # folders: each sh
 CHUNK = 1000  # shards per subfolder, as in lerobot
 CAMERA = "observation.images."  # lerobot's prefix of image columns
 QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}  # the keys of lerobot's statistics
-COLUMNS = {"states": "observation.state", "actions": "action"} | {
-    name: f"etude.{name}" for name in ("tokens", "logprobs", "rewards", "policy_tokens", "lookahead_gains", "target_actions")
-}
+OURS = ("tokens", "logprobs", "rewards", "policy_tokens", "lookahead_gains", "target_actions")  # lerobot has no column for these
+COLUMNS = {"states": "observation.state", "actions": "action", **{name: f"etude.{name}" for name in OURS}}
 DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64", "policy_tokens": "int64"}
 OPTIONAL = ("hindsight", "policy_tokens", "lookahead_gains", "target_actions")  # None in most episodes, and then not hashed
 INT, FLAG, TEXT, WORDS, SHAPE = pa.int64(), pa.bool_(), pa.string(), pa.list_(pa.string()), pa.list_(pa.int64())
