@@ -47,16 +47,18 @@ def base() -> Any:
 
 
 @pytest.mark.slow
-def test_study_teaches_what_success_looks_like_on_demonstrations_that_were_not_learnt_from(base: Any) -> None:
+def test_training_teaches_what_success_looks_like_on_demonstrations_that_were_held_out(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     dark = [shown(seed, success=seed % 4 != 3) for seed in range(COUNT)]
     dark = [replace(each, frames=255 - each.frames) for each in dark]  # success is now what goes dark
+    monkeypatch.setattr("agent.label.base_detector.STEPS", 0)
     before = teach_base_detector(base, dark, LabelConfig(), (0,), lambda *given: None)
+    monkeypatch.setattr("agent.label.base_detector.STEPS", 30)
     steps: list[int] = []
     after = teach_base_detector(base, dark, LabelConfig(), (0,), lambda done, *rest: steps.append(done))
     assert before["before"] == before["after"] == after["before"] < KNOWN_AUROC and before["steps"] == 0
     assert after["steps"] == 30 and steps[-1] == 30 and after["after"] > 0.95
     again = teach_base_detector(base, dark, LabelConfig(), (0,), lambda *given: None)
-    assert again == {"before": after["after"], "after": after["after"], "steps": 0}, "who demonstration_figures it is left alone"
+    assert again == {"before": after["after"], "after": after["after"], "steps": 0}, "a model that knows is left alone"
 
 
 def test_who_knows_less_after_study_is_put_back(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
