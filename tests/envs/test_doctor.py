@@ -128,5 +128,5 @@ def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.
         found.lines["snapshot"] = "exact"
         monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda clock=clock, pace=pace: pace * next(clock)))
         doctor._lookahead(adapter, found)
-        assert re.search(said, found.lines["lookahead_candidates"])
+        assert re.search(said, found.lines["look-ahead"])
     adapter.close()
