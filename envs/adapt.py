@@ -163,7 +163,7 @@ class Adapter:
         """
         inner: Any = self.env.unwrapped
         if not hasattr(inner, "oracle"):
-            raise NoExpert(f"{self.config.id} has no scripted oracle to demonstrate with; set demonstrate.episodes to 0.")
+            raise NoExpert(f"{self.config.id} has no scripted oracle to demonstrate with; name a demonstrate.expert (`etude expert` trains one), or set demonstrate.episodes to 0.")
         return self.actions.from_env(inner.oracle(self.config.action_repeat))
 
     def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
