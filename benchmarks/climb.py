@@ -1,16 +1,14 @@
 """Ablations of the loop: runs from the same start with the same number of cycles. Each arm changes one part of the loop.
 
-    python benchmarks/climb.py run [--tasks reach push lift] [--arms full imitation] [--seeds 0 1 2] [--beside 2] [--device cuda]
+    python benchmarks/climb.py run [--tasks slide lift push] [--arms full "KL penalty"] [--seeds 0 1] [--beside 2] [--device cuda]
     python benchmarks/climb.py table      # rewrites the tables in docs/climb.md from docs/results/climb/*.json
 
 Each task and run seed has one start: the warm start, or the base model where the gate rolled the warm start back. Every arm begins there.
-Arms with labels of the detector alone make this start again, as their demonstrations go on after a success. They clone the same decisions.
+Arms with another prompt, other labels or no thought make this start again, from the same demonstrations.
 The arms `demonstrations` and `ppo` have no cycles; they train for the time that `full` took. All arms are evaluated on the same test seeds.
 A run is a folder in runs/climb, and the same command resumes it. An arm that has its JSON file is not run again.
 """
 
-import functools
-import itertools
 import json
 import os
 import re
@@ -26,7 +24,6 @@ import numpy as np
 import tyro
 from rollout import RESULTS, fill, machine
 
-from agent.config.read import read
 from agent.evaluate.statistics import compare
 from agent.records import Scorecard
 from agent.run.files import load, write_text
@@ -36,43 +33,60 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, OUT, PAGE = ROOT / "runs" / "climb", RESULTS / "climb", ROOT / "docs" / "climb.md"
 MARKS = "<!-- climb: begin (python benchmarks/climb.py table) -->", "<!-- climb: end -->"
 DETECTORS = "<!-- detectors: begin (python benchmarks/climb.py table) -->", "<!-- detectors: end -->"
-CYCLES = {"reach": 2, "push": 1, "lift": 2}  # improvement cycles of every arm; other tasks have three
+CYCLES = {"slide": 3, "lift": 2, "push": 1}  # improvement cycles of every arm
 SAMPLED_ONLY: dict[str, Any] = {  # sampled episodes alone, in every cycle; an arm adds its own loss terms
     "collect.lookahead_episodes": 0,
     "curate.lookahead_pairs": 0,
-    "collect.dynamic_sampling": 0,
     "collect.num_seeds": 64,
     "phases": (),
-    **{f"tune.{name}": 0 for name in ("pg_coef", "filtered_bc_coef", "dpo_coef", "bc_coef")},
+    **{f"tune.{name}": 0 for name in ("pg_coef", "bc_coef", "dpo_coef")},
 }
-OF_TASK: dict[str, dict[str, Any]] = {  # a task's value where an arm has None; a key that is missing here stays as in the task's config
-    "reach": {"curate.replay": 4096, "label.distance_question": "{instruction} : how far to the first ?"},
-    "lift": {"tune.bc_coef": 0.1, "tune.dpo_coef": 0.05, "label.distance_question": "{instruction} : how far to the first ?"},
-    "place": {"label.distance_question": "{instruction} : how far to the second ?"},
+POLICY_GRADIENT = {**SAMPLED_ONLY, "tune.pg_coef": 1, "tune.batch_size": 256, "tune.epochs": 2}
+CLONING = {**SAMPLED_ONLY, "tune.bc_coef": 1, "tune.batch_size": 64}
+DPO = {**SAMPLED_ONLY, "tune.dpo_coef": 1, "tune.batch_size": 32}  # a small batch, because pairs are few
+BY_DETECTOR = {**POLICY_GRADIENT, "label.by": "detector", "tune.bc_coef": 0.1, "tune.dpo_coef": 0.05}
+# An arm has the keys that it changes, and the tasks in which it is run.
+ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "full": ({}, ("slide", "lift", "push")),
+    # one loss, of sampled episodes
+    "policy gradient": (POLICY_GRADIENT, ("slide", "push")),  # in Lift it is `full`
+    "behaviour cloning": (CLONING, ("slide", "lift", "push")),
+    "filtered cloning": ({**POLICY_GRADIENT, "tune.pg_coef": 0, "tune.filtered_bc_coef": 1}, ("slide", "lift")),
+    "conditioned cloning": (
+        {**CLONING, "curate.conditioned_weight": 1, "policy.prompt": "{state} {advantage} {instruction} : how far to the first ?"},
+        ("lift",),
+    ),
+    "preference pairs": (DPO, ("slide", "lift")),
+    "preference pairs, no anchor": ({**DPO, "tune.rpo_alpha": 0}, ("slide",)),
+    "preference pairs, ipo": ({**DPO, "tune.dpo_loss_type": "ipo"}, ("slide",)),
+    "preference pairs, robust": ({**DPO, "tune.dpo_loss_type": "robust"}, ("slide",)),
+    "preference pairs, trajectory": ({**DPO, "curate.pairs_by": "trajectory"}, ("slide",)),
+    # one part more
+    "KL penalty": ({"tune.kl_coef": 0.05}, ("lift",)),
+    "entropy bonus": ({"tune.ent_coef": 0.01}, ("lift",)),
+    "dynamic sampling": ({"collect.dynamic_sampling": 64}, ("lift",)),
+    "steps-to-go credit": ({"curate.credit": "steps_to_go"}, ("lift",)),
+    "outcome credit": ({"curate.credit": "outcome"}, ("lift",)),
+    "cloning, replay": ({**CLONING, "curate.replay": 4096}, ("lift",)),
+    "cloning, hindsight": ({**CLONING, "curate.hindsight_weight": 1}, ("slide", "lift")),
+    "cloning and pairs beside": ({"tune.bc_coef": 0.1, "tune.dpo_coef": 0.05}, ("lift",)),
+    # one part less
+    "no look-ahead pairs": ({"curate.lookahead_pairs": 0}, ("slide",)),
+    "no phases": ({"phases": ()}, ("slide",)),
+    "look-ahead share 0.5": ({"collect.lookahead_policy_share": 0.5}, ("slide",)),
+    "look-ahead share 0": ({"collect.lookahead_policy_share": 0}, ("push",)),
+    "thought is sampled": ({"policy.sample": "reply"}, ("push",)),
+    "no thought": ({"policy.thought": "", "policy.sample": "reply"}, ("push",)),
+    # other labels
+    "labels of both": ({"label.by": "both"}, ("lift",)),
+    "detector only": ({**BY_DETECTOR, "label.detector": "base"}, ("slide", "lift")),
+    "detector only, distance": (
+        {**BY_DETECTOR, "label.detector": "base", "label.distance_question": "{instruction} : how far to the first ?"},
+        ("lift",),
+    ),
+    "detector only, champion": (BY_DETECTOR, ("slide", "lift")),
 }
-POLICY_GRADIENT = {"tune.pg_coef": 1, "tune.batch_size": 256, "tune.epochs": 2}
-DPO = {"tune.dpo_coef": 1, "tune.batch_size": 32}  # a small batch, because pairs are few
-BY_DETECTOR = {**SAMPLED_ONLY, **POLICY_GRADIENT, "label.by": "detector", "tune.bc_coef": 0.1, "tune.dpo_coef": 0.05}
-BC_AND_DPO = {"tune.bc_coef": None, "tune.dpo_coef": None}  # for tasks whose config has neither
-ARMS: dict[str, tuple[dict[str, Any], str]] = {
-    # the changed keys, and the key that must not be 0 in the task's config: else the arm would equal `full`
-    "full": ({}, ""),
-    "imitation": ({**SAMPLED_ONLY, "tune.bc_coef": 1, "tune.batch_size": 64}, ""),
-    "preference": ({**SAMPLED_ONLY, **DPO}, ""),
-    "preference, no anchor": ({**SAMPLED_ONLY, **DPO, "tune.rpo_alpha": 0}, ""),
-    "policy gradient": ({**SAMPLED_ONLY, **POLICY_GRADIENT}, ""),
-    "no look-ahead episodes": ({"collect.lookahead_episodes": 0, "curate.lookahead_pairs": 0, "collect.num_seeds": 64}, "collect.lookahead_episodes"),
-    "no look-ahead pairs": ({"curate.lookahead_pairs": 0}, "curate.lookahead_pairs"),
-    "replay": ({"curate.replay": None}, "tune.bc_coef"),
-    "dynamic sampling": ({"collect.dynamic_sampling": 64}, "tune.pg_coef"),
-    "hindsight": ({"curate.hindsight_weight": 1.0}, "tune.bc_coef"),
-    "imitation and pairs": (BC_AND_DPO, ""),
-    "imitation, pairs, hindsight": ({**BC_AND_DPO, "curate.hindsight_weight": 1.0}, ""),
-    "detector only": ({**BY_DETECTOR, "label.detector": "base"}, ""),
-    "detector only, distance": ({**BY_DETECTOR, "label.detector": "base", "label.distance_question": None}, ""),
-    "detector only, champion": (BY_DETECTOR, ""),
-}
-FORMER_ARMS = ("mixed groups only", "no pairs of episodes")  # their keys are gone, so they cannot be run; the table still has their rows
+ANOTHER_START = ("policy.prompt", "policy.thought", "label.by")  # an arm that changes one of these keys cannot begin with the others' weights
 START = "warm start"  # the arm without cycles, from which the others begin
 BASELINES = ("demonstrations", "ppo")  # arms without cycles of etude, which have the time of `full`
 START_FILES = ("ground", "start", "evaluate", "base.json", "environment.json")  # copied into the run of an arm
@@ -102,35 +116,11 @@ def run(
     with ThreadPoolExecutor(beside) as pool:
         for task, seed, arm in cells:
             needed = _folder(task, seed, START) / "summary.json" if arm == START else _file(task, seed, arm)
-            if _is_distinct(task, arm) and not (needed.exists() and _file(task, seed, arm).exists()):
+            if (arm not in ARMS or task in ARMS[arm][1]) and not (needed.exists() and _file(task, seed, arm).exists()):
                 earlier = [jobs[task, seed, other] for other in (START, *(("full",) if arm in BASELINES else ())) if (task, seed, other) in jobs]
                 jobs[task, seed, arm] = pool.submit(_make, task, seed, arm, device, earlier)
     for job in jobs.values():
         job.result()
-
-
-def _is_distinct(task: str, arm: str) -> bool:
-    """Return whether an arm differs, in this task and its cycles, from `full` and from all arms before it in `ARMS`."""
-    if arm in ARMS and any(_changes(task, arm) == _changes(task, other) for other in itertools.takewhile(lambda other: other != arm, ARMS)):
-        return False
-    changes, needs = _changes(task, arm), ARMS[arm][1] if arm in ARMS else ""
-    config = read(ROOT / "configs" / f"{task}.yaml")
-    config = config.model_copy(update={"phases": tuple(phase for phase in config.phases if phase.first <= CYCLES.get(task, 3))})
-    same = arm in ARMS and arm != "full" and all(_value(config, key) == value for key, value in changes.items())
-    return not same and (not needs or bool(_value(config, needs)))
-
-
-def _changes(task: str, arm: str) -> dict[str, Any]:
-    """Return the config keys that an arm changes in a task, with their values."""
-    if arm in (START, *BASELINES):
-        return {"cycles": 0} if arm == START else {}
-    of_task = OF_TASK.get(task, {})
-    changes = {key: of_task.get(key) if value is None else value for key, value in ARMS[arm][0].items()}
-    return {key: value for key, value in changes.items() if value is not None}
-
-
-def _value(config: Any, key: str) -> Any:
-    return functools.reduce(getattr, key.split("."), config)
 
 
 def _make(task: str, seed: int, arm: str, device: str, earlier: list[Future[None]]) -> None:
@@ -150,7 +140,7 @@ def _make(task: str, seed: int, arm: str, device: str, earlier: list[Future[None
         )
         _call(*command, "--threads", 1, "--minutes", minutes, "--out", out, log=folder.parent / f"{arm}.log")
     else:
-        changes = {"cycles": CYCLES.get(task, 3), **_changes(task, arm)}
+        changes = {"cycles": 0} if arm == START else {"cycles": CYCLES.get(task, 3), **ARMS[arm][0]}
         folder = _run(task, seed, arm, {"policy.device": device, **changes})
         if not out.exists():  # a start that is made again, on another machine, leaves the JSON of the former one
             write_text(out, json.dumps(_result(folder), indent=1) + "\n")
@@ -161,7 +151,7 @@ def _run(task: str, seed: int, arm: str, changes: dict[str, Any]) -> Path:
     folder, start = _folder(task, seed, arm), _folder(task, seed, START)
     if (folder / "summary.json").exists():
         return folder
-    makes_start = arm == START or "label.by" in changes
+    makes_start = arm == START or any(key in changes for key in ANOTHER_START)
     if not makes_start and not folder.exists():
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -229,7 +219,7 @@ def _slug(arm: str) -> str:
     return arm.replace(",", "").replace(" ", "-")
 
 
-NAMES = {_slug(arm): arm for arm in (START, *ARMS, *FORMER_ARMS, *BASELINES)}
+NAMES = {_slug(arm): arm for arm in (START, *ARMS, *BASELINES)}
 
 
 def _results() -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
