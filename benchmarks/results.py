@@ -1,9 +1,9 @@
-"""JSON files of finished runs, and the tables of README.md, docs/results.md and docs/climb.md, which are made from these files alone.
+"""JSON files of finished runs, and the tables of README.md, docs/results.md and docs/history-ablations.md, which are made from these files alone.
 
 python benchmarks/results.py add runs/reach-0        # copies a finished run's summary to docs/results/
 python benchmarks/results.py add runs/demo demo      # the same for a run by `make demo`
 python benchmarks/results.py add runs/lift detector  # the same for a run with the detector's labels alone (`--label.by detector`)
-python benchmarks/results.py add runs/reach-0 gpu    # the same for a run with one core and a GPU, whose row is in docs/climb.md
+python benchmarks/results.py add runs/reach-0 gpu    # the same for a run with one core and a GPU, whose row is in docs/history-ablations.md
 python benchmarks/results.py add runs/bare base      # the base model's evaluation (a run with `--cycles 0 --demonstrate.episodes 0`)
 python benchmarks/results.py video runs/reach-0      # writes two before/after videos as strips of frames: docs/before-after.png, or another name
 python benchmarks/results.py table                   # rewrites the tables, between their markers
@@ -248,14 +248,14 @@ def _cells(content: dict[str, Any]) -> list[str]:
 
 def table() -> None:
     """Rewrite all tables in the documents."""
-    readme, results, climb = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "climb.md"
+    readme, results, history = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "history-ablations.md"
     tables = (
         (readme, SHORT, short_rows()),
         (readme, OTHERS, other_rows()),
         (results, OWN, own_rows(METHODS)),
         (results, BARE, base_rows()),
         (results, TASKS, task_rows()),
-        (climb, GPU, own_rows(WITH_GPU)),
+        (history, GPU, own_rows(WITH_GPU)),
     )
     for page, marks, lines in tables:
         fill(page, marks, "\n".join(lines))
