@@ -9,7 +9,7 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.faults import in_words
+from envs.faults import ExpertFault, NoExpert, in_words
 from envs.limits import LONGEST, endless
 from envs.moments import Outcome
 from envs.simulate.lookahead import appraise, blend, try_candidates
@@ -289,7 +289,7 @@ def _expert(
         for i in range(20):
             progress(f"the expert's episode {i + 1}")
             played.append(play(adapter, SEEDS + i, lambda: act(adapter), look=False))
-    except ValueError as error:  # of the expert, whose sentence names it; or one of the adapter's own, which names the environment
+    except (NoExpert, ExpertFault) as error:  # sentences that name the expert; all other errors are of the environment
         diagnosis.lines["expert"] = f"{name} cannot be used"
         diagnosis.faults.append(f"{str(error).removesuffix('.')}.")
         return

@@ -143,8 +143,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         The expert; it raises `ExpertFault` if it fails or gives no action.
 
     Raises:
-        NoExpert: there is no expert of that name, or it cannot be loaded.
-        ValueError: the folder's expert is one of another environment.
+        NoExpert: there is no expert of that name, it cannot be loaded, or it is one of another environment.
     """
     if not name:
         return lambda adapter: adapter.oracle()
@@ -153,8 +152,11 @@ def resolve(name: str, config: EnvConfig) -> Expert:
             from policies import experts
         except ModuleNotFoundError as error:
             raise NoExpert(f"The expert in {name} needs Stable-Baselines3 ({error}); run: pip install 'etude[baselines]'.") from error
-        env = Blind(config)  # for its spaces and `seen`; episodes happen in the caller's adapter
-        act = experts.load(Path(name), env)
+        try:
+            env = Blind(config)  # for its spaces and `seen`; episodes happen in the caller's adapter
+            act = experts.load(Path(name), env)
+        except ValueError as error:
+            raise NoExpert(str(error)) from error
         form = f"the folder of an expert for {config.id}"
         return lambda adapter: ask(f"The expert in {name}", form, lambda: act(env.seen(adapter)), adapter.actions)
     module, colon, attribute = name.rpartition(":")  # the last colon: the path of a file may hold one itself

@@ -145,6 +145,19 @@ def test_an_expert_that_is_wrong_is_named_and_not_its_environment(body: str, say
     assert "Dial" not in fault and found.sheet is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("nowhere.py:drive", "demonstrate.expert 'nowhere.py:drive' cannot be used"), ("{folder}", "There is no expert for this environment in")],
+)
+def test_an_expert_that_does_not_exist_costs_no_other_finding(name: str, says: str, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    (tmp_path / "expert.json").write_text("{}")
+    config = EnvConfig(id="Reacher-v5", instruction="touch it", success="reward > -0.02", size=16)
+    found = examine(config, episodes=2, expert=partial(resolve, name.replace("{folder}", str(tmp_path)), config), openings=1)
+    (fault,) = found.faults
+    assert fault.startswith(says) and found.sheet is not None and found.lines["expert"] == "the expert cannot be used"
+
+
 def test_an_oracle_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for oracle, says in ((lambda self: [0], "fails with TypeError"), (lambda self, steps: None, "gave None")):
         monkeypatch.setattr(Dial, "oracle", oracle, raising=False)
