@@ -1,32 +1,49 @@
-"""Terminal output of `etude check` (findings about an environment, and a contact sheet of its frames) and of `etude tasks` (our own tasks)."""
+"""Terminal output of `etude check` (what would go wrong in a run, and a contact sheet of its frames) and of `etude tasks` (our own tasks)."""
 
 import re
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 from PIL import Image
+from rich import markup
 from rich.console import Console
 from rich.table import Table
 
+from agent.config.config import Config
 from agent.rollout.experts import resolve
+from agent.rollout.session import Session
 from agent.run.files import write
+from agent.run.folder import Run
 from envs import TASKS, EnvConfig
 from envs.host import examine_in_process
 
 LIMIT = 120.0  # seconds for each stage of the examination; beyond that the environment counts as hanging
 
 
-def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
-    """Print the findings about an environment, write the contact sheet `check-TITLE.png`, and return whether a run can start.
+def check(config: Config, whole: bool, out: Path = Path()) -> bool:
+    """Print what would go wrong in a run, and return whether it can start.
 
     Args:
-        config: of the environment.
-        out: folder of the contact sheet. Its rows are the cameras of random episodes, its columns time steps.
-        expert: as in `demonstrate.expert`; empty: the environment's own oracle, if it has one.
+        config: of the run.
+        whole: check all that `etude improve` checks before it begins, not the environments alone. This loads the model.
+        out: folder of the contact sheets `check-TITLE.png`. Their rows are the cameras of random episodes, their columns time steps.
     """
     console = Console(highlight=False)
+    faults = [fault for env in config.envs for fault in _environment(env, out, env.expert or config.demonstrate.expert, console)]
+    if whole and not faults:  # an environment with a fault might hang or crash in this process
+        with console.status("all that a run needs"):
+            faults = list(_refused(config))
+        _print(faults, console)
+    console.print("[red]Correct this before you start a run.[/]" if faults else "[green]Ready.[/]")
+    return not faults
+
+
+def _environment(config: EnvConfig, out: Path, expert: str, console: Console) -> list[str]:
+    """Print the findings about an environment, write its contact sheet, and return its faults."""
     with console.status("") as status:
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
@@ -45,10 +62,27 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
         console.print(f"contact sheet: {file}")
     for warning in diagnosis.warnings:
         console.print(f"[yellow]note[/]   {warning}")
-    for fault in diagnosis.faults:
-        console.print(f"[red]fault[/]  {fault}")
-    console.print("[red]Correct this before you start a run.[/]" if diagnosis.faults else "[green]Ready.[/]")
-    return not diagnosis.faults
+    _print(diagnosis.faults, console)
+    return diagnosis.faults
+
+
+def _print(faults: list[str], console: Console) -> None:
+    for fault in faults:
+        console.print(f"[red]fault[/]  {markup.escape(fault)}")
+
+
+def _refused(config: Config) -> Iterator[str]:
+    """Yield the sentence with which `etude improve` would refuse a config, if it would; write nothing."""
+    from agent.ready import ready  # here, since `etude tasks` needs none of it
+
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(Run(Path(folder) / "run", config))  # a new run, which never begins
+        try:
+            ready(session)
+        except ValueError as error:
+            yield str(error)
+        finally:
+            session.close()
 
 
 def tasks() -> None:

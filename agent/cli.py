@@ -18,7 +18,8 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop
         --until STAGE                    stop when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
   etude tasks                            our own environments
-  etude check ID [--config FILE] [--env.KEY VALUE]   what would go wrong with an environment, before a run finds out
+  etude check ID [--env.KEY VALUE]       what would go wrong with an environment
+  etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
@@ -154,8 +155,7 @@ def _check(arguments: list[str]) -> None:
     if not named and file is None:
         raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
     chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
-    ready = [check(env, expert=env.expert or chosen.demonstrate.expert) for env in chosen.envs]
-    if not all(ready):
+    if not check(chosen, whole=file is not None):
         sys.exit(1)
 
 

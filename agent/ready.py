@@ -16,8 +16,8 @@ from agent.run.files import load
 from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
 from envs.adapt import Adapter
-from envs.faults import in_words
-from envs.limits import LONGEST, ends
+from envs.faults import ExpertFault, NoExpert, in_words
+from envs.limits import endless
 from envs.simulate.replay import prove
 from policies.codec import bins
 
@@ -68,7 +68,7 @@ def plugged_in(config: Config) -> None:
 
 
 def can_be_shown(session: Session, codec: Any) -> None:
-    """Check that the config's expert or dataset exists, if it asks for demonstrations.
+    """Check that the config's expert acts or its dataset exists, if it asks for demonstrations.
 
     Args:
         session: of the run.
@@ -81,19 +81,39 @@ def can_be_shown(session: Session, codec: Any) -> None:
     if config.episodes and config.dataset:
         # Reading one episode checks format, cameras and action space. Episodes that are left out are reported by the stage, not here.
         next(datasets.stored(session.config, session.environments.actions, codec, lambda why: None))
-    for adapter in session.environments.firsts if config.episodes and not config.dataset else ():
+    for kind, adapter in enumerate(session.environments.firsts) if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         try:
-            adapter.apply(_has_an_expert, name)  # runs in the environment's process, where the expert will run too
+            if adapter.apply(_broke, name):  # runs in the environment's process, where the expert will run too
+                session.environments.renew(kind)
+        except ExpertFault as error:
+            raise ValueError(f"{error}.") from error
         except (TimeoutError, ChildProcessError) as error:
             raise ValueError(f"demonstrate.expert {name!r} of {adapter.config.title} cannot be used: {error}.") from error
 
 
-def _has_an_expert(adapter: Adapter, name: str) -> None:
-    """Check, in the process of the environment, that its expert exists; raise NoExpert otherwise."""
-    resolve(name, adapter.config)
-    if not name and not hasattr(adapter.env.unwrapped, "oracle"):
-        adapter.oracle()  # raises NoExpert with its own sentence
+def _broke(adapter: Adapter, name: str) -> bool:
+    """Check that an expert acts at the beginning of one of three episodes; return whether the environment raised an error there.
+
+    Raises:
+        ValueError: there is no expert.
+        ExpertFault: it gives no action.
+    """
+    expert, fault, broke = resolve(name, adapter.config), None, False
+    for seed in range(SEEDS["demonstrations"], SEEDS["demonstrations"] + 3):
+        try:
+            adapter.reset(seed, look=False)
+            expert(adapter)
+            return broke
+        except NoExpert:
+            raise
+        except ExpertFault as error:
+            fault = error
+        except (Exception, SystemExit):  # during the run this costs its episode alone
+            broke = True
+    if fault:
+        raise fault
+    return broke
 
 
 def nothing_lost(run: Run) -> None:
@@ -123,19 +143,19 @@ def nothing_lost(run: Run) -> None:
 
 
 def episodes_end(session: Session) -> None:
-    """Check that episodes end, by random actions, in environments that declare no time limit.
+    """Check that episodes end in environments that declare no time limit.
 
     Raises:
         ValueError: an environment's episode does not end.
     """
     for kind, adapter in enumerate(session.environments.firsts):
+        why = ""
         try:
-            ended = adapter.limit is not None or adapter.apply(ends, SEEDS["practice"])
+            why = "" if adapter.limit is not None else adapter.apply(endless, SEEDS["practice"])
         except (Exception, SystemExit):  # any error ends the episode too; during the run it costs that episode alone
-            ended = session.environments.renew(kind) is None  # always True: `renew` returns nothing
-        if not ended:
-            name = adapter.config.title
-            raise ValueError(f"{name} has no time limit, and random actions ended no episode within {LONGEST} steps; set env.max_episode_steps.")
+            session.environments.renew(kind)
+        if why:
+            raise ValueError(f"{adapter.config.title} has no time limit, and {why}.")
 
 
 def can_be_asked(run: Run, policy: Any) -> None:

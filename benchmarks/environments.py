@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def check(files: list[Path], again: bool = False) -> None:
 def one(file: Path, target: Path) -> None:
     """Check one environment in this process, and write its JSON file `target`."""
     config = read(file)
-    expert = resolve(config.demonstrate.expert, config.envs[0]) if config.demonstrate.expert else None
+    expert = partial(resolve, config.demonstrate.expert, config.envs[0]) if config.demonstrate.expert else None
     diagnosis = examine(config.envs[0], expert=expert, openings=OPENINGS)
     _write(target, file, diagnosis.lines, diagnosis.faults, diagnosis.warnings)
 

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from envs import EnvConfig
+from envs.expert import ask
 from envs.faults import NoExpert, in_words
 from envs.frames import lookup, picture, pictures
 from envs.limits import LONGEST, time_limit
@@ -159,12 +160,15 @@ class Adapter:
 
         Raises:
             NoExpert: the environment has none.
-            ValueError: its result is not an action.
+            ExpertFault: it raised an error, or its result is not an action.
         """
         inner: Any = self.env.unwrapped
         if not hasattr(inner, "oracle"):
-            raise NoExpert(f"{self.config.id} has no scripted oracle to demonstrate with; name a demonstrate.expert (`etude expert` trains one), or set demonstrate.episodes to 0.")
-        return self.actions.from_env(inner.oracle(self.config.action_repeat))
+            raise NoExpert(
+                f"{self.config.id} has no scripted oracle to demonstrate with; name a demonstrate.expert (`etude expert` trains one), "
+                "or set demonstrate.episodes to 0."
+            )
+        return ask(f"The oracle of {self.config.id}", "oracle(self, steps)", lambda: inner.oracle(self.config.action_repeat), self.actions)
 
     def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return `function(adapter, *arguments)`. A `Proxy` has the same method, and calls the function in the process of its environment."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.faults import in_words
-from envs.limits import LONGEST, ends
+from envs.faults import ExpertFault, NoExpert, in_words
+from envs.limits import LONGEST, endless
 from envs.moments import Outcome
 from envs.simulate.lookahead import appraise, blend, try_candidates
 from envs.simulate.replay import prove
@@ -61,7 +61,7 @@ def examine(
     config: EnvConfig,
     episodes: int = 8,
     progress: Callable[[str], None] = lambda stage: None,
-    expert: Callable[[Adapter], np.ndarray] | None = None,
+    expert: Callable[[], Callable[[Adapter], np.ndarray]] | None = None,
     openings: int = 6,
 ) -> Diagnosis:
     """Return a diagnosis of an environment. It never raises: whatever the environment raises is a fault in it.
@@ -70,7 +70,7 @@ def examine(
         config: the environment.
         episodes: number of episodes with random actions.
         progress: called with the name of each step.
-        expert: gives demonstrations; None: the environment's own oracle, if it has one.
+        expert: returns what gives demonstrations; None: the environment's own oracle, if it has one.
         openings: how many states, after random actions, snapshot and replay are tested in.
     """
     diagnosis, rng = Diagnosis(), np.random.default_rng(0)
@@ -179,10 +179,10 @@ def _episode_end(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis
     diagnosis.lines["episode"] = f"{min(lengths)} to {max(lengths)} environment steps"
     if adapter.limit is not None:
         diagnosis.lines["episode"] += f"; the time limit is {adapter.limit}"
-    elif all(episode.outcomes[-1].terminated or episode.outcomes[-1].truncated for episode in episodes) or ends(adapter, SEEDS):
-        diagnosis.lines["episode"] += f"; no time limit is declared, so one that lasts longer than {LONGEST} counts as faulty"
+    elif why := endless(adapter, SEEDS):
+        diagnosis.faults.append(f"No time limit: {why}.")
     else:
-        diagnosis.faults.append(f"No time limit: random actions ended no episode within {LONGEST} steps; set env.max_episode_steps.")
+        diagnosis.lines["episode"] += f"; no time limit is declared, so one that lasts longer than {LONGEST} counts as faulty"
     if diagnosis.faults and "success" in diagnosis.faults[0]:  # `_with_usable_success` has replaced the rule
         return
     successes = sum(episode.success for episode in episodes)
@@ -276,17 +276,23 @@ def _lookahead(adapter: Adapter, diagnosis: Diagnosis) -> None:
     diagnosis.lines["look-ahead"] = f"with {CANDIDATES} actions tried before each decision {result} (collect.lookahead_episodes)"
 
 
-def _expert(adapter: Adapter, expert: Callable[[Adapter], np.ndarray] | None, diagnosis: Diagnosis, progress: Callable[[str], None]) -> None:
-    name = "the expert"
-    if expert is None:
-        if not hasattr(adapter.env.unwrapped, "oracle"):
-            diagnosis.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
-            return
-        name, expert = "the scripted oracle", Adapter.oracle
-    act, played = expert, []
-    for i in range(20):
-        progress(f"the expert's episode {i + 1}")
-        played.append(play(adapter, SEEDS + i, lambda: adapter.actions.from_env(act(adapter)), look=False))
+def _expert(
+    adapter: Adapter, expert: Callable[[], Callable[[Adapter], np.ndarray]] | None, diagnosis: Diagnosis, progress: Callable[[str], None]
+) -> None:
+    if expert is None and not hasattr(adapter.env.unwrapped, "oracle"):
+        diagnosis.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
+        return
+    name, played = "the expert" if expert else "the scripted oracle", []
+    try:
+        progress("making the expert")
+        act = expert() if expert else Adapter.oracle
+        for i in range(20):
+            progress(f"the expert's episode {i + 1}")
+            played.append(play(adapter, SEEDS + i, lambda: act(adapter), look=False))
+    except (NoExpert, ExpertFault) as error:  # sentences that name the expert; all other errors are of the environment
+        diagnosis.lines["expert"] = f"{name} cannot be used"
+        diagnosis.faults.append(f"{str(error).removesuffix('.')}.")
+        return
     wins = sum(episode.success for episode in played)
     diagnosis.lines["expert"] = f"{name} succeeds in {wins} of {len(played)}"
     if wins == 0:

@@ -230,7 +230,7 @@ def examine_in_process(
         return process.call(0, "examine", expert, report=report)
     except (TimeoutError, ChildProcessError) as error:
         return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
-    except Exception as error:  # making the expert may raise anything
+    except Exception as error:  # `expert` may be nothing that can be sent
         return Diagnosis(faults=[f"{config.title}, {stage}: {in_words(error)}."])
     finally:
         process.close()
@@ -261,8 +261,7 @@ def serve(descriptor: int) -> None:
                 adapters[number].report = lambda: connection.send(("said", ""))
                 answer = arguments[0](adapters[number], *arguments[1])
             elif name == "examine":
-                expert = arguments[0]() if arguments[0] is not None else None
-                answer = examine(config, progress=lambda stage: connection.send(("said", stage)), expert=expert)
+                answer = examine(config, progress=lambda stage: connection.send(("said", stage)), expert=arguments[0])
             else:
                 answer = getattr(adapters[number], name)(*arguments)
             if name == "close":

@@ -1,4 +1,4 @@
-"""Whether episodes end: by the time limit that an environment declares, or else by trying random actions."""
+"""Whether episodes end: by the time limit that an environment declares, or else by trying."""
 
 import math
 from collections.abc import Callable
@@ -36,17 +36,29 @@ def _limit_from(read: Callable[[], Any]) -> int | None:
     return math.ceil(limit) if math.isfinite(limit) and limit > 0 else None
 
 
-def ends(adapter: Any, seed: int) -> bool:
-    """Return whether the episode of `seed` ends within `LONGEST` steps of random actions; no frames are drawn.
+def endless(adapter: Any, seed: int) -> str:
+    """Return why the episode of `seed` needs a time limit, as the end of a sentence; empty if it ends within `LONGEST` steps without one.
+
+    Two policies are tried, without frames: random actions, and the middle of the action box at every step. A policy that stands still, as an
+    untrained one may, must not wait for a success or a fall.
 
     Args:
         adapter: an `Adapter`, whose module imports this one.
         seed: of the episode.
     """
-    rng = np.random.default_rng(0)
+    rng, middle = np.random.default_rng(0), (adapter.actions.low + adapter.actions.high) / 2
+    policies = {"random actions": lambda: adapter.actions.sample(rng), "the middle of the action box at every step": lambda: middle}
+    for name, act in policies.items():
+        if not _ends(adapter, seed, act):
+            return f"{name} ended no episode within {LONGEST} steps; set env.max_episode_steps"
+    return ""
+
+
+def _ends(adapter: Any, seed: int, act: Callable[[], np.ndarray]) -> bool:
+    """Return whether the episode of `seed` ends within `LONGEST` steps of what `act` returns."""
     adapter.reset(seed, look=False)
     for _ in range(LONGEST // adapter.config.action_repeat):
-        outcome = adapter.step(adapter.actions.sample(rng)[None], look=False)
+        outcome = adapter.step(act()[None], look=False)
         if outcome.terminated or outcome.truncated:
             return True
     return False

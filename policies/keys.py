@@ -13,9 +13,9 @@ class PolicyConfig(BaseModel):
     model: str = "nano"
     """`nano` (embedded), a hub id, a local folder, or a policy class of your own: `file.py:Class` (docs/extend.md)."""
     prompt: str = "{instruction} : how far to the first ?"
-    """The prompt; `{instruction}` is replaced. The default is a question that the embedded model can answer before any training, and whose answer is
-    nearly an action. Another model may prefer "You drive a robot arm. {instruction}. Reply with the next moves.". `{advantage}` becomes "good" or
-    "bad" (`curate.conditioned_weight`), `{state}` the robot's proprioception (`state`)."""
+    """The prompt; `{instruction}` is replaced. The default is a question that the embedded model can answer before any training: the offset from the
+    tool to the first object that the instruction names, which is nearly an action. Another model may prefer "You drive a robot arm. {instruction}.
+    Reply with the next moves.". `{advantage}` becomes "good" or "bad" (`curate.conditioned_weight`), `{state}` the proprioception (`state`)."""
     state: dict[NonNegativeInt, tuple[float, float]] = {}
     """Numbers for `{state}` in `prompt`: indices of the environment's proprioceptive state, each with its range. `{8: [0, 0.03]}` is the finger
     opening of our own arm, metres. They are written like actions, and clipped to the range."""
@@ -24,8 +24,8 @@ class PolicyConfig(BaseModel):
     num_bins: int = Field(default=33, ge=2)
     """Bins an action dimension, with `bins`; `digits` has 100. Odd: zero is a bin's centre."""
     scale: float = Field(default=1.0, ge=1)
-    """The bins cover the action box, scaled this much about its middle; actions are clipped to the box. With the right scale a number means as many
-    metres in an action as in the answers that the model was pretrained on. Discrete actions are not scaled."""
+    """The bins cover the action box, scaled this much about its middle; actions are clipped to the box. The embedded model's answers about distances
+    reach 0.4 m. With 0.4 / (metres that a whole action moves in a decision) a number means as much in an action. Discrete ones are not scaled."""
     thought: str = ""
     """Chain of thought before the action: fixed words, and a number of the policy's own choice for each #, a coordinate or an offset. Empty: none."""
     sample: Literal["reply", "action"] = "reply"

@@ -124,6 +124,39 @@ class Trained:
         save_file({name: value.cpu().contiguous() for name, value in self.weights().items()}, file)
 
 
+def misfit(policy: Any, situation: Situation) -> str:
+    """Return what is wrong with the results of a policy's `features` and `distribution`, as the end of a sentence; empty if nothing is.
+
+    Args:
+        policy: of a class of the user's. What its methods raise is not caught.
+        situation: of the environments in which it will act.
+    """
+    length, tokens = policy.reply_length, len(policy.codec.vocabulary_U)
+    if length != policy.codec.length:
+        return f"has reply_length {length}, and its codec writes {policy.codec.length} tokens; set it to codec.length"
+    middle = np.tile((policy.codec.low + policy.codec.high) / 2, (policy.chunk, 1))
+    tokens_BL = np.tile(policy.codec.encode(middle), (2, 1))
+    with torch.no_grad():
+        features = policy.features([situation.frames] * 2)
+        if not isinstance(features, torch.Tensor) or features.ndim < 1 or len(features) != 2:
+            return f"returned {_kind(features)} from features, for 2 observations; return a tensor [2, ...]"
+        for given in (features, None):
+            logprobs_BLU = policy.distribution([situation] * 2, tokens_BL, given)
+            wanted = (
+                f"from distribution, for 2 replies of {length} tokens; return float32[2, {length}, {tokens}], the last for the tokens of the codec"
+            )
+            if not isinstance(logprobs_BLU, torch.Tensor) or logprobs_BLU.shape != (2, length, tokens) or logprobs_BLU.dtype != torch.float32:
+                return f"returned {_kind(logprobs_BLU)} {wanted}"
+            if not torch.allclose(sums := logprobs_BLU.exp().sum(-1), torch.ones(()), atol=1e-3):
+                return f"returned probabilities from distribution that add up to {float(sums.flatten()[0]):g}; return the result of log_softmax"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    """Return 'float32[2, 3]' for a tensor, and the name of the type for anything else."""
+    return f"{value.dtype}{list(value.shape)}".removeprefix("torch.") if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+
+
 def fingerprint(weights: dict[str, torch.Tensor]) -> str:
     """Return the first 12 hex digits of the SHA-256 of the tensors and their names."""
     digest = hashlib.sha256()

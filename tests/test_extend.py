@@ -149,6 +149,93 @@ def test_a_part_that_gives_something_else_is_one_sentence(tmp_path: Path) -> Non
             load_model(PolicyConfig(model=f"{bad}:{name}"), Actions(_box()))
 
 
+WRONG = """
+import numpy as np
+import torch
+
+from policy import Convolutional
+
+
+class Flat(Convolutional):
+    def features(self, frames):
+        return super().features(frames).flatten() if len(frames) > 1 else super().features(frames)
+
+
+class Listed(Convolutional):
+    def features(self, frames):
+        return [super().features(frames)] if len(frames) > 1 else super().features(frames)
+
+
+class Short(Convolutional):
+    def distribution(self, situations, tokens_BL, features=None):
+        return super().distribution(situations, tokens_BL, features)[:, :2]
+
+
+class Double(Convolutional):
+    def distribution(self, situations, tokens_BL, features=None):
+        return super().distribution(situations, tokens_BL, features).double()
+
+
+class Logits(Convolutional):
+    def distribution(self, situations, tokens_BL, features=None):
+        return super().distribution(situations, tokens_BL, features) + 1
+
+
+class Sized(Convolutional):
+    def __init__(self, config, low, high, counts=None):
+        super().__init__(config, low, high, counts)
+        self.reply_length += 1
+
+
+class Sure(Convolutional):
+    def distribution(self, situations, tokens_BL, features=None):
+        return super().distribution(situations, tokens_BL, features.cuda_or_none())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Flat", r"returned float32\[49152\] from features, for 2 observations; return a tensor \[2, \.\.\.\]"),
+        ("Listed", r"returned a list from features, for 2 observations; return a tensor \[2, \.\.\.\]"),
+        ("Short", r"returned float32\[2, 2, 33\] from distribution, for 2 replies of 3 tokens; return float32\[2, 3, 33\]"),
+        ("Double", r"returned float64\[2, 3, 33\] from distribution, for 2 replies of 3 tokens; return float32\[2, 3, 33\]"),
+        ("Logits", r"returned probabilities from distribution that add up to 2\.718.*; return the result of log_softmax"),
+        ("Sized", r"has reply_length 4, and its codec writes 3 tokens; set it to codec\.length"),
+        ("Sure", r"fails with AttributeError: .* when it is asked about frames uint8\[2, 64, 64, 3\]"),
+        ("Convolutional", ""),
+    ],
+)
+def test_a_policy_that_returns_something_else_is_one_sentence(name: str, says: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "wrong.py").write_text(WRONG)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.delitem(sys.modules, "policy", raising=False)
+    situation = Situation("go", np.zeros((2, 64, 64, 3), np.uint8))
+    if not says:
+        load_model(PolicyConfig(model=f"{place}/wrong.py:{name}"), Actions(_box()), situation)
+        return
+    with pytest.raises(ValueError, match=rf"policy.model '.*wrong.py:{name}' {says}"):
+        load_model(PolicyConfig(model=f"{place}/wrong.py:{name}"), Actions(_box()), situation)
+
+
+def test_a_rule_cannot_change_the_episodes_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text(
+        "from agent.records import TrainingData, decisions\n\n\n"
+        "def writes(episodes, labels):\n    episodes[0].rewards[:] = 9\n\n\n"
+        "def empties(episodes, labels):\n    shown = tuple(decisions(episodes.pop()))\n    labels.clear()\n    return TrainingData(shown)\n"
+    )
+    episodes = [episode(1, 0, [0.1, 0.2], False), episode(1, 1, [0.1, 0.9], True)]
+    labels = [Label.of(each) for each in episodes]
+    before = [each.rewards.copy() for each in episodes]
+    with pytest.raises(ValueError, match=r"greedy.py:writes' failed: ValueError: .*read-only"):
+        own(f"{tmp_path}/greedy.py:writes", episodes, labels)
+    made = own(f"{tmp_path}/greedy.py:empties", episodes, labels)
+    assert len(made.demonstrations) == 2 and made.notes["seeds"] == 1 and len(episodes) == len(labels) == 2
+    for one, other in zip(before, episodes, strict=True):
+        np.testing.assert_array_equal(one, other.rewards)
+        assert other.rewards.flags.writeable
+
+
 def _nothing(taken: Any) -> dict[str, Any]:
     cut = {name: getattr(taken, name)[:0] for name in ("actions", "tokens", "logprobs", "rewards")}
     return {**cut, "frames": taken.frames[:1]}

@@ -1,5 +1,6 @@
 """docs/plug-in.md, followed to the letter by somebody in an empty folder; only the run is made shorter."""
 
+import json
 import re
 import subprocess
 import sys
@@ -21,12 +22,15 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "disc.py").write_text(written["python"])
     (tmp_path / "disc.yaml").write_text(written["yaml"])
     commands = [line for kind, content in blocks if not kind for line in content.splitlines()]
-    assert [command.split()[1] for command in commands] == ["check", "improve", "report"]
+    assert [command.split()[1] for command in commands] == ["check", "improve", "improve", "report"]
     for command in commands:
-        line = command.split()[1:] + (SHORTER.split() if "improve" in command else [])
+        line = command.split()[1:] + (SHORTER.split() if "runs/disc" in command and "improve" in command else [])
         done = subprocess.run([sys.executable, "-m", "agent.cli", *line], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
         assert "check" not in command or "Ready." in done.stdout
+    logged = [json.loads(row)["stage"] for row in (tmp_path / "runs" / "smoke" / "metrics.jsonl").read_text().splitlines()]
+    stages = ("ground", "demonstrate", "collect", "label", "curate", "tune", "evaluate", "cycle")
+    assert set(stages) <= set(logged) and logged.count("evaluate") == 2, "the smoke test goes through every stage, and both gates"
     assert (tmp_path / "check-disc-py-Disc.png").exists() and (tmp_path / "runs" / "disc" / "report.html").stat().st_size > 1000
     assert (
         "oracle succeeds in 20 of 20"

@@ -115,9 +115,10 @@ class CurateConfig(Strict):
     """`decision`: a success and a failure of one seed are compared at the first decision in which they differ. `trajectory`: all decisions from there
     on are compared (GRAPE, arXiv 2411.19309), at the cost of as many replies a pair as there are decisions."""
     credit: Literal["progress", "reward", "outcome", "steps_to_go"] = "progress"
-    """Credit of a decision, passed back to earlier decisions by `discount`. `progress`: the increase of the reward over the decision. `reward`: the
-    mean reward of its steps. `outcome`: success alone (with `discount` 1 all decisions of an episode share it). `steps_to_go`: the decrease of the
-    number of remaining decisions, as the model itself predicts it; the environment's reward is not used."""
+    """Credit of a decision: what it is thought to have earned of the reward (credit assignment). `discount` passes it back to earlier decisions.
+    `progress`: the increase of the reward over the decision. `reward`: the mean reward of its steps. `outcome`: success alone (with `discount` 1 all
+    decisions of an episode share it). `steps_to_go`: the decrease of the number of remaining decisions, as the model itself predicts it; the
+    environment's reward is not used."""
     discount: float = Field(default=0.7, ge=0, le=1)
     """Discount of later credit, per decision, in the return of a decision."""
 

@@ -8,6 +8,7 @@ import policies
 from envs.faults import in_words
 from envs.make import module_of
 from envs.spaces import Actions
+from policies.policy import Situation
 
 if TYPE_CHECKING:
     from policies.vlm import Vlm
@@ -38,15 +39,16 @@ def plugin(key: str, name: str) -> Callable[..., Any]:
     return found
 
 
-def load_model(config: policies.PolicyConfig, actions: Actions) -> "Vlm":
+def load_model(config: policies.PolicyConfig, actions: Actions, situation: Situation | None = None) -> "Vlm":
     """Return the policy that a config names: a Hugging Face model, or an instance of a class of the user's.
 
     Args:
         config: section `policy`.
         actions: action space of the environments.
+        situation: of the environments, on which a class of the user's is tried; None: it is not tried.
 
     Raises:
-        ValueError: it does not exist, or cannot be made.
+        ValueError: it does not exist, cannot be made, or returns something else than `policies.trained.Trained` says.
     """
     # A class is `place:Identifier`; a hub id has no colon, and a folder with a colon in its name exists.
     if not config.model.rpartition(":")[2].isidentifier() or ":" not in config.model or Path(config.model).exists():
@@ -59,4 +61,16 @@ def load_model(config: policies.PolicyConfig, actions: Actions) -> "Vlm":
     missing = [name for name in NEEDED if not hasattr(policy, name)]
     if missing:
         raise ValueError(f"policy.model {config.model!r} lacks {', '.join(missing)}; build it on policies.trained.Trained (docs/extend.md).")
+    if situation is not None and (wrong := _tried(policy, situation)):
+        raise ValueError(f"policy.model {config.model!r} {wrong} (docs/extend.md).")
     return policy
+
+
+def _tried(policy: Any, situation: Situation) -> str:
+    """Return what is wrong with the results of a user's policy, or what it raises; empty if nothing is."""
+    from policies.trained import misfit  # here, since it imports torch
+
+    try:
+        return misfit(policy, situation)
+    except Exception as error:  # the user's methods may raise anything
+        return f"fails with {in_words(error)} when it is asked about frames uint8{list(situation.frames.shape)}"

@@ -213,18 +213,16 @@ def override(config: Config, arguments: list[str]) -> Config:
 
     They hold for the whole run: no phase changes what is given so. `--phases` alone removes all phases.
 
-    `--help` prints every key with its meaning (by tyro) and exits.
+    A dictionary is a YAML text, as in `--env.kwargs '{width: 64}'`, and replaces the one in the file; so is the whole list of phases.
+    `--help` prints every key with its meaning and exits.
 
     Raises:
         ValueError: an unknown key, or a value of a wrong type or range.
     """
     if "--help" in arguments or "-h" in arguments:
-        import tyro
+        from agent.config.help import show  # here, since tyro is slow to import
 
-        class Help(Config):  # lists of environments and phases cannot be overridden key by key
-            env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
-
-        tyro.cli(Help, default=Help(**{**config.model_dump(), "env": config.envs[0], "phases": ()}), args=["--help"], prog="etude improve CONFIG RUN")
+        show(config)
     known, content = dict(_keys(Config)), config.model_dump()
     later = content["phases"]
     for name, words in _options(arguments):

@@ -5,7 +5,7 @@ A seed is mixed where some of its episodes are labelled successful and some fail
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,7 +95,8 @@ def own(name: str, episodes: Sequence[Episode], labels: Sequence[Label]) -> Trai
     """
     rule: Any = plugin("curate.rule", name)
     try:
-        made = rule(episodes, labels)
+        # Lists and views of its own: what a rule changes must not change the run's episodes, which a resumed run reads from disk.
+        made = rule([_read_only(episode) for episode in episodes], list(labels))
     except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise ValueError(f"curate.rule {name!r} failed: {in_words(error)}.") from error
     if not isinstance(made, TrainingData):
@@ -109,6 +110,14 @@ def own(name: str, episodes: Sequence[Episode], labels: Sequence[Label]) -> Trai
             )
     # Figures of the rule itself come last, so that they win.
     return replace(made, notes={**notes(by_start(episodes, labels)), **made.notes})
+
+
+def _read_only(episode: Episode) -> Episode:
+    """Return an episode whose arrays cannot be written to."""
+    views = {each.name: value.view() for each in fields(episode) if isinstance(value := getattr(episode, each.name), np.ndarray)}
+    for view in views.values():
+        view.flags.writeable = False
+    return replace(episode, **views)
 
 
 def by_start(episodes: Sequence[Episode], labels: Sequence[Label]) -> dict[Start, list[LabelledEpisode]]:

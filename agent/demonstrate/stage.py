@@ -48,7 +48,7 @@ class FaultBudget:
         """
         self.count, self.first = self.count + 1, self.first or why
         if self.count > self.share * self.of:
-            raise ValueError(f"{self.count} of {self.of} demonstrations were faulty, more than a fifth; the last: {why}.")
+            raise ValueError(f"{self.count} of {self.of} demonstrations were faulty, more than {100 * self.share:g} %; the last: {why}.")
 
 
 def record(

@@ -9,7 +9,7 @@ from agent.config.keys import LabelConfig, TuneConfig
 from agent.label.calibration import peaks, quality
 from agent.label.detector import detect, qa_examples
 from agent.learning.training import keep_weights
-from agent.records import Checkpoint, Episode, TrainingData
+from agent.records import DRAWS, Checkpoint, Episode, TrainingData
 from agent.rollout.session import Session
 from agent.run.files import load
 from agent.run.folder import Run
@@ -101,11 +101,9 @@ def make_base_detector(session: Session, track: Track) -> dict[str, Any]:
     """
     run, policy = session.run, session.policy
     base, demonstrations = policy.weights(), run.episodes(run.folder / "start")
-    # The last number of a seed keeps draws of one cycle apart: 1 for examples of steps to go, 2 for this detector.
     with track.bar("base_detector") as step:
-        figures = teach_base_detector(
-            policy, demonstrations, run.config.label, (run.config.seed, 0, 2), lambda done, steps, now: step(1, total=steps)
-        )
+        seed = (run.config.seed, 0, 0, 0, DRAWS["base_detector"])
+        figures = teach_base_detector(policy, demonstrations, run.config.label, seed, lambda done, steps, now: step(1, total=steps))
     name = keep_weights(policy, run.folder / "start" / "base_detector.safetensors")
     policy.load(base)
     return {"figures": figures, "policy": name}

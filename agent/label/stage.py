@@ -24,7 +24,7 @@ from agent.label.detector import (
     with_detector_rewards,
 )
 from agent.label.guards import detector_fails, labels_contradict
-from agent.records import Checkpoint, DetectorScore, Episode, Label, QAExample
+from agent.records import DRAWS, Checkpoint, DetectorScore, Episode, Label, QAExample
 from agent.rollout.session import Session
 from agent.run import episodes as dataset
 from agent.run.files import load
@@ -104,8 +104,8 @@ def steps_to_go_examples(run: Run) -> list[QAExample]:
     """Return the QA examples of steps to go for the warm start, from its demonstrations; none where `curate.credit` is another."""
     if run.config.curate.credit != "steps_to_go":
         return []
-    # The last number keeps draws of one cycle apart: 1 here, 2 for the base-model detector.
-    won, rng = [episode for episode in run.episodes(run.folder / "start") if episode.success], np.random.default_rng([run.config.seed, 0, 1])
+    won = [episode for episode in run.episodes(run.folder / "start") if episode.success]
+    rng = np.random.default_rng([run.config.seed, 0, 0, 0, DRAWS["steps_to_go"]])
     return steps_to_go.training_data(won, STEPS_QUESTION, steps_to_go.pace(won), EXAMPLES, rng)
 
 

@@ -25,6 +25,7 @@ class Environments:
         self.configs, self._count = (configs,) if isinstance(configs, EnvConfig) else configs, count
         self._environment_processes = [EnvironmentProcess(config, config.timeout) if config.timeout else None for config in self.configs]
         self._idle: list[list[Adapter | Proxy]] = [[] for _ in self.configs]
+        self._busy: list[Adapter | Proxy] = []  # acquired and not released yet
         self.firsts: list[Adapter | Proxy] = []
         """One environment of each kind, which is never closed to make room: for action spaces, demonstrations and videos."""
         try:
@@ -34,7 +35,6 @@ class Environments:
         except BaseException:  # the caller gets no object that it could close, so the environments made so far are closed here
             self.close()
             raise
-        self._made = sum(map(len, self._idle))  # idle and in use
 
     @property
     def first(self) -> Adapter | Proxy:
@@ -65,19 +65,23 @@ class Environments:
     def acquire(self, kind: int = 0) -> Adapter | Proxy | None:
         """Return an idle environment of a kind, or None if all places are taken."""
         if self._idle[kind]:
-            return self._idle[kind].pop()
-        crowded = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
-        if self._made >= self._count and crowded is not None:  # an idle environment of another kind makes room, but never the first of its kind
-            _close(crowded.pop(next(i for i, each in enumerate(crowded) if each not in self.firsts)))
-            self._made -= 1
-        if self._made >= max(self._count, len(self.configs)):  # `firsts` exist also where `count` is less than the number of kinds
-            return None
-        self._made += 1
-        return self._make(kind)
+            adapter = self._idle[kind].pop()
+        else:
+            crowded = next((idle for idle in self._idle if any(each not in self.firsts for each in idle)), None)
+            made = len(self._busy) + sum(map(len, self._idle))
+            if made >= self._count and crowded is not None:  # an idle environment of another kind makes room, but never the first of its kind
+                _close(crowded.pop(next(i for i, each in enumerate(crowded) if each not in self.firsts)))
+                made -= 1
+            if made >= max(self._count, len(self.configs)):  # `firsts` exist also where `count` is less than the number of kinds
+                return None
+            adapter = self._make(kind)
+        self._busy.append(adapter)
+        return adapter
 
     def release(self, adapter: Adapter | Proxy, broken: bool = False) -> None:
         """Give an environment back; a broken one is closed and replaced."""
         kind = self.of(adapter.config.title)
+        self._busy = [each for each in self._busy if each is not adapter]
         if broken:  # what raised an error in the middle of a step may be in any state, and its next episode would depend on that
             _close(adapter)
             replacement = self._make(kind)
@@ -93,9 +97,9 @@ class Environments:
         self._idle[kind] = [self.firsts[kind] if each is old else each for each in self._idle[kind]]
 
     def close(self) -> None:
-        """Close all environments, and end their processes."""
+        """Close all environments, those in use too, and end their processes."""
         # By id, since most of `firsts` are idle too, and each is to be closed once.
-        for adapter in {id(each): each for idle in (*self._idle, self.firsts) for each in idle}.values():
+        for adapter in {id(each): each for group in (*self._idle, self._busy, self.firsts) for each in group}.values():
             _close(adapter)
         for environment_process in filter(None, self._environment_processes):
             environment_process.close()

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.records import Rate
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.expert import ask
 from envs.faults import NoExpert, in_words
 from envs.make import module_of
 
@@ -138,9 +139,11 @@ def resolve(name: str, config: EnvConfig) -> Expert:
             - the folder of an expert that `etude expert` trained.
         config: the environment.
 
+    Returns:
+        The expert; it raises `ExpertFault` if it fails or gives no action.
+
     Raises:
-        NoExpert: there is no expert of that name, or it cannot be loaded.
-        ValueError: the folder's expert is one of another environment.
+        NoExpert: there is no expert of that name, it cannot be loaded, or it is one of another environment.
     """
     if not name:
         return lambda adapter: adapter.oracle()
@@ -149,21 +152,29 @@ def resolve(name: str, config: EnvConfig) -> Expert:
             from policies import experts
         except ModuleNotFoundError as error:
             raise NoExpert(f"The expert in {name} needs Stable-Baselines3 ({error}); run: pip install 'etude[baselines]'.") from error
-        env = Blind(config)  # for its spaces and `seen`; episodes happen in the caller's adapter
-        act = experts.load(Path(name), env)
-        return lambda adapter: np.asarray(act(env.seen(adapter)), np.float32)
+        try:
+            env = Blind(config)  # for its spaces and `seen`; episodes happen in the caller's adapter
+            act = experts.load(Path(name), env)
+        except ValueError as error:
+            raise NoExpert(str(error)) from error
+        form = f"the folder of an expert for {config.id}"
+        return lambda adapter: ask(f"The expert in {name}", form, lambda: act(env.seen(adapter)), adapter.actions)
     module, colon, attribute = name.rpartition(":")  # the last colon: the path of a file may hold one itself
     if not colon:
         raise NoExpert(f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`.")
+    who = f"The expert {name}"
     try:
         script = getattr(module_of(module), attribute)
         if inspect.isclass(script):
             instance: Any = script()  # one for all episodes: a policy that keeps state has to notice a reset by itself
+            form = f"{attribute}.get_action(self, observation)"
             # Clipped, since Meta-World's scripted policies rely on their environment to clip.
-            return lambda adapter: adapter.actions.from_env(np.clip(instance.get_action(adapter.raw), adapter.actions.low, adapter.actions.high))
+            return lambda adapter: np.clip(
+                ask(who, form, lambda: instance.get_action(adapter.raw), adapter.actions), adapter.actions.low, adapter.actions.high
+            ).astype(np.float32)
     except (Exception, SystemExit) as error:  # a user's script may raise anything, or exit
         raise NoExpert(f"demonstrate.expert {name!r} cannot be used ({in_words(error)}).") from error
-    return lambda adapter: adapter.actions.from_env(script(adapter.env, adapter.raw))
+    return lambda adapter: ask(who, f"{attribute}(env, observation)", lambda: script(adapter.env, adapter.raw), adapter.actions)
 
 
 @dataclass(frozen=True)

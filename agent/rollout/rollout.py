@@ -18,7 +18,7 @@ from envs.host import Proxy
 from envs.moments import Observation
 from policies.policy import Decision, Policy, Situation
 
-MAX_FAULT_SHARE = 0.2  # of episodes that faults of the environment may cost before a run stops; "a fifth" in messages
+MAX_FAULT_SHARE = 0.2  # of episodes that faults of the environment may cost before a run stops
 
 
 @dataclass
@@ -148,22 +148,26 @@ def rollout(
     """
     # Jobs by their index. `waiting` is reversed, as `pop` takes the next job from the end of a list.
     waiting, live, done, sent = list(enumerate(jobs))[::-1], {}, {}, 0
-    while sent < len(jobs):
-        # A job whose kind has no free place waits, and so do the jobs behind it.
-        while waiting and (adapter := environments.acquire(waiting[-1][1].kind)) is not None:
-            index, job = waiting.pop()
-            live[index] = _Live(job, adapter, np.random.default_rng(job.noise))  # noise None: an unseeded generator, never used
-            live[index].begin()
-        playing = [each for each in live.values() if not each.over]  # a faulty reset ends an episode before its first decision
-        for each, decision in zip(playing, _decide(policy, playing), strict=True):
-            each.go_on(decision, policy)
-        for index in [index for index, each in live.items() if each.over]:
-            each = live.pop(index)
-            done[index] = each.episode(policy)
-            environments.release(each.adapter, broken=bool(each.faults))
-        while sent in done:  # an episode that ended early waits for those of the jobs before it
-            yield done.pop(sent)
-            sent += 1
+    try:
+        while sent < len(jobs):
+            # A job whose kind has no free place waits, and so do the jobs behind it.
+            while waiting and (adapter := environments.acquire(waiting[-1][1].kind)) is not None:
+                index, job = waiting.pop()
+                live[index] = _Live(job, adapter, np.random.default_rng(job.noise))  # noise None: an unseeded generator, never used
+                live[index].begin()
+            playing = [each for each in live.values() if not each.over]  # a faulty reset ends an episode before its first decision
+            for each, decision in zip(playing, _decide(policy, playing), strict=True):
+                each.go_on(decision, policy)
+            for index in [index for index, each in live.items() if each.over]:
+                each = live.pop(index)
+                done[index] = each.episode(policy)
+                environments.release(each.adapter, broken=bool(each.faults))
+            while sent in done:  # an episode that ended early waits for those of the jobs before it
+                yield done.pop(sent)
+                sent += 1
+    finally:  # also where the caller stops iterating, or the policy raises: the next reset ends an episode that was broken off
+        for each in live.values():
+            environments.release(each.adapter)
 
 
 def tolerate(episodes: Iterable[Episode], count: int, spoilt: int = 0) -> Iterator[Episode]:
@@ -182,7 +186,7 @@ def tolerate(episodes: Iterable[Episode], count: int, spoilt: int = 0) -> Iterat
         num_faults += bool(episode.faults)
         if num_faults > MAX_FAULT_SHARE * count:  # of `count`, not of those so far: one fault in the first episodes does not stop a run
             raise ValueError(
-                f"{episode.task}: {num_faults} of {count} episodes were faulty, more than a fifth; "
+                f"{episode.task}: {num_faults} of {count} episodes were faulty, more than {100 * MAX_FAULT_SHARE:g} %; "
                 f"the last at seed {episode.seed}, {episode.faults[0]}."
             )
         yield episode

@@ -4,6 +4,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import policies
 from agent.config.plugins import load_model
 from agent.records import Checkpoint, Episode, Job
@@ -14,6 +16,7 @@ from agent.run import base, layout
 from agent.run.files import load, save
 from agent.run.folder import Run
 from envs import EnvConfig
+from policies.policy import Situation
 
 if TYPE_CHECKING:
     from policies.vlm import Vlm
@@ -105,7 +108,10 @@ class Session:
 
     def _load(self, changes: dict[str, Any]) -> "Vlm":
         policies.set_threads(self.config.threads)  # a setting of the whole process
-        policy = load_model(self.config.policy.model_copy(update=changes), self.environments.actions)
+        first = self.environments.first
+        frames = np.zeros((len(first.config.frame_names), first.config.size, first.config.size, 3), np.uint8)
+        situation = Situation("", frames, np.zeros(first.state_size, np.float32) if first.state_size else None)
+        policy = load_model(self.config.policy.model_copy(update=changes), self.environments.actions, situation)
         if "model" not in changes:  # the model after grounding is the run's own product, and its stage file holds its digests
             self.run.began_from(policy.base_name)
         return policy

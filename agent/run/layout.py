@@ -67,10 +67,18 @@ def seconds_by_stage(run: Path) -> dict[str, float]:
     return {stage: round(seconds, 1) for stage, seconds in sorted(total.items())}
 
 
+def gate_seconds(run: Path, number: int) -> float:
+    """Return the seconds of the gate evaluations of a cycle, their further rounds among them; 0 is the gate of the warm start."""
+    return _seconds(run, f"evaluate/gate-*-cycle-{number}.json", f"evaluate/gate-*-cycle-{number}-more-*.json")
+
+
 def seconds_before_practice(run: Path) -> float:
     """Return the seconds of work before the first cycle: grounding, base model, demonstrations, warm start and its gate evaluation."""
-    files = (file for place in ("ground/*.json", "start/*.json", "evaluate/gate-*-cycle-0*.json") for file in run.glob(place))
-    return sum(float(load(file).get("seconds", 0.0)) for file in files)
+    return _seconds(run, "ground/*.json", "start/*.json") + gate_seconds(run, 0)
+
+
+def _seconds(run: Path, *places: str) -> float:
+    return sum(float(load(file).get("seconds", 0.0)) for place in places for file in sorted(run.glob(place)))
 
 
 def stage_folders(run: Path) -> dict[int, Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.run.files import load
-from agent.run.layout import STAGES, stage_folders
+from agent.run.layout import STAGES, gate_seconds, stage_folders
 
 # Stage files whose figures are logged, in the order of the stages: this is the order of the rows.
 LOGGED = ("ground", "demonstrate", "base_detector", "collect", "detector", "steps_to_go", *STAGES[1:], "cycle")
@@ -48,7 +48,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
                 now = {"cycle": max(number, 0), "stage": stage}  # grounding (-1) and warm start (0) are both cycle 0
                 # `step` begins at 0 in every stage; `Track` numbers the steps through the run for W&B.
                 rows += [{**now, "step": row["step"], **_step(row)} for row in content.get("rows", [])]
-                rows.append({**now, **_named(stage, {**content.get("figures", {}), "seconds": content.get("seconds", 0.0)})})
+                # The episodes of a gate are in files of their own, and `evaluate.json` has only the seconds since the last of them.
+                seconds = content.get("seconds", 0.0) + (gate_seconds(run, number) if stage == "evaluate" else 0.0)
+                rows.append({**now, **_named(stage, {**content.get("figures", {}), "seconds": round(seconds, 2)})})
     return rows
 
 

@@ -60,8 +60,10 @@ class Track:
             return
         flat = {f"{name}/{key}": value for name, part in summary.items() if isinstance(part, dict) and "rate" in part for key, value in part.items()}
         flat |= {key: summary[key] for key in ("before_is", "gain", "gain_low", "gain_high", "p_value", "cycles", "promoted")}
-        with contextlib.suppress(Exception):  # any trouble of W&B: summary.json has the same
+        try:
             self._wandb.summary.update(flat)
+        except Exception as error:
+            self._lost(error, "summary.json")
 
     def note(self, text: str) -> None:
         """Print a line to the console."""
@@ -91,9 +93,13 @@ class Track:
             # W&B drops rows whose step is not above the last one, so steps count through all starts.
             self._wandb.log(content(), step=self._sent["steps"])
             self._sent["steps"] += 1
-        except Exception as error:  # its service process may have died, the disk may be full
-            self._wandb = None
-            self.note(f"W&B is not available any more ({type(error).__name__}); metrics.jsonl has everything.")
+        except Exception as error:
+            self._lost(error, "metrics.jsonl")
+
+    def _lost(self, error: Exception, file: str) -> None:
+        """Go on without W&B, whose service process may have died; the disk may be full."""
+        self._wandb = None
+        self.note(f"W&B is not available any more ({type(error).__name__}); {file} has everything.")
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:

@@ -1,8 +1,18 @@
 """Environments in a terminal."""
 
+import re
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
 import pytest
 
-from agent.check import tasks
+from agent.check import check, tasks
+from agent.config.read import parse
+from agent.ready import ready as is_ready
+from agent.rollout.session import Session
+from agent.run.folder import Run
 
 
 def test_tasks_shows_all_our_environments(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -11,3 +21,45 @@ def test_tasks_shows_all_our_environments(capsys: pytest.CaptureFixture, monkeyp
     shown = capsys.readouterr().out
     for each in ("etude/Reach-v0", "etude/Push-v0", "etude/Press-v0", "within 3.5 cm of the named", "touch the", "onto the", "24"):
         assert each in shown, each
+
+
+DIAL = {"id": "tests.envs.test_doctor:Dial", "cameras": ["observation"], "size": 16, "action_repeat": 1}
+
+
+def full(env: gymnasium.Env, observation: np.ndarray) -> np.ndarray:
+    """An expert for `Dial`."""
+    return np.ones(1)
+
+
+def checked(content: dict[str, Any], whole: bool, folder: Path, capsys: pytest.CaptureFixture) -> tuple[bool, str]:
+    """Return whether a run of this config can start, and what `etude check` prints."""
+    ready = check(parse({"env": DIAL, "threads": 1, **content}, "test"), whole, folder)
+    return ready, " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({}, "no scripted oracle to demonstrate with; name a demonstrate.expert (`etude expert` trains one), or set demonstrate.episodes to 0."),
+        ({"demonstrate": {"dataset": "nowhere"}}, "nowhere"),
+        ({"demonstrate": {"episodes": 0}, "curate": {"rule": "nowhere:rule"}}, "curate.rule 'nowhere:rule' cannot be used"),
+        ({"demonstrate": {"episodes": 0}, "policy": {"model": "nowhere/at-all/here"}}, "Model 'nowhere/at-all/here' cannot be loaded"),
+        ({"demonstrate": {"episodes": 0}, "evaluate": {"variations": {"odd": {"camra": 1}}}}, "evaluate.variations 'odd'"),
+        ({"demonstrate": {"episodes": 0}, "ground": {"steps": 3}}, "ground.steps needs a MuJoCo environment"),
+    ],
+)
+def test_what_a_run_would_refuse_the_check_says(content: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """With the sentence of the run: it is the same code."""
+    ready, said = checked(content, True, tmp_path, capsys)
+    assert not ready and says in said and "Ready." not in said
+    session = Session(Run(tmp_path / "run", parse({"env": DIAL, "threads": 1, **content}, "test")))
+    with pytest.raises(ValueError, match=re.escape(says)):
+        is_ready(session)
+    session.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["check-tests-envs-test-doctor-Dial.png"]
+
+
+def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for content, whole in (({"demonstrate": {"expert": f"{__name__}:full"}}, True), ({}, False)):
+        ready, said = checked(content, whole, tmp_path, capsys)
+        assert ready and said.endswith("Ready.") and "expert" in said

@@ -31,6 +31,15 @@ class Numbers(gymnasium.Env):
         return self.observation_space.sample(), 0.0, False, True, {}
 
 
+def sees(observation):
+    """An expert without the environment."""
+    return [0, 0]
+
+
+def nothing(env, observation):
+    """An expert that forgets its action."""
+
+
 def everything(folder: Path) -> dict[str, Any]:
     return {str(file.relative_to(folder)): file.read_bytes() if file.is_file() else None for file in sorted(folder.rglob("*"))}
 
@@ -72,6 +81,12 @@ NUMBERS = ["--env.id", f"{__name__}:Numbers", "--env.cameras", "eye", "--env.ins
         (NEW, [*NUMBERS, "--ground.steps", "3"], "frames that etude draws"),
         (NEW, [*NUMBERS, "--collect.lookahead_episodes", "2"], "that restores snapshots exactly"),
         (NEW, NUMBERS, "no scripted oracle to demonstrate with"),
+        (NEW, [*NUMBERS, "--demonstrate.expert", f"{__name__}:sees"], "sees fails with TypeError: sees() takes 1 positional argument but 2 were"),
+        (
+            NEW,
+            [*NUMBERS, "--demonstrate.expert", f"{__name__}:nothing"],
+            "nothing gave None; write it as nothing(env, observation) -> an action of 2",
+        ),
         (NEW, ["--demonstrate.expert", "nowhere:nobody"], "demonstrate.expert 'nowhere:nobody' cannot be used"),
         (NEW, ["--demonstrate.dataset", "empty"], "empty"),
         (OLD, ["--seed", "7"], "another seed config"),

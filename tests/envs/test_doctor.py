@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -9,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agent.rollout.experts import resolve
 from envs import EnvConfig, doctor
 from envs.adapt import Adapter
 from envs.doctor import Diagnosis, examine
@@ -39,7 +42,7 @@ class Dial(gymnasium.Env):
         if self.ailment == "raises" and self.steps == 3:
             raise RuntimeError("gears jammed")
         reward = float("nan") if self.ailment == "nan" else 0.0 if self.ailment == "flat" else self.where / 15
-        return self._see(), reward, False, self.steps >= 20 and self.ailment != "endless", self._say()
+        return self._see(), reward, False, self.steps >= 20 and self.ailment not in ("endless", "waits"), self._say()
 
     def _say(self) -> dict[str, Any]:
         words = {} if self.ailment == "wordless" else {"instruction": "turn it up"}
@@ -83,6 +86,7 @@ def test_a_sound_environment_passes() -> None:
         ("wordless", "No instruction"),
         ("no success", "reports no success"),
         ("endless", "No time limit: random actions ended no episode within 10000 steps; set env.max_episode_steps"),
+        ("waits", "No time limit: the middle of the action box at every step ended no episode within 10000 steps; set env.max_episode_steps"),
         ("unseeded", "same seed does not give"),
         ("nan", "a reward must be one finite number"),
         ("raises", "RuntimeError: gears jammed"),
@@ -116,9 +120,51 @@ def test_our_own_tasks_are_sound() -> None:
 @pytest.mark.parametrize(("action", "words"), [(1.0, "the expert succeeds in 20 of 20"), (-1.0, "the expert succeeds in 0 of 20")])
 def test_whoever_demonstrates_is_tried(action: float, words: str) -> None:
     config = EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1)
-    found = examine(config, episodes=4, expert=lambda adapter: np.array([action], np.float32), openings=9)
+    found = examine(config, episodes=4, expert=lambda: lambda adapter: np.array([action], np.float32), openings=9)
     assert found.lines["expert"] == words and "9 openings" in found.lines["replay"]
     assert any("The expert never succeeds" in fault for fault in found.faults) == (action < 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("drive(observation): return [0]", r"drive.py:drive fails with TypeError: drive\(\) takes 1 positional argument but 2 were given"),
+        ("drive(env, observation): return None", "drive.py:drive gave None"),
+        ("drive(env, observation): return [0, 0]", r"drive.py:drive gave \[0, 0\]"),
+        ("drive(env, observation): return [float('nan')]", r"drive.py:drive gave \[nan\]"),
+        ("drive(env, observation): return observation['x']", "drive.py:drive fails with IndexError"),
+        ("drive(env, observation): raise SystemExit(3)", "drive.py:drive fails with SystemExit: 3"),
+    ],
+)
+def test_an_expert_that_is_wrong_is_named_and_not_its_environment(body: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "drive.py").write_text(f"def {body}\n")
+    config = EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1)
+    found = examine(config, episodes=2, expert=partial(resolve, f"{tmp_path}/drive.py:drive", config), openings=1)
+    (fault,) = found.faults
+    assert re.fullmatch(rf"The expert .*{says}.*; write it as drive\(env, observation\) -> an action of 1 finite numbers\.", fault)
+    assert "Dial" not in fault and found.sheet is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("nowhere.py:drive", "demonstrate.expert 'nowhere.py:drive' cannot be used"), ("{folder}", "There is no expert for this environment in")],
+)
+def test_an_expert_that_does_not_exist_costs_no_other_finding(name: str, says: str, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    (tmp_path / "expert.json").write_text("{}")
+    config = EnvConfig(id="Reacher-v5", instruction="touch it", success="reward > -0.02", size=16)
+    found = examine(config, episodes=2, expert=partial(resolve, name.replace("{folder}", str(tmp_path)), config), openings=1)
+    (fault,) = found.faults
+    assert fault.startswith(says) and found.sheet is not None and found.lines["expert"] == "the expert cannot be used"
+
+
+def test_an_oracle_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for oracle, says in ((lambda self: [0], "fails with TypeError"), (lambda self, steps: None, "gave None")):
+        monkeypatch.setattr(Dial, "oracle", oracle, raising=False)
+        (fault,) = diagnosis().faults
+        assert fault.startswith("The oracle of Dial-v0 " + says) and fault.endswith(
+            "; write it as oracle(self, steps) -> an action of 1 finite numbers."
+        )
 
 
 def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_own_tasks_are_the_same_here_and_there() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_the_doctor_names_what_hangs_and_what_dies(way: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: Any) -> None:
     monkeypatch.setattr("agent.check.LIMIT", 5.0)
-    assert not check(config(way, seeds=tuple(range(70_000_003, 70_000_009))), tmp_path)
+    assert not check(Config(env=config(way, seeds=tuple(range(70_000_003, 70_000_009)))), True, tmp_path)
     said = " ".join(capsys.readouterr().out.split())
     assert "random episode 4" in said and re.search(WAYS[way].replace("1.5", "5"), said)
 

@@ -21,13 +21,13 @@ from policies.scripted import Random
 
 
 class Line(gymnasium.Env):
-    """A place on a line, seen as a shade: `falls` ends an episode off the middle, which a policy may learn to keep; `words` are attributes."""
+    """A place on a line, seen as a shade: `falls` ends an episode off the middle, where a policy may learn to stay; `stops` after so many steps."""
 
     action_space = gymnasium.spaces.Box(-1, 1, (1,))
     observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
 
-    def __init__(self, falls: bool = False, raises: bool = False, **words: Any) -> None:
-        self.falls, self.raises, self.steps = falls, raises, 0
+    def __init__(self, falls: bool = False, raises: bool = False, stops: int = 0, **words: Any) -> None:
+        self.falls, self.raises, self.stops, self.steps = falls, raises, stops, 0
         vars(self).update(words)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -39,7 +39,7 @@ class Line(gymnasium.Env):
         self.place, self.steps = self.place + float(action[0]), self.steps + 1
         if self.raises:
             raise RuntimeError("it broke")
-        return self.see(), 0.0, self.falls and abs(self.place) > 4, False, {"success": False}
+        return self.see(), 0.0, self.falls and abs(self.place) > 4, 0 < self.stops <= self.steps, {"success": False}
 
     def see(self) -> dict[str, np.ndarray]:
         return {"eye": np.full((16, 16, 3), np.clip(128 + self.place, 0, 255), np.uint8)}
@@ -74,7 +74,7 @@ def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | Non
     "changes",
     [
         {"max_episode_steps": 30},
-        {"kwargs": {"falls": True}},
+        {"kwargs": {"stops": 20}},
         {"kwargs": {"raises": True}},
         {"kwargs": {"max_steps": 200}},
         {"id": "Reacher-v5", "cameras": ()},
@@ -88,9 +88,11 @@ def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, An
     assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
 
 
-def test_an_environment_without_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Line has no time limit, .* no episode within 10000 steps; set env\.max_episode_steps\."):
-        episodes_end(Session(Run(tmp_path, Config(env=config()))))
+@pytest.mark.parametrize(("falls", "says"), [(False, "random actions"), (True, "the middle of the action box at every step")])
+def test_an_environment_without_end_is_refused(falls: bool, says: str, tmp_path: Path) -> None:
+    """Also one whose end depends on the policy: one that stands still, before or after training, would wait for ever."""
+    with pytest.raises(ValueError, match=rf"Line has no time limit, and {says} ended no episode within 10000 steps; set env\.max_episode_steps\."):
+        episodes_end(Session(Run(tmp_path, Config(env=config(kwargs={"falls": falls})))))
 
 
 def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> None:

@@ -4,6 +4,7 @@
 configs/envs/.
 """
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_every_config_can_be_read(file: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_doctor_finds_no_fault_and_going_back_is_exact(name: str) -> None:
     chosen = configure.read(FOLDER / f"{name}.yaml")
-    expert = resolve(chosen.demonstrate.expert, chosen.envs[0]) if chosen.demonstrate.expert else None
+    expert = partial(resolve, chosen.demonstrate.expert, chosen.envs[0]) if chosen.demonstrate.expert else None
     found = examine(chosen.envs[0], episodes=3, expert=expert)
     assert not found.faults
     assert found.lines["snapshot"].startswith("exact") and found.lines["replay"].startswith("exact")

@@ -80,6 +80,29 @@ def prepared(tmp_path: Path) -> Any:
     return make
 
 
+def test_what_is_drawn_before_the_first_cycle_is_drawn_apart(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No generator begins as another does: neither as the noise of a demonstration, nor as the order of the warm start's training data."""
+    begun: list[tuple[Any, int]] = []  # seed, and the state of its generator
+    real = np.random.default_rng
+
+    def watched(seed: Any = None) -> np.random.Generator:
+        rng = real(seed)
+        if isinstance(seed, list | tuple) and len(seed) > 1:
+            begun.append((tuple(seed), rng.bit_generator.state["state"]["state"]))
+        return rng
+
+    monkeypatch.setattr(np.random, "default_rng", watched)
+    monkeypatch.setattr("agent.label.base_detector.STEPS", 2)
+    label_by, credit = {"by": "detector", "detector": "base"}, {"credit": "steps_to_go"}
+    prepared("apart", {"wrong": True}, label=label_by, curate=credit, demonstrate={"episodes": 12, "steps": 2, "noise": 0.1})[0].close()
+    rare = {seed for seed, _ in begun if len(seed) >= 5}
+    assert {seed[4] for seed in rare} == {1, 2}, "those of steps to go and of the base-model detector"
+    assert {(0, 0, i) for i in range(12)} < {seed for seed, _ in begun}, "the noise of twelve demonstrations"
+    states = dict(begun)
+    of_rare = [states[seed] for seed in rare]
+    assert len(set(of_rare)) == len(rare) and not set(of_rare) & {state for seed, state in states.items() if seed not in rare}
+
+
 def told_by(session: Session, champion: Any, cycle: Any, track: Track) -> tuple[list[Episode], list[Label], list[str]]:
     """Return the episodes as stage `label` labels them, their labels, and its alarms."""
     alarms = label(session, champion, cycle, track)

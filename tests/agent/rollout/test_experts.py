@@ -62,6 +62,18 @@ def test_a_script_may_live_in_a_file(tmp_path: Path) -> None:
         resolve(f"{tmp_path}/yours.py:act", REACHER)
 
 
+@pytest.mark.parametrize("given", ["None", "[0]", "[0, float('nan')]", "env.gone", "1 / 0"])
+def test_a_script_that_is_wrong_is_named_with_its_form(given: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"def act(env, observation):\n    return {given}\n")
+    environments = Environments(REACHER, 1)
+    codec = load(PolicyConfig(), *(getattr(environments.first.actions, name) for name in ("low", "high", "counts"))).codec
+    says = (
+        r"Reacher-v5, seed 3, decision 0: The expert .*mine.py:act (gave|fails with) .*; write it as act\(env, observation\) -> an action of 2 finite"
+    )
+    with pytest.raises(ValueError, match=says):
+        list(record(environments, codec, [Job(3, 0, (0,))], expert=resolve(f"{tmp_path}/mine.py:act", REACHER)))
+
+
 def test_an_expert_is_trained_kept_and_goes_on(tmp_path: Path) -> None:
     rate = train(REACHER, tmp_path, steps=1500)
     assert rate.n == 100 and (tmp_path / "expert.safetensors").exists()

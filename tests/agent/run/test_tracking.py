@@ -107,16 +107,24 @@ def chunks(content: bytes) -> Iterator[bytes]:
             whole = b""
 
 
-def recorded(folder: Path) -> tuple[list[str], set[str], list[dict[str, Any]], set[tuple[str, str]]]:
-    """What W&B wrote offline: ids and projects of its runs, rows, and which figures have which axis."""
+def records(folder: Path) -> Iterator[list[Any]]:
+    """The records of each start in turn, as W&B wrote them offline."""
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
-    ids, projects, rows, axes = [], set(), [], set()
+    wandb.teardown()  # `finish` of a run returns before its file is on disk; this waits until W&B's own process has written it and has ended
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        found = [wandb_internal_pb2.Record.FromString(data) for data in chunks(file.read_bytes())]  # type: ignore[attr-defined]
+        assert found[-1].HasField("exit"), f"{file} is not complete"
+        yield found
+
+
+def recorded(folder: Path) -> tuple[list[str], set[str], list[dict[str, Any]], set[tuple[str, str]]]:
+    """What W&B wrote offline: ids and projects of its runs, rows, and which figures have which axis."""
+    ids, projects, rows, axes = [], set(), [], set()
+    for start in records(folder):
         names: dict[int, str] = {}
-        for data in chunks(file.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
+        for record in start:
             if record.HasField("run"):
                 ids, projects = [*ids, record.run.run_id], projects | {record.run.project}
             if record.HasField("metric"):
@@ -152,18 +160,15 @@ def test_a_folder_is_one_wandb_run_and_each_row_is_sent_once(tmp_path: Path, mon
 
 @pytest.mark.slow
 def test_what_a_run_came_to_is_in_wandbs_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wandb.proto import wandb_internal_pb2
-
     monkeypatch.delenv("WANDB_MODE", raising=False)
     base, warm, after = (Scorecard(name, {f"t/{i}": i < passed for i in range(20)}) for name, passed in (("b", 2), ("w", 5), ("a", 18)))
     track = Track(tmp_path, Config())
+    assert track._wandb is not None
     track.summarise({"cycles": 3, "promoted": 2, **account({"base": base, "warm_start": warm}, after)})
     track.close()
     said: dict[str, Any] = {}
-    for file in tmp_path.glob("wandb/offline-run-*/*.wandb"):
-        for data in chunks(file.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
+    for start in records(tmp_path):
+        for record in start:
             said |= {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update}
     for name, card in (("base", base), ("warm_start", warm), ("after", after)):
         assert {key: said[f"{name}/{key}"] for key in ("rate", "low", "high", "n")} == pytest.approx(asdict(card.success)), name
@@ -214,3 +219,16 @@ def test_a_users_variable_holds_where_the_config_says_nothing_else(
     Track(tmp_path, Config(track=TrackConfig(mode=given)))  # type: ignore[arg-type]
     Track(tmp_path, Config(track=TrackConfig(mode="off")))
     assert [named["mode"] for named in asked] == chosen
+
+
+def test_a_summary_that_wandb_did_not_take_is_said(tmp_path: Path, capsys: Any) -> None:
+    class Broken:
+        @property
+        def summary(self) -> Any:
+            raise BrokenPipeError("its service is gone")
+
+    track = Track(tmp_path, Config(track=TrackConfig(mode="off")))
+    track._wandb = Broken()
+    card = Scorecard("a", {f"t/{i}": i < 5 for i in range(9)})
+    track.summarise({"cycles": 3, "promoted": 2, **account({"base": card}, card)})
+    assert "W&B is not available any more (BrokenPipeError); summary.json has everything." in " ".join(capsys.readouterr().out.split())
