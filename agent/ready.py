@@ -173,11 +173,6 @@ def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
     if not hasattr(policy, "base"):  # a policy class of the user's need not be a language model
         own = ", or give label.detector" if key == "label.by" else ""
         raise ValueError(f"{key} asks the model questions, and {model!r} cannot answer any; set {instead}{own}.")
-    if hasattr(policy.base.model, "rope_deltas"):  # M-RoPE, as in Qwen2-VL: `policies.scoring` reuses a prefix by one position per token
-        raise ValueError(
-            f"{key} asks the model questions, but answers cannot be read from a model with positions in three dimensions, such as {model!r}; "
-            f"set {instead}."
-        )
 
 
 def comes_back(session: Session) -> None:

@@ -112,6 +112,11 @@ class Codec:
         return np.stack([self.allowed(tokens_BL[:, :j]) for j in range(tokens_BL.shape[1])], axis=1)
 
 
+def has_numbers(tokenizer: Any) -> bool:
+    """Return whether a tokenizer has number tokens, as that of the embedded model and of models made from it."""
+    return tokenizer.convert_tokens_to_ids("<n0>") not in (None, tokenizer.unk_token_id)
+
+
 def bins(tokenizer: Any, num_bins: int = 0) -> np.ndarray:
     """Return int64[num_bins, 1]: number tokens `<n0>`, `<n1>`, ... of the tokenizer, spread evenly over those it has; `num_bins` 0: all of them.
 
