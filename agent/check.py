@@ -1,4 +1,4 @@
-"""Terminal output of `etude check` (findings about an environment, and a contact sheet of its frames) and of `etude tasks` (our own tasks)."""
+"""Terminal output of `etude check` (an environment, with a contact sheet of its frames), `etude check-model` and `etude tasks` (our own tasks)."""
 
 import re
 from functools import partial
@@ -6,31 +6,41 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+import policies
 from agent.rollout.experts import resolve
 from agent.run.files import write
 from envs import TASKS, EnvConfig
 from envs.host import examine_in_process
+from policies import PolicyConfig
+from policies.nano.words import unknown
 
+NUMBERS = 7  # numbers of an action with which a model is checked, as of an arm: six of the hand, and the fingers
 LIMIT = 120.0  # seconds for each stage of the examination; beyond that the environment counts as hanging
 
 
-def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
+def check(config: EnvConfig, out: Path = Path(), expert: str = "", model: str = "nano") -> bool:
     """Print the findings about an environment, write the contact sheet `check-TITLE.png`, and return whether a run can start.
 
     Args:
         config: of the environment.
         out: folder of the contact sheet. Its rows are the cameras of random episodes, its columns time steps.
         expert: as in `demonstrate.expert`; empty: the environment's own oracle, if it has one.
+        model: as in `policy.model`; the embedded one knows few words.
     """
     console = Console(highlight=False)
     with console.status("") as status:
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
         diagnosis = examine_in_process(config, LIMIT, lambda stage: status.update(f"{config.title}: {stage}"), script)
+    if model == "nano" and (strange := unknown(" ".join(diagnosis.instructions))):
+        diagnosis.warnings.append(
+            f"The embedded model does not know {_listed(strange)}, and spells such words; use words of its own tasks (etude tasks), or another model."
+        )
     table = Table(title=config.title, show_header=False, title_justify="left")
     for name, line in diagnosis.lines.items():
         table.add_row(name, line)
@@ -49,6 +59,37 @@ def check(config: EnvConfig, out: Path = Path(), expert: str = "") -> bool:
         console.print(f"[red]fault[/]  {fault}")
     console.print("[red]Correct this before you start a run.[/]" if diagnosis.faults else "[green]Ready.[/]")
     return not diagnosis.faults
+
+
+def _listed(words: list[str]) -> str:
+    """Return how many words these are, and the first five."""
+    return f"{len(words)} {'word' if len(words) == 1 else 'words'} of the instructions ({', '.join(words[:5])}{', ...' if len(words) > 5 else ''})"
+
+
+def check_model(config: PolicyConfig, frames: tuple[int, ...]) -> bool:
+    """Print the findings about a model, and return whether a run can start with it.
+
+    Args:
+        config: section `policy`.
+        frames: shape of what it sees, (F, h, w, 3).
+
+    Raises:
+        ValueError: the model cannot be loaded.
+    """
+    console = Console(highlight=False)
+    with console.status(f"{config.model}: loading"):
+        from policies.check import examine  # imports torch
+
+        policy = policies.load(config, -np.ones(NUMBERS), np.ones(NUMBERS))
+        findings = examine(policy, frames)
+    table = Table(title=config.model, show_header=False, title_justify="left")
+    for name, line in findings.lines.items():
+        table.add_row(name, line)
+    console.print(table)
+    for fault in findings.faults:
+        console.print(f"[red]fault[/]  {fault}")
+    console.print("[red]A run would not start with this model.[/]" if findings.faults else "[green]Ready.[/]")
+    return not findings.faults
 
 
 def tasks() -> None:

@@ -47,6 +47,8 @@ def ready(session: Session) -> None:
     if steps:  # grounding asks the model questions too
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
     can_be_asked(run, policy)
+    env = run.config.envs[0]  # all have the same frames
+    can_decide(policy, (len(env.frame_names), env.size, env.size, 3))
     if not (run.folder / "start" / "demonstrate.json").exists():
         can_be_shown(session, policy.codec)
 
@@ -136,6 +138,22 @@ def episodes_end(session: Session) -> None:
         if not ended:
             name = adapter.config.title
             raise ValueError(f"{name} has no time limit, and random actions ended no episode within {LONGEST} steps; set env.max_episode_steps.")
+
+
+def can_decide(policy: Any, frames: tuple[int, ...]) -> None:
+    """Check that every bin comes back from the codec, and that the model's acting and learning agree; `etude check-model` checks more.
+
+    Args:
+        policy: the run's policy, a `Vlm` or a class of the user's.
+        frames: shape of what it sees, (F, h, w, 3).
+
+    Raises:
+        ValueError: they do not.
+    """
+    from policies.check import cheap_faults  # imports torch, as the policy did
+
+    if faults := cheap_faults(policy, frames):
+        raise ValueError(faults[0])
 
 
 def can_be_asked(run: Run, policy: Any) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging
 
-from policies import families, processor
+from policies import codec, families, processor
 from policies.keys import PolicyConfig
 from policies.precision import attn_implementation
 
@@ -23,7 +23,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     Raises:
         ValueError: they cannot be loaded, or etude cannot use them.
     """
-    source = str(NANO) if config.model == "nano" else config.model
+    source = _source(config)
     kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         described = AutoConfig.from_pretrained(source, **kwargs)
@@ -38,6 +38,19 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
     return parts, model
+
+
+def writable(config: PolicyConfig) -> PolicyConfig:
+    """Return the config with the codec that the model's tokenizer can write: `bins` where it has number tokens, else `digits`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(_source(config), trust_remote_code=config.trust_remote_code)
+    except Exception:  # `load` says what is wrong
+        return config
+    return config.model_copy(update={"codec": "bins" if codec.has_numbers(tokenizer) else "digits"})
+
+
+def _source(config: PolicyConfig) -> str:
+    return str(NANO) if config.model == "nano" else config.model
 
 
 @contextlib.contextmanager

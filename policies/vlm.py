@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from policies import codec, families, loading, processor
-from policies.features import FeatureCache
+from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
 from policies.precision import autocast
@@ -59,7 +59,7 @@ class Vlm(Trained):
         self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
         self.levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)  # column of the logits -> token id
-        self._feature_cache = FeatureCache(self._encode, min(16, config.batch_size))
+        self._feature_cache = FeatureCache(self._encode, min(AT_A_TIME, config.batch_size))
         self.prompts = Prompts(config, self.processor, len(thoughts), self.family)
         self.name = fingerprint(self.weights())
 
