@@ -81,7 +81,7 @@ def _continues_prompts(described: Any) -> None:
     Raises:
         ValueError: it has one.
     """
-    if described.is_encoder_decoder or getattr(described.get_text_config(), "is_encoder_decoder", False):
+    if any(getattr(part, "is_encoder_decoder", False) for part in (described, described.get_text_config())):
         raise ValueError(f"{described.model_type} has an encoder and a decoder, and a model is needed that continues its prompt.")
 
 

@@ -1,6 +1,5 @@
 """Tiny models of every family with random weights, saved to folders as the hub has them, and loaded through the path that a hub id takes."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,54 +7,15 @@ from typing import Any
 import torch
 import transformers as hf
 
-TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-}
-PLAIN = {name: value for name, value in TEXT.items() if name != "head_dim"}  # for classes that compute it
-TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+from tests.families_apart import florence2, lfm2, mistral3
+from tests.pieces import PLAIN, TEXT, TOWER, byte_tokenizer, llama_tokenizer, save, save_parts, template
+
 EYE = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}  # of Qwen-VL
 QWEN_SPECIAL = ["<pad>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 QWEN_TOKENS = {"image_token_id": 5, "video_token_id": 6, "vision_start_token_id": 3, "vision_end_token_id": 4, "tie_word_embeddings": False}
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
 IDEFICS_SPECIAL = ["<pad>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
-
-
-def byte_tokenizer(special: list[str]) -> Any:
-    """A byte-level tokenizer without merges: every model family can live with it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(special)
-    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2])
-
-
-def llama_tokenizer(special: list[str]) -> Any:
-    """As LLaVA's: what begins a text, after its specials, gets a space of its own, and every text a `<s>`."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    merges = [("▁", "y"), ("▁", "n")]  # "yes" and "no" begin with tokens of their own
-    alphabet = ["▁", "\n", *(chr(i) for i in range(33, 127)), *map("".join, merges)]
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer.add_special_tokens(special)
-    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2])
-
-
-def template(image: str) -> str:
-    """A chat template that writes `image` for each image."""
-    parts = "{% for part in message['content'] %}{% if part['type'] == 'image' %}" + image + "{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
-    return "{% for message in messages %}{{ message['role'] }}: " + parts + "\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 
 
 def llava(folder: Path) -> None:
@@ -300,68 +260,6 @@ def internvl(folder: Path) -> None:
     told = {"image_seq_length": 4, "processor_class": "InternVLProcessor"}
     images = hf.GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=True)
     save_parts(hf.InternVLForConditionalGeneration(config), tokenizer, images, told, folder)
-
-
-def mistral3(folder: Path) -> None:
-    """Its processor needs torchvision."""
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "[IMG]", "[IMG_BREAK]", "[IMG_END]"])
-    tokenizer.chat_template = template("[IMG]")
-    config = hf.Mistral3Config(
-        text_config={"model_type": "mistral", **TEXT, "vocab_size": len(tokenizer)},
-        vision_config={"model_type": "pixtral", **TOWER, "head_dim": 16, "image_size": 56, "patch_size": 14},
-        image_token_index=3,
-        spatial_merge_size=2,
-    )
-    images = hf.PixtralImageProcessorPil(size={"longest_edge": 56}, patch_size={"height": 14, "width": 14})
-    told = {"processor_class": "PixtralProcessor", "patch_size": 14, "spatial_merge_size": 2}
-    save_parts(hf.Mistral3ForConditionalGeneration(config), tokenizer, images, told, folder)
-
-
-def lfm2(folder: Path) -> None:
-    """Its processor needs torchvision."""
-    named = {"image_token": "<image>", "image_start_token": "<|image_start|>", "image_end_token": "<|image_end|>"}
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", *named.values(), "<|img_thumbnail|>"])
-    tokenizer.chat_template = template("<image>")
-    text = {**PLAIN, "vocab_size": len(tokenizer), "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False}
-    config = hf.Lfm2VlConfig(
-        text_config={"model_type": "lfm2", **text},
-        vision_config={"model_type": "siglip2_vision_model", **TOWER, "patch_size": 14, "num_patches": 16, "vision_use_head": False},
-        image_token_id=3,
-        projector_hidden_size=64,
-    )
-    hf.Lfm2VlForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    told = {"image_processor_type": "Lfm2VlImageProcessor", "tile_size": 56, "encoder_patch_size": 14, "max_num_patches": 16, "max_image_tokens": 4}
-    (folder / "preprocessor_config.json").write_text(json.dumps({**told, "min_image_tokens": 1, "processor_class": "Lfm2VlProcessor"}))
-    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Lfm2VlProcessor"}))
-
-
-def florence2(folder: Path) -> None:
-    """An encoder and a decoder, which etude refuses."""
-    tokenizer = byte_tokenizer(["<pad>", "<s>", "</s>", "<image>"])
-    sides = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}
-    text = {"model_type": "bart", "d_model": 32, "vocab_size": len(tokenizer), **sides}
-    tower = {"depths": (1,), "patch_size": (7,), "patch_stride": (4,), "patch_padding": (3,), "patch_prenorm": (False,)}
-    eye = {**tower, "embed_dim": (32,), "num_heads": (2,), "num_groups": (2,), "window_size": 4, "projection_dim": 32}
-    config = hf.Florence2Config(text_config=text, vision_config=eye, image_token_id=3)
-    images = hf.CLIPImageProcessorPil(size={"height": 28, "width": 28}, crop_size={"height": 28, "width": 28})
-    save_parts(hf.Florence2ForConditionalGeneration(config), tokenizer, images, {"processor_class": "Florence2Processor"}, folder)
-
-
-def save_parts(model: Any, tokenizer: Any, images: Any, told: dict[str, Any] | None, folder: Path) -> None:
-    """Save as the hub's folders are: without torchvision there is no whole processor to save."""
-    tokenizer.save_pretrained(folder)
-    images.save_pretrained(folder)
-    if told is not None:
-        (folder / "processor_config.json").write_text(json.dumps(told))
-    save(model, None, folder)
-
-
-def save(model: Any, processor: Any, folder: Path) -> None:
-    """Save a model, and its processor where it is whole."""
-    model.save_pretrained(folder)
-    if processor is not None:
-        processor.save_pretrained(folder)
 
 
 PLAIN_WORK = (llava, llava_next, llava_onevision, qwen2, qwen, qwen3, qwen3_5, glm4v, paligemma, paligemma2, gemma, smolvlm, idefics2, internvl)

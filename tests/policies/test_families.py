@@ -70,6 +70,17 @@ def test_what_is_learnt_of_an_answer_is_what_the_whole_model_learns(family: str,
 
 
 @pytest.mark.parametrize("family", OTHERS)
+def test_with_all_weights_trained_the_vision_tower_learns_too(family: str, request: Any, situations: list[Situation]) -> None:
+    policy, frames = make(family, request, train="all"), [each.frames for each in situations[:2]]
+    tower = [p for name, p in policy.base.named_parameters() if "vision" in name or "visual" in name]
+    tokens = np.stack([each.tokens for each in policy.act(situations[:2], None)])
+    for loss in (policy.logprobs(situations[:2], tokens), score(policy, policy.features(frames), frames, [[(QUESTION, "12 34")]] * 2).logprobs):
+        policy.model.zero_grad()
+        loss.sum().backward()
+        assert sum(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in tower) > len(tower) / 2
+
+
+@pytest.mark.parametrize("family", OTHERS)
 def test_a_frame_is_one_piece_and_a_phrase_is_found_in_it(family: str, request: Any, situations: list[Situation]) -> None:
     policy = make(family, request)
     features = policy.features([each.frames for each in situations[:2]])
