@@ -1,4 +1,4 @@
-"""Terminal output of `etude check` (what would go wrong in a run, and a contact sheet of its frames) and of `etude tasks` (our own tasks)."""
+"""Terminal output of `etude check` (a run and its environments, with contact sheets), `etude check-model` and `etude tasks` (our own tasks)."""
 
 import re
 import tempfile
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from PIL import Image
 from rich import markup
 from rich.console import Console
 from rich.table import Table
 
+import policies
 from agent.config.config import Config
 from agent.rollout.experts import resolve
 from agent.rollout.session import Session
@@ -20,7 +22,10 @@ from agent.run.files import write
 from agent.run.folder import Run
 from envs import TASKS, EnvConfig
 from envs.host import examine_in_process
+from policies import PolicyConfig
+from policies.nano.words import unknown
 
+NUMBERS = 7  # numbers of an action with which a model is checked, as of an arm: six of the hand, and the fingers
 LIMIT = 120.0  # seconds for each stage of the examination; beyond that the environment counts as hanging
 
 
@@ -33,7 +38,7 @@ def check(config: Config, whole: bool, out: Path = Path()) -> bool:
         out: folder of the contact sheets `check-TITLE.png`. Their rows are the cameras of random episodes, their columns time steps.
     """
     console = Console(highlight=False)
-    faults = [fault for env in config.envs for fault in _environment(env, out, env.expert or config.demonstrate.expert, console)]
+    faults = [fault for env in config.envs for fault in _environment(env, config, out, console)]
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):
             faults = list(_refused(config))
@@ -42,12 +47,17 @@ def check(config: Config, whole: bool, out: Path = Path()) -> bool:
     return not faults
 
 
-def _environment(config: EnvConfig, out: Path, expert: str, console: Console) -> list[str]:
-    """Print the findings about an environment, write its contact sheet, and return its faults."""
+def _environment(config: EnvConfig, run: Config, out: Path, console: Console) -> list[str]:
+    """Print the findings about an environment of a run, write its contact sheet, and return its faults."""
+    expert = config.expert or run.demonstrate.expert
     with console.status("") as status:
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
         diagnosis = examine_in_process(config, LIMIT, lambda stage: status.update(f"{config.title}: {stage}"), script)
+    if run.policy.model == "nano" and (strange := unknown(" ".join(diagnosis.instructions))):
+        diagnosis.warnings.append(
+            f"The embedded model does not know {_listed(strange)}, and spells such words; use words of its own tasks (etude tasks), or another model."
+        )
     table = Table(title=config.title, show_header=False, title_justify="left")
     for name, line in diagnosis.lines.items():
         table.add_row(name, line)
@@ -83,6 +93,37 @@ def _refused(config: Config) -> Iterator[str]:
             yield str(error)
         finally:
             session.close()
+
+
+def _listed(words: list[str]) -> str:
+    """Return how many words these are, and the first five."""
+    return f"{len(words)} {'word' if len(words) == 1 else 'words'} of the instructions ({', '.join(words[:5])}{', ...' if len(words) > 5 else ''})"
+
+
+def check_model(config: PolicyConfig, frames: tuple[int, ...]) -> bool:
+    """Print the findings about a model, and return whether a run can start with it.
+
+    Args:
+        config: section `policy`.
+        frames: shape of what it sees, (F, h, w, 3).
+
+    Raises:
+        ValueError: the model cannot be loaded.
+    """
+    console = Console(highlight=False)
+    with console.status(f"{config.model}: loading"):
+        from policies.check import examine  # imports torch
+
+        policy = policies.load(config, -np.ones(NUMBERS), np.ones(NUMBERS))
+        findings = examine(policy, frames)
+    table = Table(title=config.model, show_header=False, title_justify="left")
+    for name, line in findings.lines.items():
+        table.add_row(name, line)
+    console.print(table)
+    for fault in findings.faults:
+        console.print(f"[red]fault[/]  {fault}")
+    console.print("[red]A run would not start with this model.[/]" if findings.faults else "[green]Ready.[/]")
+    return not findings.faults
 
 
 def tasks() -> None:

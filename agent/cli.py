@@ -20,6 +20,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
+  etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, exactness, before a run finds out
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
@@ -38,8 +39,8 @@ def main() -> None:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
-    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "expert": _expert, "pretrain": _pretrain}
-    verbs |= {"watch": _watch, "report": _report, "improve": _improve}
+    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": _expert}
+    verbs |= {"pretrain": _pretrain, "watch": _watch, "report": _report, "improve": _improve}
     try:
         if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
             print(HELP, end="")
@@ -156,6 +157,20 @@ def _check(arguments: list[str]) -> None:
         raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
     chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
     if not check(chosen, whole=file is not None):
+        sys.exit(1)
+
+
+def _check_model(arguments: list[str]) -> None:
+    import agent.config.read as configure
+    from agent.check import check_model
+    from policies.loading import writable
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("etude check-model needs a hub id or a folder, as in: etude check-model HuggingFaceTB/SmolVLM-256M-Instruct --env.size 224")
+    chosen = configure.override(configure.Config(), [f"--policy.model={arguments[0]}", *arguments[1:]])
+    told = any(each.startswith("--policy.codec") for each in arguments)
+    env, policy = chosen.envs[0], chosen.policy if told else writable(chosen.policy)
+    if not check_model(policy, (len(env.frame_names), env.size, env.size, 3)):
         sys.exit(1)
 
 

@@ -47,6 +47,8 @@ def ready(session: Session) -> None:
     if steps:  # grounding asks the model questions too
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
     can_be_asked(run, policy)
+    env = run.config.envs[0]  # all have the same frames
+    can_decide(policy, (len(env.frame_names), env.size, env.size, 3))
     if not (run.folder / "start" / "demonstrate.json").exists():
         can_be_shown(session, policy.codec)
 
@@ -158,6 +160,22 @@ def episodes_end(session: Session) -> None:
             raise ValueError(f"{adapter.config.title} has no time limit, and {why}.")
 
 
+def can_decide(policy: Any, frames: tuple[int, ...]) -> None:
+    """Check that every bin comes back from the codec, and that the model's acting and learning agree; `etude check-model` checks more.
+
+    Args:
+        policy: the run's policy, a `Vlm` or a class of the user's.
+        frames: shape of what it sees, (F, h, w, 3).
+
+    Raises:
+        ValueError: they do not.
+    """
+    from policies.check import cheap_faults  # imports torch, as the policy did
+
+    if faults := cheap_faults(policy, frames):
+        raise ValueError(faults[0])
+
+
 def can_be_asked(run: Run, policy: Any) -> None:
     """Check that the model can answer questions about frames, if the config asks it any: as detector, or about steps to go.
 
@@ -193,11 +211,6 @@ def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:
     if not hasattr(policy, "base"):  # a policy class of the user's need not be a language model
         own = ", or give label.detector" if key == "label.by" else ""
         raise ValueError(f"{key} asks the model questions, and {model!r} cannot answer any; set {instead}{own}.")
-    if hasattr(policy.base.model, "rope_deltas"):  # M-RoPE, as in Qwen2-VL: `policies.scoring` reuses a prefix by one position per token
-        raise ValueError(
-            f"{key} asks the model questions, but answers cannot be read from a model with positions in three dimensions, such as {model!r}; "
-            f"set {instead}."
-        )
 
 
 def comes_back(session: Session) -> None:

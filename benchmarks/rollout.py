@@ -161,7 +161,7 @@ def main(options: Options) -> None:
     import torch
 
     import policies
-    from policies.vlm import NANO
+    from policies.loading import NANO
 
     torch.set_num_threads(options.threads)
     space: Any = gymnasium.make(options.task, cameras=()).action_space

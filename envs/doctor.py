@@ -33,6 +33,8 @@ class Diagnosis:
     """A sentence each; a run should not start before they are corrected."""
     warnings: list[str] = field(default_factory=list)
     """A sentence each; a run can start in spite of them."""
+    instructions: list[str] = field(default_factory=list)
+    """Those of the examined episodes, each once."""
     sheet: np.ndarray | None = None
     """uint8[h, w, 3], a contact sheet; see `sheet`."""
 
@@ -157,6 +159,7 @@ def sheet(episodes: list[Episode], columns: int = 6) -> np.ndarray:
 
 def _instruction(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
     distinct = list(dict.fromkeys(episode.instruction for episode in episodes))
+    diagnosis.instructions = distinct
     diagnosis.lines["instruction"] = f"{distinct[0]!r}" + (f" and {len(distinct) - 1} others" if len(distinct) > 1 else "")
     if not any(distinct):
         diagnosis.faults.append("No instruction: set env.instruction, or the model cannot know what to do.")

@@ -61,7 +61,8 @@ class Codec:
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
             raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
-        self._sizes_A = np.where(counts > 0, counts, self.num_bins)  # bins in use: a discrete dimension uses only the first ones
+        self.sizes_A = np.where(counts > 0, counts, self.num_bins)
+        """int[A], bins in use: a discrete dimension uses only the first ones."""
         self._span_A = np.where(counts > 0, 1, scale) * (self.high - self.low)  # from the first bin's value to the last one's
         self._first_A = (self.low + self.high - self._span_A) / 2  # the first bin's value
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
@@ -70,7 +71,7 @@ class Codec:
         """Return int64[H x A x K]: the tokens of the nearest bins, without a thought. Actions outside the box are clipped."""
         within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
         share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)  # a dimension whose low equals its high has span 0
-        bins = np.rint(share * (self._sizes_A - 1)).astype(np.int64)
+        bins = np.rint(share * (self.sizes_A - 1)).astype(np.int64)
         return self.numerals_NK[bins.reshape(-1)].reshape(-1)
 
     def decode(self, tokens_L: np.ndarray) -> np.ndarray:
@@ -84,9 +85,9 @@ class Codec:
         except (KeyError, ValueError) as error:
             raise ValueError(f"These {len(tokens_L)} tokens are not an action reply of {self.length} tokens.") from error
         bins_HA = np.asarray(bins).reshape(self.chunk, len(self.low))
-        if (bins_HA >= self._sizes_A).any():
+        if (bins_HA >= self.sizes_A).any():
             raise ValueError("A discrete action of this reply has a value that the environment does not have.")
-        share = bins_HA / np.maximum(self._sizes_A - 1, 1)  # a discrete dimension with one value has size 1
+        share = bins_HA / np.maximum(self.sizes_A - 1, 1)  # a discrete dimension with one value has size 1
         return np.clip(self._first_A + share * self._span_A, self.low, self.high).astype(np.float32)
 
     def columns(self, tokens: np.ndarray) -> np.ndarray:
@@ -98,7 +99,7 @@ class Codec:
         number, begun = divmod(written_BJ.shape[1], self.width)
         number_B1J = written_BJ[:, None, written_BJ.shape[1] - begun :]  # tokens of the number that is being written, `begun` so far
         action = number - self.thought  # index of the action number; negative within the thought
-        usable_NK = self._thoughts_MK if action < 0 else self.numerals_NK[: self._sizes_A[action % len(self.low)]]
+        usable_NK = self._thoughts_MK if action < 0 else self.numerals_NK[: self.sizes_A[action % len(self.low)]]
         possible_BN = (usable_NK[None, :, :begun] == number_B1J).all(-1)  # numbers whose first tokens are those written
         allowed_BU = np.zeros((len(written_BJ), len(self.vocabulary_U)), bool)
         rows, bins = np.nonzero(possible_BN)
@@ -107,9 +108,14 @@ class Codec:
 
     def masks(self, tokens_BL: np.ndarray) -> np.ndarray | None:
         """Return bool[B, L, U]: which tokens were allowed at each position of complete replies; None where every token always is."""
-        if self.width == 1 and (self._sizes_A == self.num_bins).all() and len(self.vocabulary_U) == self.num_bins:
+        if self.width == 1 and (self.sizes_A == self.num_bins).all() and len(self.vocabulary_U) == self.num_bins:
             return None
         return np.stack([self.allowed(tokens_BL[:, :j]) for j in range(tokens_BL.shape[1])], axis=1)
+
+
+def has_numbers(tokenizer: Any) -> bool:
+    """Return whether a tokenizer has number tokens, as that of the embedded model and of models made from it."""
+    return tokenizer.convert_tokens_to_ids("<n0>") not in (None, tokenizer.unk_token_id)
 
 
 def bins(tokenizer: Any, num_bins: int = 0) -> np.ndarray:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+AT_A_TIME = 16  # observations that are encoded at once
+
 
 class FeatureCache:
     """Image tokens by the hash of the frames they were computed from, up to a number of bytes. The oldest entries are dropped first.
@@ -23,7 +25,7 @@ class FeatureCache:
         limit: bytes, on the device of the image tokens.
     """
 
-    def __init__(self, encode: Callable[[Sequence[np.ndarray]], torch.Tensor], at_a_time: int = 16, limit: int = 2**28) -> None:
+    def __init__(self, encode: Callable[[Sequence[np.ndarray]], torch.Tensor], at_a_time: int = AT_A_TIME, limit: int = 2**28) -> None:
         self._encode, self._at_a_time, self._limit = encode, at_a_time, limit
         self._tokens: dict[bytes, torch.Tensor] = {}
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 
 class PolicyConfig(BaseModel):
@@ -41,8 +41,11 @@ class PolicyConfig(BaseModel):
     """r of LoRA; alpha is twice as much."""
     batch_size: int = Field(default=64, ge=1)
     """Rows of every forward pass when acting; smaller batches are padded, so that results do not depend on the number of live episodes."""
+    layers: PositiveInt | None = None
+    """Keep the first so many layers of the text model, and drop the others: half of them make a large model about twice as fast. SmolVLA
+    (arXiv 2506.01844) keeps 16 of 32. null: all."""
     attn_implementation: Literal["auto", "eager", "sdpa"] = "auto"
-    """Attention kernel, as in transformers; `auto` is the faster one: `eager` for bfloat16 on a CPU, else `sdpa`."""
+    """Attention kernel, as in transformers; `auto` is the faster one that the model has: `eager` for bfloat16 on a CPU, else `sdpa`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
     shifts ratios by about 1 %; else float32."""

@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from policies.keys import PolicyConfig
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -26,6 +28,11 @@ def autocast(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half(precision, device))
 
 
-def attn_implementation(precision: Precision, device: str) -> str:
-    """Return the faster attention kernel. On a CPU the backward pass of `sdpa` is slow in bfloat16, but twice as fast as `eager` in float32."""
-    return "eager" if torch.device(device).type == "cpu" and half(precision, device) else "sdpa"
+def attn_implementation(config: PolicyConfig) -> str | None:
+    """Return the attention kernel of `policy.attn_implementation`; None: transformers chooses, which is `sdpa` where the model has it.
+
+    On a CPU the backward pass of `sdpa` is slow in bfloat16, but twice as fast as `eager` in float32.
+    """
+    if config.attn_implementation != "auto":
+        return config.attn_implementation
+    return "eager" if torch.device(config.device).type == "cpu" and half(config.precision, config.device) else None

@@ -12,6 +12,8 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Idefics3Processor, SmolVLMProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
+from policies import families
+
 
 def load(source: str, **kwargs: Any) -> Any:
     """Return the model's own processor, without its video part where that needs torchvision.
@@ -32,23 +34,13 @@ def load(source: str, **kwargs: Any) -> Any:
             raise ValueError(f"its processor cannot be loaded: {str(error).strip()}") from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ValueError("it takes no images.")
-    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template  # older models keep it with the tokenizer
+    own = families.family_of(AutoConfig.from_pretrained(source, **kwargs)).template
+    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer
     if not processor.chat_template:
         raise ValueError("it has no chat template: use an instruction-tuned model, or put a chat_template.jinja into its folder.")
-    _disable_tiling(processor)
+    families.keep_frames_whole(processor)
+    families.keep_whole_prompts(processor)
     return processor
-
-
-def _disable_tiling(processor: Any) -> None:
-    """Make the processor keep each frame whole: frames are smaller than one of the tiles that Idefics3, SmolVLM, InternVL or Gemma 3 make."""
-    # Without this Idefics3 and SmolVLM first enlarge a frame to the size of all tiles together, which takes seven times as long.
-    if getattr(processor.image_processor, "do_image_splitting", False):
-        processor.image_processor.size = getattr(processor.image_processor, "max_image_size", None) or processor.image_processor.size
-    for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
-        if getattr(processor.image_processor, tiles, False):
-            setattr(processor.image_processor, tiles, False)
-        if getattr(processor, "images_kwargs", {}).get(tiles):  # a setting for every call overrules the image processor's own (InternVL)
-            processor.images_kwargs = {**processor.images_kwargs, tiles: False}
 
 
 def pixels(processor: Any, observations: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

@@ -1,10 +1,12 @@
 """Writes prompts: from a situation to the tokens of a chat. Prompts are never padded, so a batch holds prompts of one length only."""
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from policies import codec
 from policies.keys import PolicyConfig
@@ -13,6 +15,10 @@ from policies.policy import Situation
 if TYPE_CHECKING:
     import torch
 
+    from policies.families import Family
+
+# Inputs of the text model. Those of the vision tower are dropped; Qwen's image grid stays, as the text model computes positions from it.
+TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_grid_thw")
 KEPT = 20_000  # prompts in the cache, a few kilobytes each
 
 
@@ -23,18 +29,28 @@ class Prompts:
         config: the prompt, and the device of the tokens.
         processor: of the model.
         numbers: how many different numbers the codec can write; the state is written in these.
+        family: of the model.
     """
 
-    def __init__(self, config: PolicyConfig, processor: Any, numbers: int) -> None:
-        self._config, self._processor, self._numbers = config, processor, numbers
+    def __init__(self, config: PolicyConfig, processor: Any, numbers: int, family: "Family") -> None:
+        self._config, self._processor, self._numbers, self._family = config, processor, numbers, family
         # Each decision needs both twice, so they are cached. Prompts with a state are all different, so the caches are bounded.
         self.chat = functools.lru_cache(KEPT)(self._chat)
         self._tokens = functools.lru_cache(KEPT)(self._tokenise)
 
+    def known(self, text: str) -> str:
+        """Return a text as the model can read it: the embedded model's tokenizer has words in lower case alone, and spells all others."""
+        return text.lower() if codec.has_numbers(self._processor.tokenizer) else text
+
     def _chat(self, text: str, num_images: int) -> str:
         """Return a chat with one user message, `num_images` images and then `text`, up to the beginning of the reply."""
-        content = [{"type": "image"}] * num_images + [{"type": "text", "text": text}]
-        return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+        content = [{"type": "image"}] * num_images + [{"type": "text", "text": self.known(text)}]
+        plain = {"enable_thinking": False} if "enable_thinking" in self._processor.chat_template else {}
+        chat = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, **plain)
+        if chat.rfind("<think>") > chat.rfind("</think>"):  # some templates always open a thought; an action must not stand inside
+            chat += "\n</think>\n\n"
+        spaced = self._family.spaced
+        return re.sub(rf"{re.escape(spaced)}(?=[^\s<])", f"{spaced} ", chat) if spaced else chat
 
     def tokenised(self, text: str, frames: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return the tokens of a chat, int64[1, P] a key, with placeholders for image tokens; they depend on the shape of the frames only."""
@@ -44,14 +60,15 @@ class Prompts:
         """Return the processor's whole output for a chat and its frames: the tokens, and the inputs of the vision tower."""
         # The beginning-of-sequence token must occur once: some templates write it, some tokenizers add it, and some models do both (Gemma 3).
         bos = self._processor.tokenizer.bos_token
-        begun = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
-        return self._processor(text=[text], images=list(frames), return_tensors="pt", **begun)
+        begun = {"add_special_tokens": False} if bos and bos in text else {}
+        images = [Image.fromarray(frame) for frame in frames]  # Idefics2 takes no arrays
+        inputs = self._processor(text=[text], images=images, return_tensors="pt", **begun)
+        inputs.pop("labels", None)  # PaliGemma's processor makes some, for a loss of its own
+        return inputs
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
         inputs = self.whole(text, np.zeros(shape, np.uint8))
-        # Inputs of the vision tower are dropped; Qwen's image grid stays, as the text model computes positions from it.
-        pixels = set(self._processor.image_processor.model_input_names) - {"image_grid_thw"}
-        return {name: inputs[name].to(self._config.device) for name in inputs if name not in pixels}
+        return {name: inputs[name].to(self._config.device) for name in inputs if name in TOKEN_INPUTS}
 
     def of(self, situation: Situation) -> dict[str, "torch.Tensor"]:
         """Return the tokens of the prompt for a situation, int64[1, P] a key.

@@ -52,7 +52,10 @@ def tokenise(policy: Vlm, examples: Sequence[Sequence[tuple[str, str]]]) -> Toke
     pairs = [pair for row in examples for pair in row]
     # Questions are tokenised together with the chat before them, and that is cut off: some tokenizers put a space before every text.
     prefix = len(tokenizer.encode(_before_question(chat), add_special_tokens=False))
-    questions = [each[prefix:] for each in tokenizer([chat.replace(MARK, question) for question, _ in pairs], add_special_tokens=False)["input_ids"]]
+    questions = [
+        each[prefix:]
+        for each in tokenizer([chat.replace(MARK, policy.prompts.known(question)) for question, _ in pairs], add_special_tokens=False)["input_ids"]
+    ]
     answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     tails = [(question + answer + [tokenizer.eos_token_id], len(answer) + 1) for question, answer in zip(questions, answers, strict=True)]
     return Tokenised(np.array([(observation, index) for observation, row in enumerate(examples) for index in range(len(row))]), tails)
@@ -62,7 +65,7 @@ def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray],
     """Return the log-probabilities of given answers, token by token.
 
     Args:
-        policy: a model whose text positions are plain counts (not Qwen's three-dimensional ones).
+        policy: a `Vlm` of any family.
         features_BND: the result of `policy.features(frames)`.
         frames: those of B observations, uint8[F, h, w, 3] each, all of one shape.
         examples: B lists of (question, answer), or the result of `tokenise` for them.
@@ -71,21 +74,21 @@ def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray],
         Scores in groups of questions of similar length, so not in the order of the examples; `Scores.owner` says which is which.
     """
     tokenised = examples if isinstance(examples, Tokenised) else tokenise(policy, examples)
-    cache, tails, owner_Q2 = _prefill(policy, features_BND, frames), tokenised.tails, tokenised.owner
+    shared, tails, owner_Q2 = _read_shared(policy, features_BND, frames), tokenised.tails, tokenised.owner
     groups = _group_by_length(np.array([len(tokens) for tokens, _ in tails]))
-    parts = [_score_group(policy, cache, [tails[row] for row in rows], owner_Q2[rows]) for rows in groups]
+    parts = [_score_group(policy, shared, [tails[row] for row in rows], owner_Q2[rows]) for rows in groups]
     join = np.concatenate
     return Scores(torch.cat([p.logprobs for p in parts]), *(join([getattr(p, name) for p in parts]) for name in ("predicted", "target", "owner")))
 
 
-def _score_group(policy: Vlm, cache: Any, tails: Sequence[tuple[list[int], int]], owner_Q2: np.ndarray) -> Scores:
-    """Return the scores of Q questions of similar length, in one forward pass; `cache` is that of all observations."""
+def _score_group(policy: Vlm, shared: "Shared", tails: Sequence[tuple[list[int], int]], owner_Q2: np.ndarray) -> Scores:
+    """Return the scores of Q questions of similar length, in one forward pass; `shared` is that of all observations."""
     device, (tokens_QS, scored_QS) = policy.config.device, _pad(tails)
-    own = _select_rows(cache, torch.as_tensor(owner_Q2[:, 0], device=device))
+    own = shared.select(torch.as_tensor(owner_Q2[:, 0], device=device))
     # Padding is behind the answers, where no token of a question attends to it, so the causal mask suffices.
-    hidden_QSD = policy.base.model(input_ids=torch.as_tensor(tokens_QS, device=device), past_key_values=own, use_cache=True).last_hidden_state
+    hidden_QSD = _continue(policy, own, torch.as_tensor(tokens_QS, device=device), scored_QS.argmax(1))
     q, s = np.nonzero(scored_QS)
-    logits_KV = policy.base.lm_head(hidden_QSD[q, s - 1]).float()  # the token at s is predicted at s - 1; only answer tokens need logits
+    logits_KV = policy.head(hidden_QSD[q, s - 1])  # the token at s is predicted at s - 1; only answer tokens need logits
     target_K = torch.as_tensor(tokens_QS[q, s], device=device)
     logprobs_K = logits_KV.log_softmax(-1).gather(1, target_K[:, None])[:, 0]
     return Scores(logprobs_K, logits_KV.detach().argmax(-1).cpu().numpy(), tokens_QS[q, s], owner_Q2[q])
@@ -134,24 +137,25 @@ def expected_numbers(policy: Vlm, observations: Sequence[np.ndarray], questions:
             frames = observations[start : start + size]
             # Empty answers, without the end-of-text token that `tokenise` adds.
             prompts = [tokens[:-1] for tokens, _ in tokenise(policy, [[(question, "")] for question in questions[start : start + size]]).tails]
-            cache, expected = _prefill(policy, policy.features(frames), frames), np.zeros((len(frames), numbers))
+            shared, expected = _read_shared(policy, policy.features(frames), frames), np.zeros((len(frames), numbers))
             lengths = np.array([len(prompt) for prompt in prompts])
             # Questions of exactly one length go together, as the answer follows the last token of every row.
             for rows in (np.flatnonzero(lengths == length) for length in np.unique(lengths)):
-                own = _select_rows(cache, torch.as_tensor(rows, device=ids.device))
+                own = shared.select(torch.as_tensor(rows, device=ids.device))
                 expected[rows] = _expected_in_group(policy, own, torch.tensor([prompts[row] for row in rows], device=ids.device), ids, numbers)
             batches.append(expected)
     return np.concatenate(batches)
 
 
-def _expected_in_group(policy: Vlm, cache: Any, tokens_QS: torch.Tensor, ids: torch.Tensor, numbers: int) -> np.ndarray:
-    """Return float64[Q, numbers] for questions of one length; `cache` has a row for each of them, and grows."""
-    expected = np.zeros((len(tokens_QS), numbers))
+def _expected_in_group(policy: Vlm, shared: "Shared", tokens_QS: torch.Tensor, ids: torch.Tensor, numbers: int) -> np.ndarray:
+    """Return float64[Q, numbers] for questions of one length; `shared` has a row for each of them, and its cache grows."""
+    expected, questions = np.zeros((len(tokens_QS), numbers)), np.full(len(tokens_QS), tokens_QS.shape[1])
     for place in range(numbers):
-        hidden_QSD = policy.base.model(input_ids=tokens_QS, past_key_values=cache, use_cache=True).last_hidden_state
-        probabilities = policy.base.lm_head(hidden_QSD[:, -1]).float()[:, ids].softmax(-1)  # over number tokens only
+        hidden_QSD = _continue(policy, shared, tokens_QS, questions)
+        probabilities = policy.head(hidden_QSD[:, -1])[:, ids].softmax(-1)  # over number tokens only
         expected[:, place] = probabilities.double().cpu().numpy() @ np.arange(len(ids))
-        tokens_QS = ids[probabilities.argmax(-1)][:, None]
+        chosen_Q1 = ids[probabilities.argmax(-1)][:, None]
+        tokens_QS = chosen_Q1 if shared.cache is not None else torch.cat([tokens_QS, chosen_Q1], dim=1)  # without a cache all of it is read again
     return expected
 
 
@@ -172,20 +176,64 @@ def localise(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phras
     embed = policy.base.get_input_embeddings()
     means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids])
     phrase_KD = means[torch.tensor([distinct.index(each) for each in phrases], device=device)]
-    similarity_KN1 = normalize(features_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
+    seen_BND = features_BND.chunk(policy.levels, dim=-1)[0]  # of Qwen3-VL's image tokens the part that stands in the place of words
+    similarity_KN1 = normalize(seen_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]
     return similarity_KN1[..., 0] / 0.07, phrase_KD  # 0.07 is CLIP's temperature
 
 
-def _prefill(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Any:
-    """Return the KV cache of the frames of B observations and of the chat before the question."""
-    head = _head(policy, frames[0])
-    return policy.base.model(
-        # Clones: cached prompts may have been made in inference mode (`choice_probabilities`), and autograd cannot save such tensors.
-        # Gemma 3 needs the token types to know which tokens are an image's.
-        **{key: head[key].expand(len(frames), -1).clone() for key in ("input_ids", "token_type_ids") if key in head},
-        use_cache=True,
-        **policy.image_inputs(features_BND),
-    ).past_key_values
+@dataclass(frozen=True)
+class Shared:
+    """What B observations and the chat before the question are to the questions about them; a row for each observation, or for each question."""
+
+    cache: Any
+    """KV cache; None for a model whose prompt attends in both directions, where a question changes what stands before it."""
+    delta_B1: torch.Tensor | None
+    """int64[B, 1], by how much positions are ahead of the count of tokens (M-RoPE: an image takes fewer positions than tokens); else None."""
+    head_BP: torch.Tensor
+    """int64[B, P], the tokens of the chat before the question."""
+    features_BND: torch.Tensor
+    """float32[B, N, D], image tokens."""
+
+    def select(self, rows: torch.Tensor) -> "Shared":
+        """Return a copy with the given int64[Q] rows, with repetitions."""
+        delta = self.delta_B1 if self.delta_B1 is None else self.delta_B1[rows]
+        if self.cache is None:
+            return Shared(None, delta, self.head_BP[rows], self.features_BND[rows])
+        return Shared(_select_rows(self.cache, rows), delta, self.head_BP, self.features_BND)
+
+
+def _read_shared(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Shared:
+    """Read the frames of B observations and the chat before the question, once for all questions about them."""
+    head, count = _head(policy, frames[0]), len(frames)
+    # Copies: cached prompts may have been made in inference mode (`choice_probabilities`), and autograd cannot save such tensors.
+    # Gemma 3 and Qwen-VL need the token types to know which tokens are an image's. Qwen's grid has a row for each image.
+    inputs = {key: value.repeat(count, 1) for key, value in head.items() if key != "attention_mask"}
+    if policy.family.reads_both_ways:
+        return Shared(None, None, inputs["input_ids"], features_BND)
+    cache = policy.base.model(**inputs, use_cache=True, **policy.image_inputs(features_BND)).past_key_values
+    return Shared(cache, getattr(policy.base.model, "rope_deltas", None), inputs["input_ids"], features_BND)
+
+
+def _continue(policy: Vlm, shared: Shared, tokens_QS: torch.Tensor, questions_Q: np.ndarray) -> torch.Tensor:
+    """Return float32[Q, S, D]: the last hidden states of questions and their answers.
+
+    Args:
+        policy: a `Vlm`.
+        shared: has a row for each question; its cache grows.
+        tokens_QS: what follows it.
+        questions_Q: int[Q], how many of the tokens belong to the question.
+    """
+    if shared.cache is None:
+        reply_QS = torch.arange(tokens_QS.shape[1], device=tokens_QS.device) >= torch.as_tensor(questions_Q, device=tokens_QS.device)[:, None]
+        types_QJ = torch.cat([torch.zeros_like(shared.head_BP), reply_QS * policy.family.reply_type], dim=1)
+        inputs = {"input_ids": torch.cat([shared.head_BP, tokens_QS], dim=1), "token_type_ids": types_QJ, **policy.image_inputs(shared.features_BND)}
+        return policy.base.model(**inputs, use_cache=False).last_hidden_state[:, shared.head_BP.shape[1] :]
+    placed = {}
+    if shared.delta_B1 is not None:  # else the model counts by itself
+        first = shared.cache.get_seq_length()
+        count_S = torch.arange(first, first + tokens_QS.shape[1], device=tokens_QS.device)
+        placed["position_ids"] = (shared.delta_B1.to(count_S) + count_S).expand(3, -1, -1)  # [3, Q, S]: text has one position in all dimensions
+    return policy.base.model(input_ids=tokens_QS, past_key_values=shared.cache, use_cache=True, **placed).last_hidden_state
 
 
 def _select_rows(cache: Any, rows: torch.Tensor) -> Any:
@@ -193,8 +241,27 @@ def _select_rows(cache: Any, rows: torch.Tensor) -> Any:
     # Tensors within an autograd graph cannot be copied deeply. They need not be: a layer's tensors are replaced, never changed in place.
     selected = copy.copy(cache)
     selected.layers = [copy.copy(layer) for layer in cache.layers]
-    selected.batch_select_indices(rows)
+    for layer in selected.layers:
+        if hasattr(layer, "batch_select_indices"):
+            layer.batch_select_indices(rows)
+        if hasattr(layer, "conv_states"):  # linear attention (Qwen3.5) or a convolution (LFM2): states instead of keys and values
+            _select_states(layer, rows)
     return selected
+
+
+def _select_states(layer: Any, rows: torch.Tensor) -> None:
+    """Give a copied layer of a cache the given rows of its states."""
+
+    def keep(recurrent_states: torch.Tensor, state_idx: int = 0, **_: Any) -> torch.Tensor:
+        layer.recurrent_states[state_idx] = recurrent_states
+        return recurrent_states
+
+    for name in ("conv_states", "recurrent_states"):
+        states = getattr(layer, name)
+        setattr(layer, name, {i: state if state is None else state.index_select(0, rows) for i, state in states.items()})
+    for name in ("has_previous_state", "is_conv_states_initialized", "is_recurrent_states_initialized"):
+        setattr(layer, name, dict(getattr(layer, name)))
+    layer.update_recurrent_state = keep  # transformers writes into the tensor that autograd has saved for the backward pass
 
 
 def _group_by_length(lengths_Q: np.ndarray) -> list[np.ndarray]:

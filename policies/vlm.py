@@ -9,25 +9,19 @@ round differently for another number of rows, and a decision must not depend on 
 
 from collections.abc import Sequence
 from inspect import signature
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText
 
-from policies import codec, processor
-from policies.features import FeatureCache
+from policies import codec, families, loading, processor
+from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
-from policies.precision import attn_implementation, autocast
+from policies.precision import autocast
 from policies.prompts import Prompts
 from policies.trained import Trained, fingerprint, pick
-
-NANO = Path(__file__).parent / "nano"
-# All linear layers of the text model, and none of the vision tower.
-LORA_LAYERS = r".*(text_model|language_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 class Vlm(Trained):
@@ -49,15 +43,8 @@ class Vlm(Trained):
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
-        source = str(NANO) if config.model == "nano" else config.model
-        kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-        kernel = attn_implementation(config.precision, config.device) if config.attn_implementation == "auto" else config.attn_implementation
-        try:
-            self.processor: Any = processor.load(source, **kwargs)
-            model = AutoModelForImageTextToText.from_pretrained(source, attn_implementation=kernel, dtype=torch.float32, **kwargs)
-        except Exception as error:  # a damaged folder raises errors of several libraries
-            first = str(error).strip().split("\n")[0]
-            raise ValueError(f"Model {config.model!r} cannot be loaded: {first} Use 'nano', a hub id or a folder.") from error
+        self.processor, model = loading.load(config)
+        self.family = families.family_of(model.config)
         tokenizer = self.processor.tokenizer
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
         thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals  # a thought may use all number tokens, actions only `num_bins`
@@ -70,10 +57,10 @@ class Vlm(Trained):
         # The inputs that the vision tower accepts: image processors also return counts of tiles, which only prompts need. In some families
         # the outer of these two methods takes any keyword, and the inner one names them.
         self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
-        self._levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
+        self.levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)  # column of the logits -> token id
-        self._feature_cache = FeatureCache(self._encode, min(16, config.batch_size))
-        self.prompts = Prompts(config, self.processor, len(thoughts))
+        self._feature_cache = FeatureCache(self._encode, min(AT_A_TIME, config.batch_size))
+        self.prompts = Prompts(config, self.processor, len(thoughts), self.family)
         self.name = fingerprint(self.weights())
 
     # --- acting ----------------------------------------------------------------------------------------------------
@@ -167,15 +154,21 @@ class Vlm(Trained):
         with grad(), autocast(self.config.precision, self.config.device):
             encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
-        self._levels, self._levels_are_lists = len(levels), not isinstance(levels[0], torch.Tensor)  # a list has a tensor for each image
+        self.levels, self._levels_are_lists = len(levels), not isinstance(levels[0], torch.Tensor)  # a list has a tensor for each image
         flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
         return flat.float().reshape(moments, -1, flat.shape[-1])  # all frames of an observation in one row
 
     def image_inputs(self, features_BND: torch.Tensor) -> dict[str, Any]:
         """Return the result of `features()` in the form in which the forward pass of this family takes it."""
-        first, *deeper = features_BND.flatten(0, 1).chunk(self._levels, dim=-1)
+        first, *deeper = features_BND.flatten(0, 1).chunk(self.levels, dim=-1)
         encoded = SimpleNamespace(pooler_output=[first] if self._levels_are_lists else first, deepstack_features=[[each] for each in deeper])
         return {"mm_encoder_outputs": {"image": encoded}}
+
+    def head(self, hidden_xD: torch.Tensor) -> torch.Tensor:
+        """Return float32[..., V]: the logits of the text model's last hidden states, as its whole forward pass has them."""
+        logits_xV = self.base.lm_head(hidden_xD).float()
+        cap = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None) if self.family.caps_logits else None
+        return logits_xV if cap is None else cap * torch.tanh(logits_xV / cap)
 
     # --- questions -------------------------------------------------------------------------------------------------
 
@@ -198,12 +191,12 @@ class Vlm(Trained):
         """Return the model's inputs for prompts of one length, each followed by the first tokens of a reply."""
         inputs: dict[str, Any] = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
         if reply_BJ is not None:
-            # Families differ in which of these they take. Type 0 is text.
+            # Families differ in which of these they take. Of `mm_token_type_ids` 0 is text.
             for key, extension in (
                 ("input_ids", reply_BJ),
                 ("attention_mask", torch.ones_like(reply_BJ)),
                 ("mm_token_type_ids", torch.zeros_like(reply_BJ)),
-                ("token_type_ids", torch.zeros_like(reply_BJ)),
+                ("token_type_ids", torch.full_like(reply_BJ, self.family.reply_type)),
             ):
                 if key in inputs:
                     inputs[key] = torch.cat([inputs[key], extension], dim=1)
@@ -218,10 +211,8 @@ class Vlm(Trained):
 
             rank = self.config.lora_rank
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
-            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_LAYERS))
+            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=families.lora_targets(model)))
         if self.config.train == "text":  # everything was frozen above
-            inner = model.model
-            text = getattr(inner, "text_model", None) or inner.language_model
-            text.requires_grad_(True)
+            families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
         return model

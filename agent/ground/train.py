@@ -220,7 +220,7 @@ class Pointer(torch.nn.Module):
         near_KN, phrase_KD = localise(policy, features_BND, row_K.tolist(), [f[1] for f in found])
         # The view is given, so only its own C tokens compete: [K, V, C] -> [K, C].
         pointing = cross_entropy(near_KN.reshape(len(found), views, side * side)[torch.arange(len(found), device=device), view_K], cell_K)
-        token_KD = features_BND[row_K, view_K * side * side + cell_K]  # the right token, whichever one the model finds
+        token_KD = features_BND[row_K, view_K * side * side + cell_K, : phrase_KD.shape[1]]  # the right token, whichever one the model finds
         # The phrase tells which object's place to read, as a token may hold several objects.
         read_K2M = self.readers(token_KD * (1 + phrase_KD)).reshape(-1, 2, self.numbers)
         number_K2 = (where_K2 * (self.numbers - 1)).round().long()

@@ -1,4 +1,4 @@
-"""Environments in a terminal."""
+"""Environments and models in a terminal."""
 
 import re
 from pathlib import Path
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from agent.check import check, tasks
+from agent.cli import main
 from agent.config.read import parse
 from agent.ready import ready as is_ready
 from agent.rollout.session import Session
 from agent.run.folder import Run
+from policies.nano.words import unknown
 
 
 def test_tasks_shows_all_our_environments(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +65,26 @@ def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsy
     for content, whole in (({"demonstrate": {"expert": f"{__name__}:full"}}, True), ({}, False)):
         ready, said = checked(content, whole, tmp_path, capsys)
         assert ready and said.endswith("Ready.") and "expert" in said
+
+
+def test_words_that_the_embedded_model_does_not_know_are_named(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    content = {"env": {"id": "etude/Reach-v0", "instruction": "Touch the purple SCREWDRIVER gently"}}
+    ready, shown = checked(content, False, tmp_path, capsys)
+    assert ready
+    assert "does not know 2 words of the instructions (screwdriver, gently), and spells such words" in shown
+    assert unknown("Touch The Red Ball, touch it 7") == []
+    assert "does not know" not in checked({**content, "policy": {"model": "another"}}, False, tmp_path, capsys)[1]
+
+
+def test_a_model_is_checked_by_its_name(folder_of: Any, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for family, actions in (("nano", "bins: 33 bins"), ("internvl", "digits: 100 bins")):
+        monkeypatch.setattr("sys.argv", ["etude", "check-model", str(folder_of(family)), "--policy.batch_size", "2", "--policy.train", "lora"])
+        main()
+        shown = capsys.readouterr().out
+        assert "Ready." in shown and actions in shown and "training (lora)" in shown, shown
+    for arguments, says in (([], "needs a hub id or a folder"), ([str(folder_of("florence2"))], "florence2 has an encoder and a decoder")):
+        monkeypatch.setattr("sys.argv", ["etude", "check-model", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+        assert says in capsys.readouterr().err

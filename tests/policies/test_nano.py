@@ -4,8 +4,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from policies import processor
+from policies.loading import NANO
 from policies.nano.build import build, inherit
-from policies.vlm import NANO
 
 
 def test_a_new_model_begins_with_an_earlier_ones_weights_word_by_word() -> None:

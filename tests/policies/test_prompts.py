@@ -8,7 +8,8 @@ import pytest
 
 from policies import PolicyConfig, load
 from policies.policy import Situation
-from tests.policies.test_vlm import FAMILIES, HIGH, LOW, make
+from tests.families import FAMILIES
+from tests.policies.test_vlm import HIGH, LOW, make
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -30,10 +31,11 @@ def test_a_prompt_tells_what_the_robot_feels(family: str, request: Any, situatio
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_chat_begins_once(family: str, request: Any, situations: list[Situation]) -> None:
-    """LLaVA's tokenizer writes the beginning, Gemma's template does too, and the others write none."""
+    """LLaVA's tokenizer writes the beginning, Gemma's template does too, PaliGemma's writes it behind the images, and the others write none."""
     policy = make(family, request)
     tokens, start = policy.prompts.of(situations[0])["input_ids"][0].tolist(), policy.processor.tokenizer.bos_token_id
-    assert (tokens[0] == start) == (family in ("llava", "gemma")) and start not in tokens[1:]
+    assert tokens.count(start) == (family in ("llava", "llava_next", "gemma", "paligemma", "paligemma2"))
+    assert not tokens.count(start) or tokens.index(start) == (8 if "pali" in family else 0)
 
 
 @pytest.mark.parametrize(

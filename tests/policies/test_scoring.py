@@ -7,6 +7,7 @@ import torch
 from policies import PolicyConfig, load
 from policies.policy import Situation
 from policies.scoring import _head, choice_probabilities, expected_numbers, localise, score, tokenise
+from tests.families import FAMILIES
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -25,9 +26,9 @@ def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: 
         torch.testing.assert_close(together.logprobs[mine], alone.logprobs, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["nano", "llava", "gemma", "smolvlm", "internvl"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_believed_of_many_moments_is_what_each_would_say(family: str, request: pytest.FixtureRequest, situations: list[Situation]) -> None:
-    model = {"model": family} if family == "nano" else {"model": str(request.getfixturevalue(family)), "codec": "digits"}
+    model = {"model": str(request.getfixturevalue("folder_of")(family)), "codec": "bins" if family == "nano" else "digits"}
     policy = load(PolicyConfig.model_validate({**model, "precision": "float32", "batch_size": 2}), -np.ones(3), np.ones(3))
     frames, question = [each.frames for each in situations[:3]], "is it done: touch the red ball ?"
     each = [policy.probability(question, seen) for seen in frames]
@@ -71,11 +72,11 @@ def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
         assert tokenizer.decode(tokens).startswith(question) and tokenizer.decode(tokens).endswith(f"{answer}<end_of_utterance>")
 
 
-@pytest.mark.parametrize("family", ["nano", "llava", "gemma", "smolvlm", "internvl"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_stands_before_a_question_and_its_own_words_are_the_whole_chat(
     family: str, request: pytest.FixtureRequest, situations: list[Situation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = {"model": family} if family == "nano" else {"model": str(request.getfixturevalue(family)), "codec": "digits"}
+    model = {"model": str(request.getfixturevalue("folder_of")(family)), "codec": "bins" if family == "nano" else "digits"}
     policy, frames, question = load(PolicyConfig.model_validate(model), -np.ones(3), np.ones(3)), situations[0].frames, "is it done ?"
 
     def tell_apart() -> None:

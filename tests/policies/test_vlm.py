@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from policies import PolicyConfig, load, processor
+from policies.loading import NANO
 from policies.policy import Situation
-from policies.vlm import NANO
+from tests.families import FAMILIES
 
 LOW, HIGH = -np.ones(3), np.ones(3)
-FAMILIES = ["nano", "llava", "qwen", "qwen3", "gemma", "smolvlm", "internvl"]
 
 
 def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
-    model = "nano" if family == "nano" else str(request.getfixturevalue(family))
+    model = str(request.getfixturevalue("folder_of")(family))
     words = {"codec": "bins"} if family == "nano" else {"codec": "digits", "precision": "float32"}
     return load(PolicyConfig(model=model, chunk_size=2, batch_size=4, **{**words, **more}), LOW, HIGH)
 
@@ -141,8 +141,8 @@ def test_frames_are_not_cut_into_tiles(tmp_path: Path) -> None:
     assert images.do_image_splitting is False and images.size["longest_edge"] == side
 
 
-def test_a_model_that_writes_no_chats_is_one_sentence(smolvlm: Path, tmp_path: Path) -> None:
-    shutil.copytree(smolvlm, tmp_path / "plain")
+def test_a_model_that_writes_no_chats_is_one_sentence(folder_of: Any, tmp_path: Path) -> None:
+    shutil.copytree(folder_of("smolvlm"), tmp_path / "plain")
     (tmp_path / "plain" / "chat_template.jinja").unlink()
     with pytest.raises(ValueError, match="has no chat template: use an instruction-tuned model"):
         load(PolicyConfig(model=str(tmp_path / "plain"), codec="digits"), LOW, HIGH)
@@ -158,17 +158,15 @@ def test_a_damaged_folder_of_a_model_is_one_sentence(name: str, tmp_path: Path) 
             load(PolicyConfig(model=str(tmp_path / "damaged")), LOW, HIGH)
 
 
-def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, llava: Path) -> None:
-    shutil.copytree(llava, tmp_path / "broken")
+def test_a_processor_that_lacks_more_than_videos_says_what(tmp_path: Path, folder_of: Any) -> None:
+    shutil.copytree(folder_of("llava"), tmp_path / "broken")
     (tmp_path / "broken" / "processor_config.json").unlink()
     with pytest.raises(ValueError, match=r"cannot be loaded: .*processor"):
         load(PolicyConfig(model=str(tmp_path / "broken"), codec="digits"), LOW, HIGH)
 
 
-@pytest.mark.parametrize("family", ["qwen", "qwen3", "smolvlm", "internvl"])
-def test_a_processor_without_its_video_half_can_be_saved_and_loaded_again(
-    family: str, request: Any, situations: list[Situation], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_and_its_processor_can_be_saved_and_loaded_again(family: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
     policy = make(family, request)
     policy.base.save_pretrained(tmp_path)
     policy.processor.save_pretrained(tmp_path)

@@ -25,7 +25,7 @@ from agent.run.folder import Run
 from agent.run.recognise import recognise
 from envs import EnvConfig
 from policies import PolicyConfig
-from policies.vlm import NANO
+from policies.loading import NANO
 from tests.agent.made import episode
 
 

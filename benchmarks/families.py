@@ -1,0 +1,123 @@
+"""The table of model families, docs/families.md: what `etude check-model` finds of a tiny random model of each, and estimated beside measured memory.
+
+python benchmarks/families.py        # writes docs/families.md, about a minute
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """\
+# Model families
+
+`python benchmarks/families.py` writes this page. It checks a tiny model of each family, with random weights (`tests/families.py`), on two frames.
+`etude check-model ID` does the same for a model of yours. `tests/policies/test_families.py` compares each family with its plain whole model.
+Numbers of tokens are those of the tiny models.
+
+| class | image tokens a frame | acting = learning, nats | detector, P(yes) | grounding compares a phrase with | LoRA targets |
+|---|---|---|---|---|---|
+"""
+MEMORY = """
+## Memory
+
+The estimate of `policies/memory.py` stands beside the measured peak: weights, and the growth of the process (`VmHWM`). MiB, one CPU thread, float32.
+
+| model | replies at once | acting, estimated | acting, measured | training, estimated | training, measured |
+|---|---|---|---|---|---|
+"""
+
+
+def check(family: str, folder: Path) -> str:
+    """Return the row of a family: the findings, or the sentence by which it is refused."""
+    from policies import PolicyConfig, load
+    from policies.check import examine
+    from tests import families
+
+    model = "nano" if family == "nano" else str(families.make(family, folder))
+    codec = "bins" if family == "nano" else "digits"
+    try:
+        policy = load(PolicyConfig.model_validate({"model": model, "codec": codec, "precision": "float32", "batch_size": 2}), -np.ones(7), np.ones(7))
+    except ValueError as error:
+        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | |"
+    lines = examine(policy, (2, 64, 64, 3)).lines
+    kind = type(policy.base).__name__.removesuffix("ForConditionalGeneration")
+    digits = [re.sub(r".*difference (\S+).*", r"\1", lines[name]) for name in ("acting = learning", "detector")]
+    found = lines["grounding"].removeprefix("a phrase is compared with ")
+    cells = [
+        f"{kind} ({policy.base.config.get_text_config().model_type})",
+        lines["image tokens"].split(" ")[0],
+        *digits,
+        found,
+        lines["LoRA targets"].split(":")[0],
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def measure(model: str, rows: int, training: bool) -> list[float]:
+    """Return the estimated and the measured peak, MiB, of a process that acts or trains once; called in a process of its own."""
+    import torch
+
+    from policies import PolicyConfig, check, load
+    from policies.memory import estimate
+    from policies.policy import Situation
+
+    torch.set_num_threads(1)
+    codec = "bins" if model == "nano" else "digits"
+    config = PolicyConfig.model_validate({"model": model, "codec": codec, "precision": "float32", "batch_size": rows})
+    policy: Any = load(config, -np.ones(7), np.ones(7))
+    rng = np.random.default_rng(0)
+    seen = [Situation("touch the red ball", rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)) for _ in range(rows)]
+    tokens = np.stack([each.tokens for each in policy.act(seen[:1], None)]).repeat(rows, 0)  # also loads what a first call loads
+    length = policy.prompts.of(seen[0])["input_ids"].shape[1] + policy.reply_length
+    memory = estimate(policy, rows, length, check.patches(policy, seen[0].frames), False)
+    features = policy.features([each.frames for each in seen]) if training else None
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _peak()
+    if training:
+        optimiser = torch.optim.AdamW(policy.parameters())
+        policy.logprobs(seen, tokens, features).sum().backward()
+        optimiser.step()
+    else:
+        policy.act(seen, None)
+    grown = _peak() - before
+    return [(memory.training if training else memory.acting) / 2**20, memory.weights / 2**20 + grown]
+
+
+def _peak() -> float:
+    """Return the largest resident memory of this process so far, MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+
+
+def main() -> None:
+    """Write docs/families.md."""
+    from tests import families
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = {family: Path(folder) / family for family in ["nano", *families.MAKERS]}
+        for each in made.values():
+            each.mkdir()
+        rows = [check(family, place) for family, place in made.items()]
+        measured = []
+        for name, model, count in (("nano", "nano", 64), ("nano", "nano", 256), ("tiny Qwen3-VL", str(made["qwen3"]), 256)):
+            figures: list[float] = []
+            for training in ("", "training"):  # each in a process of its own: memory that was freed is not given back
+                command = [sys.executable, __file__, model, str(count), training]
+                figures += json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            measured.append(f"| {name} | {count} | {' | '.join(f'{each:,.0f}' for each in figures)} |")
+    (ROOT / "docs" / "families.md").write_text(HEAD + "\n".join(rows) + "\n" + MEMORY + "\n".join(measured) + "\n")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), bool(sys.argv[3]))))
+    else:
+        main()

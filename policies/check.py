@@ -1,0 +1,122 @@
+"""Whether a model can work here: the findings of `etude check-model`, and the cheap part of it that every run begins with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from policies import families, processor
+from policies.memory import estimate
+from policies.policy import Situation
+from policies.precision import half
+from policies.scoring import choice_probabilities, localise
+
+AGREEMENT = 1e-3  # nats: rounding of large logits in float32 stays far below
+INSTRUCTION, QUESTION = "touch the red ball", "is it done: touch the red ball ?"
+
+
+@dataclass
+class Findings:
+    """The findings about a model."""
+
+    lines: dict[str, str] = field(default_factory=dict)
+    """Rows of a table: topic and finding."""
+    faults: list[str] = field(default_factory=list)
+    """A sentence each; a run cannot start before they are corrected."""
+
+
+def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
+    """Return a sentence for each fault that one decision shows: in the codec, or in the log-probabilities of learning.
+
+    Args:
+        policy: a `Vlm`, or a class of the user's.
+        frames: shape of what it sees, (F, h, w, 3).
+    """
+    lost, gap = lost_bins(policy.codec), agreement(policy, frames)
+    faults = [f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins."] if lost else []
+    if not gap <= AGREEMENT:  # also where it is NaN
+        faults.append(
+            f"Acting and learning give log-probabilities that differ by {gap:.2g} nats a token, so ratios and losses would be wrong; "
+            f"choose another policy.model, or policy.attn_implementation eager."
+        )
+    return faults
+
+
+def lost_bins(codec: Any) -> int:
+    """Return how many bins, each in all action dimensions at once, do not decode and encode to themselves; those outside the box have no way back."""
+    lost, thought = 0, np.zeros(codec.thought_length, np.int64)
+    for i in range(codec.num_bins):
+        bins_A = np.minimum(i, codec.sizes_A - 1)
+        tokens = np.tile(codec.numerals_NK[bins_A].reshape(-1), codec.chunk)
+        actions_HA = codec.decode(np.concatenate([thought, tokens]))
+        again = codec.encode(actions_HA)
+        outside_A = ((actions_HA <= codec.low) | (actions_HA >= codec.high)).all(0)
+        same = (again == tokens).reshape(codec.chunk, len(bins_A), codec.width).all((0, 2))
+        lost += not (same | outside_A).all() or not np.allclose(codec.decode(np.concatenate([thought, again])), actions_HA)
+    return lost
+
+
+def agreement(policy: Any, frames: tuple[int, ...]) -> float:
+    """Return the largest difference, nats, between a token's log-probability when acting and when learning, over two sampled replies."""
+    rng = np.random.default_rng(0)
+    state = np.zeros(1 + max(policy.config.state, default=0), np.float32)
+    seen = [Situation(INSTRUCTION, rng.integers(0, 255, frames, dtype=np.uint8), state) for _ in range(2)]
+    decisions = policy.act(seen, rng.random((2, policy.reply_length)))
+    tokens = np.stack([each.tokens for each in decisions])
+    with torch.no_grad():
+        distribution = policy.distribution(seen, tokens)
+    learnt = distribution.gather(-1, torch.as_tensor(policy.codec.columns(tokens), device=distribution.device)[..., None])[..., 0]
+    return float(np.abs(learnt.cpu().numpy() - np.stack([each.logprobs for each in decisions])).max())
+
+
+def examine(policy: Any, frames: tuple[int, ...]) -> Findings:
+    """Return the findings about a loaded model.
+
+    Args:
+        policy: a `Vlm`.
+        frames: shape of what it sees, (F, h, w, 3).
+    """
+    seen = [np.random.default_rng(i).integers(0, 255, frames, dtype=np.uint8) for i in range(2)]
+    findings = Findings(_sizes(policy, seen), cheap_faults(policy, frames))
+    lines, bins = findings.lines, policy.codec.num_bins
+    lines["codec"] = f"{bins - lost_bins(policy.codec)} of {bins} bins come back"
+    lines["acting = learning"] = f"largest difference {agreement(policy, frames):.0e} nats"
+    together, alone = choice_probabilities(policy, seen, [QUESTION] * 2)[:, 0], [policy.probability(QUESTION, each) for each in seen]
+    gap = float(np.abs(together - alone).max())
+    lines["detector"] = f"P(yes) of questions asked together is that of each alone; largest difference {gap:.0e}"
+    if not gap <= AGREEMENT:
+        findings.faults.append(f"Questions asked together are answered otherwise than alone (by {gap:.2g}); set label.by env, and ground.steps 0.")
+    near, phrase = localise(policy, policy.features(seen), [0], ["red ball"])
+    lines["grounding"] = f"a phrase is compared with {near.shape[1]} image tokens of width {phrase.shape[1]}"
+    return findings
+
+
+def _sizes(policy: Any, seen: list[np.ndarray]) -> dict[str, str]:
+    """Return rows about how large the model is: in parameters, in tokens and in memory."""
+    base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
+    text, count = base.config.get_text_config(), sum(p.numel() for p in base.parameters())
+    prompt = policy.prompts.tokenised(policy.prompts.chat(policy.config.ask(INSTRUCTION), views), seen[0])["input_ids"].shape[1]
+    each, numbers, targets = policy.features(seen).shape[1] / views, codec.chunk * len(codec.low), families.lora_targets(base)
+    return {
+        "family": f"{base.config.model_type}: {type(base).__name__}, {count / 1e6:,.1f} M parameters, {text.num_hidden_layers} text layers",
+        "image tokens": f"{each:g} for a frame of {height} x {width} pixels; {prompt} tokens in a prompt of {views} frames",
+        "actions": f"{policy.config.codec}: {codec.num_bins} bins, {codec.width} tokens a number; {codec.length} tokens for {numbers} numbers",
+        "LoRA targets": f"{', '.join(dict.fromkeys(name.split('.')[-1] for name in targets))}: {len(targets)} layers",
+        "memory": _memory(policy, prompt, seen[0]),
+    }
+
+
+def _memory(policy: Any, prompt: int, frames: np.ndarray) -> str:
+    """Return the estimated memory at `policy.batch_size`, in words."""
+    rows = policy.config.batch_size
+    memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), half(policy.config.precision, policy.config.device))
+    weights, acting, training = (f"{each / 2**20:,.0f} MiB" for each in (memory.weights, memory.acting, memory.training))
+    return f"weights {weights}; acting {acting}, training ({policy.config.train}) {training}, with {rows} replies at once"
+
+
+def patches(policy: Any, frames: np.ndarray) -> int:
+    """Return how many patches the vision tower reads for uint8[F, h, w, 3] frames."""
+    pixels, eye = processor.pixels(policy.processor, [frames])["pixel_values"], policy.base.config.vision_config
+    side = eye.patch_size if isinstance(eye.patch_size, int) else eye.patch_size[0]
+    return pixels.numel() // (3 * side * side * (getattr(eye, "temporal_patch_size", None) or 1))

@@ -1,0 +1,126 @@
+"""What differs from one family of models to another. Everything else is one code path, in `policies.vlm` and `policies.scoring`.
+
+| family | what differs |
+|---|---|
+| Idefics3, SmolVLM, InternVL, Gemma 3, Idefics2 | the processor cuts a frame into tiles: a setting turns that off |
+| LLaVA-NeXT, LLaVA-OneVision | the same without a setting: the grids of tiles are emptied |
+| PaliGemma | a prompt form of its own, a prompt whose tokens attend in both directions, capped logits |
+| Qwen-VL, GLM-V | positions in three dimensions (M-RoPE): a question continues from them (`Shared` in `policies.scoring`) |
+| Qwen3-VL | the text model gets image tokens at several of its layers (`Vlm.encode`) |
+| Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`Shared` in `policies.scoring`) |
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import ProcessorMixin
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the code has to know of a family that it cannot read off the model."""
+
+    template: str = ""
+    """Chat template for models that come without one."""
+    reply_type: int = 0
+    """`token_type_ids` of a reply, where the model takes any."""
+    spaced: str = ""
+    """Token behind which the processor writes a space before a word. Prompts write it too, for questions are tokenised without the processor."""
+    caps_logits: bool = False
+    """Whether its logits are capped behind the head, c tanh(logit / c), where its text model says a c (arXiv 2408.00118, section 2)."""
+    reads_both_ways: bool = False
+    """Whether tokens of a prompt attend to later ones of the prompt. A question then changes what stands before it, and must be read with it."""
+
+
+FAMILIES = {
+    # Images, then text, then a line end. Type 0 is the prompt, which attends in both directions (arXiv 2407.07726, section 3.1).
+    "paligemma": Family(
+        "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>{% else %}"
+        "{{ bos_token }}{{ part['text'] }}\n{% endif %}{% endfor %}{% endfor %}",
+        reply_type=1,
+        caps_logits=True,
+        reads_both_ways=True,
+    ),
+    "idefics2": Family(spaced="<image>"),
+    "gemma3n": Family(caps_logits=True),
+    "gemma4": Family(caps_logits=True),
+}
+
+
+def family_of(config: Any) -> Family:
+    """Return the family of a model, by its Hugging Face config."""
+    return FAMILIES.get(config.model_type, Family())
+
+
+def text_model(model: Any) -> Any:
+    """Return the text model, without its head, of an image-text-to-text model."""
+    return getattr(model.model, "text_model", None) or model.model.language_model
+
+
+def lora_targets(model: Any) -> list[str]:
+    """Return the full names of the linear layers in the blocks of the text model, fused projections included; routers of experts are left out.
+
+    Raises:
+        ValueError: there is none; the sentence lists the linear layers that the model has.
+    """
+    linear = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+    text = text_model(model)
+    inside = {id(part) for part in getattr(text, "layers", text).modules()}
+    names = [name for name, part in linear.items() if id(part) in inside and name.split(".")[-1] not in ("gate", "router")]
+    if not names:
+        raise ValueError(
+            f"policy.train 'lora' needs linear layers in the text model, and this model has linear layers of these names alone: "
+            f"{', '.join(sorted({name.split('.')[-1] for name in linear})) or 'none'}; set policy.train to text."
+        )
+    return names
+
+
+def keep_whole_prompts(processor: Any) -> None:
+    """Make PaliGemma's processor leave a prompt as its template wrote it: else it adds a beginning and a line end of its own."""
+    if type(processor).__name__ == "PaliGemmaProcessor":
+        _override(processor, prepare_inputs_layout=ProcessorMixin.prepare_inputs_layout)
+
+
+def keep_frames_whole(processor: Any) -> None:
+    """Make the processor keep each frame whole: frames are smaller than one of the tiles that these families make."""
+    images = processor.image_processor
+    # Without this Idefics3 and SmolVLM first enlarge a frame to the size of all tiles together, which takes seven times as long.
+    if getattr(images, "do_image_splitting", False):
+        images.size = getattr(images, "max_image_size", None) or images.size
+    for tiles in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan"):
+        if getattr(images, tiles, False):
+            setattr(images, tiles, False)
+        if getattr(processor, "images_kwargs", {}).get(tiles):  # a setting for every call overrules the image processor's own (InternVL)
+            processor.images_kwargs = {**processor.images_kwargs, tiles: False}
+    cut = next((name for name in ("get_image_patches", "_get_image_patches") if hasattr(type(images), name)), "")  # without, and with torchvision
+    if hasattr(images, "image_grid_pinpoints") and cut:  # LLaVA-NeXT, LLaVA-OneVision
+        _override(images, **{cut: _first_of(getattr(type(images), cut))})
+        _override(processor, _get_number_of_features=_features_of_a_whole_frame)
+
+
+def keep_grid_empty(config: Any) -> None:
+    """Tell a model of LLaVA-NeXT or LLaVA-OneVision that a frame is one piece: the grid that fits it best has no tile."""
+    if hasattr(config, "image_grid_pinpoints"):
+        config.image_grid_pinpoints = [[0, 0]]
+
+
+def _first_of(cut: Any) -> Any:
+    """Return the method `get_image_patches` of an image processor so that it returns the whole frame alone, which comes before the tiles."""
+
+    def get_image_patches(self: Any, image: Any, grid_pinpoints: Any, size: Any, patch_size: int, **more: Any) -> list[Any]:
+        return cut(self, image, [[patch_size, patch_size]], size=size, patch_size=patch_size, **more)[:1]
+
+    return get_image_patches
+
+
+def _features_of_a_whole_frame(self: Any, orig_height: int, orig_width: int, height: int, width: int) -> int:
+    """Return how many image tokens a frame has without tiles: its patches, and one that ends it."""
+    patches = getattr(self, "num_image_tokens", 0) or (height // self.patch_size) * (width // self.patch_size) + self.num_additional_image_tokens
+    return patches + 1
+
+
+def _override(instance: Any, **methods: Any) -> None:
+    """Replace methods of one object. Its class keeps its name, by which it is saved; functions among its attributes could not be saved."""
+    kind = type(instance)
+    instance.__class__ = type(kind.__name__, (kind,), methods)

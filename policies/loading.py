@@ -1,0 +1,107 @@
+"""Loads a model and its processor, or says in one sentence why not."""
+
+import contextlib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging
+
+from policies import codec, families, processor
+from policies.keys import PolicyConfig
+from policies.precision import attn_implementation
+
+NANO = Path(__file__).parent / "nano"
+
+
+def load(config: PolicyConfig) -> tuple[Any, Any]:
+    """Return processor and model, in float32 on the CPU, that `policy.model` names.
+
+    Raises:
+        ValueError: they cannot be loaded, or etude cannot use them.
+    """
+    source = _source(config)
+    kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    try:
+        described = AutoConfig.from_pretrained(source, **kwargs)
+        _continues_prompts(described)
+        _keep_layers(described, config.layers)
+        parts = processor.load(source, **kwargs)
+        families.keep_grid_empty(described)
+        with _without_report(config.layers is not None):
+            model = AutoModelForImageTextToText.from_pretrained(
+                source, config=described, attn_implementation=attn_implementation(config), dtype=torch.float32, **kwargs
+            )
+    except Exception as error:  # a damaged folder raises errors of several libraries
+        raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
+    return parts, model
+
+
+def writable(config: PolicyConfig) -> PolicyConfig:
+    """Return the config with the codec that the model's tokenizer can write: `bins` where it has number tokens, else `digits`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(_source(config), trust_remote_code=config.trust_remote_code)
+    except Exception:  # `load` says what is wrong
+        return config
+    return config.model_copy(update={"codec": "bins" if codec.has_numbers(tokenizer) else "digits"})
+
+
+def _source(config: PolicyConfig) -> str:
+    return str(NANO) if config.model == "nano" else config.model
+
+
+@contextlib.contextmanager
+def _without_report(on: bool) -> Iterator[None]:
+    """Keep transformers from listing the weights of layers that are dropped."""
+    before = logging.get_verbosity()
+    if on:
+        logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _why(error: Exception) -> str:
+    """Return the first line of an error, and what to do."""
+    first = str(error).strip().split("\n")[0]
+    if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
+        return "its image processor is written for torchvision, which is not installed: pip install torchvision."
+    if "scaled_dot_product_attention" in first:
+        return "its text model has no kernel 'sdpa'; set policy.attn_implementation to auto or eager."
+    return f"{first} Use 'nano', a hub id or a folder."
+
+
+def _continues_prompts(described: Any) -> None:
+    """Check that a reply continues the prompt: image tokens stand in the prompt, and the model has no decoder of its own for replies.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if any(getattr(part, "is_encoder_decoder", False) for part in (described, described.get_text_config())):
+        raise ValueError(f"{described.model_type} has an encoder and a decoder, and a model is needed that continues its prompt.")
+
+
+def _keep_layers(described: Any, count: int | None) -> None:
+    """Make a model's description one of its first `count` text layers.
+
+    Raises:
+        ValueError: it has fewer, or those have no cache of keys and values, in which the tokens before a reply are counted.
+    """
+    text = described.get_text_config()
+    if count is None:
+        return
+    if count > text.num_hidden_layers:
+        raise ValueError(f"policy.layers is {count}, and its text model has {text.num_hidden_layers} layers; give fewer, or leave the key out.")
+    attends = [
+        i for i, kind in enumerate(getattr(text, "layer_types", None) or ["full_attention"]) if kind.endswith(("full_attention", "sliding_attention"))
+    ]
+    if attends and attends[0] >= count:
+        raise ValueError(f"policy.layers is {count}, and the first attention layer of its text model is number {attends[0] + 1}; give that or more.")
+    for name in ("layer_types", "mlp_layer_types"):  # of each layer; the rest of a description does not depend on their number
+        if getattr(text, name, None):
+            setattr(text, name, getattr(text, name)[:count])
+    text.num_hidden_layers = count
