@@ -143,6 +143,11 @@ class Vlm(Trained):
             parts.append(self._log_softmax(logits_BLV, self.codec.masks(tokens_BL[group])))
         return torch.cat(parts)[np.argsort(np.concatenate(groups))]  # back in the order of the situations
 
+    def num_tokens(self, situation: Situation) -> tuple[int, int]:
+        """Return the tokens of a forward pass; see `Trained.num_tokens`."""
+        reply = self.reply_length + sum(map(len, self._fixed))
+        return 0, self.prompts.of(situation)["input_ids"].shape[1] + reply
+
     def _full_reply(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
         """Return int64[B, J], the reply with the fixed words of its thought, and the positions of its L own tokens in it."""
         parts, positions = [], []
