@@ -3,6 +3,7 @@
 Shape suffixes: N replies of a step, L tokens of a reply, P pairs, U tokens of the action vocabulary. Log-probabilities are in nats.
 """
 
+import contextlib
 import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from agent.config.keys import TuneConfig
 from agent.learning import losses
 from agent.learning.memory import fitting
 from agent.learning.terms import Forward
 from agent.records import Demonstration, PolicySample, PreferencePair, QAExample
+from policies.checkpointing import gradient_checkpointing
 from policies.features import StoredFeatures, digest
 from policies.policy import Situation
 from policies.precision import autocast, half
@@ -75,12 +78,14 @@ class Batches:
 
     Args:
         policy: the champion, not trained yet.
+        config: of the training.
         samples, demonstrations, pairs, qa_examples: the training data; their situations are rows that follow one another in this order.
     """
 
     def __init__(
         self,
         policy: Any,
+        config: TuneConfig,
         samples: Sequence[PolicySample],
         demonstrations: Sequence[Demonstration],
         pairs: Sequence[PreferencePair],
@@ -90,7 +95,7 @@ class Batches:
         sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
         replies = [reply for side in sides for reply in side]
         situations = [example.situation for example in (*samples, *demonstrations, *replies)]
-        self._first_answer = len(situations)
+        self._first_answer, self._checkpointing = len(situations), config.gradient_checkpointing
         seen = [*(each.frames for each in situations), *(each.frames for each in qa_examples)]
         firsts, self._frames = distinct([digest(frames) for frames in seen])
         shown, precision = [seen[i] for i in firsts], policy.config.precision
@@ -157,7 +162,8 @@ class Batches:
     def _distribution(self, rows: Sequence[int], tokens_BL: np.ndarray) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self._features is None else self._features.rows([self._frames[row] for row in rows])
-        with autocast(self.policy.config.precision, self.policy.config.device):
+        kept = gradient_checkpointing(self.policy.model) if self._checkpointing and torch.is_grad_enabled() else contextlib.nullcontext()
+        with kept, autocast(self.policy.config.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[row] for row in rows], tokens_BL, features)
 
     def _sampled(self, samples: Sequence[PolicySample], samples_BL: torch.Tensor) -> torch.Tensor:

@@ -57,7 +57,7 @@ def examples(policy: Any, situations: list[Situation]) -> TrainingData:
 
 def gradient(policy: Any, data: TrainingData, config: TuneConfig, most: int, terms: Any = TERMS) -> tuple[torch.Tensor, float, dict[str, float]]:
     """Return the gradient of one step of all data, in micro-batches of at most so many tokens, and loss and figures."""
-    batches = Batches(policy, data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
     kinds = (data.samples, data.demonstrations, data.pairs, data.qa_examples)
     step = batches.step([np.arange(len(kind)) for kind in kinds])
     assert len(split(step.units, most)) == 1 or most < step.size
@@ -115,7 +115,7 @@ def test_a_term_of_ones_own_sees_the_whole_step(policy: Any, situations: list[Si
 def test_an_example_that_a_step_draws_twice_counts_twice(policy: Any, situations: list[Situation]) -> None:
     """A batch may end one pass over the data and begin the next."""
     data, config = examples(policy, situations), TuneConfig(**only("detector_coef"))
-    batches = Batches(policy, data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
     none, losses = np.zeros(0, np.int64), []
     for drawn in ([0], [1], [0, 0, 1]):
         step = batches.step([none, none, none, np.array(drawn)])
@@ -141,7 +141,7 @@ def test_equal_frames_and_situations_are_stored_once(policy: Any, situations: li
         for s, t in zip([*situations, *again, replace(situations[0], advantage=False)], [*tokens, *tokens, tokens[0]], strict=True)
     ]
     asked = [QAExample(each.frames, "is it done ?", "yes") for each in again]
-    batches = Batches(policy, (), shown, (), asked)
+    batches = Batches(policy, TuneConfig(), (), shown, (), asked)
     assert batches._features is not None and len(batches._features._stored) == len(situations)
     assert len({id(each) for each in batches.situations}) == len(situations) + 1
 
@@ -198,3 +198,18 @@ def test_a_device_that_holds_not_one_reply_is_one_sentence(policy: Any, situatio
     with pytest.raises(ValueError, match=r"does not fit into the device's memory \(CUDA out of memory.*use a smaller model"):
         train(policy, examples(policy, situations), TuneConfig(**ALL))
     small.remove()
+
+
+@pytest.mark.parametrize("model", ["smolvlm", "nano"])
+def test_gradient_checkpointing_has_the_same_gradient_and_less_memory(model: str, request: Any, situations: list[Situation]) -> None:
+    words = {"model": str(request.getfixturevalue(model)), "codec": "digits"} if model != "nano" else {}
+    policy: Any = load(PolicyConfig.model_validate({**words, "precision": "float32", "batch_size": 4}), -np.ones(3), np.ones(3))
+    many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
+    shown = tuple(Demonstration(s, d.tokens) for s, d in zip(many, policy.act(many, None), strict=True))
+    found, peaks = [], []
+    for checkpointing in (False, True):
+        config = TuneConfig(**ALL, gradient_checkpointing=checkpointing)
+        peaks.append(peak_memory(lambda config=config: found.append(gradient(policy, TrainingData(shown), config, WHOLE))))
+    agree(*found)
+    assert peaks[1] < 0.7 * peaks[0]
+    assert not [module for module in policy.model.modules() if "forward" in vars(module)], "acting is as before"
