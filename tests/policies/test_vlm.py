@@ -42,6 +42,34 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("thought", ["", "it is # and # far ? #"])
+def test_replies_to_one_situation_share_its_prompt(family: str, thought: str, request: Any, situations: list[Situation]) -> None:
+    """Several replies in one pass have the probabilities and the gradient of separate passes; families that cannot do so make separate passes."""
+    policy = make(family, request, thought=thought, precision="float32")
+    rows = [0, 1, 0, 2, 1, 0, 3]
+    noise = np.random.default_rng(0).random((len(rows), policy.reply_length))
+    asked = [situations[i] for i in rows]
+    tokens = np.stack([d.tokens for d in policy.act(asked, noise)])
+    count: list[int] = []
+    watched = policy.base.get_input_embeddings().register_forward_hook(lambda module, inputs, output: count.append(inputs[0].numel()))
+    found, sizes = [], []
+    for each in (asked, [replace(situation) for situation in asked]):
+        policy.model.zero_grad()
+        count.clear()
+        logprobs = policy.logprobs(each, tokens)
+        (logprobs * torch.linspace(-1, 1, logprobs.numel()).reshape(logprobs.shape)).sum().backward()
+        found.append((logprobs.detach(), torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])))
+        sizes.append(sum(count))
+    watched.remove()
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=5e-5 if family == "nano" else 1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-5 * float(found[1][1].abs().max()))
+    shares = family != "gemma"
+    assert sizes[0] < 0.75 * sizes[1] if shares else sizes[0] == sizes[1]
+    lengths = [policy.num_tokens(situation) for situation in situations]
+    assert all((once > 0) == shares for once, _ in lengths)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_frames_that_were_encoded_before_mean_what_the_whole_model_sees(family: str, request: Any, situations: list[Situation]) -> None:
     policy, situation = make(family, request, precision="float32"), situations[0]
     chat = policy.prompts.chat(policy.config.ask(situation.instruction), len(situation.frames))

@@ -213,3 +213,18 @@ def test_gradient_checkpointing_has_the_same_gradient_and_less_memory(model: str
     agree(*found)
     assert peaks[1] < 0.7 * peaks[0]
     assert not [module for module in policy.model.modules() if "forward" in vars(module)], "acting is as before"
+
+
+def test_pairs_take_hardly_more_memory_than_demonstrations_of_as_many_situations(situations: list[Situation]) -> None:
+    policy: Any = load(PolicyConfig(batch_size=4, precision="float32"), -np.ones(3), np.ones(3))
+    many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
+    chosen, rejected = (policy.codec.vocabulary_U[np.full((len(many), policy.reply_length), i)] for i in (3, 20))
+    pairs = tuple(PreferencePair.of(s, c, r, "decision", ("a", "b", 0)) for s, c, r in zip(many, chosen, rejected, strict=True))
+    peaks = [
+        peak_memory(lambda data=data, config=config: gradient(policy, data, config, WHOLE))
+        for data, config in (
+            (TrainingData(tuple(pair.chosen[0] for pair in pairs)), TuneConfig(**only("bc_coef"))),
+            (TrainingData(pairs=pairs), TuneConfig(**only("dpo_coef"))),
+        )
+    ]
+    assert peaks[1] < 1.15 * peaks[0]
