@@ -21,7 +21,7 @@ from policies import codec, processor
 from policies.features import FeatureCache
 from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
-from policies.precision import attn_implementation, autocast
+from policies.precision import attn_implementation, autocast, frozen_dtype
 from policies.prompts import Prompts
 from policies.sharing import can_share, reply_places, shared_inputs
 from policies.trained import Trained, fingerprint, pick
@@ -67,7 +67,7 @@ class Vlm(Trained):
         self.reply_length = self.codec.length
         # The first numbers of every weight tell one base model from another; hashing all of them would take long for large models.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
-        self.model: Any = self._choose_trainable(model).to(config.device).eval()
+        self.model: Any = self._halve_frozen(self._choose_trainable(model)).to(config.device).eval()
         # The inputs that the vision tower accepts: image processors also return counts of tiles, which only prompts need. In some families
         # the outer of these two methods takes any keyword, and the inner one names them.
         self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
@@ -253,4 +253,12 @@ class Vlm(Trained):
             text = getattr(inner, "text_model", None) or inner.language_model
             text.requires_grad_(True)
             model.lm_head.requires_grad_(True)
+        return model
+
+    def _halve_frozen(self, model: Any) -> Any:
+        """Return the model, with all weights that are not trained in the type that `policy.precision` gives them."""
+        dtype = frozen_dtype(self.config.precision, self.config.device)
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(dtype)
         return model

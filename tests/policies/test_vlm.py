@@ -12,6 +12,7 @@ import torch
 
 from policies import PolicyConfig, load, processor
 from policies.policy import Situation
+from policies.precision import autocast
 from policies.vlm import NANO
 
 LOW, HIGH = -np.ones(3), np.ones(3)
@@ -108,6 +109,25 @@ def test_a_fresh_adapter_equals_the_base(family: str, request: Any, situations: 
     tokens = np.stack([d.tokens for d in base.act(situations, None)])
     torch.testing.assert_close(adapted.logprobs(situations, tokens), base.logprobs(situations, tokens))
     assert 0 < sum(p.numel() for p in adapted.parameters()) < sum(p.numel() for p in base.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_weights_take_two_bytes_where_the_precision_is_half(family: str, request: Any, situations: list[Situation], monkeypatch: Any) -> None:
+    """As on a GPU, here by force: the same adapters in float32 over weights in bfloat16 act and learn nearly alike."""
+    whole = make(family, request, train="lora", precision="bfloat16")
+    assert all(p.dtype == torch.float32 for p in whole.model.parameters()), "on a CPU all is float32"
+    monkeypatch.setattr("policies.vlm.frozen_dtype", lambda precision, device: torch.bfloat16)
+    policy = make(family, request, train="lora", precision="bfloat16")
+    assert {p.dtype for p in policy.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    assert {p.dtype for p in policy.parameters()} == {torch.float32} and policy.base_name == whole.base_name
+    decisions = policy.act(situations, None)
+    tokens, acted = np.stack([d.tokens for d in decisions]), torch.tensor(np.stack([d.logprobs for d in decisions]))
+    with autocast("bfloat16", "cpu"):
+        learnt, before = (each.logprobs(situations, tokens) for each in (policy, whole))
+    assert float((learnt - before).abs().mean().detach()) < 0.05 and float((learnt - acted).abs().mean().detach()) < 0.05
+    learnt.sum().backward()
+    assert sum(float(p.grad.abs().sum()) for p in policy.parameters() if p.grad is not None) > 0
+    assert 0 <= policy.probability("is it done ?", situations[0].frames) <= 1 and isinstance(policy.answer("done ?", situations[0].frames), str)
 
 
 @pytest.mark.parametrize("train", ["text", "all", "lora"])
