@@ -245,9 +245,13 @@ class Vlm(Trained):
         if self.config.train == "lora":
             from peft import LoraConfig, get_peft_model
 
-            rank = self.config.lora_rank
+            options: dict[str, Any] = {"r": 16, "target_modules": LORA_LAYERS, **self.config.lora}
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
-            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_LAYERS))
+            try:
+                return get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
+            except (TypeError, ValueError) as error:  # a rank of 0, layers that do not exist
+                first = str(error).strip().split("\n")[0]
+                raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
         if self.config.train == "text":  # everything was frozen above
             inner = model.model
             text = getattr(inner, "text_model", None) or inner.language_model

@@ -130,6 +130,19 @@ def test_frozen_weights_take_two_bytes_where_the_precision_is_half(family: str, 
     assert 0 <= policy.probability("is it done ?", situations[0].frames) <= 1 and isinstance(policy.answer("done ?", situations[0].frames), str)
 
 
+def test_options_of_adapters_are_those_of_peft(request: Any, situations: list[Situation]) -> None:
+    def count(**options: Any) -> int:
+        return sum(p.numel() for p in make("smolvlm", request, train="lora", lora=options).parameters())
+
+    assert count(r=4) * 4 == count() and count(use_dora=True) > count(use_rslora=True) == count()
+    assert 0 < count(target_modules=["q_proj", "v_proj"]) < count()
+    with pytest.raises(ValueError, match=r"policy\.lora has no option 'lora_dropout'; it has r, lora_alpha, use_rslora, use_dora, target_modules"):
+        make("smolvlm", request, train="lora", lora={"lora_dropout": 0.1})
+    for wrong in ({"target_modules": ["no_such_layer"]}, {"r": 0}):
+        with pytest.raises(ValueError, match=r"policy.lora is .*: "):
+            make("smolvlm", request, train="lora", lora=wrong)
+
+
 @pytest.mark.parametrize("train", ["text", "all", "lora"])
 def test_weights_survive_the_disk(train: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
     policy = make("nano", request, train=train)
