@@ -13,6 +13,11 @@ import torch
 AT_A_TIME = 16  # observations that are encoded at once
 
 
+def digest(frames: np.ndarray) -> bytes:
+    """Return a hash of the frames of an observation, uint8[F, h, w, 3]."""
+    return hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
+
+
 class FeatureCache:
     """Image tokens by the hash of the frames they were computed from, up to a number of bytes. The oldest entries are dropped first.
 
@@ -31,7 +36,7 @@ class FeatureCache:
 
     def lookup(self, observations: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[M, N, D] for the frames of M observations, uint8[F, h, w, 3] each; frames that are not cached are encoded."""
-        keys = [hashlib.blake2b(frames.tobytes(), digest_size=16).digest() for frames in observations]
+        keys = [digest(frames) for frames in observations]
         new = [(key, frames) for key, frames in dict(zip(keys, observations, strict=True)).items() if key not in self._tokens]
         for start in range(0, len(new), self._at_a_time):
             batch = new[start : start + self._at_a_time]
@@ -44,3 +49,39 @@ class FeatureCache:
         for key in list(itertools.islice(self._tokens, max(excess, 0))):
             del self._tokens[key]
         return tokens_MND
+
+
+class StoredFeatures:
+    """Features of many observations, in memory for a whole training: on the device, or beyond a number of bytes on the host.
+
+    Args:
+        features: function from B observations, uint8[F, h, w, 3] each, to a tensor [B, ...].
+        observations: M of them, which should all be different.
+        at_a_time: B.
+        device: on which `rows` returns them.
+        half: store them in bfloat16, which loses nothing where the vision tower computes in it.
+        limit: bytes on the device.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[Sequence[np.ndarray]], torch.Tensor],
+        observations: Sequence[np.ndarray],
+        at_a_time: int,
+        device: str,
+        half: bool,
+        limit: int = 2**31,
+    ) -> None:
+        self._device, self._stored = device, torch.empty(0)
+        for start in range(0, len(observations), at_a_time):
+            part = features(observations[start : start + at_a_time]).detach()
+            if start == 0:  # only now their shape is known; one block, because joining parts would need twice the memory
+                kind = torch.bfloat16 if half else part.dtype
+                fits = len(observations) * part[0].numel() * kind.itemsize <= limit
+                self._stored = torch.empty(len(observations), *part.shape[1:], dtype=kind, device=device if fits else "cpu")
+            self._stored[start : start + len(part)] = part
+
+    def rows(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return float32[len(rows), ...]: the features of some observations, on the device of the policy."""
+        index = torch.tensor(rows, dtype=torch.int64, device=self._stored.device)
+        return self._stored.index_select(0, index).to(self._device).float()

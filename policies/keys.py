@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+LORA_OPTIONS = ("r", "lora_alpha", "use_rslora", "use_dora", "target_modules")  # of `policy.lora`
 
 
 class PolicyConfig(BaseModel):
@@ -37,8 +39,9 @@ class PolicyConfig(BaseModel):
     """Sampling temperature when episodes are collected; evaluation is greedy."""
     train: Literal["text", "all", "lora"] = "text"
     """Trained weights: the text model, everything, or LoRA adapters on the text model."""
-    lora_rank: int = Field(default=16, ge=1)
-    """r of LoRA; alpha is twice as much."""
+    lora: dict[str, bool | int | float | str | list[str]] = {}
+    """Options of LoRA, named as in peft's `LoraConfig`: `{r: 32, use_dora: true}`. Possible are `r` (16), `lora_alpha` (twice `r`), `use_rslora`,
+    `use_dora` and `target_modules` (all linear layers of the text model). Replies are scored as they are acted, so there is no dropout."""
     batch_size: int = Field(default=64, ge=1)
     """Rows of every forward pass when acting; smaller batches are padded, so that results do not depend on the number of live episodes."""
     layers: PositiveInt | None = None
@@ -61,6 +64,13 @@ class PolicyConfig(BaseModel):
         if any(low >= high for low, high in self.state.values()):
             raise ValueError("a range in policy.state is empty; its first number must be the smaller one")
         return self
+
+    @field_validator("lora")
+    @classmethod
+    def _known_options(cls, lora: dict[str, object]) -> dict[str, object]:
+        if unknown := lora.keys() - LORA_OPTIONS:
+            raise ValueError(f"policy.lora has no option {min(unknown)!r}; it has {', '.join(LORA_OPTIONS)}")
+        return lora
 
     def ask(self, instruction: str, advantage: bool = True, state: str = "") -> str:
         """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` as text in the numbers of the codec."""

@@ -24,8 +24,13 @@ def half(precision: Precision, device: str) -> bool:
 
 
 def autocast(precision: Precision, device: str) -> torch.autocast:
-    """Return a context in which torch multiplies matrices in this precision; weights stay float32."""
+    """Return a context in which torch multiplies matrices in this precision; trained weights stay float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half(precision, device))
+
+
+def frozen_dtype(precision: Precision, device: str) -> torch.dtype:
+    """Return the type of weights that are not trained: bfloat16 on a GPU that multiplies in it, where they take half the memory; else float32."""
+    return torch.bfloat16 if torch.device(device).type == "cuda" and half(precision, device) else torch.float32
 
 
 def attn_implementation(config: PolicyConfig) -> str | None:

@@ -61,6 +61,11 @@ def tokenise(policy: Vlm, examples: Sequence[Sequence[tuple[str, str]]]) -> Toke
     return Tokenised(np.array([(observation, index) for observation, row in enumerate(examples) for index in range(len(row))]), tails)
 
 
+def num_tokens_before_question(policy: Vlm, frames: np.ndarray) -> int:
+    """Return the number of tokens before a question about frames, uint8[F, h, w, 3]: image tokens and the beginning of the chat."""
+    return _head(policy, frames)["input_ids"].shape[1]
+
+
 def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], examples: Sequence[Sequence[tuple[str, str]]] | Tokenised) -> Scores:
     """Return the log-probabilities of given answers, token by token.
 

@@ -57,6 +57,13 @@ class Trained:
         """
         raise NotImplementedError
 
+    def num_tokens(self, situation: Situation) -> tuple[int, int]:
+        """Return the tokens of a forward pass over replies to one situation: once, and for each reply. `tune.micro_batch_tokens` limits their sum.
+
+        Here the tokens before a reply do not count.
+        """
+        return 0, self.reply_length
+
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
         """Decide for each situation, token by token; see `policies.policy.Policy`."""
         # Any valid reply will do to start with: position j is filled before anything behind it is used.

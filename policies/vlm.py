@@ -7,7 +7,7 @@ Sequences are never padded: a batch holds prompts of one length. When acting, ba
 round differently for another number of rows, and a decision must not depend on the other situations in its batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,9 @@ from policies import codec, families, loading, processor
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.policy import Decision, Situation
-from policies.precision import autocast
+from policies.precision import autocast, frozen_dtype
 from policies.prompts import Prompts
+from policies.sharing import can_share, reply_places, shared_inputs
 from policies.trained import Trained, fingerprint, pick
 
 
@@ -53,7 +54,7 @@ class Vlm(Trained):
         self.reply_length = self.codec.length
         # The first numbers of every weight tell one base model from another; hashing all of them would take long for large models.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
-        self.model: Any = self._choose_trainable(model).to(config.device).eval()
+        self.model: Any = self._halve_frozen(self._choose_trainable(model)).to(config.device).eval()
         # The inputs that the vision tower accepts: image processors also return counts of tiles, which only prompts need. In some families
         # the outer of these two methods takes any keyword, and the inner one names them.
         self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
@@ -120,15 +121,43 @@ class Vlm(Trained):
         """Return float32[B, L, U]: log-probabilities, nats, of every token at each position; see `Trained.distribution`."""
         if features is None:
             features = self.features([s.frames for s in situations])
-        groups = list(self.prompts.by_length(situations))
-        parts = []
-        for group in groups:
-            reply_BJ, positions_L = self._full_reply(torch.as_tensor(tokens_BL[group], device=self.config.device))
-            # Without the last token: the logits at the last token of the prompt and at all but the last of the reply predict the reply.
-            inputs = self._inputs([self.prompts.of(situations[i]) for i in group], features[group], reply_BJ[:, :-1])
-            logits_BLV = self.model(**inputs, use_cache=False, logits_to_keep=reply_BJ.shape[1]).logits[:, positions_L]
-            parts.append(self._log_softmax(logits_BLV, self.codec.masks(tokens_BL[group])))
-        return torch.cat(parts)[np.argsort(np.concatenate(groups))]  # back in the order of the situations
+        parts, order = [], []
+        for group_GR in self._together(situations):
+            order += group_GR.flatten().tolist()
+            parts.append(self._shared(situations, tokens_BL, features, group_GR))
+        return torch.cat(parts)[np.argsort(order)]  # back in the order of the situations
+
+    def _together(self, situations: Sequence[Situation]) -> Iterator[np.ndarray]:
+        """Yield groups of indices, int64[G, R]: G situations with prompts of one length and R replies to each, if they can share a forward pass."""
+        shares = can_share(self.base, self.prompts.of(situations[0]))
+        for group in self.prompts.by_length(situations):
+            same: dict[int, list[int]] = {}
+            for i in group:
+                same.setdefault(id(situations[i]) if shares else i, []).append(i)  # in training, equal situations are one object
+            for count in sorted({len(each) for each in same.values()}):
+                yield np.array([each for each in same.values() if len(each) == count])
+
+    def _shared(self, situations: Sequence[Situation], tokens_BL: np.ndarray, features: torch.Tensor, group_GR: np.ndarray) -> torch.Tensor:
+        """Return float32[G x R, L, U]: the `distribution` of R replies to each of G situations, in one forward pass with G rows."""
+        own, (first, replies) = tokens_BL[group_GR.flatten()], (group_GR[:, 0].tolist(), group_GR.shape[1])
+        reply_BJ, positions_L = self._full_reply(torch.as_tensor(own, device=self.config.device))
+        # Without the last token: the logits at the last token of the prompt and at all but the last of the reply predict the reply.
+        tokens_BJ, prompts = reply_BJ[:, :-1], [self.prompts.of(situations[i]) for i in first]
+        if replies == 1:
+            inputs = self._inputs(prompts, features[first], tokens_BJ)
+        else:
+            joined = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
+            inputs = shared_inputs(self.base, joined, tokens_BJ.unflatten(0, group_GR.shape)) | self.image_inputs(features[first])
+        logits_GSV = self.model(**inputs, use_cache=False, logits_to_keep=1 + replies * tokens_BJ.shape[1]).logits
+        logits_BLV = logits_GSV[:, reply_places(replies, tokens_BJ.shape[1])[:, positions_L]].flatten(0, 1)
+        return self._log_softmax(logits_BLV, self.codec.masks(own))
+
+    def num_tokens(self, situation: Situation) -> tuple[int, int]:
+        """Return the tokens of a forward pass; see `Trained.num_tokens`."""
+        reply = self.reply_length + sum(map(len, self._fixed))
+        prompt = self.prompts.of(situation)
+        length = prompt["input_ids"].shape[1]
+        return (length, reply) if can_share(self.base, prompt) else (0, length + reply)
 
     def _full_reply(self, tokens_BL: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
         """Return int64[B, J], the reply with the fixed words of its thought, and the positions of its L own tokens in it."""
@@ -209,10 +238,22 @@ class Vlm(Trained):
         if self.config.train == "lora":
             from peft import LoraConfig, get_peft_model
 
-            rank = self.config.lora_rank
+            options: dict[str, Any] = {"r": 16, "target_modules": families.lora_targets(model), **self.config.lora}
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
-            return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=families.lora_targets(model)))
+            try:
+                return get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
+            except (TypeError, ValueError) as error:  # a rank of 0, layers that do not exist
+                first = str(error).strip().split("\n")[0]
+                raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
         if self.config.train == "text":  # everything was frozen above
             families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
+        return model
+
+    def _halve_frozen(self, model: Any) -> Any:
+        """Return the model, with all weights that are not trained in the type that `policy.precision` gives them."""
+        dtype = frozen_dtype(self.config.precision, self.config.device)
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(dtype)
         return model

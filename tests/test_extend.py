@@ -17,7 +17,8 @@ from agent.config.plugins import load_model, plugin
 from agent.config.read import parse
 from agent.curate.rules import own
 from agent.label.detector import detect_with_own
-from agent.learning.trainer import own_term, train
+from agent.learning.terms import own_term
+from agent.learning.trainer import train
 from agent.ready import can_be_asked
 from agent.records import Demonstration, Label, PolicySample, TrainingData
 from agent.run.files import load

@@ -8,6 +8,7 @@ FORMER = {
     "policy.explore": "sample",
     "policy.chunk": "chunk_size",
     "policy.attention": "attn_implementation",
+    "policy.lora_rank": "lora",
     "policy.vision_precision": "precision",
     "ground.lr": "learning_rate",
     "demonstrate.lr": "learning_rate",

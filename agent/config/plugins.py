@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from policies.vlm import Vlm
 
 # Attributes of a policy class that the loop uses; checked when it is made, not hours later.
-NEEDED = ("config", "model", "codec", "chunk", "reply_length", "temperature", "base_name", "name", "act", "distribution", "features", "load")
+NEEDED = (
+    "config",
+    "model",
+    "codec",
+    "chunk",
+    "reply_length",
+    "temperature",
+    "base_name",
+    "name",
+    "act",
+    "distribution",
+    "features",
+    "num_tokens",
+    "load",
+)
 
 
 def plugin(key: str, name: str) -> Callable[..., Any]:

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from agent.ground.scenes import Scene
 from agent.learning.optimiser import Optimiser, descend
-from policies.precision import autocast
+from policies.features import StoredFeatures
+from policies.precision import autocast, half
 from policies.processor import pixels
 from policies.scoring import Tokenised, localise, score, tokenise
 
@@ -55,7 +56,7 @@ def see(
     pupil, dataset = Pupil(policy), Batches(policy, scenes, steps, batch, questions, seed)
     batches: Any = None
 
-    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def gradient_of(step: int, _: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         nonlocal batches
         if batches is None:  # made in the first call, which after a kill is for the checkpoint's step
             context = "fork" if workers else None  # forked processes share the scenes' memory; they never use the device, which a fork must not
@@ -69,11 +70,13 @@ def see(
             pointing, reading = pupil.pointer.loss(policy, features, drawn)
         answering = -scores.logprobs.mean()  # a mean over answer tokens, so long answers weigh more
         figures = {"answering": answering, "pointing": pointing, "reading": reading}
-        return answering + pointing + reading, {name: float(value.detach()) for name, value in figures.items()}
+        loss = answering + pointing + reading
+        loss.backward()
+        return float(loss.detach()), {name: float(value.detach()) for name, value in figures.items()}
 
     optimiser = Optimiser(pupil.parameters(), learning_rate=learning_rate, steps=steps, warmup=200, weight_decay=0.05)
     with _repeatable(policy.config.device):
-        descend(pupil, optimiser, steps, loss_of, checkpoint, watch)
+        descend(pupil, optimiser, steps, gradient_of, checkpoint, watch)
 
 
 def read(
@@ -92,20 +95,21 @@ def read(
 
     Args: as of `see`, but the policy has train="text".
     """
-    # In parts: the vision tower's activations for all scenes at once would not fit into memory.
-    parts = [policy.features([scene.frames for scene in scenes[i : i + 128]]) for i in range(0, len(scenes), 128)]
-    features = torch.cat(parts)  # float32[B, N, D]; they stay valid, since the vision tower is frozen
+    device = policy.config.device
+    # They stay valid, since the vision tower is frozen. In parts: its activations for all scenes at once would not fit into memory.
+    features = StoredFeatures(policy.features, [scene.frames for scene in scenes], 128, device, half("auto", device))
 
-    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def gradient_of(step: int, _: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         chosen = _draw(len(scenes), batch, seed, step)
         with autocast("auto", policy.config.device):
             asked = _ask([scenes[i] for i in chosen], questions, (seed, step))
-            scores = score(policy, features[chosen], [scenes[i].frames for i in chosen], asked)
+            scores = score(policy, features.rows(chosen), [scenes[i].frames for i in chosen], asked)
         loss = -scores.logprobs.mean()
-        return loss, {"answering": float(loss.detach())}
+        loss.backward()
+        return float(loss.detach()), {"answering": float(loss.detach())}
 
     optimiser = Optimiser(policy.parameters(), learning_rate=learning_rate, steps=steps, warmup=200, weight_decay=0.05)
-    descend(policy, optimiser, steps, loss_of, checkpoint, watch)
+    descend(policy, optimiser, steps, gradient_of, checkpoint, watch)
 
 
 @contextlib.contextmanager

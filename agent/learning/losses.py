@@ -75,6 +75,6 @@ def approx_kl(logprobs_BL: Tensor, sampled_BL: Tensor) -> Tensor:
 
 
 def entropy(logprobs_BLU: Tensor) -> Tensor:
-    """Return the mean entropy, nats a token, of log-probabilities that may be -inf."""
+    """Return float32[B, L]: the entropy at each token, nats, of log-probabilities that may be -inf."""
     # 0 x -inf is NaN, 0 x -1e4 is 0: tokens that are not allowed contribute nothing, nor to the gradient.
-    return -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1).mean()
+    return -(logprobs_BLU.exp() * logprobs_BLU.clamp(min=-1e4)).sum(-1)

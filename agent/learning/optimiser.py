@@ -49,10 +49,12 @@ class Optimiser:
 
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, rate)
 
-    def step(self, loss: torch.Tensor) -> float:
-        """Take one gradient step; return the gradient norm before clipping."""
+    def clear(self) -> None:
+        """Remove the gradient of all parameters."""
         self._adam.zero_grad(set_to_none=True)
-        loss.backward()
+
+    def step(self) -> float:
+        """Take one step along the gradient that the parameters hold; return its norm before clipping."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._adam.step()
         self._schedule.step()
@@ -72,7 +74,7 @@ def descend(
     policy: Any,
     optimiser: Optimiser,
     steps: int,
-    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
+    gradient_of: Callable[[int, Sequence[dict[str, float]]], tuple[float, dict[str, float]]],
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> list[dict[str, float]]:
@@ -82,7 +84,8 @@ def descend(
         policy: the trained policy, with `weights` and `put`.
         optimiser: of its parameters.
         steps: in all, those before the checkpoint included.
-        loss_of: step -> loss and figures. Its random numbers must depend on the step alone, so that a resumed training draws the same.
+        gradient_of: f(step, figures of the steps before) -> loss and figures; it adds the gradient to the parameters. It must depend on its arguments
+            alone, so that a resumed training does the same.
         checkpoint: file for weights, optimiser and figures, written every 250 steps. A damaged one is deleted with a warning.
         watch: called with the number of steps done and the figures of the last one.
 
@@ -95,9 +98,9 @@ def descend(
     # One row of figures a step: their number is the number of steps done.
     rows = _resume(policy, optimiser, checkpoint) if checkpoint and checkpoint.exists() else []
     for step in range(len(rows), steps):
-        loss, figures = loss_of(step)
-        norm = optimiser.step(loss)
-        rows.append({**figures, "loss": float(loss.detach()), "grad_norm": norm})
+        optimiser.clear()
+        loss, figures = gradient_of(step, rows)
+        rows.append({**figures, "loss": loss, "grad_norm": optimiser.step()})
         watch(step + 1, rows[-1])
         if checkpoint and (step + 1) % 250 == 0:
             # The optimiser's moments too: without them the next steps would differ from those of a run that was not killed.

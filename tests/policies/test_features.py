@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from policies.features import FeatureCache
+from policies.features import FeatureCache, StoredFeatures
 
 
 class Eye:
@@ -50,3 +50,17 @@ def test_what_was_seen_without_gradients_can_be_learnt_from() -> None:
     weight = torch.ones(4, requires_grad=True)
     (seen.lookup(moments(3)) @ weight).sum().backward()
     assert weight.grad is not None and weight.grad.tolist() == [9.0] * 4
+
+
+def test_stored_features_are_gathered_by_row() -> None:
+    """In float32 as they are, in bfloat16 where the vision tower computes in it, and beyond the limit on the host."""
+    eye, many = Eye(), moments(*range(1, 8))
+    whole = StoredFeatures(eye, many, 3, "cpu", half=False).rows([6, 0, 6])
+    assert whole.dtype == torch.float32 and whole[:, 0, 0].tolist() == [7, 1, 7] and eye.batches == [3, 3, 1]
+    stored = StoredFeatures(eye, many, 3, "cpu", half=True)
+    assert stored._stored.dtype == torch.bfloat16 and torch.equal(stored.rows([6, 0, 6]), whole), "small integers have no rounding"
+    size = 7 * 3 * 4 * 2  # bytes of all, in bfloat16
+    for limit, device in ((size, "meta"), (size - 1, "cpu")):
+        assert StoredFeatures(eye, many, 3, "meta", half=True, limit=limit)._stored.device.type == device
+    assert StoredFeatures(eye, many, 3, "meta", half=True, limit=0).rows([1]).device.type == "meta", "rows are where the policy is"
+    assert StoredFeatures(eye, [], 3, "cpu", half=False).rows([]).shape == (0,)

@@ -13,6 +13,7 @@ import torch
 from policies import PolicyConfig, load, processor
 from policies.loading import NANO
 from policies.policy import Situation
+from policies.precision import autocast
 from tests.families import FAMILIES
 
 LOW, HIGH = -np.ones(3), np.ones(3)
@@ -39,6 +40,34 @@ def test_logprobs_of_acting_equal_those_of_learning(family: str, temperature: fl
     again = policy.logprobs(situations, np.stack([d.tokens for d in decisions])).detach().numpy()
     np.testing.assert_allclose(again, np.stack([d.logprobs for d in decisions]), atol=1e-5)
     assert all(np.array_equal(policy.codec.decode(d.tokens), d.actions) for d in decisions)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("thought", ["", "it is # and # far ? #"])
+def test_replies_to_one_situation_share_its_prompt(family: str, thought: str, request: Any, situations: list[Situation]) -> None:
+    """Several replies in one pass have the probabilities and the gradient of separate passes; families that cannot do so make separate passes."""
+    policy = make(family, request, thought=thought, precision="float32")
+    rows = [0, 1, 0, 2, 1, 0, 3]
+    noise = np.random.default_rng(0).random((len(rows), policy.reply_length))
+    asked = [situations[i] for i in rows]
+    tokens = np.stack([d.tokens for d in policy.act(asked, noise)])
+    count: list[int] = []
+    watched = policy.base.get_input_embeddings().register_forward_hook(lambda module, inputs, output: count.append(inputs[0].numel()))
+    found, sizes = [], []
+    for each in (asked, [replace(situation) for situation in asked]):
+        policy.model.zero_grad()
+        count.clear()
+        logprobs = policy.logprobs(each, tokens)
+        (logprobs * torch.linspace(-1, 1, logprobs.numel()).reshape(logprobs.shape)).sum().backward()
+        found.append((logprobs.detach(), torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])))
+        sizes.append(sum(count))
+    watched.remove()
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=5e-5 if family == "nano" else 1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-5 * float(found[1][1].abs().max()))
+    shares = family != "gemma"
+    assert sizes[0] < 0.75 * sizes[1] if shares else sizes[0] == sizes[1]
+    lengths = [policy.num_tokens(situation) for situation in situations]
+    assert all((once > 0) == shares for once, _ in lengths)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -80,6 +109,38 @@ def test_a_fresh_adapter_equals_the_base(family: str, request: Any, situations: 
     tokens = np.stack([d.tokens for d in base.act(situations, None)])
     torch.testing.assert_close(adapted.logprobs(situations, tokens), base.logprobs(situations, tokens))
     assert 0 < sum(p.numel() for p in adapted.parameters()) < sum(p.numel() for p in base.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_weights_take_two_bytes_where_the_precision_is_half(family: str, request: Any, situations: list[Situation], monkeypatch: Any) -> None:
+    """As on a GPU, here by force: the same adapters in float32 over weights in bfloat16 act and learn nearly alike."""
+    whole = make(family, request, train="lora", precision="bfloat16")
+    assert all(p.dtype == torch.float32 for p in whole.model.parameters()), "on a CPU all is float32"
+    monkeypatch.setattr("policies.vlm.frozen_dtype", lambda precision, device: torch.bfloat16)
+    policy = make(family, request, train="lora", precision="bfloat16")
+    assert {p.dtype for p in policy.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    assert {p.dtype for p in policy.parameters()} == {torch.float32} and policy.base_name == whole.base_name
+    decisions = policy.act(situations, None)
+    tokens, acted = np.stack([d.tokens for d in decisions]), torch.tensor(np.stack([d.logprobs for d in decisions]))
+    with autocast("bfloat16", "cpu"):
+        learnt, before = (each.logprobs(situations, tokens) for each in (policy, whole))
+    assert float((learnt - before).abs().mean().detach()) < 0.05 and float((learnt - acted).abs().mean().detach()) < 0.05
+    learnt.sum().backward()
+    assert sum(float(p.grad.abs().sum()) for p in policy.parameters() if p.grad is not None) > 0
+    assert 0 <= policy.probability("is it done ?", situations[0].frames) <= 1 and isinstance(policy.answer("done ?", situations[0].frames), str)
+
+
+def test_options_of_adapters_are_those_of_peft(request: Any, situations: list[Situation]) -> None:
+    def count(**options: Any) -> int:
+        return sum(p.numel() for p in make("smolvlm", request, train="lora", lora=options).parameters())
+
+    assert count(r=4) * 4 == count() and count(use_dora=True) > count(use_rslora=True) == count()
+    assert 0 < count(target_modules=["q_proj", "v_proj"]) < count()
+    with pytest.raises(ValueError, match=r"policy\.lora has no option 'lora_dropout'; it has r, lora_alpha, use_rslora, use_dora, target_modules"):
+        make("smolvlm", request, train="lora", lora={"lora_dropout": 0.1})
+    for wrong in ({"target_modules": ["no_such_layer"]}, {"r": 0}):
+        with pytest.raises(ValueError, match=r"policy.lora is .*: "):
+            make("smolvlm", request, train="lora", lora=wrong)
 
 
 @pytest.mark.parametrize("train", ["text", "all", "lora"])

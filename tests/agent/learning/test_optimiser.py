@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +38,16 @@ def train(
     """Take some steps; return weights, figures, and which steps were taken now."""
     line, taken = Line(width), []
 
-    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def gradient_of(step: int, before: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         if step == kill_at:
             raise Killed
         taken.append(step)
         x = torch.tensor(np.random.default_rng(step).normal(size=(8, width)), dtype=torch.float32)
-        return (line.model(x) - x.sum(1, keepdim=True)).square().mean(), {"step": float(step)}
+        loss = (line.model(x) - x.sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        return float(loss.detach()), {"step": float(step), "before": float(len(before))}
 
-    rows = descend(line, Optimiser(list(line.model.parameters()), learning_rate=1e-2, steps=steps), steps, loss_of, checkpoint)
+    rows = descend(line, Optimiser(list(line.model.parameters()), learning_rate=1e-2, steps=steps), steps, gradient_of, checkpoint)
     return line.weights(), rows, taken
 
 

@@ -84,7 +84,7 @@ def test_every_preference_widens_the_margin(kind: str, policy: Any, situations: 
 
 
 def test_where_chosen_replies_sink_the_preference_is_left_out(policy: Any, situations: list[Situation], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.learning.trainer.DISPLACEMENT", 0.01)
+    monkeypatch.setattr("agent.learning.terms.DISPLACEMENT", 0.01)
     config = {**OFF, "dpo_coef": 1.0, "learning_rate": 1e-3, "dpo_beta": 0.3, "rpo_alpha": 0.0}
     rows = train(policy, parted_pairs(policy, situations), TuneConfig(**config), steps=20)
     sunk = [row for row in rows if row["displacement"] > 0.01]

@@ -1,0 +1,230 @@
+"""Micro-batches: the gradient is that of the whole step, memory that of one micro-batch, and running out of memory costs a repetition."""
+
+import itertools
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.config.keys import TuneConfig
+from agent.learning.batches import Batches, Unit
+from agent.learning.microbatches import Part, split, step_gradient
+from agent.learning.terms import TERMS, Forward, own_term
+from agent.learning.trainer import train
+from agent.records import Demonstration, PolicySample, PreferencePair, QAExample, TrainingData
+from benchmarks.memory import peak_memory
+from policies import PolicyConfig, load
+from policies.policy import Situation
+
+ALL: dict[str, Any] = {
+    "pg_coef": 1.0,
+    "bc_coef": 0.7,
+    "filtered_bc_coef": 0.3,
+    "dpo_coef": 0.9,
+    "detector_coef": 0.4,
+    "kl_coef": 0.2,
+    "ent_coef": 0.05,
+}
+WHOLE = 10**9
+
+
+def only(term: str) -> dict[str, Any]:
+    return {**dict.fromkeys(ALL, 0.0), term: 1.0}
+
+
+@pytest.fixture
+def policy(smolvlm: Path) -> Any:
+    config = PolicyConfig(model=str(smolvlm), codec="digits", precision="float32", batch_size=4)
+    return load(config, -np.ones(3), np.ones(3))
+
+
+def examples(policy: Any, situations: list[Situation]) -> TrainingData:
+    """Samples off policy, demonstrations of different weights, pairs of single replies and of episodes, and questions."""
+    rng = np.random.default_rng(0)
+    drawn = [policy.act(situations, rng.random((len(situations), policy.reply_length))) for _ in range(3)]
+    samples = [PolicySample(s, d.tokens, d.logprobs + rng.normal(0, 0.2, d.logprobs.shape).astype(np.float32), float(rng.normal()))
+               for s, d in zip(situations, drawn[0], strict=True)]  # fmt: skip
+    first, second, third = ([Demonstration(s, d.tokens, float(rng.uniform(0.2, 2))) for s, d in zip(situations, each, strict=True)] for each in drawn)
+    pairs = [PreferencePair((c,), (r,), "decision", ("a", "b", 0)) for c, r in zip(first, second, strict=True)]
+    pairs += [PreferencePair(tuple(second[:3]), tuple(third[1:3]), "trajectory", ("a", "b", 0))]
+    asked = [QAExample(s.frames, f"is it done: {s.instruction} ?", "yes" if i % 2 else "not at all") for i, s in enumerate(situations)]
+    return TrainingData(tuple(third), tuple(pairs), tuple(samples), tuple(asked))
+
+
+def gradient(policy: Any, data: TrainingData, config: TuneConfig, most: int, terms: Any = TERMS) -> tuple[torch.Tensor, float, dict[str, float]]:
+    """Return the gradient of one step of all data, in micro-batches of at most so many tokens, and loss and figures."""
+    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    kinds = (data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    step = batches.step([np.arange(len(kind)) for kind in kinds])
+    assert len(split(step.units, most)) == 1 or most < step.size
+    loss, figures = step_gradient(batches, step, config, terms, most, lambda: policy.model.zero_grad(set_to_none=True))
+    return torch.cat([p.grad.flatten() for p in policy.parameters()]), loss, figures
+
+
+def agree(one: tuple[torch.Tensor, float, dict[str, float]], other: tuple[torch.Tensor, float, dict[str, float]]) -> None:
+    torch.testing.assert_close(one[0], other[0], rtol=0, atol=1e-6 * float(one[0].abs().max()))
+    known = [{k: v for k, v in figures.items() if k != "micro_batch_tokens"} for _, _, figures in (one, other)]
+    assert known[0] == pytest.approx(known[1], rel=1e-5, abs=1e-5) and one[1] == pytest.approx(other[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "ipo", "robust"])
+def test_the_gradient_of_micro_batches_is_that_of_the_step(kind: Any, policy: Any, situations: list[Situation]) -> None:
+    data, config = examples(policy, situations), TuneConfig(**ALL, dpo_loss_type=kind)
+    whole = gradient(policy, data, config, WHOLE)
+    assert whole[2].keys() >= {"policy_loss", "filtered_bc_loss", "bc_loss", "dpo_loss", "detector_loss", "entropy", "approx_kl"}
+    for most in (300, 1):
+        agree(whole, gradient(policy, data, config, most))
+
+
+@pytest.mark.parametrize("term", ALL)
+def test_each_term_alone_has_the_gradient_of_the_step(term: str, policy: Any, situations: list[Situation]) -> None:
+    data, config = examples(policy, situations), TuneConfig(**only(term))
+    whole = gradient(policy, data, config, WHOLE)
+    assert float(whole[0].abs().max()) > 0
+    agree(whole, gradient(policy, data, config, 150))
+
+
+def test_a_step_that_leaves_dpo_out_does_so_in_all_its_micro_batches(policy: Any, situations: list[Situation], monkeypatch: Any) -> None:
+    """The champion's displacement is 0: above this threshold. Micro-batches that do not know all pairs yet would decide otherwise."""
+    data, config = examples(policy, situations), TuneConfig(**ALL)
+    with_dpo = gradient(policy, data, config, WHOLE)
+    monkeypatch.setattr("agent.learning.terms.DISPLACEMENT", -0.5)
+    whole = gradient(policy, data, config, WHOLE)
+    assert not torch.allclose(whole[0], with_dpo[0])
+    agree(whole, gradient(policy, data, config, 100))
+
+
+def test_a_term_of_ones_own_sees_the_whole_step(policy: Any, situations: list[Situation]) -> None:
+    """A term that mixes replies: its derivative by one reply depends on all others."""
+
+    def spread(now: Forward, config: TuneConfig) -> tuple[torch.Tensor, dict[str, float]]:
+        loss = now.demonstrations_BL.sum(1).std() + now.chosen_P.mean() * now.samples_BL.mean() + now.entropy.square()
+        return loss, {"spread": float(loss.detach()), "seen": float(len(now.demonstrations_BL))}
+
+    data, config = examples(policy, situations), TuneConfig(**ALL, loss="mine.py:spread")
+    terms = (*TERMS, lambda now, config: own_term("spread", spread, now, config))
+    whole, parts = (gradient(policy, data, config, most, terms) for most in (WHOLE, 100))
+    agree(whole, parts)
+    assert parts[2]["seen"] == len(situations)
+
+
+def test_an_example_that_a_step_draws_twice_counts_twice(policy: Any, situations: list[Situation]) -> None:
+    """A batch may end one pass over the data and begin the next."""
+    data, config = examples(policy, situations), TuneConfig(**only("detector_coef"))
+    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    none, losses = np.zeros(0, np.int64), []
+    for drawn in ([0], [1], [0, 0, 1]):
+        step = batches.step([none, none, none, np.array(drawn)])
+        loss, _ = step_gradient(batches, step, config, TERMS, WHOLE, lambda: policy.model.zero_grad())
+        losses.append(loss * step.num_answer_tokens)
+    assert losses[2] == pytest.approx(2 * losses[0] + losses[1], rel=1e-5)
+
+
+def test_units_are_filled_up_to_the_limit_and_larger_ones_are_cut() -> None:
+    units = [Unit(2, 1, (0, 5)), Unit(3, 1, (1,)), Unit(5, 2, (2, 3)), Unit(0, 1, (4,)), Unit(2, answer=7), Unit(2, answer=3)]
+    assert [unit.tokens for unit in units] == [4, 4, 9, 1, 2, 2]
+    assert split(units, 9) == [Part([0, 1, 5], []), Part([2, 3], []), Part([4], [7, 3])]
+    assert split(units, 8) == [Part([0, 1, 5], []), Part([2], []), Part([3, 4], []), Part([], [7, 3])]
+    assert split(units, 100) == [Part([0, 1, 2, 3, 4, 5], [7, 3])]
+    assert len(split(units, 1)) == 8, "each reply alone"
+
+
+def test_equal_frames_and_situations_are_stored_once(policy: Any, situations: list[Situation]) -> None:
+    again = [replace(each, frames=each.frames.copy()) for each in situations]
+    tokens = [d.tokens for d in policy.act(situations, None)]
+    shown = [
+        Demonstration(s, t)
+        for s, t in zip([*situations, *again, replace(situations[0], advantage=False)], [*tokens, *tokens, tokens[0]], strict=True)
+    ]
+    asked = [QAExample(each.frames, "is it done ?", "yes") for each in again]
+    batches = Batches(policy, TuneConfig(), (), shown, (), asked)
+    assert batches._features is not None and len(batches._features._stored) == len(situations)
+    assert len({id(each) for each in batches.situations}) == len(situations) + 1
+
+
+def test_peak_memory_does_not_grow_with_the_demonstrations(policy: Any) -> None:
+    """Sixteen policy samples, and four or sixteen times as many demonstrations beside them in one step."""
+    rng = np.random.default_rng(0)
+    seen = [Situation("touch the red ball", rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)) for _ in range(272)]
+    drawn = policy.act(seen, rng.random((len(seen), policy.reply_length)))
+    samples = tuple(PolicySample(s, d.tokens, d.logprobs, 1.0) for s, d in zip(seen[:16], drawn, strict=False))
+    shown = [Demonstration(s, d.tokens) for s, d in zip(seen[16:], drawn[16:], strict=True)]
+    peaks = {}
+    for count, most in itertools.product((64, 256), (1500, WHOLE)):
+        data, config = TrainingData(tuple(shown[:count]), samples=samples), TuneConfig(**ALL, micro_batch_tokens=most)
+        peaks[count, most] = peak_memory(lambda data=data, config=config, most=most: gradient(policy, data, config, most))
+    assert peaks[256, WHOLE] > 3 * peaks[64, WHOLE], "without micro-batches it does"
+    assert peaks[256, 1500] < 1.1 * peaks[64, 1500] < 0.6 * peaks[64, WHOLE]
+
+
+class Small:
+    """A real model on a device that holds so many tokens: a larger forward pass in training raises what CUDA raises."""
+
+    def __init__(self, policy: Any, tokens: int) -> None:
+        self.failed = 0
+        embed = policy.base.get_input_embeddings()
+
+        def look(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if torch.is_grad_enabled() and inputs[0].numel() > tokens:
+                self.failed += 1
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        self.remove = embed.register_forward_hook(look).remove
+
+
+def test_out_of_memory_halves_the_micro_batches_and_loses_nothing(policy: Any, situations: list[Situation], caplog: Any) -> None:
+    data, start, caplog_level = examples(policy, situations), policy.weights(), caplog.at_level(logging.WARNING)
+    config = TuneConfig(**ALL, epochs=3)
+    small = Small(policy, 200)
+    with caplog_level:
+        rows = train(policy, data, config)
+    told = [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()]
+    assert small.failed and len(told) == small.failed, "one line each time, and not once a step"
+    assert all("the step is repeated in parts of at most" in each for each in told)
+    after, fitted = policy.weights(), rows[-1]["micro_batch_tokens"]
+    small.remove()
+    policy.put(start)
+    again = train(policy, data, config.model_copy(update={"micro_batch_tokens": int(fitted)}))
+    assert [row["loss"] for row in again] == [row["loss"] for row in rows]
+    assert all(torch.equal(after[name], value) for name, value in policy.weights().items()), "as if it had begun so"
+
+
+def test_a_device_that_holds_not_one_reply_is_one_sentence(policy: Any, situations: list[Situation]) -> None:
+    small = Small(policy, 10)
+    with pytest.raises(ValueError, match=r"does not fit into the device's memory \(CUDA out of memory.*use a smaller model"):
+        train(policy, examples(policy, situations), TuneConfig(**ALL))
+    small.remove()
+
+
+@pytest.mark.parametrize("model", ["smolvlm", "nano"])
+def test_gradient_checkpointing_has_the_same_gradient_and_less_memory(model: str, request: Any, situations: list[Situation]) -> None:
+    words = {"model": str(request.getfixturevalue(model)), "codec": "digits"} if model != "nano" else {}
+    policy: Any = load(PolicyConfig.model_validate({**words, "precision": "float32", "batch_size": 4}), -np.ones(3), np.ones(3))
+    many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
+    shown = tuple(Demonstration(s, d.tokens) for s, d in zip(many, policy.act(many, None), strict=True))
+    found, peaks = [], []
+    for checkpointing in (False, True):
+        config = TuneConfig(**ALL, gradient_checkpointing=checkpointing)
+        peaks.append(peak_memory(lambda config=config: found.append(gradient(policy, TrainingData(shown), config, WHOLE))))
+    agree(*found)
+    assert peaks[1] < 0.7 * peaks[0]
+    assert not [module for module in policy.model.modules() if "forward" in vars(module)], "acting is as before"
+
+
+def test_pairs_take_hardly_more_memory_than_demonstrations_of_as_many_situations(situations: list[Situation]) -> None:
+    policy: Any = load(PolicyConfig(batch_size=4, precision="float32"), -np.ones(3), np.ones(3))
+    many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
+    chosen, rejected = (policy.codec.vocabulary_U[np.full((len(many), policy.reply_length), i)] for i in (3, 20))
+    pairs = tuple(PreferencePair.of(s, c, r, "decision", ("a", "b", 0)) for s, c, r in zip(many, chosen, rejected, strict=True))
+    peaks = [
+        peak_memory(lambda data=data, config=config: gradient(policy, data, config, WHOLE))
+        for data, config in (
+            (TrainingData(tuple(pair.chosen[0] for pair in pairs)), TuneConfig(**only("bc_coef"))),
+            (TrainingData(pairs=pairs), TuneConfig(**only("dpo_coef"))),
+        )
+    ]
+    assert peaks[1] < 1.15 * peaks[0]
