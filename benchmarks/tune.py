@@ -68,12 +68,17 @@ def run(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
                     if python is not None:
                         seconds = measured([str(python), *script, str(pairs), str(epochs), str(options.threads)])
                         samples.setdefault(f"{name}, epochs {epochs}", []).append(options.pairs * epochs / seconds)
-    policy = embedded()
-    peaks = {"BC": peak_of(policy, TrainingData(tuple(pair.chosen[0] for pair in data.pairs)), BC), "pairs": peak_of(policy, data, DPO)}
+    policy, shown = embedded(), TrainingData(tuple(pair.chosen[0] for pair in data.pairs))
+    steps = {"BC": (shown, BC), "pairs": (data, DPO)}
+    kinds: dict[str, dict[str, Any]] = {"": {}, ", micro-batches of 512 tokens": {"micro_batch_tokens": 512}}
+    kinds[", gradient checkpointing"] = {"gradient_checkpointing": True}
+    peaks = {
+        name + kind: peak_of(policy, each, config.model_copy(update=keys)) for name, (each, config) in steps.items() for kind, keys in kinds.items()
+    }
     content = {
         "pairs": options.pairs,
         "pairs_per_cpu_second": {name: {"median": statistics.median(row), "samples": row} for name, row in samples.items()},
-        "peak_bytes": {**peaks, "ratio": peaks["pairs"] / peaks["BC"]},
+        "peak_bytes": peaks,
         "machine": machine(),
     }
     write_text(options.out, json.dumps(content, indent=1) + "\n")
@@ -150,7 +155,10 @@ def table(out: Path = OUT) -> None:
         rows.add_row(name, f"{rate['median']:.1f}", f"{min(rate['samples']):.1f} to {max(rate['samples']):.1f}", ratio)
     console.print(rows)
     peaks = content["peak_bytes"]
-    console.print(f"Peak memory of a step: BC {peaks['BC'] / 2**20:.0f} MiB, pairs {peaks['pairs'] / 2**20:.0f} MiB, {peaks['ratio']:.2f} times")
+    rows = Table("", "peak, MiB", "times BC", title=f"One gradient step on {content['pairs']} situations, beside the weights")
+    for name, peak in peaks.items():
+        rows.add_row(name, f"{peak / 2**20:.0f}", f"{peak / peaks['BC']:.2f}")
+    console.print(rows)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class PolicyConfig(BaseModel):
     """Attention kernel, as in transformers; `auto` is the faster one that the model has: `eager` for bfloat16 on a CPU, else `sdpa`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
-    shifts ratios by about 1 %; else float32."""
+    shifts ratios by about 1 %; else float32. On a GPU, bfloat16 also stores the weights that are not trained, in half the memory."""
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
