@@ -35,8 +35,9 @@ class PolicyConfig(BaseModel):
     """H, actions per decision; more is faster, and blinder."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
-    train: Literal["text", "all", "lora"] = "text"
-    """Trained weights: the text model, everything, or LoRA adapters on the text model."""
+    train: Literal["text", "all", "lora", "lora+connector"] = "text"
+    """Trained weights: the text model, everything, or LoRA adapters on the text model. `lora+connector` also trains the whole connector (projector)
+    between vision tower and text model: it learns where a new scene's objects are. Stage `ground` trains the same, but everything for `text`."""
     lora_rank: int = Field(default=16, ge=1)
     """r of LoRA; alpha is twice as much."""
     batch_size: int = Field(default=64, ge=1)
@@ -58,6 +59,11 @@ class PolicyConfig(BaseModel):
         if any(low >= high for low, high in self.state.values()):
             raise ValueError("a range in policy.state is empty; its first number must be the smaller one")
         return self
+
+    @property
+    def trains_features(self) -> bool:
+        """Return whether image tokens change in training, so that none can be stored."""
+        return self.train in ("all", "lora+connector")
 
     def ask(self, instruction: str, advantage: bool = True, state: str = "") -> str:
         """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` as text in the numbers of the codec."""

@@ -209,7 +209,7 @@ class _Batches:
         self.situations = [example.situation for example in (*samples, *demonstrations, *replies)] + [
             Situation(a.question, a.frames) for a in qa_examples
         ]
-        self.frozen = policy.config.train != "all"
+        self.frozen = not policy.config.trains_features
         size = policy.config.batch_size  # larger batches do not fit into the cache of a CPU, and are slower
         frames = [situation.frames for situation in self.situations]
         parts = [policy.features(frames[i : i + size]) for i in range(0, len(frames), size)] if self.frozen else []
