@@ -25,6 +25,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
+  etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
   etude --version
 
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
@@ -40,7 +41,7 @@ def main() -> None:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": _expert}
-    verbs |= {"pretrain": _pretrain, "watch": _watch, "report": _report, "improve": _improve}
+    verbs |= {"pretrain": _pretrain, "compose": _compose, "watch": _watch, "report": _report, "improve": _improve}
     try:
         if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
             print(HELP, end="")
@@ -216,6 +217,23 @@ def _pretrain(arguments: list[str]) -> None:
     if not arguments:
         raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
     print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
+
+
+def _compose(arguments: list[str]) -> None:
+    import tyro
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("etude compose needs OUT, as in: etude compose models/smol --layers 8")
+    from agent.run.base import write_model
+    from policies.compose import compose
+
+    def run(layers: int | None = None) -> str:
+        """Make the model. layers: how many layers of the language model are kept, the first ones; all 30 where nothing is said."""
+        model, processor = compose(layers)
+        write_model(Path(arguments[0]), model, processor)
+        return f"{model.num_parameters() / 1e6:.1f} M parameters, written {arguments[0]}"
+
+    print(tyro.cli(run, prog="etude compose OUT", args=arguments[1:]))
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:

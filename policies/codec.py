@@ -151,6 +151,11 @@ def digits(tokenizer: Any) -> np.ndarray:
     return np.array(rows)
 
 
+def numerals(tokenizer: Any, kind: str) -> np.ndarray:
+    """Return int64[N, K], the tokens of all numbers that a codec of this kind ('bins' or 'digits') can write; errors as of these."""
+    return bins(tokenizer) if kind == "bins" else digits(tokenizer)
+
+
 def write_numbers(shares: np.ndarray, kind: str, count: int) -> str:
     """Return numbers in [0, 1] as text for a prompt, written as a codec writes actions.
 

@@ -37,8 +37,9 @@ class PolicyConfig(BaseModel):
     """H, actions per decision; more is faster, and blinder."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
-    train: Literal["text", "all", "lora"] = "text"
-    """Trained weights: the text model, everything, or LoRA adapters on the text model."""
+    train: Literal["text", "all", "lora", "lora+connector"] = "text"
+    """Trained weights: the text model, everything, or LoRA adapters on the text model. `lora+connector` also trains the whole connector (projector)
+    between vision tower and text model: it learns where a new scene's objects are. Stage `ground` trains the same, but everything for `text`."""
     lora: dict[str, bool | int | float | str | list[str]] = {}
     """Options of LoRA, named as in peft's `LoraConfig`: `{r: 32, use_dora: true}`. Possible are `r` (16), `lora_alpha` (twice `r`), `use_rslora`,
     `use_dora` and `target_modules` (all linear layers of the text model). Replies are scored as they are acted, so there is no dropout."""
@@ -71,6 +72,11 @@ class PolicyConfig(BaseModel):
         if unknown := lora.keys() - LORA_OPTIONS:
             raise ValueError(f"policy.lora has no option {min(unknown)!r}; it has {', '.join(LORA_OPTIONS)}")
         return lora
+
+    @property
+    def trains_features(self) -> bool:
+        """Return whether image tokens change in training, so that none can be stored."""
+        return self.train in ("all", "lora+connector")
 
     def ask(self, instruction: str, advantage: bool = True, state: str = "") -> str:
         """Return `prompt` for an instruction; `advantage` as in `Situation`, `state` as text in the numbers of the codec."""

@@ -53,7 +53,7 @@ class Trained:
     def features(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         """Return a tensor [B, ...]: what is computed once from the frames of each observation, uint8[F, h, w, 3].
 
-        Training computes it once and reuses it, so nothing that is trained may enter. An exception is `policy.train: all`, where it is never reused.
+        Training computes it once and reuses it, so nothing that is trained may enter. An exception is `trains_features`, where it is never reused.
         """
         raise NotImplementedError
 

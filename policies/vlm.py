@@ -7,6 +7,7 @@ Sequences are never padded: a batch holds prompts of one length. When acting, ba
 round differently for another number of rows, and a decision must not depend on the other situations in its batch.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from inspect import signature
 from types import SimpleNamespace
@@ -23,6 +24,9 @@ from policies.precision import autocast, frozen_dtype
 from policies.prompts import Prompts
 from policies.sharing import can_share, reply_places, shared_inputs
 from policies.trained import Trained, fingerprint, pick
+
+# What stands between vision tower and text model: Idefics3 and SmolVLM; LLaVA, Gemma 3 and InternVL; Qwen-VL.
+CONNECTOR = re.compile(r"\.(connector|multi_modal_projector|merger|deepstack_merger_list)\.")
 
 
 class Vlm(Trained):
@@ -47,8 +51,8 @@ class Vlm(Trained):
         self.processor, model = loading.load(config)
         self.family = families.family_of(model.config)
         tokenizer = self.processor.tokenizer
-        numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else codec.digits(tokenizer)
-        thoughts = codec.bins(tokenizer) if config.codec == "bins" else numerals  # a thought may use all number tokens, actions only `num_bins`
+        thoughts = codec.numerals(tokenizer, config.codec)  # a thought may use all numbers, and actions only `num_bins` of the number tokens
+        numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else thoughts
         self.codec = codec.Codec(numerals, low, high, config.chunk_size, counts, config.thought.count(codec.NUMBER), thoughts, config.scale)
         self._fixed = codec.fixed_tokens(tokenizer, config.thought, self.codec)
         self.reply_length = self.codec.length
@@ -172,14 +176,14 @@ class Vlm(Trained):
 
         If it receives them at several of its layers (Qwen3-VL), D holds those of all layers side by side.
         """
-        return self._encode(frames) if self.config.train == "all" else self._feature_cache.lookup(frames)
+        return self._encode(frames) if self.config.trains_features else self._feature_cache.lookup(frames)
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         return self.encode(processor.pixels(self.processor, frames), len(frames))
 
     def encode(self, pixels: dict[str, torch.Tensor], moments: int) -> torch.Tensor:
         """Return float32[moments, N, D]: the image tokens of so many observations, from the result of `processor.pixels`."""
-        grad = torch.enable_grad if self.config.train == "all" and torch.is_grad_enabled() else torch.no_grad
+        grad = torch.enable_grad if self.config.trains_features and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.precision, self.config.device):
             encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
@@ -235,16 +239,19 @@ class Vlm(Trained):
         """Freeze all parameters but those of `policy.train`; return the model, wrapped with LoRA adapters where the config asks for them."""
         self.base = model
         model.requires_grad_(self.config.train == "all")
-        if self.config.train == "lora":
+        if self.config.train.startswith("lora"):
             from peft import LoraConfig, get_peft_model
 
             options: dict[str, Any] = {"r": 16, "target_modules": families.lora_targets(model), **self.config.lora}
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
             try:
-                return get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
+                adapted = get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
             except (TypeError, ValueError) as error:  # a rank of 0, layers that do not exist
                 first = str(error).strip().split("\n")[0]
                 raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
+            if self.config.train == "lora+connector":
+                self._train_connector(model)
+            return adapted
         if self.config.train == "text":  # everything was frozen above
             families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
@@ -257,3 +264,16 @@ class Vlm(Trained):
             if not parameter.requires_grad:
                 parameter.data = parameter.data.to(dtype)
         return model
+
+    def _train_connector(self, model: Any) -> None:
+        """Make the parameters between vision tower and text model trainable; a ValueError where none has a name that is known."""
+        found = [parameter for name, parameter in model.named_parameters() if CONNECTOR.search(name)]
+        if not found:
+            parts = ", ".join(name for name, _ in model.model.named_children())
+            raise ValueError(f"policy.train is 'lora+connector', and no connector is found in {self.config.model!r}, which has {parts}; use 'lora'.")
+        for parameter in found:
+            parameter.requires_grad_(True)
+
+    def merged(self) -> Any:
+        """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""
+        return self.model.merge_and_unload() if self.config.train.startswith("lora") else self.base

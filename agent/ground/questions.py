@@ -1,12 +1,12 @@
 """Questions about frames, with answers computed from the simulator's state, on which the model is trained to see (grounding).
 
 They need a MuJoCo environment, whose named bodies and sites are projected through its cameras. No answer is an action, and seeds come from a
-range of their own. Coordinates and offsets are answered in number tokens, `<n0>` to `<n64>`:
+range of their own. Coordinates and offsets are answered in numbers of the policy's codec (`wording.Wording`):
 
-| answer | tokens | range |
+| answer | numbers | range from the first to the last number |
 |---|---|---|
 | place in a frame | x, y from the top left | 0 to 1, as shares of the frame |
-| offset from one object to another | x, y, z in the world | -`REACH` to `REACH`, metres; `<n32>` is 0 |
+| offset from one object to another | x, y, z in the world | -`REACH` to `REACH`, metres |
 """
 
 import itertools
@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from agent.ground.scenes import Question, Scene
+from agent.ground.wording import OWN, Wording
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
 from envs.host import Proxy
 from envs.simulate.objects import SceneObject, find
-from policies.codec import NUMBERS, REACH
+from policies.codec import REACH
 
 FEW, SPOILT = 4, 0.2  # faulty seeds that are tolerated: so many in any case, and this share of all seeds
 SIDE = 0.05  # metres from an object's centre to its "far side", where a tool has to be to push it towards another one
@@ -32,6 +33,7 @@ def scenes(
     rng: np.random.Generator,
     expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle,
     tool: str = "",
+    wording: Wording = OWN,
 ) -> Iterator[Scene]:
     """Yield scenes, a few from an episode of each seed. A third of the episodes goes to the expert's end; the others have random and expert motion.
 
@@ -41,6 +43,7 @@ def scenes(
         rng: draws motion and questions.
         expert: an environment in its present state -> float32[A]; it brings the robot to the objects. None: random motion only.
         tool: as in `find`.
+        wording: of questions and answers.
 
     Raises:
         ValueError: too many seeds are faulty, or there is no expert.
@@ -48,7 +51,7 @@ def scenes(
     num_faults = 0
     for tried, seed in enumerate(seeds, 1):
         try:
-            made, rng = adapter.apply(_episode, seed, rng, expert, tool)  # runs where the environment lives
+            made, rng = adapter.apply(_episode, seed, rng, expert, tool, wording)  # runs where the environment lives
             yield from made
         except NoExpert:  # a mistake in the config, which would cost every seed
             raise
@@ -59,7 +62,7 @@ def scenes(
 
 
 def _episode(
-    adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str
+    adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str, wording: Wording
 ) -> tuple[list[Scene], np.random.Generator]:
     """Return the scenes of one seed, and the generator after them: in another process `rng` is a copy, so the caller goes on with that one."""
     # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
@@ -80,23 +83,23 @@ def _episode(
             over = outcome.terminated or outcome.truncated
             if over:
                 break
-        made.append(look(adapter, rng, tool))
+        made.append(look(adapter, rng, tool, wording))
         if over:
             break
     return made, rng
 
 
-def look(adapter: Adapter, rng: np.random.Generator, tool: str = "") -> Scene:
+def look(adapter: Adapter, rng: np.random.Generator, tool: str = "", wording: Wording = OWN) -> Scene:
     """Return the present frames, questions about them with their answers, and the places of visible objects; `tool` as in `find`."""
     observation = adapter.observe()
     objects = find(adapter.model, adapter.data, adapter.mujoco_cameras, tool)
-    questions = ask(objects, adapter.achieved, observation.instruction, rng)
+    questions = ask(objects, adapter.achieved, observation.instruction, rng, wording)
     visible = [(item.name, view, pixel) for item in objects for view, pixel in enumerate(item.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in visible)
     return Scene(observation.frames, tuple(questions), places)
 
 
-def ask(objects: list[SceneObject], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator) -> list[Question]:
+def ask(objects: list[SceneObject], achieved: tuple[str, ...], instruction: str, rng: np.random.Generator, wording: Wording) -> list[Question]:
     """Return questions about `objects`: all about places and offsets, five of the others, and one about the instruction.
 
     Args:
@@ -104,45 +107,41 @@ def ask(objects: list[SceneObject], achieved: tuple[str, ...], instruction: str,
         achieved: instructions that the present state fulfils, where the environment names them.
         instruction: of the episode; '' where there is none.
         rng: draws.
+        wording: of questions and answers.
     """
-    places = [*_where(objects), *_from_tool(objects), *_instructed(objects, instruction)]
-    others = [*_relations(objects, rng), *_colours(objects, rng), *_counts(objects, rng)]
+    places = [*_where(objects, wording), *_from_tool(objects, wording), *_instructed(objects, instruction, wording)]
+    others = [*_relations(objects, rng, wording), *_colours(objects, rng, wording), *_counts(objects, rng, wording)]
     chosen = [*places, *(others[i] for i in rng.permutation(len(others))[:5])]
     if instruction:
         # Few scenes fulfil their own instruction, so half of those that fulfil any are asked about one of these, and "yes" is no rare answer.
-        wording = str(rng.choice(achieved)) if achieved and rng.random() < 0.5 else instruction
-        chosen.append(Question("done", f"is it done: {wording} ?", "yes" if wording in achieved else "no"))
+        text = str(rng.choice(achieved)) if achieved and rng.random() < 0.5 else instruction
+        chosen.append(Question("done", wording.ask("done", text=text), "yes" if text in achieved else "no"))
     return chosen
 
 
-def number(share: float) -> str:
-    """Return the number token of a value in [0, 1]; values outside are clipped."""
-    return f"<n{round(min(max(share, 0.0), 1.0) * (NUMBERS - 1))}>"
-
-
-def _where(objects: list[SceneObject]) -> Iterator[Question]:
+def _where(objects: list[SceneObject], wording: Wording) -> Iterator[Question]:
     """Ask for the place of each object in each view in which it is visible."""
     for item in objects:
         for view, pixel in enumerate(item.pixels, 1):  # questions count views from 1, `Scene.places` from 0
             if pixel is not None:
-                yield Question("where", f"where is the {item.name} in view {view} ?", number(pixel[0]) + number(pixel[1]))
+                yield Question("where", wording.ask("where", name=item.name, view=view), wording.write(*pixel))
 
 
-def _from_tool(objects: list[SceneObject]) -> Iterator[Question]:
+def _from_tool(objects: list[SceneObject], wording: Wording) -> Iterator[Question]:
     """Ask for the offset from the tool to each visible object, in numbers and in words."""
     tool = next((item for item in objects if item.name == "tool"), None)
     for item in objects:
         if tool is None or item is tool or all(pixel is None for pixel in item.pixels):
             continue
         offset = item.position - tool.position
-        yield Question("offset", f"how far is it from the tool to the {item.name} ?", _offset(tool.position, item.position))
+        yield Question("offset", wording.ask("offset", name=item.name), _offset(tool.position, item.position, wording))
         # World axes: x forward, y left, z up. The two longest components are named, the longest first.
         words = [pair[int(part > 0)] for part, pair in zip(offset, (("back", "forward"), ("right", "left"), ("down", "up")), strict=True)]
         order = np.argsort(-np.abs(offset))[:2]
-        yield Question("way", f"which way is it from the tool to the {item.name} ?", " ".join(words[i] for i in order))
+        yield Question("way", wording.ask("way", name=item.name), " ".join(words[i] for i in order))
 
 
-def _instructed(objects: list[SceneObject], instruction: str) -> Iterator[Question]:
+def _instructed(objects: list[SceneObject], instruction: str, wording: Wording) -> Iterator[Question]:
     """Ask about the objects that an instruction names, in the words of the instruction, and again with objects of other colours in their place.
 
     The model so learns to find the objects of an instruction before it learns to act on it. Where an instruction names two objects, there are
@@ -160,22 +159,34 @@ def _instructed(objects: list[SceneObject], instruction: str) -> Iterator[Questi
         text = re.sub("|".join(swap), lambda found, swap=swap: swap[found[0]], instruction)
         for which, other in zip(("first", "second"), others, strict=False):
             if tool is not None:
-                yield Question("instruction", f"{text} : how far to the {which} ?", _offset(tool.position, other.position))
+                offset = _offset(tool.position, other.position, wording)
+                yield Question("instruction", wording.ask("named offset", text=text, which=which), offset)
             for view, pixel in enumerate(other.pixels, 1):
                 if pixel is not None:
-                    yield Question("instruction", f"{text} : where is the {which} in view {view} ?", number(pixel[0]) + number(pixel[1]))
-        if len(others) == 2:
-            first, second = (other.position for other in others)
-            yield Question("pair", f"{text} : how far from the first to the second ?", _offset(first, second))
-            if tool is not None:
-                # On the line through both objects, behind the first.
-                side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
-                far = _offset(tool.position, side)
-                yield Question("pair", f"{text} : how far to the far side of the first ?", far)
-                # A chain of thought: each step follows from those before it, and only the first two have to be seen. It has few words, since a
-                # policy that thinks so writes it before every decision, and only words of the questions above.
-                plan = f"{_offset(tool.position, first)} second{_offset(tool.position, second)} first to second{_offset(first, second)} far side{far}"
-                yield Question("plan", f"{text} : how far to the first ?", plan)
+                    yield Question("instruction", wording.ask("named where", text=text, which=which, view=view), wording.write(*pixel))
+        yield from _plans(text, tool, others, wording)
+
+
+def _plans(text: str, tool: SceneObject | None, others: tuple[SceneObject, ...], wording: Wording) -> Iterator[Question]:
+    """Ask for what a policy may think before it acts on an instruction `text` that names the objects `others`.
+
+    The answers are chains of thought: each step follows from those before it, and only the first ones have to be seen. They have few words, since a
+    policy that thinks so writes them before every decision, and only words of the questions.
+    """
+    pixel = others[0].pixels[0]
+    if tool is not None and pixel is not None and wording.english:
+        move = _offset(tool.position, others[0].position, wording)
+        yield Question("plan", wording.ask("look and move", text=text), f"{wording.write(*pixel)} move{move}")
+    if len(others) == 2:
+        first, second = (other.position for other in others)
+        between = _offset(first, second, wording)
+        yield Question("pair", wording.ask("between", text=text), between)
+        if tool is not None:
+            # On the line through both objects, behind the first.
+            side = first - SIDE * (second - first) / max(float(np.linalg.norm(second - first)), 1e-6)
+            near, distant, far = (_offset(tool.position, place, wording) for place in (first, second, side))
+            yield Question("pair", wording.ask("far side", text=text), far)
+            yield Question("plan", wording.ask("plan", text=text), f"{near} second{distant} first to second{between} far side{far}")
 
 
 def _named(objects: list[SceneObject], instruction: str) -> list[tuple[str, SceneObject]]:
@@ -200,12 +211,12 @@ def _alike(thing: SceneObject, objects: list[SceneObject]) -> list[SceneObject]:
     return [other for other in objects if other is thing or (other.colour and thing.colour and _noun(other) == _noun(thing))]
 
 
-def _offset(start: np.ndarray, end: np.ndarray) -> str:
-    """Return the three number tokens of the offset from one point to another, float64[3] each, metres."""
-    return "".join(number(0.5 + 0.5 * part / REACH) for part in end - start)
+def _offset(start: np.ndarray, end: np.ndarray, wording: Wording) -> str:
+    """Return the three numbers of the offset from one point to another, float64[3] each, metres."""
+    return wording.write(*(0.5 + 0.5 * part / REACH for part in end - start))
 
 
-def _relations(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+def _relations(objects: list[SceneObject], rng: np.random.Generator, wording: Wording) -> Iterator[Question]:
     """Ask twice whether one object is left of another, or above it, in the first view."""
     visible = [item for item in objects if item.pixels[0] is not None]
     if len(visible) < 2:
@@ -216,10 +227,11 @@ def _relations(objects: list[SceneObject], rng: np.random.Generator) -> Iterator
         first, second = visible[one].pixels[0], visible[other].pixels[0]
         assert first is not None and second is not None  # for the type checker
         word = ("left of", "above")[axis]
-        yield Question("relation", f"is the {visible[one].name} {word} the {visible[other].name} ?", "yes" if first[axis] < second[axis] else "no")
+        question = wording.ask("relation", one=visible[one].name, word=word, other=visible[other].name)
+        yield Question("relation", question, "yes" if first[axis] < second[axis] else "no")
 
 
-def _colours(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+def _colours(objects: list[SceneObject], rng: np.random.Generator, wording: Wording) -> Iterator[Question]:
     """Ask for the colour at the place of each coloured object, in a view in which it is visible."""
     for item in objects:
         views = [view for view, pixel in enumerate(item.pixels) if pixel is not None]
@@ -227,16 +239,15 @@ def _colours(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Q
             view = int(rng.choice(views))
             pixel = item.pixels[view]
             assert pixel is not None  # for the type checker
-            yield Question("colour", f"what colour is {number(pixel[0])}{number(pixel[1])} in view {view + 1} ?", item.colour)
+            yield Question("colour", wording.ask("colour", place=wording.write(*pixel), view=view + 1), item.colour)
 
 
-def _counts(objects: list[SceneObject], rng: np.random.Generator) -> Iterator[Question]:
+def _counts(objects: list[SceneObject], rng: np.random.Generator, wording: Wording) -> Iterator[Question]:
     """Ask how many coloured objects are left of the tool in the first view, and how many objects have a colour."""
     coloured = [item for item in objects if item.colour and item.pixels[0] is not None]
     tool = next((item for item in objects if item.name == "tool"), None)
     if tool is not None and tool.pixels[0] is not None:
         left = sum(item.pixels[0][0] < tool.pixels[0][0] for item in coloured)  # type: ignore[index]
-        # "things": the shipped model was trained on these very words, so they stay.
-        yield Question("count", "how many things are left of the tool ?", str(left))
+        yield Question("count", wording.ask("count left"), str(left))
     colour = str(rng.choice(["red", "green", "blue", "yellow", "purple"]))  # the colours of etude's own tasks; the answer is often 0
-    yield Question("count", f"how many {colour} things are there ?", str(sum(item.colour == colour for item in objects)))
+    yield Question("count", wording.ask("count", colour=colour), str(sum(item.colour == colour for item in objects)))

@@ -12,9 +12,9 @@ class Question:
     kind: str
     """Kind, as in `ground.kinds`: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
     question: str
-    """Words; may hold number tokens (`<n0>` to `<n64>`)."""
+    """Words; may hold numbers as the codec writes them."""
     answer: str
-    """Words or number tokens."""
+    """Words or numbers."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.ground import questions
 from agent.ground.scenes import Scene
+from agent.ground.wording import Wording, wording_of
 from agent.records import SEEDS
 from agent.rollout.experts import everyone
 from agent.rollout.session import Session
@@ -46,7 +47,9 @@ def ground(session: Session, track: Track) -> None:
         from agent.ground import train as teach  # here, since it imports torch
 
         policy, count = session.trainable_base(), min(SCENES, HELD_OUT + BATCH * steps)  # the batches hold no more scenes in all
-        drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each) for each in seeing), strict=True))  # endless, one of each environment in turn
+        wording = wording_of(policy)
+        # Endless, one of each environment in turn.
+        drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each, wording) for each in seeing), strict=True))
         with track.bar("ground: scenes", count + HELD_OUT) as step:
             scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
         if config.kinds:
@@ -72,7 +75,8 @@ def ground(session: Session, track: Track) -> None:
                 watch=lambda done, figures: step(1, total=steps, note=f"loss {figures['loss']:.2f}"),
             )
         digests = write_base_model(run.folder, policy)  # after a kill from here on, the last steps are trained again from the checkpoint
-        accuracy = {f"{kind}_right": share for kind, (share, _) in teach.quiz(policy, scenes[-HELD_OUT:]).items()}
+        right = teach.quiz(policy, scenes[-HELD_OUT:], batch=min(60, policy.config.batch_size))
+        accuracy = {f"{kind}_right": share for kind, (share, _) in right.items()}
         return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **accuracy}, "model": digests}
 
     run.keep(folder / "ground.json", learn_to_see)
@@ -102,11 +106,11 @@ def to_ground(session: Session) -> tuple[list[Adapter | Proxy], int]:
     return seeing, steps
 
 
-def _scenes(run: Run, adapter: Adapter | Proxy) -> Iterator[Scene]:
+def _scenes(run: Run, adapter: Adapter | Proxy, wording: Wording) -> Iterator[Scene]:
     """Yield an endless stream of scenes of one of the run's environments."""
     config = run.config.demonstrate
     expert = adapter.config.expert or config.expert
     # An expert moves the robot only where the run has one: neither without demonstrations, nor where a dataset replaces the expert.
     experts = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
     seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
-    return questions.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), experts, run.config.ground.tool)
+    return questions.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), experts, run.config.ground.tool, wording)

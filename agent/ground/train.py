@@ -7,7 +7,7 @@ view, M number tokens, D width of the text model.
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from agent.ground.scenes import Scene
 from agent.learning.optimiser import Optimiser, descend
+from policies import codec
 from policies.features import StoredFeatures
 from policies.precision import autocast, half
 from policies.processor import pixels
@@ -39,10 +40,10 @@ def see(
     checkpoint: Path | None = None,
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> None:
-    """Train all weights, in bfloat16 where the device has it, on answers to questions, and on the places of objects (`Pointer`).
+    """Train a model, in bfloat16 where the device has it, on answers to questions, and on the places of objects (`Pointer`).
 
     Args:
-        policy: a `Vlm` with train="all".
+        policy: a `Vlm`. With train="all" or "lora+connector" its image tokens learn too, and only then pointing teaches it anything.
         scenes: with more questions than a batch asks; each visit draws some of them.
         steps: of gradient descent.
         batch: scenes a step.
@@ -170,12 +171,12 @@ class Pupil:
     """A policy and its `Pointer`, trained and stored as one: `descend` takes it for a policy.
 
     Args:
-        policy: a `Vlm` with train="all".
+        policy: a `Vlm`.
     """
 
     def __init__(self, policy: Any) -> None:
         torch.manual_seed(0)  # for the pointer's first weights
-        self.policy, self.pointer = policy, Pointer(policy.model.config.text_config.hidden_size).to(policy.config.device)
+        self.policy, self.pointer = policy, Pointer(policy.base.config.text_config.hidden_size).to(policy.config.device)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Return the trainable parameters of both."""
@@ -234,24 +235,45 @@ class Pointer(torch.nn.Module):
 def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tuple[float, int]]:
     """Return, for each kind of question, the share of correct answers and the number of questions.
 
-    An answer is correct if each of its tokens is the most probable one after the correct tokens before it. Numbers may be off by one bin.
+    An answer is correct if each of its tokens is the most probable one after the correct tokens before it. Numbers may be off by one. Of a number
+    of several digits each is read after the correct ones before it, so 49 in place of 50 counts as wrong, but 51 does not.
 
     Args:
         policy: a `Vlm`.
         scenes: whose questions are all asked.
         batch: scenes at a time.
     """
-    number = {token: int(word[2:-1]) for word, token in policy.processor.tokenizer.get_vocab().items() if word[:2] == "<n" and word[2:-1].isdigit()}
+    numerals_NK = codec.numerals(policy.processor.tokenizer, policy.config.codec)
+    number = {tuple(row): i for i, row in enumerate(numerals_NK.tolist())}
     outcomes: dict[str, list[bool]] = defaultdict(list)  # by kind
     for start in range(0, len(scenes), batch):
         chosen = scenes[start : start + batch]
         with torch.inference_mode():
             frames = [s.frames for s in chosen]
             scores = score(policy, policy.features(frames), frames, [[(q.question, q.answer) for q in s.questions] for s in chosen])
-        answers: dict[tuple[int, int], bool] = {}  # whether correct, by scene and question
-        for predicted, target, (scene, index) in zip(scores.predicted, scores.target, scores.owner, strict=True):
-            near = predicted == target or (predicted in number and target in number and abs(number[predicted] - number[target]) <= 1)
-            answers[scene, index] = answers.get((scene, index), True) and bool(near)  # one wrong token makes an answer wrong
-        for (scene, index), correct in answers.items():
-            outcomes[chosen[int(scene)].questions[int(index)].kind].append(correct)
+        answers: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)  # (predicted, given) tokens, by scene and question
+        for predicted, target, (scene, index) in zip(scores.predicted.tolist(), scores.target.tolist(), scores.owner.tolist(), strict=True):
+            answers[scene, index].append((predicted, target))
+        for (scene, index), tokens in answers.items():
+            outcomes[chosen[scene].questions[index].kind].append(_near(tokens, number, numerals_NK.shape[1]))
     return {kind: (float(np.mean(row)), len(row)) for kind, row in sorted(outcomes.items())}
+
+
+def _near(tokens: Sequence[tuple[int, int]], number: Mapping[tuple[int, ...], int], width: int) -> bool:
+    """Return whether an answer's predicted tokens are the given ones, but for numbers that are off by one.
+
+    Args:
+        tokens: (predicted, given) tokens of an answer, in its order.
+        number: the tokens of a number -> its index.
+        width: K, how many tokens a number has.
+    """
+    place = 0
+    while place < len(tokens):
+        predicted, given = zip(*tokens[place : place + width], strict=True)
+        if given in number:
+            near, place = predicted in number and abs(number[predicted] - number[given]) <= 1, place + width
+        else:
+            near, place = predicted[0] == given[0], place + 1
+        if not near:
+            return False
+    return True

@@ -101,7 +101,7 @@ class Batches:
         shown, precision = [seen[i] for i in firsts], policy.config.precision
         size = policy.config.batch_size  # larger batches do not fit into the cache of a CPU, and are slower
         stored = half(precision, policy.config.device)
-        self._features = None if policy.config.train == "all" else StoredFeatures(policy.features, shown, size, policy.config.device, stored)
+        self._features = None if policy.config.trains_features else StoredFeatures(policy.features, shown, size, policy.config.device, stored)
         keys = [(s.instruction, s.advantage, None if s.state is None else s.state.tobytes()) for s in situations]
         firsts, self._situation = distinct(list(zip(self._frames, keys, strict=False)))
         self.situations = [situations[firsts[number]] for number in self._situation]  # equal ones are one object

@@ -101,9 +101,9 @@ class Session:
         return self._policy
 
     def trainable_base(self) -> "Vlm":
-        """Return the base model with all weights trainable, for stage `ground`; the same object until `policy` is loaded."""
+        """Return the base model for stage `ground`, with all weights trainable or LoRA's; the same object until `policy` is loaded."""
         if self._trainable is None:
-            self._trainable = self._load({"train": "all"})
+            self._trainable = self._load({} if self.config.policy.train.startswith("lora") else {"train": "all"})
         return self._trainable
 
     def _load(self, changes: dict[str, Any]) -> "Vlm":

@@ -1,7 +1,7 @@
 """The base model of a run: its fingerprint in `base.json`, and the model that stage `ground` made of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.run.files import digest, digests, load, save, write_folder
 from agent.run.layout import remedy
@@ -41,10 +41,18 @@ def write_down(run: Path, model: str, base: str) -> None:
 
 
 def write_base_model(run: Path, student: "Vlm") -> dict[str, str]:
-    """Write the grounded model as the base model of a run; return the SHA-256 of each of its files, for `ground.json`."""
-    folder = run / "ground" / "model"  # in the format of Hugging Face, so that it loads like any other base model
-    write_folder(folder, lambda partial: (student.base.save_pretrained(partial), student.processor.save_pretrained(partial)))
+    """Write the grounded model as the base model of a run; return the SHA-256 of each of its files, for `ground.json`.
+
+    LoRA adapters are merged into it, so `student` can answer but no longer learn.
+    """
+    folder = run / "ground" / "model"
+    write_model(folder, student.merged(), student.processor)
     return digests(folder)
+
+
+def write_model(folder: Path, model: Any, processor: Any) -> None:
+    """Write a Hugging Face model and its processor into a folder, which `policy.model` loads like a hub id."""
+    write_folder(folder, lambda partial: (model.save_pretrained(partial), processor.save_pretrained(partial)))
 
 
 def grounded(run: Path) -> Path | None:

@@ -265,6 +265,25 @@ def test_a_run_takes_its_grounding_first_and_goes_on_with_that_model(tmp_path: P
     assert distance["ground"] < distance["shipped"], "imitation began from the model that had taken its grounding"
 
 
+@pytest.mark.slow
+def test_a_model_with_adapters_takes_its_grounding_and_goes_on_with_them_merged(tmp_path: Path, smolvlm: Path) -> None:
+    """Adapters and connector learn from questions in plain English; the grounded model is a whole one, and new adapters begin on it."""
+    policy = {"model": str(smolvlm), "codec": "digits", "train": "lora+connector", "batch_size": 8, "prompt": "{instruction}."}
+    file = config(tmp_path, policy=policy, cycles=1, ground={"steps": 3})
+    for until in ("collect", "evaluate"):  # the second command goes on with the first one's model
+        done = etude("improve", file, tmp_path / "run", "--until", until)
+        assert done.returncode == 0, done.stderr
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/instruction_right"] <= 1
+    changed, given = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run" / "ground" / "model", smolvlm))
+    assert changed.keys() == given.keys()
+    different = {name for name in changed if not torch.equal(changed[name], given[name])}
+    assert any("connector" in name for name in different) and any("q_proj" in name for name in different)
+    assert not [name for name in different if "vision" in name or "norm" in name or "embed" in name]
+    tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
+    assert any("lora_A" in name for name in tuned) and any("connector" in name for name in tuned)
+
+
 def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path: Path) -> None:
     """A pendulum on a rail: all of it is robot, and its end swings out of every name's reach."""
     env = {

@@ -1,6 +1,7 @@
 """The policy: exactness of its log-probabilities, independence of the batch, adapters, every family through one path."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from policies import PolicyConfig, load, processor
+from policies import PolicyConfig, load, processor, vlm
 from policies.loading import NANO
 from policies.policy import Situation
 from policies.precision import autocast
+from policies.vlm import CONNECTOR
 from tests.families import FAMILIES
 
 LOW, HIGH = -np.ones(3), np.ones(3)
@@ -281,3 +283,48 @@ def test_a_training_example_may_ask_for_a_bad_reply_and_whoever_acts_asks_for_a_
     tokens = policy.act([asked[0]], None)[0].tokens[None]
     good, bad = (policy.logprobs([each], tokens).sum().item() for each in asked)
     assert good != bad
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_and_the_connector_are_trained_and_saved_together(family: str, request: Any, situations: list[Situation], tmp_path: Path) -> None:
+    policy = make(family, request, train="lora+connector", precision="float32")
+    names = policy.weights().keys()
+    assert any("lora_A" in name for name in names) and any(CONNECTOR.search(name) for name in names)
+    assert not [name for name in names if "lora_" not in name and not CONNECTOR.search(name)], "nothing else is trained"
+    before = policy.features([situations[0].frames]).detach()
+    tokens = np.stack([decision.tokens for decision in policy.act(situations[:2], None)])
+    policy.logprobs(situations[:2], tokens).sum().backward()
+    felt = {name for name, p in policy.model.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0}
+    assert any(CONNECTOR.search(name) for name in felt) and felt <= names, "the gradient reaches the connector, and ends there"
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.05)
+    after = policy.features([situations[0].frames]).detach()
+    assert not torch.allclose(before, after), "image tokens that change are not stored"
+    policy.save(tmp_path / "weights.safetensors")
+    other = make(family, request, train="lora+connector", precision="float32")
+    other.load(tmp_path / "weights.safetensors")
+    torch.testing.assert_close(other.features([situations[0].frames]).detach(), after)
+
+
+def test_merged_adapters_say_what_they_said_before(request: Any, situations: list[Situation], tmp_path: Path) -> None:
+    policy = make("smolvlm", request, train="lora+connector", precision="float32")
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    tokens = np.stack([decision.tokens for decision in policy.act(situations, None)])
+    before = policy.logprobs(situations, tokens).detach()
+    policy.merged().save_pretrained(tmp_path)
+    policy.processor.tokenizer.save_pretrained(tmp_path)
+    for file in request.getfixturevalue("smolvlm").iterdir():
+        if not (tmp_path / file.name).exists():
+            shutil.copy(file, tmp_path)
+    again = load(PolicyConfig(model=str(tmp_path), codec="digits", chunk_size=2, batch_size=4, precision="float32"), LOW, HIGH)
+    torch.testing.assert_close(again.logprobs(situations, tokens).detach(), before, atol=1e-4, rtol=0)
+    assert not [name for name, _ in again.base.named_parameters() if "lora" in name]
+
+
+def test_a_model_without_a_connector_that_is_known(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm, "CONNECTOR", re.compile("bridge"))
+    with pytest.raises(ValueError, match=r"'lora\+connector', and no connector is found in .*, which has vision_model, connector, text_model; use"):
+        make("smolvlm", request, train="lora+connector")

