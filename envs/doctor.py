@@ -21,6 +21,7 @@ DARK = 12  # of 255: frames whose brightest value is below this show nothing
 CANDIDATES = 32  # actions tried before each decision of a look-ahead episode
 LONG = 20  # seconds after which no further look-ahead episode begins
 PATIENCE = 2000  # environment steps after which an episode is broken off
+Maker = Callable[[], Callable[[Adapter], np.ndarray]]  # makes an expert
 
 
 @dataclass
@@ -60,11 +61,7 @@ class Episode:
 
 
 def examine(
-    config: EnvConfig,
-    episodes: int = 8,
-    progress: Callable[[str], None] = lambda stage: None,
-    expert: Callable[[], Callable[[Adapter], np.ndarray]] | None = None,
-    openings: int = 6,
+    config: EnvConfig, episodes: int = 8, progress: Callable[[str], None] = lambda stage: None, expert: Maker | None = None, openings: int = 6
 ) -> Diagnosis:
     """Return a diagnosis of an environment. It never raises: whatever the environment raises is a fault in it.
 
@@ -279,9 +276,7 @@ def _lookahead(adapter: Adapter, diagnosis: Diagnosis) -> None:
     diagnosis.lines["look-ahead"] = f"with {CANDIDATES} actions tried before each decision {result} (collect.lookahead_episodes)"
 
 
-def _expert(
-    adapter: Adapter, expert: Callable[[], Callable[[Adapter], np.ndarray]] | None, diagnosis: Diagnosis, progress: Callable[[str], None]
-) -> None:
+def _expert(adapter: Adapter, expert: Maker | None, diagnosis: Diagnosis, progress: Callable[[str], None]) -> None:
     if expert is None and not hasattr(adapter.env.unwrapped, "oracle"):
         diagnosis.lines["expert"] = "none: `etude expert` trains one, or demonstrate.expert names a script"
         return

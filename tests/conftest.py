@@ -25,6 +25,12 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return lambda family: Path("nano") if family == "nano" else made(family)
 
 
+@pytest.fixture(scope="session")
+def smolvlm(folder_of: Callable[[str], Path]) -> Path:
+    """The folder of a tiny SmolVLM."""
+    return folder_of("smolvlm")
+
+
 @pytest.fixture
 def situations() -> list[Any]:
     """Five situations of two instructions whose prompts have different lengths."""

@@ -40,8 +40,10 @@ def better(adapter: Any, decision: Decision, policy: Any, rng: np.random.Generat
     worth, span, spread = appraise(*try_candidates(adapter, candidates))
     if not spread:  # all candidates are worth the same
         return decision, 0.0
-    action_tokens = policy.codec.encode(blend(candidates, worth, spread, adapter.actions.counts))
-    tokens = np.concatenate([decision.tokens[: policy.codec.thought_length], action_tokens])  # the policy's own thought stays before the actions
+    # The policy's own thought stays before the actions.
+    tokens = np.concatenate(
+        [decision.tokens[: policy.codec.thought_length], policy.codec.encode(blend(candidates, worth, spread, adapter.actions.counts))]
+    )
     actions = policy.codec.decode(tokens)  # rounded to the codec's bins: what is tried, executed and taught is the same
     (reward,), (end,) = try_candidates(adapter, [actions])  # a mean of good candidates may itself be bad, so it is tried too
     own_worth = max(worth[0], worth[np.isfinite(worth)].min() - spread)  # finite also where the policy's own decision raised an error
