@@ -36,8 +36,8 @@ from agent.learning.trainer import train
 from agent.records import PreferencePair, TrainingData
 from agent.run.files import write_text
 from policies import PolicyConfig
+from policies.loading import NANO
 from policies.policy import Situation
-from policies.vlm import NANO
 
 OUT, TRL_SIDE = RESULTS / "tune.json", Path(__file__).with_name("tune_trl.py")
 EPOCHS = (1, 4)

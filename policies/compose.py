@@ -19,8 +19,8 @@ from transformers import (
     LlamaConfig,
 )
 
+from policies.loading import NANO
 from policies.nano.build import END, FAKE, GLOBAL, IMAGE
-from policies.vlm import NANO
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 RIDGE = 10.0  # of the connector's fit; with less of it image tokens are up to 40 times as long as words
