@@ -38,7 +38,7 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
     if not gap <= AGREEMENT:  # also where it is NaN
         faults.append(
             f"Acting and learning give log-probabilities that differ by {gap:.2g} nats a token, so ratios and losses would be wrong; "
-            f"choose another policy.model, or policy.attn_implementation eager."
+            f"choose another policy.model."
         )
     return faults
 

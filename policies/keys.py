@@ -48,8 +48,6 @@ class PolicyConfig(BaseModel):
     layers: PositiveInt | None = None
     """Keep the first so many layers of the text model, and drop the others: half of them make a large model about twice as fast. SmolVLA
     (arXiv 2506.01844) keeps 16 of 32. null: all."""
-    attn_implementation: Literal["auto", "eager", "sdpa"] = "auto"
-    """Attention kernel, as in transformers; `auto` is the faster one that the model has: `eager` for bfloat16 on a CPU, else `sdpa`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
     shifts ratios by about 1 %; else float32. On a GPU, bfloat16 also stores the weights that are not trained, in half the memory."""

@@ -25,6 +25,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     """
     source = _source(config)
     kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    kernel = attn_implementation(config.precision, config.device)
     try:
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
@@ -32,9 +33,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         parts = processor.load(source, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
-            model = AutoModelForImageTextToText.from_pretrained(
-                source, config=described, attn_implementation=attn_implementation(config), dtype=torch.float32, **kwargs
-            )
+            model = AutoModelForImageTextToText.from_pretrained(source, config=described, attn_implementation=kernel, dtype=torch.float32, **kwargs)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
     return parts, model
@@ -70,8 +69,6 @@ def _why(error: Exception) -> str:
     first = str(error).strip().split("\n")[0]
     if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
         return "its image processor is written for torchvision, which is not installed: pip install torchvision."
-    if "scaled_dot_product_attention" in first:
-        return "its text model has no kernel 'sdpa'; set policy.attn_implementation to auto or eager."
     return f"{first} Use 'nano', a hub id or a folder."
 
 

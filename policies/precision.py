@@ -7,8 +7,6 @@ from typing import Literal
 
 import torch
 
-from policies.keys import PolicyConfig
-
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -33,11 +31,9 @@ def frozen_dtype(precision: Precision, device: str) -> torch.dtype:
     return torch.bfloat16 if torch.device(device).type == "cuda" and half(precision, device) else torch.float32
 
 
-def attn_implementation(config: PolicyConfig) -> str | None:
-    """Return the attention kernel of `policy.attn_implementation`; None: transformers chooses, which is `sdpa` where the model has it.
+def attn_implementation(precision: Precision, device: str) -> str | None:
+    """Return the faster attention kernel; None: transformers chooses, which is `sdpa` where the model has it.
 
     On a CPU the backward pass of `sdpa` is slow in bfloat16, but twice as fast as `eager` in float32.
     """
-    if config.attn_implementation != "auto":
-        return config.attn_implementation
-    return "eager" if torch.device(config.device).type == "cpu" and half(config.precision, config.device) else None
+    return "eager" if torch.device(device).type == "cpu" and half(precision, device) else None

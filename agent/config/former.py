@@ -7,7 +7,6 @@ FORMER = {
     "policy.rows": "batch_size",
     "policy.explore": "sample",
     "policy.chunk": "chunk_size",
-    "policy.attention": "attn_implementation",
     "policy.lora_rank": "lora",
     "policy.vision_precision": "precision",
     "ground.lr": "learning_rate",
@@ -48,7 +47,16 @@ FORMER = {
 }
 
 REMOVED = (  # keys of version 0.1 that are constants in the code now, or gone (CHANGELOG.md)
-    *("demonstrate.batch", "ground.scenes", "ground.batch", "ground.questions", "ground.train", "collect.attention", "collect.max_fault_share"),
+    *(
+        "policy.attention",
+        "demonstrate.batch",
+        "ground.scenes",
+        "ground.batch",
+        "ground.questions",
+        "ground.train",
+        "collect.attention",
+        "collect.max_fault_share",
+    ),
     *("label.study", "label.countdown", "label.lessons", "curate.pool", "curate.success_bonus", "curate.groups", "curate.pairs_per_seed"),
     *("tune.ratio_guard", "tune.displacement", "tune.flipped", "tune.max_grad_norm"),
 )

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from policies import PolicyConfig
 from policies.precision import attn_implementation, autocast, half
 
 
@@ -11,8 +10,7 @@ from policies.precision import attn_implementation, autocast, half
 def test_auto_asks_the_processor(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": there, "amx_bf16": False})
     assert half("auto", "cpu") == there
-    assert attn_implementation(PolicyConfig()) == ("eager" if there else None)  # None: transformers takes sdpa, where the model has it
-    assert attn_implementation(PolicyConfig(attn_implementation="sdpa")) == "sdpa"
+    assert attn_implementation("auto", "cpu") == ("eager" if there else None)  # None: transformers takes sdpa, where the model has it
     with autocast("auto", "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if there else torch.float32)
 
