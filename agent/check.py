@@ -120,8 +120,7 @@ def check_model(config: PolicyConfig, frames: tuple[int, ...]) -> bool:
     for name, line in findings.lines.items():
         table.add_row(name, line)
     console.print(table)
-    for fault in findings.faults:
-        console.print(f"[red]fault[/]  {fault}")
+    _print(findings.faults, console)
     console.print("[red]A run would not start with this model.[/]" if findings.faults else "[green]Ready.[/]")
     return not findings.faults
 

@@ -20,7 +20,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
-  etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, exactness, before a run finds out
+  etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, log-probabilities
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html

@@ -20,8 +20,9 @@ HEAD = """\
 `python benchmarks/families.py` writes this page. It checks a tiny model of each family, with random weights (`tests/families.py`), on two frames.
 `etude check-model ID` does the same for a model of yours. `tests/policies/test_families.py` compares each family with its plain whole model.
 Numbers of tokens are those of the tiny models.
+Two columns hold largest differences: of log-probabilities, nats, between acting and learning; and of the detector's P(yes), asked together and alone.
 
-| class | image tokens a frame | acting = learning, nats | detector, P(yes) | grounding compares a phrase with | LoRA targets |
+| class | image tokens a frame | acting = learning | detector | grounding compares a phrase with | LoRA targets |
 |---|---|---|---|---|---|
 """
 MEMORY = """

@@ -10,6 +10,7 @@
 | Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`Shared` in `policies.scoring`) |
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +59,20 @@ def text_model(model: Any) -> Any:
     return getattr(model.model, "text_model", None) or model.model.language_model
 
 
-def lora_targets(model: Any) -> list[str]:
+def lora_targets(model: Any, chosen: Any = "all-linear") -> list[str]:
     """Return the full names of the linear layers in the blocks of the text model, fused projections included; routers of experts are left out.
 
+    Args:
+        model: with or without adapters.
+        chosen: `target_modules` as peft reads it, of which those outside the text model are left out: ends of names, or a regular expression.
+
     Raises:
-        ValueError: there is none; the sentence lists the linear layers that the model has.
+        ValueError: there is none; the sentence lists the linear layers that there are.
     """
-    linear = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+    # An adapted layer holds the layer that it was, and the two matrices of its adapter.
+    linear = {
+        name.removesuffix(".base_layer"): part for name, part in model.named_modules() if isinstance(part, torch.nn.Linear) and ".lora_" not in name
+    }
     text = text_model(model)
     inside = {id(part) for part in getattr(text, "layers", text).modules()}
     names = [name for name, part in linear.items() if id(part) in inside and name.split(".")[-1] not in ("gate", "router")]
@@ -73,7 +81,19 @@ def lora_targets(model: Any) -> list[str]:
             f"policy.train 'lora' needs linear layers in the text model, and this model has linear layers of these names alone: "
             f"{', '.join(sorted({name.split('.')[-1] for name in linear})) or 'none'}; set policy.train to text."
         )
-    return names
+    if chosen == "all-linear":
+        return names
+    kept = [name for name in names if _is_chosen(name, chosen)]
+    if not kept:
+        ends = ", ".join(sorted({name.split(".")[-1] for name in names}))
+        raise ValueError(f"policy.lora's target_modules {chosen!r} names no linear layer of the text model; it has {ends}.")
+    return kept
+
+
+def _is_chosen(name: str, chosen: Any) -> bool:
+    if isinstance(chosen, str):
+        return re.fullmatch(chosen, name) is not None
+    return isinstance(chosen, list) and any(f".{name}".endswith(f".{end}") for end in chosen)
 
 
 def keep_whole_prompts(processor: Any) -> None:

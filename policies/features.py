@@ -72,16 +72,16 @@ class StoredFeatures:
         half: bool,
         limit: int = 2**31,
     ) -> None:
-        self._device, self._stored = device, torch.empty(0)
+        self._device, self._stored, self._kind = device, torch.empty(0), torch.float32
         for start in range(0, len(observations), at_a_time):
             part = features(observations[start : start + at_a_time]).detach()
             if start == 0:  # only now their shape is known; one block, because joining parts would need twice the memory
-                kind = torch.bfloat16 if half else part.dtype
+                kind, self._kind = torch.bfloat16 if half else part.dtype, part.dtype
                 fits = len(observations) * part[0].numel() * kind.itemsize <= limit
                 self._stored = torch.empty(len(observations), *part.shape[1:], dtype=kind, device=device if fits else "cpu")
             self._stored[start : start + len(part)] = part
 
     def rows(self, rows: Sequence[int]) -> torch.Tensor:
-        """Return float32[len(rows), ...]: the features of some observations, on the device of the policy."""
+        """Return a tensor [len(rows), ...], of the type that `features` returns: those of some observations, on the device of the policy."""
         index = torch.tensor(rows, dtype=torch.int64, device=self._stored.device)
-        return self._stored.index_select(0, index).to(self._device).float()
+        return self._stored.index_select(0, index).to(self._device, self._kind)

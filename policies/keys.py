@@ -57,9 +57,11 @@ class PolicyConfig(BaseModel):
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
 
     @model_validator(mode="after")
-    def _state_in_prompt(self) -> "PolicyConfig":
+    def _fits_together(self) -> "PolicyConfig":
         if bool(self.state) != ("{state}" in self.prompt):
             raise ValueError("policy.state says which numbers {state} in policy.prompt stands for; give both, or neither")
+        if self.lora and not self.train.startswith("lora"):
+            raise ValueError(f"policy.lora has options, and policy.train is {self.train!r}; set policy.train to lora, or leave policy.lora out")
         if any(low >= high for low, high in self.state.values()):
             raise ValueError("a range in policy.state is empty; its first number must be the smaller one")
         return self

@@ -179,7 +179,7 @@ def localise(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phras
     distinct, device = sorted(set(phrases)), policy.config.device  # a phrase occurs many times in a batch, and is embedded once
     ids = policy.processor.tokenizer([" " + each for each in distinct], add_special_tokens=False)["input_ids"]  # as words within a sentence
     embed = policy.base.get_input_embeddings()
-    means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids])
+    means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids]).float()  # frozen weights may be bfloat16
     phrase_KD = means[torch.tensor([distinct.index(each) for each in phrases], device=device)]
     seen_BND = features_BND.chunk(policy.levels, dim=-1)[0]  # of Qwen3-VL's image tokens the part that stands in the place of words
     similarity_KN1 = normalize(seen_BND[list(rows)], dim=-1) @ normalize(phrase_KD, dim=-1)[..., None]

@@ -242,11 +242,12 @@ class Vlm(Trained):
         if self.config.train.startswith("lora"):
             from peft import LoraConfig, get_peft_model
 
-            options: dict[str, Any] = {"r": 16, "target_modules": families.lora_targets(model), **self.config.lora}
+            targets = families.lora_targets(model, self.config.lora.get("target_modules", "all-linear"))
+            options: dict[str, Any] = {"r": 16, **self.config.lora, "target_modules": targets}
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
             try:
                 adapted = get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
-            except (TypeError, ValueError) as error:  # a rank of 0, layers that do not exist
+            except (TypeError, ValueError) as error:  # a rank of 0
                 first = str(error).strip().split("\n")[0]
                 raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
             if self.config.train == "lora+connector":
@@ -276,4 +277,5 @@ class Vlm(Trained):
 
     def merged(self) -> Any:
         """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""
-        return self.model.merge_and_unload() if self.config.train.startswith("lora") else self.base
+        # In float32: an adapter's small change would be lost in bfloat16 weights.
+        return self.model.float().merge_and_unload() if self.config.train.startswith("lora") else self.base

@@ -215,7 +215,8 @@ class Pointer(torch.nn.Module):
             scenes: B of them, with `places`.
         """
         views = len(scenes[0].frames)
-        side = math.isqrt(features_BND.shape[1] // views)  # the image tokens of a view are a square grid, C = side x side, row by row
+        tokens = features_BND.shape[1] // views
+        side = math.isqrt(tokens)  # a view's image tokens are a square grid, C = side x side, row by row; LLaVA-NeXT has one more behind it
         found = [(row, *place) for row, scene in enumerate(scenes) for place in scene.places]  # K times (scene, name, view, x, y)
         device = features_BND.device
         row_K, view_K = torch.tensor([f[0] for f in found], device=device), torch.tensor([f[2] for f in found], device=device)
@@ -224,12 +225,11 @@ class Pointer(torch.nn.Module):
         cell_K = cell_K2[:, 1] * side + cell_K2[:, 0]
         near_KN, phrase_KD = localise(policy, features_BND, row_K.tolist(), [f[1] for f in found])
         # The view is given, so only its own C tokens compete: [K, V, C] -> [K, C].
-        pointing = cross_entropy(near_KN.reshape(len(found), views, side * side)[torch.arange(len(found), device=device), view_K], cell_K)
-        token_KD = features_BND[row_K, view_K * side * side + cell_K, : phrase_KD.shape[1]]  # the right token, whichever one the model finds
+        pointing = cross_entropy(near_KN.reshape(len(found), views, tokens)[torch.arange(len(found), device=device), view_K, : side * side], cell_K)
+        token_KD = features_BND[row_K, view_K * tokens + cell_K, : phrase_KD.shape[1]]  # the right token, whichever one the model finds
         # The phrase tells which object's place to read, as a token may hold several objects.
         read_K2M = self.readers(token_KD * (1 + phrase_KD)).reshape(-1, 2, self.numbers)
-        number_K2 = (where_K2 * (self.numbers - 1)).round().long()
-        return pointing, cross_entropy(read_K2M.flatten(0, 1).float(), number_K2.flatten())
+        return pointing, cross_entropy(read_K2M.flatten(0, 1).float(), (where_K2 * (self.numbers - 1)).round().long().flatten())
 
 
 def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tuple[float, int]]:

@@ -22,6 +22,7 @@ from policies.features import StoredFeatures, digest
 from policies.policy import Situation
 from policies.precision import autocast, half
 from policies.scoring import Tokenised, num_tokens_before_question, score, tokenise
+from policies.vlm import Vlm
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Batches:
         firsts, self._frames = distinct([digest(frames) for frames in seen])
         shown, precision = [seen[i] for i in firsts], policy.config.precision
         size = policy.config.batch_size  # larger batches do not fit into the cache of a CPU, and are slower
-        stored = half(precision, policy.config.device)
+        stored = isinstance(policy, Vlm) and half(precision, policy.config.device)  # what another class returns may need all of its digits
         self._features = None if policy.config.trains_features else StoredFeatures(policy.features, shown, size, policy.config.device, stored)
         keys = [(s.instruction, s.advantage, None if s.state is None else s.state.tobytes()) for s in situations]
         firsts, self._situation = distinct(list(zip(self._frames, keys, strict=False)))

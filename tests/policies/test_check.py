@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import families as page
 from policies import check
-from policies.check import agreement, cheap_faults, examine, lost_bins
+from policies.check import ROUGH, agreement, cheap_faults, examine, lost_bins, tolerance
 from policies.codec import Codec
 from tests.families import MAKERS
 from tests.policies.test_vlm import make
@@ -20,9 +20,18 @@ from tests.policies.test_vlm import make
 SHAPE = (2, 64, 64, 3)
 
 
+@pytest.mark.parametrize("family", ["nano", "llava", "internvl"])
+def test_weights_in_bfloat16_are_no_fault(family: str, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, here by force."""
+    monkeypatch.setattr("policies.vlm.frozen_dtype", lambda precision, device: torch.bfloat16)
+    policy = make(family, request, train="lora")
+    assert tolerance(policy) == ROUGH and not examine(policy, SHAPE).faults
+
+
 @pytest.mark.parametrize("family", ["nano", "qwen3", "paligemma2"])
-def test_a_sound_model_has_no_fault(family: str, request: Any) -> None:
-    findings = examine(make(family, request), SHAPE)
+@pytest.mark.parametrize("train", ["text", "lora"])
+def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> None:
+    findings = examine(make(family, request, train=train), SHAPE)
     assert not findings.faults
     assert list(findings.lines) == [
         *("family", "image tokens", "actions", "LoRA targets", "memory", "codec", "acting = learning", "detector", "grounding")
@@ -62,7 +71,7 @@ def test_a_run_that_cannot_learn_does_not_begin() -> None:
     from agent.ready import can_decide
 
     class Deaf:  # its replies get other probabilities when it learns
-        config = SimpleNamespace(state={})
+        config, model = SimpleNamespace(state={}), torch.nn.Linear(1, 1)
         codec, reply_length = Codec(np.arange(5)[:, None], np.zeros(2), np.ones(2), 1), 2
 
         def act(self, situations: Any, noise: Any) -> list[Any]:

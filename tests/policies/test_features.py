@@ -64,3 +64,5 @@ def test_stored_features_are_gathered_by_row() -> None:
         assert StoredFeatures(eye, many, 3, "meta", half=True, limit=limit)._stored.device.type == device
     assert StoredFeatures(eye, many, 3, "meta", half=True, limit=0).rows([1]).device.type == "meta", "rows are where the policy is"
     assert StoredFeatures(eye, [], 3, "cpu", half=False).rows([]).shape == (0,)
+    numbers = StoredFeatures(lambda shown: torch.full((len(shown), 2), 257), many, 3, "cpu", half=False).rows([1])
+    assert numbers.dtype == torch.int64 and numbers.tolist() == [[257, 257]], "a class of the user's may return any type"

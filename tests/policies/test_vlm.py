@@ -141,10 +141,14 @@ def test_options_of_adapters_are_those_of_peft(request: Any, situations: list[Si
 
     assert count(r=4) * 4 == count() and count(use_dora=True) > count(use_rslora=True) == count()
     assert 0 < count(target_modules=["q_proj", "v_proj"]) < count()
+    adapted = make("smolvlm", request, train="lora", lora={"target_modules": ["q_proj"]}).model
+    assert not [name for name, _ in adapted.named_parameters() if "lora_" in name and "vision" in name], "the vision tower has such layers too"
+    with pytest.raises(ValueError, match=r"policy\.train is 'text'; set policy\.train to lora, or leave policy\.lora out"):
+        make("smolvlm", request, lora={"r": 4})
     with pytest.raises(ValueError, match=r"policy\.lora has no option 'lora_dropout'; it has r, lora_alpha, use_rslora, use_dora, target_modules"):
         make("smolvlm", request, train="lora", lora={"lora_dropout": 0.1})
     for wrong in ({"target_modules": ["no_such_layer"]}, {"r": 0}):
-        with pytest.raises(ValueError, match=r"policy.lora is .*: "):
+        with pytest.raises(ValueError, match=r"policy.lora is .*: |names no linear layer of the text model; it has .*q_proj"):
             make("smolvlm", request, train="lora", lora=wrong)
 
 
@@ -325,6 +329,19 @@ def test_merged_adapters_say_what_they_said_before(request: Any, situations: lis
     again = load(PolicyConfig(model=str(tmp_path), codec="digits", chunk_size=2, batch_size=4, precision="float32"), LOW, HIGH)
     torch.testing.assert_close(again.logprobs(situations, tokens).detach(), before, atol=1e-4, rtol=0)
     assert not [name for name, _ in again.base.named_parameters() if "lora" in name]
+
+
+def test_merged_adapters_keep_small_changes_of_weights_in_bfloat16(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, here by force: a change of a thousandth is a third of the distance between two numbers of bfloat16."""
+    monkeypatch.setattr("policies.vlm.frozen_dtype", lambda precision, device: torch.bfloat16)
+    policy = make("smolvlm", request, train="lora", precision="bfloat16")
+    layer = next(part for name, part in policy.model.named_modules() if "text_model" in name and name.endswith("layers.0.self_attn.q_proj"))
+    with torch.no_grad():
+        layer.lora_B["default"].weight.fill_(1e-3)
+    before, change = layer.base_layer.weight.float().clone(), layer.get_delta_weight("default").float().clone()
+    merged = dict(policy.merged().named_parameters())
+    after = next(value for name, value in merged.items() if "text_model" in name and name.endswith("layers.0.self_attn.q_proj.weight"))
+    torch.testing.assert_close(after - before, change, rtol=1e-2, atol=1e-6)
 
 
 def test_a_model_without_a_connector_that_is_known(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,8 +354,9 @@ def test_a_run_leaves_a_spoilt_demonstration_out_and_goes_on_after_it(tmp_path: 
     (tmp_path / "tired.py").write_text(TIRED)
     figures, weights, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
     assert figures["episodes"] == 5 and figures["left_out"] == 1
-    spoilt = "1 of 6 demonstrations were faulty and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: RuntimeError: tired"
-    assert spoilt in " ".join(said.split())
+    spoilt = "1 of 6 demonstrations were faulty and are left out; the first: etude/Reach-v0, seed 10000002, decision 0: "
+    said = " ".join(said.split())
+    assert spoilt in said and "show fails with RuntimeError: tired; write it as show(env, observation)" in said
     (tmp_path / "run/start/demonstrate.json").unlink()
     again, same, said = improve(tmp_path, "run", episodes=6, expert=f"{tmp_path}/tired.py:show")
     assert (again["episodes"], again["left_out"], same) == (5, 1, weights)

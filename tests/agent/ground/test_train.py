@@ -16,6 +16,8 @@ from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import PolicyConfig, load
 from policies.scoring import score
+from tests.families import FAMILIES
+from tests.policies.test_vlm import make
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,16 @@ def test_a_perfect_feature_has_no_pointing_loss(drawn: list[Any]) -> None:
         features[row, view * 16 + cell] *= -1
     pointing, _ = Pointer(128).loss(policy, features, lone)
     assert float(pointing.detach()) < 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_taught_to_point(family: str, request: Any, drawn: list[Any]) -> None:
+    """Also where a token that ends a row or a frame stands behind the grid of image tokens."""
+    policy = make(family, request)
+    features = policy.features([scene.frames for scene in drawn[:4]])
+    width = policy.base.get_input_embeddings().weight.shape[1]
+    losses = Pointer(width).loss(policy, features, drawn[:4])
+    assert all(bool(torch.isfinite(each)) for each in losses)
 
 
 def test_a_short_training_data_lowers_every_loss(fresh: Any, drawn: list[Any]) -> None:
