@@ -68,11 +68,15 @@ class Codec:
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
-        """Return int64[H x A x K]: the tokens of the nearest bins, without a thought. Actions outside the box are clipped."""
+        """Return int64[H x A x K]: the tokens of the bins that decode to the nearest actions, without a thought. Actions outside the box are clipped."""
         within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
         share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)  # a dimension whose low equals its high has span 0
-        bins = np.rint(share * (self.sizes_A - 1)).astype(np.int64)
-        return self.numerals_NK[bins.reshape(-1)].reshape(-1)
+        place = share * (self.sizes_A - 1)
+        bins = np.rint(place).astype(np.int64)
+        # With a scale above 1 the first bin outside the box decodes to its border, which can be nearer than the bin at the nearest place.
+        other = np.clip(bins + np.sign(place - bins).astype(np.int64), 0, self.sizes_A - 1)
+        nearer = np.abs(self._values(other) - within) < np.abs(self._values(bins) - within) - 1e-9 * self._span_A
+        return self.numerals_NK[np.where(nearer, other, bins).reshape(-1)].reshape(-1)
 
     def decode(self, tokens_L: np.ndarray) -> np.ndarray:
         """Return the float32[H, A] actions of a reply; the thought is skipped.
@@ -87,8 +91,12 @@ class Codec:
         bins_HA = np.asarray(bins).reshape(self.chunk, len(self.low))
         if (bins_HA >= self.sizes_A).any():
             raise ValueError("A discrete action of this reply has a value that the environment does not have.")
+        return self._values(bins_HA).astype(np.float32)
+
+    def _values(self, bins_HA: np.ndarray) -> np.ndarray:
+        """Return the float64[H, A] actions of int64[H, A] bins, within the box."""
         share = bins_HA / np.maximum(self.sizes_A - 1, 1)  # a discrete dimension with one value has size 1
-        return np.clip(self._first_A + share * self._span_A, self.low, self.high).astype(np.float32)
+        return np.clip(self._first_A + share * self._span_A, self.low, self.high)
 
     def columns(self, tokens: np.ndarray) -> np.ndarray:
         """Return each token's index in `vocabulary_U`; same shape as `tokens`."""

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.check import lost_bins
 from policies.codec import Codec
 
 BINS = np.arange(10, 43)[:, None]
@@ -65,6 +66,15 @@ def test_a_scale_widens_the_bins_and_what_lies_beyond_the_box_is_its_border() ->
     inside = [i for i in range(65) if abs(i - 32) * 2.5 / 32 <= 1]
     assert all(wide.encode(wide.decode(np.array([10 + i, 11]))).tolist() == [10 + i, 11] for i in inside) and len(inside) == 25
     assert wide.encode(np.array([[9.0, 1]])).tolist() == wide.encode(np.array([[1.0, 1]])).tolist()
+
+
+@given(st.floats(1.0, 20.0), st.floats(-1.2, 1.2))
+def test_with_any_scale_no_bin_decodes_nearer_and_every_reply_comes_back(scale: float, value: float) -> None:
+    """With a scale of 5 and 65 bins the last bin inside the box is 0.94: an action of 1.0 is the border, which the bins outside decode to."""
+    wide = Codec(np.arange(65)[:, None], np.array([-1.0]), np.array([1.0]), chunk=1, scale=scale)
+    decoded_N = np.array([wide.decode(np.array([i])).item() for i in range(65)])
+    assert abs(wide.decode(wide.encode(np.array([[value]]))).item() - np.clip(value, -1, 1)) <= np.abs(decoded_N - np.clip(value, -1, 1)).min() + 1e-6
+    assert lost_bins(wide) == 0
 
 
 def test_a_foreign_reply_is_refused() -> None:
