@@ -68,7 +68,7 @@ class Codec:
         self._bins = {tuple(row): i for i, row in enumerate(self.numerals_NK.tolist())}
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
-        """Return int64[H x A x K]: the tokens of the bins that decode to the nearest actions, without a thought. Actions outside the box are clipped."""
+        """Return int64[H x A x K]: the bins that decode to the nearest actions, without a thought. Actions outside the box are clipped."""
         within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
         share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)  # a dimension whose low equals its high has span 0
         place = share * (self.sizes_A - 1)
