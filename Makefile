@@ -7,7 +7,7 @@ PIP := -m pip --disable-pip-version-check -qq install
 GL_PACKAGES := libegl1 libgl1 libgl1-mesa-dri
 DRAWS := $(BIN)/python -c "from envs.simulate.render import mujoco; mujoco.GLContext(64, 64).make_current()"
 
-.PHONY: demo test test-envs check bench gl environments
+.PHONY: demo test test-envs check bench docs gl environments
 
 demo: gl  ## improve the embedded model on Slide; the report is runs/demo/report.html
 	$(BIN)/etude improve configs/slide.yaml runs/demo
@@ -30,6 +30,9 @@ check: gl  ## before every commit: format, lint, types, figures of the house, th
 	$(BIN)/python benchmarks/house.py
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
+docs: .venv-docs/.installed  ## the documentation as a site: site/index.html; a broken link is an error
+	.venv-docs/bin/mkdocs build --quiet
+
 bench: gl  ## the published throughput figures
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/cameras.py
@@ -48,6 +51,11 @@ bench: gl  ## the published throughput figures
 	@echo "Installing environments of other packages into .venv-envs; this takes a few minutes, once."
 	@$(ENVS)/python $(PIP) "$$(grep '^torch==' constraints-envs.txt)"
 	@$(ENVS)/python $(PIP) -c constraints-envs.txt -e '.[dev,baselines,envs]'
+	@touch $@
+
+.venv-docs/.installed: pyproject.toml constraints.txt
+	@test -x .venv-docs/bin/pip || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python $(PIP) -c constraints.txt $$(sed -n 's/^docs = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' )
 	@touch $@
 
 gl: .venv/.installed

@@ -27,7 +27,8 @@ class Codec:
 
     Args:
         numerals_NK: int64[N, K], the tokens of each bin; all numbers have the same length.
-        low, high: float[A], finite bounds of an action.
+        low: float[A], finite lower bound of each action dimension.
+        high: float[A], finite upper bound.
         chunk: H, actions in a reply.
         counts: int[A], number of values of each discrete dimension (low, low + 1, ...), 0 where it is continuous; None: all are continuous.
         thought: T, numbers before the actions.
