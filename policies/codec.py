@@ -60,7 +60,10 @@ class Codec:
         """int64[U], ascending: all token ids that a reply may hold. Log-probabilities of replies are normalised over these only."""
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
-            raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
+            raise ValueError(
+                f"An action has {counts.max()} values, and policy.codec writes {self.num_bins} numbers; raise policy.num_bins, which goes as far as the "
+                f"model has number tokens, use policy.codec digits, which writes {10**DIGITS}, or wrap the environment so that actions have fewer values."
+            )
         self.sizes_A = np.where(counts > 0, counts, self.num_bins)
         """int[A], bins in use: a discrete dimension uses only the first ones."""
         self._span_A = np.where(counts > 0, 1, scale) * (self.high - self.low)  # from the first bin's value to the last one's
