@@ -87,6 +87,7 @@ def _improve(arguments: list[str]) -> None:
     if not paths[1]:
         raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
+    from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
@@ -94,7 +95,7 @@ def _improve(arguments: list[str]) -> None:
 
     folder = Path(paths[1])
     with alone(folder):
-        session = Session(Run(folder, chosen, until))
+        session = Session(Run(folder, settled(chosen, folder), until))
         try:
             ready(session)
             session.run.begin()

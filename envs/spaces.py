@@ -25,8 +25,12 @@ class Actions:
         ValueError: another kind of space, a `Box` without finite bounds, or bounds that do not fit the space.
     """
 
-    def __init__(self, space: gymnasium.Space, bounds: Bounds | None = None) -> None:
+    def __init__(self, space: gymnasium.Space, bounds: Bounds | str | None = None) -> None:
         self.space = space
+        if isinstance(bounds, str):
+            raise ValueError(
+                "env.action_bounds quantiles are those of the demonstrations of a run (etude improve, etude check --config); give numbers."
+            )
         if bounds is not None and isinstance(space, KINDS) and not isinstance(space, spaces.Box):
             raise ValueError(f"Its actions are {type(space).__name__}, whose values are fixed, and env.action_bounds is for a Box; remove that key.")
         if isinstance(space, spaces.Box):

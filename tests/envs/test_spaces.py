@@ -68,7 +68,7 @@ def test_infinite_bounds_are_named_with_the_remedy() -> None:
 
 
 @pytest.mark.parametrize("bound", [np.finfo(np.float32).max, np.finfo(np.float64).max, 1e10], ids=str)
-def test_a_box_that_bounds_nothing_counts_as_infinite(bound: float) -> None:
+def test_a_box_that_bounds_nothing_counts_as_infinite(bound: Any) -> None:
     """A bin of it would be wider than every useful action, so that all actions but one would saturate."""
     box = spaces.Box(-bound, bound, (2,), np.float64)
     with pytest.raises(ValueError, match=r"which bound nothing; say which actions to use by env\.action_bounds"):
@@ -80,7 +80,7 @@ def test_bounds_are_of_all_dimensions_or_of_each_and_narrower_or_wider() -> None
     box = spaces.Box(-1, 1, (2, 2), np.float32)
     assert Actions(box, (-2, 0.5)).low.tolist() == [-2] * 4
     each = Actions(box, ((-0.02, 0.02), (-3, 3), (0, 0), (0, 1)))
-    np.testing.assert_array_equal(each.to_env(np.full(4, 9)), np.float32([[0.02, 3], [0, 1]]))
+    np.testing.assert_array_equal(each.to_env(np.full(4, 9)), np.array([[0.02, 3], [0, 1]], np.float32))
     assert Actions.from_description(json.loads(json.dumps(each.description()))).high.tolist() == each.high.tolist() == [0.02, 3, 0, 1]
 
 
