@@ -22,14 +22,14 @@ Bounds = tuple[tuple[float, float], ...]
 EPISODES = 8  # of an expert, at most, in each environment, from which quantiles are taken
 
 
-def settled(config: Config, run: Path) -> Config:
+def settled(config: Config, run: Path | None = None) -> Config:
     """Return the config with numbers in the place of `quantiles`; a run that goes on has them in its config already.
 
     Resumed runs, evaluations, `load_policy` and exports read the config in the run's folder, so all of them have the same bounds.
 
     Args:
         config: as the user gave it.
-        run: folder of the run, which need not exist.
+        run: folder of the run, which need not exist; None: there is none.
 
     Raises:
         ValueError: there are no demonstrations, or they cannot be read.
@@ -38,8 +38,8 @@ def settled(config: Config, run: Path) -> Config:
         return config
     if not config.demonstrate.episodes:
         raise ValueError("env.action_bounds quantiles are those of the demonstrations, and demonstrate.episodes is 0; give numbers.")
-    if (file := run / "config.yaml").exists():
-        saved = [env.action_bounds for env in read_own(file).envs]
+    if run is not None and (run / "config.yaml").exists():
+        saved = [env.action_bounds for env in read_own(run / "config.yaml").envs]
     else:
         found = _of_dataset(config) if config.demonstrate.dataset else _of_experts(config)
         saved = [found for _ in config.envs]

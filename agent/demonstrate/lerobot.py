@@ -181,7 +181,7 @@ class LeRobot:
         row_N = np.minimum((np.arange(steps) / steps_per_row + 1e-6).astype(int), len(rows) - 1)
         moments = [*row_N[::span].tolist(), len(rows) - 1]  # the frame after the last action is not recorded: the one before it stands for it
         states = column(rows, STATE, number, self.sizes[STATE])[moments].astype(np.float32) if state else None
-        hits, instruction = self._hits(rows, row), self._instruction(rows, number)
+        hits, instruction = self.hits(rows, row), self.instruction(rows, number)
         reached = np.zeros(steps, bool)
         reached[np.minimum((np.flatnonzero(hits) * steps_per_row + 1e-6).astype(int), steps - 1)] = True  # also of rows that no step falls on
         frames = self._pictures(row, rows, cameras, moments, size)
@@ -208,7 +208,7 @@ class LeRobot:
             raise Unusable("have timestamps that do not fit their frame_index, so that frames of a video cannot be told", where)
         return times
 
-    def _hits(self, rows: pa.Table, row: dict[str, Any]) -> np.ndarray:
+    def hits(self, rows: pa.Table, row: dict[str, Any]) -> np.ndarray:
         """Return whether success was recorded at each row, bool[n].
 
         Without a success column of steps, an episode succeeds after its last row, unless a success column of episodes says that it failed: a
@@ -219,7 +219,8 @@ class LeRobot:
                 return column(rows, name, row["episode_index"], 1)[:, 0] > 0
         return np.arange(len(rows)) == (len(rows) - 1 if all(row.get(name, True) for name in SUCCESS) else -1)  # -1 equals no row
 
-    def _instruction(self, rows: pa.Table, number: int) -> str:
+    def instruction(self, rows: pa.Table, number: int) -> str:
+        """Return an episode's instruction, that of its first row."""
         index = column(rows, "task_index", number, 1)[0, 0]
         text = self.tasks.get(int(index))
         if not isinstance(text, str) or not text.strip():

@@ -1,8 +1,7 @@
 """`env.action_bounds: quantiles` becomes numbers once, in the run's own config, and everybody reads these."""
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -25,7 +24,7 @@ RNG = np.random.default_rng(0)
 class Push(gymnasium.Env):
     """Two numbers of an arm that needs +-0.02, and a gripper; nothing bounds the first two."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
     action_space = spaces.Box(np.array([-np.inf, -np.inf, -1], np.float32), np.array([np.inf, np.inf, 1], np.float32))
     observation_space = spaces.Box(-9, 9, (2,))
     render_mode = "rgb_array"
@@ -56,11 +55,6 @@ def config(**demonstrate: Any) -> Config:
 
 def rows(length: int) -> list[list[float]]:
     return [[*map(float, RNG.normal(0, 0.02, 2)), float(t > length / 2)] for t in range(length)]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or sys.modules[Push.__module__])
 
 
 def test_quantiles_of_a_dataset(tmp_path: Path) -> None:
