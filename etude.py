@@ -48,6 +48,7 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
         ValueError: the run cannot begin or go on; one sentence says why, and what to do.
     """
     from agent.config.read import read
+    from agent.demonstrate.bounds import settled
     from agent.improve import improve
     from agent.ready import ready
     from agent.report.report import report
@@ -58,7 +59,7 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
 
     folder, settings = Path(run), read(Path(config)) if isinstance(config, str | Path) else config
     with alone(folder):  # refuses a second process in the same folder
-        session = Session(Run(folder, settings))
+        session = Session(Run(folder, settled(settings, folder)))
         try:
             ready(session)  # before `begin`: a run that is refused leaves nothing behind
             session.run.begin()

@@ -16,6 +16,7 @@ from rich.table import Table
 
 import policies
 from agent.config.config import Config
+from agent.demonstrate.bounds import settled
 from agent.rollout.experts import resolve
 from agent.rollout.session import Session
 from agent.run.files import write
@@ -38,6 +39,7 @@ def check(config: Config, whole: bool, out: Path = Path()) -> bool:
         out: folder of the contact sheets `check-TITLE.png`. Their rows are the cameras of random episodes, their columns time steps.
     """
     console = Console(highlight=False)
+    config = settled(config)
     faults = [fault for env in config.envs for fault in _environment(env, config, out, console)]
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):

@@ -20,6 +20,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
+  etude check --dataset PATH [--config FILE]   what a dataset holds, and whether it suits a run of this config
   etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, log-probabilities
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
@@ -87,6 +88,7 @@ def _improve(arguments: list[str]) -> None:
     if not paths[1]:
         raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
     chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
+    from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
@@ -94,7 +96,7 @@ def _improve(arguments: list[str]) -> None:
 
     folder = Path(paths[1])
     with alone(folder):
-        session = Session(Run(folder, chosen, until))
+        session = Session(Run(folder, settled(chosen, folder), until))
         try:
             ready(session)
             session.run.begin()
@@ -146,19 +148,33 @@ def _check(arguments: list[str]) -> None:
     import agent.config.read as configure
     from agent.check import check
 
-    rest, file = list(arguments), None
-    if "--config" in rest:
-        at = rest.index("--config")
-        if rest[at + 1 : at + 2] == [] or rest[at + 1].startswith("--"):
-            raise ValueError("--config needs a FILE, as in: etude check --config configs/slide.yaml")
-        file = Path(rest[at + 1])
-        del rest[at : at + 2]
+    rest, named_config = _taken(list(arguments), "--config", "FILE", "etude check --config configs/slide.yaml")
+    rest, source = _taken(rest, "--dataset", "PATH", "etude check --dataset recordings/pick --config configs/slide.yaml")
+    file = Path(named_config) if named_config else None
+    if source:
+        from agent.check_dataset import check_dataset
+
+        if rest and file is None:
+            raise ValueError(f"etude check --dataset takes overrides only with --config FILE, and got {' '.join(rest)}.")
+        if not check_dataset(source, configure.override(configure.read(file), rest) if file else None):
+            sys.exit(1)
+        return
     named = [f"--env.id={rest.pop(0)}"] if rest and not rest[0].startswith("--") else []
     if not named and file is None:
         raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
     chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
     if not check(chosen, whole=file is not None):
         sys.exit(1)
+
+
+def _taken(arguments: list[str], option: str, value: str, example: str) -> tuple[list[str], str]:
+    """Return the arguments without an option and its value, and the value; '' where there is none."""
+    if option not in arguments:
+        return arguments, ""
+    at = arguments.index(option)
+    if arguments[at + 1 : at + 2] == [] or arguments[at + 1].startswith("--"):
+        raise ValueError(f"{option} needs a {value}, as in: {example}")
+    return [*arguments[:at], *arguments[at + 2 :]], arguments[at + 1]
 
 
 def _check_model(arguments: list[str]) -> None:

@@ -1,10 +1,14 @@
 """The loop of a run: collect, label, curate, tune, evaluate; then the candidate is promoted or rolled back."""
 
+from dataclasses import replace
 from functools import partial
+
+import numpy as np
 
 from agent.collect.curriculum import exploration_shrinks
 from agent.collect.stage import collect
 from agent.curate.stage import curate
+from agent.curate.warm_start import warm_start_data
 from agent.demonstrate.stage import demonstrate
 from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.stage import close_cycle, gate, gate_warm_start, test_evaluation
@@ -13,7 +17,7 @@ from agent.ground.stage import ground
 from agent.label.base_detector import make_base_detector
 from agent.label.stage import detector_examples, label, steps_to_go_examples
 from agent.learning.training import base_model
-from agent.records import Checkpoint, TrainingData, decisions
+from agent.records import DRAWS, Checkpoint
 from agent.report import videos
 from agent.rollout.session import Session
 from agent.run.files import load
@@ -88,10 +92,11 @@ def warm_start(session: Session, track: Track) -> Checkpoint:
         # Before the behaviour cloning: the frozen detector is trained from the base model's weights.
         run.keep(folder / "base_detector.json", lambda: make_base_detector(session, track))
     # Episodes are decoded only if the warm start is still to be trained.
-    demonstrations = [episode for episode in run.episodes(folder) if episode.success] if not (folder / "tune.json").exists() else []
-    training_data = TrainingData(
-        tuple(d for episode in demonstrations for d in decisions(episode)), qa_examples=tuple(steps_to_go_examples(run) if demonstrations else ())
-    )
+    shown = run.episodes(folder) if not (folder / "tune.json").exists() else []
+    rng = np.random.default_rng([run.config.seed, 0, 0, 0, DRAWS["pairs"]])
+    training_data = warm_start_data(shown, run.config.at(1).curate, rng)
+    if any(episode.success for episode in shown):
+        training_data = replace(training_data, qa_examples=tuple(steps_to_go_examples(run)))
     return clone_behaviour(session, training_data, track)
 
 

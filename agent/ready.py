@@ -7,6 +7,7 @@ import numpy as np
 from agent.config.config import Config
 from agent.config.plugins import plugin
 from agent.demonstrate import datasets
+from agent.demonstrate.target import Tally, Target
 from agent.ground.stage import to_ground
 from agent.records import SEEDS
 from agent.rollout.experts import resolve
@@ -81,8 +82,9 @@ def can_be_shown(session: Session, codec: Any) -> None:
     """
     config = session.config.demonstrate
     if config.episodes and config.dataset:
-        # Reading one episode checks format, cameras and action space. Episodes that are left out are reported by the stage, not here.
-        next(datasets.stored(session.config, session.environments.actions, codec, lambda why: None))
+        # Reading up to the first success checks format, cameras and action space. Episodes that are left out are reported by the stage, not here.
+        target = Target.of(session.environments.first)
+        next(episode for episode in datasets.stored(session.config, target, codec, Tally()) if episode.success)
     for kind, adapter in enumerate(session.environments.firsts) if config.episodes and not config.dataset else ():
         name = adapter.config.expert or config.expert
         try:

@@ -1,9 +1,14 @@
 """Environments: our own MuJoCo tasks, registered with Gymnasium as `etude/<Task>-v0`, and the config section `env`, which accepts any other."""
 
+import math
+from typing import Literal
+
 import gymnasium
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from envs.values import Value
+
+Pair = tuple[float, float]
 
 # The only list of tasks: the name of the class, whose module has the same name in lower case, and the horizon.
 MAX_EPISODE_STEPS = {"Reach": 24, "Push": 60, "Press": 32, "Lift": 40, "Place": 64, "Slide": 40, "Turn": 40, "Stack": 64}  # steps of 0.05 s
@@ -40,8 +45,10 @@ class EnvConfig(BaseModel):
     """Height and width of a frame, pixels. The embedded model wants 64."""
     action_repeat: int = Field(default=4, ge=1)
     """Environment steps that each action is held for; more makes decisions fewer, and credit sharper."""
-    action_bounds: tuple[float, float] | None = None
-    """Low and high of every action, where the environment's own box is infinite or wider than is useful; null: its own."""
+    action_bounds: Pair | tuple[Pair, ...] | Literal["quantiles"] | None = None
+    """Range of the actions, as [low, high] for all numbers of an action, or one such pair for each. It replaces the environment's own box, and may be
+    narrower or wider; the bins cover it. `quantiles`: the 1st to the 99th percentile of the demonstrations, number by number, as OpenVLA and openpi
+    have it; where they have two values only (grippers) these two. The run's config.yaml then holds the numbers. null: the environment's own box."""
     history: int = Field(default=1, ge=1)
     """Observations that the policy sees at once: the present one and those of its last decisions."""
     instruction: str | tuple[str, ...] = ""
@@ -57,6 +64,21 @@ class EnvConfig(BaseModel):
     ends it there. If the environment has an attribute of this name, as our own tasks have, that is set."""
     state: str = ""
     """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
+
+    @field_validator("action_bounds", mode="before")
+    @classmethod
+    def _bounds(cls, given: object) -> object:
+        pairs = given if isinstance(given, list | tuple) and given and isinstance(given[0], list | tuple) else [given]
+        for pair in pairs if given not in (None, "quantiles") else ():
+            try:
+                low, high = map(float, pair)  # pyright: ignore[reportArgumentType]
+            except (TypeError, ValueError):
+                low = high = math.nan
+            if isinstance(pair, str) or not -math.inf < low <= high < math.inf:  # NaN fails too
+                raise ValueError(
+                    "give [low, high] in finite numbers, low first, a list of such pairs, one for each number of an action, or quantiles"
+                )
+        return given
 
     @property
     def title(self) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 from gymnasium import spaces
 
 KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+LARGEST = float(np.finfo(np.float32).max)  # of a number that a policy returns
+WIDEST = 1e6  # a stated bound beyond this is no bound: some environments write the largest float32 for infinity
+Bounds = tuple[float, float] | tuple[tuple[float, float], ...]  # of all dimensions, or of each
 
 
 class Actions:
@@ -16,14 +19,20 @@ class Actions:
 
     Args:
         space: `Box` of any shape and bounds, `Discrete`, `MultiDiscrete` or `MultiBinary`.
-        bounds: low and high of every action (`env.action_bounds`), for a `Box` with infinite or too wide bounds.
+        bounds: low and high of all dimensions of a `Box`, or a pair of them for each (`env.action_bounds`). They replace the box, and may be wider.
 
     Raises:
-        ValueError: another kind of space, or a `Box` without finite bounds.
+        ValueError: another kind of space, a `Box` without finite bounds, or bounds that do not fit the space.
     """
 
-    def __init__(self, space: gymnasium.Space, bounds: tuple[float, float] | None = None) -> None:
+    def __init__(self, space: gymnasium.Space, bounds: Bounds | str | None = None) -> None:
         self.space = space
+        if isinstance(bounds, str):
+            raise ValueError(
+                "env.action_bounds quantiles are those of the demonstrations of a run (etude improve, etude check --config); give numbers."
+            )
+        if bounds is not None and isinstance(space, KINDS) and not isinstance(space, spaces.Box):
+            raise ValueError(f"Its actions are {type(space).__name__}, whose values are fixed, and env.action_bounds is for a Box; remove that key.")
         if isinstance(space, spaces.Box):
             low, high, counts = *_bounds(space, bounds), np.zeros(space.shape, np.int64)
         elif isinstance(space, spaces.Discrete):
@@ -94,7 +103,8 @@ class Actions:
         }
         if content["kind"] not in constructors:
             raise ValueError(f"{content['kind']!r} is not a kind of actions; allowed are {', '.join(constructors)}.")
-        actions = cls(constructors[content["kind"]]())
+        bounds = tuple(zip(content["low"], content["high"], strict=True))  # of any size, where env.action_bounds gave them
+        actions = cls(constructors[content["kind"]](), bounds if content["kind"] == "Box" else None)
         # Set again in float64: a float32 Box rounds them, and the same action must have the same token as in the run.
         actions.low, actions.high = low.reshape(-1).astype(np.float64), high.reshape(-1).astype(np.float64)
         return actions
@@ -105,16 +115,25 @@ class Actions:
         return np.where(self.counts > 0, self.low + np.floor(rng.random(len(self)) * self.counts), drawn).astype(np.float32)
 
 
-def _bounds(space: spaces.Box, bounds: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 low and high of a `Box`, narrowed to `bounds`."""
+def _bounds(space: spaces.Box, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 low and high of a `Box`, or `bounds` in their place."""
     low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
-    if bounds is not None:
-        low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError("Its actions have infinite bounds; say which actions to use by env.action_bounds, for instance [-1, 1].")
-    if (low > high).any():
-        raise ValueError(f"env.action_bounds {list(bounds or ())} leave nothing of its action box; give a range that overlaps it.")
-    return low, high
+    if bounds is None:
+        if not max(np.abs(low).max(initial=0), np.abs(high).max(initial=0)) <= WIDEST:  # NaN and infinity fail too
+            name = "infinite bounds" if not (np.isfinite(low).all() and np.isfinite(high).all()) else f"bounds beyond {WIDEST:g}, which bound nothing"
+            raise ValueError(f"Its actions have {name}; say which actions to use by env.action_bounds, for instance [-1, 1].")
+        return low, high
+    pairs = np.array(bounds, np.float64).reshape(-1, 2)
+    if len(pairs) not in (1, low.size) and low.size:
+        given = f"{len(pairs)} pairs, and its actions have {low.size} numbers"
+        raise ValueError(f"env.action_bounds has {given}; give one pair for all of them, or one for each.")
+    dtype: Any = space.dtype
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else (-LARGEST, LARGEST)
+    if not least <= pairs.min() <= pairs.max() <= most:
+        raise ValueError(
+            f"env.action_bounds holds {pairs.tolist()}, and its actions, of type {dtype}, cannot have all of that; give a narrower range."
+        )
+    return tuple(np.broadcast_to(column, low.size).reshape(low.shape).copy() for column in pairs.T)  # type: ignore[return-value]
 
 
 def state_size(space: gymnasium.Space, state: str) -> int:

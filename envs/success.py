@@ -65,6 +65,12 @@ class Success:
         if rule and not rule.isidentifier():
             self._tree = _parse(rule)
 
+    @property
+    def of_reward(self) -> bool:
+        """Return whether the rewards of an episode are enough to decide it."""
+        names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)} if self._tree is not None else {self._rule}
+        return bool(names & {"reward", "total_reward"}) and not names & {"info", "observation"} and self._tree is not None
+
     def __call__(self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float) -> bool:
         """Return whether the present state is a success.
 

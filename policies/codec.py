@@ -61,7 +61,10 @@ class Codec:
         """int64[U], ascending: all token ids that a reply may hold. Log-probabilities of replies are normalised over these only."""
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
-            raise ValueError(f"An action has {counts.max()} values and policy.num_bins is {self.num_bins}; set it to {counts.max()} or use 'digits'.")
+            raise ValueError(
+                f"An action has {counts.max()} values, and policy.codec writes {self.num_bins} numbers; raise policy.num_bins, if the model has "
+                f"more number tokens, use policy.codec digits, which writes {10**DIGITS}, or wrap the environment so that actions have fewer values."
+            )
         self.sizes_A = np.where(counts > 0, counts, self.num_bins)
         """int[A], bins in use: a discrete dimension uses only the first ones."""
         self._span_A = np.where(counts > 0, 1, scale) * (self.high - self.low)  # from the first bin's value to the last one's
@@ -70,14 +73,22 @@ class Codec:
 
     def encode(self, actions_HA: np.ndarray) -> np.ndarray:
         """Return int64[H x A x K]: the bins that decode to the nearest actions, without a thought. Actions outside the box are clipped."""
-        within = np.clip(np.asarray(actions_HA, np.float64), self.low, self.high)
+        return self.numerals_NK[self._bins_of(actions_HA).reshape(-1)].reshape(-1)
+
+    def nearest(self, actions: np.ndarray) -> np.ndarray:
+        """Return float64[..., A]: for float[..., A] actions, those that come back when they are encoded and decoded."""
+        return self._values(self._bins_of(actions))
+
+    def _bins_of(self, actions: np.ndarray) -> np.ndarray:
+        """Return int64[..., A]: the bins that decode to the nearest actions."""
+        within = np.clip(np.asarray(actions, np.float64), self.low, self.high)
         share = (within - self._first_A) / np.maximum(self._span_A, 1e-12)  # a dimension whose low equals its high has span 0
         place = share * (self.sizes_A - 1)
         bins = np.rint(place).astype(np.int64)
         # With a scale above 1 the first bin outside the box decodes to its border, which can be nearer than the bin at the nearest place.
         other = np.clip(bins + np.sign(place - bins).astype(np.int64), 0, self.sizes_A - 1)
         nearer = np.abs(self._values(other) - within) < np.abs(self._values(bins) - within) - 1e-9 * self._span_A
-        return self.numerals_NK[np.where(nearer, other, bins).reshape(-1)].reshape(-1)
+        return np.where(nearer, other, bins)
 
     def decode(self, tokens_L: np.ndarray) -> np.ndarray:
         """Return the float32[H, A] actions of a reply; the thought is skipped.

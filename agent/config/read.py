@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -253,7 +253,9 @@ def _value(name: str, words: list[str], kind: Any) -> Any:
     Raises:
         ValueError: the key takes one value, and there are several words or none.
     """
-    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)  # a union with a Literal is of the other class
+    if len(words) == 1 and any(get_origin(option) is Literal and words[0] in get_args(option) for option in options):
+        return words[0]  # a word beside which a list is allowed too
     listed = next((get_args(option) for option in options if get_origin(option) is tuple), ())  # the types in a list, where one may be given
     if len(words) != 1 and (str in options or not listed):
         several = """, and several as a list: '["push the block", "open the drawer"]'""" if listed else ""

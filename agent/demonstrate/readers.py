@@ -1,4 +1,4 @@
-"""Readers of datasets with one row an environment step: a LeRobotDataset v3.0 of any producer, or a local Minari dataset.
+"""What a reader of a dataset returns, and the reader of a local Minari dataset; `lerobot` has the one of a LeRobotDataset.
 
 A Minari dataset holds actions and seldom frames, so its episodes are replayed in the environment.
 
@@ -6,27 +6,19 @@ n = recorded steps of an episode; A = action dimensions; C = cameras; T = decisi
 """
 
 import importlib
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
 
+from agent.demonstrate.cells import Unusable
 from agent.rollout.environments import Environments
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.faults import in_words
-from envs.frames import picture
 
-CAMERA = "observation.images."
-SUCCESS = ("next.success", "success")  # columns that may hold it, in the rows of steps or in those of episodes
 # Tolerances for a replay: rewards of an Adapter are float32, and a simulator's last digits differ from machine to machine.
 NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -54,144 +46,26 @@ class Recording:
     """Instructions that the last state fulfils, where the environment names them."""
 
 
-# --- a LeRobotDataset of any producer ----------------------------------------------------------------------------------
-
-
-def lerobot(root: Path, info: dict[str, Any], cameras: Sequence[str], *, span: int, size: int) -> Iterator[Recording]:
-    """Yield the episodes of a LeRobotDataset v3.0 with one row an environment step.
-
-    Args:
-        root: its folder.
-        info: its `meta/info.json`.
-        cameras: C features with frames, as images in the tables or as videos.
-        span: environment steps from one frame to the next.
-        size: height and width of the frames, pixels.
-
-    Raises:
-        ValueError: a file is missing or damaged, or lacks rows or frames.
-    """
-    tasks = _tasks(root)
-    stills = [key for key in cameras if info["features"][key]["dtype"] == "image"]
-    for row in _listing(root):
-        with reading(root / info["data_path"].format(**_place(row, "data"))) as file:
-            rows = _rows(file, row, stills)
-            steps = [*range(0, len(rows), span), len(rows) - 1]  # the frame after the last action is not recorded: the one before it stands for it
-            frames = {key: [_still(root, rows[key][t].as_py(), size) for t in steps] for key in stills}
-            actions, times = _numbers(rows, "action"), _numbers(rows, "timestamp")[steps, 0]
-            rewards = _numbers(rows, "next.reward")[:, 0] if "next.reward" in rows.column_names else np.zeros(len(rows))
-            hits, instruction = _hits(rows, row), str(tasks[rows["task_index"][0].as_py()])
-        for key in set(cameras) - set(stills):
-            with reading(root / info["video_path"].format(video_key=key, **_place(row, f"videos/{key}"))) as file:
-                # Timestamps are those of an episode; its frames begin somewhere inside a video of many episodes.
-                frames[key] = _video(file, row[f"videos/{key}/from_timestamp"] + times, info["fps"], size)
-        yield Recording(row["episode_index"], instruction, actions, rewards, hits, np.stack([frames[key] for key in cameras], 1))
-
-
-def _tasks(root: Path) -> dict[int, str]:
-    """Return the instructions of a LeRobotDataset by `task_index`."""
-    with reading(root / "meta/tasks.parquet") as file:
-        table = pq.read_table(file)
-        # The texts are the index of a pandas table, so the name of their column depends on the producer ('task', '__index_level_0__').
-        column = next(name for name in table.column_names if name != "task_index")
-        return dict(zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True))
-
-
-def _listing(root: Path) -> list[dict[str, Any]]:
-    """Return the rows of `meta/episodes`, one an episode, in order and without statistics."""
-    found = []
-    for path in sorted((root / "meta/episodes").rglob("*.parquet")):
-        with reading(path) as file:
-            # Statistics are most of the columns, and are not needed.
-            found += pq.read_table(file, columns=[name for name in pq.read_schema(file).names if not name.startswith("stats/")]).to_pylist()
-    return sorted(found, key=lambda row: row["episode_index"])
-
-
-def _place(row: dict[str, Any], kind: str) -> dict[str, int]:
-    """Return `chunk_index` and `file_index` of an episode's data or video, for the path templates in `meta/info.json`."""
-    return {f"{part}_index": row[f"{kind}/{part}_index"] for part in ("chunk", "file")}
-
-
-def _rows(file: Path, row: dict[str, Any], stills: Sequence[str]) -> pa.Table:
-    """Return an episode's rows of data, in order; a file of data holds many episodes."""
-    wanted = ["action", "next.reward", *SUCCESS, "timestamp", "task_index", "frame_index", *stills]
-    present = [name for name in wanted if name in pq.read_schema(file).names]  # a missing column is reported where it is needed
-    rows = pq.read_table(file, columns=present, filters=[("episode_index", "=", row["episode_index"])]).sort_by("frame_index")
-    if not len(rows) == row["length"] > 0:  # `meta/episodes` and `data` are separate files, which may not fit
-        raise ValueError(f"{len(rows)} of the {row['length']} rows of episode {row['episode_index']} are there")
-    return rows
-
-
-def _numbers(rows: pa.Table, name: str) -> np.ndarray:
-    """Return a column of scalars or of lists, float64[n, size]."""
-    return np.array(rows[name].to_pylist(), np.float64).reshape(len(rows), -1)
-
-
-def _hits(rows: pa.Table, row: dict[str, Any]) -> np.ndarray:
-    """Return whether success was recorded after each step, bool[n].
-
-    Without a success column of steps, an episode succeeds after its last step, unless a success column of episodes says that it failed: a
-    dataset with neither holds demonstrations, and those are successes.
-    """
-    for name in SUCCESS:
-        if name in rows.column_names:
-            return _numbers(rows, name)[:, 0] > 0
-    return np.arange(len(rows)) == (len(rows) - 1 if all(row.get(name, True) for name in SUCCESS) else -1)  # -1 equals no step
-
-
-def _still(root: Path, cell: dict[str, Any], size: int) -> np.ndarray:
-    """Return a frame, uint8[size, size, 3], from the bytes in a table's cell, or from the file that the cell names."""
-    content = cell["bytes"] or (root / cell["path"]).read_bytes()
-    return picture(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")), size)
-
-
-def _video(file: Path, times: np.ndarray, fps: float, size: int) -> list[np.ndarray]:
-    """Return the frames of a video, uint8[size, size, 3] each, at ascending times in seconds."""
-    # Frames are compared by number: times in a video are multiples of its time base, and differ from the recorded ones in the last digits.
-    wanted, found = np.rint(times * fps).astype(int).tolist(), {}
-    with av.open(str(file)) as container:
-        stream = container.streams.video[0]
-        # A seek goes to the key frame at or before a time; the frames from there on have to be decoded anyway.
-        container.seek(int(times[0] / (stream.time_base or 1)), stream=stream)
-        for frame in container.decode(stream):
-            if (number := round((frame.time or 0.0) * fps)) in wanted:
-                found[number] = picture(frame.to_ndarray(format="rgb24"), size)
-            if number >= wanted[-1]:
-                break
-    if missing := [number for number in wanted if number not in found]:
-        raise ValueError(f"it shows nothing at {missing[0] / fps:.3f} s")
-    return [found[number] for number in wanted]
-
-
-@contextmanager
-def reading(file: Path) -> Iterator[Path]:
-    """Raise a ValueError of one sentence for any error while a file of a dataset is read and interpreted."""
-    try:
-        yield file
-    # What a damaged file raises depends on where the damage is: missing columns and keys, values of other types, Arrow's and FFmpeg's own errors.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration, pa.ArrowException, av.FFmpegError) as error:
-        why = "it is missing" if isinstance(error, FileNotFoundError) else " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-        raise ValueError(f"demonstrate.dataset: {file} cannot be read ({why}); fetch or record the dataset anew.") from error
-
-
-# --- a local Minari dataset --------------------------------------------------------------------------------------------
-
-
-def minari(name: str, env: EnvConfig, span: int, leave_out: Callable[[str], None]) -> Iterator[Recording]:
+def minari(name: str, env: EnvConfig, span: int, leave_out: Callable[[str, str], None]) -> Iterator[Recording]:
     """Yield the episodes of a local Minari dataset, replayed from their seeds step by step, with a frame every `span` steps.
 
     Args:
         name: its id.
         env: the environment to replay them in.
         span: environment steps from one frame to the next.
-        leave_out: called with the reason for each episode whose replay differs from the recording.
+        leave_out: called with the reason and the place for each episode that cannot be used.
 
     Raises:
         ValueError: the package or the dataset is missing, or its actions have another size than the environment's.
     """
     # One recorded action a step, and no end at a success: the recording may go on after it.
     with closing(Environments(env.model_copy(update={"action_repeat": 1, "terminate_on_success": False}), 1)) as environments:
-        for recorded, seed in _in_minari(name):
-            actions = np.asarray(recorded.actions, np.float64).reshape(len(recorded), -1)
+        for recorded, seed in in_minari(name):
+            try:
+                actions = _actions(recorded)
+            except Unusable as error:
+                leave_out(error.why, error.where)
+                continue
             check_width(f"minari:{name}", actions.shape[1], len(environments.first.actions), env)
             try:
                 replayed = environments.first.apply(_replay, recorded, actions, seed, span)
@@ -201,10 +75,34 @@ def minari(name: str, env: EnvConfig, span: int, leave_out: Callable[[str], None
             if isinstance(replayed, Recording):
                 yield replayed
             else:
-                leave_out(replayed)
+                leave_out(replayed, f"episode {recorded.id}")
 
 
-def _in_minari(name: str) -> Iterator[tuple[Any, int | None]]:
+def minari_actions(name: str, leave_out: Callable[[str, str], None]) -> Iterator[np.ndarray]:
+    """Yield the actions of each usable episode of a local Minari dataset, float64[n, A]; errors and `leave_out` as of `minari`."""
+    for recorded, _ in in_minari(name):
+        try:
+            yield _actions(recorded)
+        except Unusable as error:
+            leave_out(error.why, error.where)
+
+
+def _actions(recorded: Any) -> np.ndarray:
+    """Return the actions of a Minari episode, float64[n, A].
+
+    Raises:
+        Unusable: they are no finite numbers.
+    """
+    try:
+        actions = np.asarray(recorded.actions, np.float64).reshape(len(recorded), -1)
+    except (TypeError, ValueError) as error:  # of a Dict or Tuple space
+        raise Unusable("have actions that are not arrays of numbers", f"episode {recorded.id}") from error
+    if wrong := np.flatnonzero(~np.isfinite(actions).all(1)).tolist():
+        raise Unusable(f"have an action that is not {actions.shape[1]} finite numbers", f"episode {recorded.id}, row {wrong[0]}")
+    return actions
+
+
+def in_minari(name: str) -> Iterator[tuple[Any, int | None]]:
     """Yield the episodes of a local Minari dataset, as `EpisodeData`, with their seeds."""
     try:
         found = importlib.import_module("minari").load_dataset(name)  # an optional dependency

@@ -1,7 +1,6 @@
 """Stage `demonstrate` of a run: an expert x environments x seeds, or a dataset -> episodes in the policy's own action tokens."""
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from agent.demonstrate import datasets
+from agent.demonstrate.sources import Dataset
+from agent.demonstrate.target import Tally, Target
 from agent.records import SEEDS, Episode, Job
 from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
@@ -184,30 +185,37 @@ def demonstrate(session: Session, track: Track) -> None:
     kinds = spread(config.episodes, [env.weight for env in run.config.envs])
     base = SEEDS["demonstrations"] + 100_000 * run.config.seed
     jobs = [Job(base + i, 0, (run.config.seed, 0, i), kind) for i, kind in enumerate(kinds)]  # the 0 stands where practice has its cycle
-    left_out: list[str] = []  # the reason for each episode of a dataset that is left out
+    tally = Tally()  # of a dataset
 
     def go() -> dict[str, Any]:
         with track.bar("demonstrate", len(jobs)) as step:
-            kept, codec, space = [episode.seed for episode in run.episodes(folder)], session.policy.codec, session.environments.first.actions
+            kept, codec, target = [episode.seed for episode in run.episodes(folder)], session.policy.codec, Target.of(session.environments.first)
             # After a kill an expert goes on behind the last job whose episode is on disk. Jobs before it without an episode were faulty.
             begun = 1 + max((i for i, job in enumerate(jobs) if job.seed in kept), default=-1)
             faulty = FaultBudget(len(jobs), MAX_FAULT_SHARE, 0 if config.dataset else begun - len(kept))
             if config.dataset:
                 # Seeds of a dataset are its own, or missing, so episodes on disk are skipped by number. The dataset is read from its beginning.
-                episodes = itertools.islice(datasets.stored(run.config, space, codec, left_out.append), len(kept), None)
+                episodes = itertools.islice(datasets.stored(run.config, target, codec, tally), len(kept), None)
             else:
                 # Where the detector labels alone, episodes go on after their success: more examples of fulfilled instructions for the detector.
                 episodes = record(session.practice_environments, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), faulty)
             store(session, folder, ponder(session.policy, episodes) if codec.thought_length else episodes, lambda episode: step(1))
         recorded = run.episodes(folder)
-        for why, count in Counter(left_out).items():
-            track.note(f"{count} of {len(recorded) + len(left_out)} episodes of {config.dataset} {why}: left out")
+        for line in tally.lines():
+            track.note(f"of the {len(recorded) + tally.reasons.total()} episodes of {config.dataset} that were read, {line}: left out")
         if faulty.count:
             first = f"; the first: {faulty.first}" if faulty.first else ""  # '' where all of them were before a kill
             track.note(f"{faulty.count} of {len(jobs)} demonstrations were faulty and are left out{first}")
         figures = {"episodes": len(recorded), "success": float(np.mean([e.success for e in recorded])) if recorded else 0.0}
         figures |= {"left_out": faulty.count} if faulty.count else {}
-        return {"figures": figures | (datasets.figures(recorded, len(left_out), space) if config.dataset else {})}
+        if config.dataset:
+            figures |= datasets.figures(recorded, tally, target)
+        loss, sentences = datasets.loss_figures(recorded, codec)
+        if tally.idle:
+            sentences.append(f"{tally.idle} of {tally.decisions} decisions do nothing, and are left out.")
+        for sentence in [*(Dataset.of(run.config, target).sentences() if config.dataset and config.episodes else ()), *sentences]:
+            track.note(sentence)
+        return {"figures": figures | loss}
 
     run.keep(folder / "demonstrate.json", go)
     track.log(run.metrics())

@@ -17,9 +17,10 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
     def go() -> dict[str, Any]:
         from agent.learning.trainer import train  # imports torch, which a resumed run that is past this stage may not need
 
+        settings = recipe(config, run.config.tune if training_data.pairs else None)
         # Without training data it takes no step, and the warm start has the base model's weights.
         return train_checkpoint(session, None, folder, lambda policy, watch: train(
-            policy, training_data, recipe(config), seed=(run.config.seed, 0), steps=config.steps if training_data else 0,
+            policy, training_data, settings, seed=(run.config.seed, 0), steps=config.steps if training_data else 0,
             checkpoint=folder / "checkpoint.pt", watch=watch,
         ), track, "warm start")  # fmt: skip
 
@@ -28,9 +29,17 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
     return Checkpoint(folder / "policy.safetensors", made["policy"])
 
 
-def recipe(config: DemonstrateConfig) -> TuneConfig:
-    """Return the training settings of the warm start: behaviour cloning and, if there are QA examples of steps to go, these with equal weight."""
-    return TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, detector_coef=1, batch_size=64, learning_rate=config.learning_rate)
+def recipe(config: DemonstrateConfig, tune: TuneConfig | None = None) -> TuneConfig:
+    """Return the training settings of the warm start: behaviour cloning and, if there are QA examples of steps to go, these with equal weight.
+
+    Args:
+        config: steps and learning rate.
+        tune: of the run, where there are preference pairs, which failed demonstrations make: DPO is then added as in the cycles. Its reference is
+            the base model.
+    """
+    imitation = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, detector_coef=1, batch_size=64, learning_rate=config.learning_rate)
+    same = ("dpo_coef", "dpo_loss_type", "dpo_beta", "rpo_alpha")
+    return imitation.model_copy(update={name: getattr(tune, name) for name in same}) if tune else imitation
 
 
 def tune(session: Session, champion: Checkpoint, training_data: TrainingData, cycle: Cycle, track: Track) -> Checkpoint:

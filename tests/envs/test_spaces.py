@@ -63,9 +63,40 @@ def test_infinite_bounds_are_named_with_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"infinite bounds.*env\.action_bounds"):
         Actions(endless)
     assert Actions(endless, (-1, 1)).low.tolist() == [-1, -1]
-    assert Actions(spaces.Box(-5, 0.5, (1,)), (-1, 1)).high.tolist() == [0.5], "never wider than the environment's own box"
-    with pytest.raises(ValueError, match="leave nothing"):
-        Actions(spaces.Box(2, 3, (1,)), (-1, 1))
+    with pytest.raises(ValueError, match=r"infinite bounds.*env\.action_bounds"):
+        Actions(spaces.Box(np.array([-1, -np.inf]), np.array([1, 0]), dtype=np.float64))
+
+
+@pytest.mark.parametrize("bound", [np.finfo(np.float32).max, np.finfo(np.float64).max, 1e10], ids=str)
+def test_a_box_that_bounds_nothing_counts_as_infinite(bound: Any) -> None:
+    """A bin of it would be wider than every useful action, so that all actions but one would saturate."""
+    box = spaces.Box(-bound, bound, (2,), np.float64)
+    with pytest.raises(ValueError, match=r"which bound nothing; say which actions to use by env\.action_bounds"):
+        Actions(box)
+    assert Actions(box, (-bound, bound) if bound < 1e30 else (-1, 1)).high.tolist() == [bound if bound < 1e30 else 1] * 2
+
+
+def test_bounds_are_of_all_dimensions_or_of_each_and_narrower_or_wider() -> None:
+    box = spaces.Box(-1, 1, (2, 2), np.float32)
+    assert Actions(box, (-2, 0.5)).low.tolist() == [-2] * 4
+    each = Actions(box, ((-0.02, 0.02), (-3, 3), (0, 0), (0, 1)))
+    np.testing.assert_array_equal(each.to_env(np.full(4, 9)), np.array([[0.02, 3], [0, 1]], np.float32))
+    assert Actions.from_description(json.loads(json.dumps(each.description()))).high.tolist() == each.high.tolist() == [0.02, 3, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("space", "bounds", "says"),
+    [
+        (spaces.Box(-1, 1, (4,)), ((-1, 1), (-2, 2)), "2 pairs, and its actions have 4 numbers; give one pair for all of them, or one for each"),
+        (spaces.Box(-1, 1, (4,)), (-1, 1e39), "cannot have all of that; give a narrower range"),
+        (spaces.Box(0, 255, (1,), np.uint8), (-1, 9), "of type uint8, cannot have all of that; give a narrower range"),
+        (spaces.Discrete(3), (0, 1), "Its actions are Discrete, whose values are fixed, and env.action_bounds is for a Box; remove that key"),
+        (spaces.MultiBinary(3), (0, 1), "Its actions are MultiBinary"),
+    ],
+)
+def test_bounds_that_do_not_fit_the_space_are_one_sentence(space: Any, bounds: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Actions(space, bounds)
 
 
 def test_other_spaces_are_refused_with_a_remedy() -> None:

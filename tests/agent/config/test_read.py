@@ -238,6 +238,16 @@ def test_an_instruction_is_one_text_and_several_are_a_list() -> None:
     assert given.cameras == ("front", "yes")
     assert override(Config(), ["--env.action_bounds", "-1", "2"]).envs[0].action_bounds == (-1, 2)
     assert override(Config(), ["--env.action_bounds", "null"]).envs[0].action_bounds is None
+    assert override(Config(), ["--env.action_bounds", "quantiles"]).envs[0].action_bounds == "quantiles"
+    assert override(Config(), ["--env.action_bounds", "[[-1, 1], [0, 2]]"]).envs[0].action_bounds == ((-1, 1), (0, 2))
+
+
+@pytest.mark.parametrize(
+    "given", [["2", "1"], [".nan", "1"], ["0", ".inf"], ["1"], ["quantile"], ["1", "2", "3"], ["[]"], ["[[0, 1], 2]"], ["{a: 1}"]]
+)
+def test_action_bounds_are_a_pair_or_one_for_each_number(given: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"env\.action_bounds is .*; give \[low, high\] in finite numbers, low first, a list of such pairs"):
+        override(Config(), ["--env.action_bounds", *given])
 
 
 @pytest.mark.parametrize("given", [["--seed", "1", "2"], ["--env.kwargs", "{size:", "32}"], ["--track.videos"], ["--label.by", "env", "detector"]])

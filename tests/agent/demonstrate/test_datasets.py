@@ -23,8 +23,10 @@ import yaml
 from PIL import Image
 
 from agent.config.config import Config
-from agent.demonstrate.datasets import NO_SEED, cut, figures, stored
+from agent.demonstrate.datasets import figures, stored
+from agent.demonstrate.sources import NO_SEED, cut
 from agent.demonstrate.stage import record
+from agent.demonstrate.target import Tally, Target
 from agent.records import SEEDS, Episode, Job
 from agent.rollout.environments import Environments
 from agent.rollout.rollout import rollout
@@ -53,12 +55,20 @@ def config(source: Any, episodes: int = 40, env: dict | None = None, cameras: tu
     )
 
 
-def read(chosen: Config, space: Actions = SPACE, bins: int = 33) -> tuple[list[Episode], list[str]]:
-    left: list[str] = []
-    words = (
-        codec(bins, chosen.policy.chunk_size) if space is SPACE else Codec(np.arange(99)[:, None], space.low, space.high, chosen.policy.chunk_size)
-    )
-    return list(stored(chosen, space, words, left.append)), left
+def target(space: Actions = SPACE, rate: float | None = FPS, state_size: int = 0) -> Target:
+    return Target(space, (space.low, space.high), rate, state_size)
+
+
+def read(chosen: Config, space: Actions | Target = SPACE, bins: int = 33) -> tuple[list[Episode], list[str]]:
+    """Return the successful episodes, and the reasons for which others are left out."""
+    episodes, tally = read_all(chosen, space, bins)
+    return [episode for episode in episodes if episode.success], [*tally.reasons.elements()]
+
+
+def read_all(chosen: Config, space: Actions | Target = SPACE, bins: int = 33) -> tuple[list[Episode], Tally]:
+    tally, to = Tally(), target(space) if isinstance(space, Actions) else space
+    bounds = (np.arange(99)[:, None], to.actions.low, to.actions.high, chosen.policy.chunk_size)
+    return list(stored(chosen, to, codec(bins, chosen.policy.chunk_size) if space is SPACE else Codec(*bounds), tally)), tally
 
 
 # --- a dataset that somebody else recorded -----------------------------------------------------------------------------
@@ -191,14 +201,14 @@ def test_rewards_and_success_are_those_recorded(tmp_path: Path) -> None:
     earned = [m / 10 for m in range(18)]
     episodes, left = read(config(foreign(tmp_path, frames={"next.success": wins, "next.reward": earned})))
     assert [(e.attempt, e.first_success, e.success_at_end) for e in episodes] == [(0, 1, False), (2, 1, True)]
-    assert left == ["failed"]
+    assert not left and [e.success for e in read_all(config(tmp_path))[0]] == [True, False, True], "failures are kept, as failures"
     np.testing.assert_allclose(episodes[0].rewards[:2].reshape(-1), earned[:8], rtol=1e-6)
     assert np.isnan(episodes[0].rewards[2, 1:]).all()
 
 
 def test_an_episodes_own_word_counts_too(tmp_path: Path) -> None:
     episodes, left = read(config(foreign(tmp_path, episodes={"success": [False, True, False]})))
-    assert [e.attempt for e in episodes] == [1] and left == ["failed"] * 2
+    assert [e.attempt for e in episodes] == [1] and not left
 
 
 def test_no_more_than_asked_for(tmp_path: Path) -> None:
@@ -208,10 +218,15 @@ def test_no_more_than_asked_for(tmp_path: Path) -> None:
 
 
 def test_figures_show_what_the_units_were(tmp_path: Path) -> None:
-    episodes = read(config(foreign(tmp_path)))[0]
-    assert figures(episodes, 2, SPACE) == {"left_out": 2, "mean_length": 2.0, "clipped": 0.0}
+    episodes, tally = read_all(config(foreign(tmp_path)))
+    tally.leave_out("were faulty", "episode 7")
+    made = figures(episodes, tally, target())
+    assert {key: made[key] for key in ("left_out", "failures", "mean_length", "clipped", "idle")} == {
+        "left_out": 1, "failures": 0, "mean_length": 2.0, "clipped": 0.0, "idle": 0.0
+    }  # fmt: skip
+    assert 0.1 < made["used/0"] < 1
     degrees = Actions(gymnasium.spaces.Box(-0.01, 0.01, (3,), np.float32))
-    assert figures(episodes, 0, degrees)["clipped"] > 0.9
+    assert figures(episodes, tally, target(degrees))["clipped"] > 0.9
 
 
 def change(root: Path, how: str) -> Config:
@@ -283,7 +298,7 @@ def test_what_we_recorded_is_read_back(environments: Environments, tmp_path: Pat
     dataset.append(tmp_path, [*shown, *played], fps=5, cameras=("front", "wrist"))
     kept = [e for e in (*shown, *played) if e.success]
     episodes, left = read(config(tmp_path), bins=65)
-    assert len(episodes) == len(kept) >= 2 and len(left) == 8 - len(kept)
+    assert len(episodes) == len(kept) >= 2 and not left
     for a, b in zip(episodes, kept, strict=True):
         assert (a.id, a.instruction, a.first_success, a.policy) == (b.id, b.instruction, b.first_success, "oracle")
         for name in ("frames", "actions", "rewards", "states"):
@@ -458,7 +473,7 @@ def test_minari_of_an_environment_of_gymnasiums(minari: Any) -> None:
     with pytest.raises(ValueError, match="has actions of 2 numbers, and etude/Reach-v0 takes 3"):
         read(config("minari:reacher/random-v0"))
     heavy = reacher | {"kwargs": {"render_mode": "rgb_array", "reward_control_weight": 9}}
-    with pytest.raises(ValueError, match=r"no usable episode \(2 did not replay exactly\)"):
+    with pytest.raises(ValueError, match=r"no usable episode \(2 did not replay exactly, the first: episode 0\)"):
         read(config("minari:reacher/random-v0", env=heavy), space)
 
 

@@ -1,0 +1,204 @@
+"""Examines a dataset before a run: rate, ranges, idle steps, success, words, values that are none, frames; with a config also whether it suits.
+
+n = rows of an episode; A, S, T as in `records`.
+"""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.config.config import Config
+from agent.demonstrate.bounds import settled
+from agent.demonstrate.cells import Unusable, column
+from agent.demonstrate.datasets import loss_figures, stored
+from agent.demonstrate.lerobot import STATE, LeRobot
+from agent.demonstrate.readers import minari_actions
+from agent.demonstrate.sources import MINARI, Dataset
+from agent.demonstrate.survey import Survey
+from agent.demonstrate.target import Tally, Target
+from agent.rollout.environments import Environments
+from policies.codec import DIGITS, Codec
+from policies.nano.words import unknown
+
+READ = 20  # episodes whose frames are read too
+MOMENTS, SHEET, SIZE = 6, 4, 96  # columns and rows of the contact sheet, and pixels of its frames
+OFF = 0.05  # frames, from which on timestamps do not fit their frame_index
+
+
+@dataclass
+class Findings:
+    """What there is to tell about a dataset."""
+
+    lines: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """Sentences: a run can begin, but perhaps not as it is meant."""
+    faults: list[str] = field(default_factory=list)
+    """Sentences: a run is refused."""
+    sheet: np.ndarray | None = None
+    """uint8[rows, columns, 3]: episodes from above to below, moments from left to right, cameras one below the other."""
+
+
+@dataclass
+class Rows:
+    """What all rows hold together."""
+
+    actions: list[np.ndarray] = field(default_factory=list)
+    """float64[n, A] of each usable episode."""
+    states: list[np.ndarray | None] = field(default_factory=list)
+    successes: int = 0
+    tasks: Counter[str] = field(default_factory=Counter)
+    off: float = 0.0
+    """Frames, by which a timestamp differs from frame_index / fps at most."""
+
+
+def examine(source: str, config: Config | None) -> Findings:
+    """Return the findings about a dataset.
+
+    Args:
+        source: as `demonstrate.dataset`.
+        config: of a run that is to learn from it; None: the dataset alone is examined.
+    """
+    found, tally = Findings(), Tally()
+    try:
+        rows = _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally)
+        if not rows.actions:
+            raise ValueError(f"No episode can be used ({', '.join(tally.lines(3)) or 'it is empty'}).")
+        survey = Survey.of(rows.actions)
+        _describe(survey, rows, found)
+        found.notes += [f"Of its episodes {line}: left out." for line in tally.lines()]
+        if config is not None:
+            chosen = config.model_copy(update={"demonstrate": config.demonstrate.model_copy(update={"dataset": source})})
+            if config.policy.model == "nano" and (spelt := unknown(" ".join(rows.tasks))):
+                words = ", ".join(spelt[:5]) + (", ..." if len(spelt) > 5 else "")
+                found.notes.append(f"The embedded model does not know {len(spelt)} of the instructions' words ({words}), and spells such words.")
+            _suits(settled(chosen), found)
+    except ValueError as error:  # of a sentence each
+        found.faults.append(str(error))
+    return found
+
+
+def _minari(source: str, found: Findings, tally: Tally) -> Rows:
+    rows = Rows(list(minari_actions(source.removeprefix(MINARI), tally.leave_out)))
+    rows.states = [None] * len(rows.actions)
+    found.lines |= {
+        "kind": "Minari",
+        "episodes": _lengths(rows.actions),
+        "frames": "drawn by the environment, in which episodes are replayed (--config)",
+    }
+    return rows
+
+
+def _lerobot(files: LeRobot, found: Findings, tally: Tally) -> Rows:
+    rows, own = Rows(), "etude" in files.info
+    for row in files.listing:
+        try:
+            _add(rows, files, row)
+        except Unusable as error:
+            tally.leave_out(error.why, error.where)
+    kind = "episodes of a run of etude, a row a decision" if own else "LeRobotDataset v3.0"
+    found.lines |= {"kind": kind + (f", {files.info['robot_type']}" if files.info.get("robot_type") else ""), "episodes": _lengths(rows.actions)}
+    found.lines |= {"rate": f"{files.fps:g} rows a second", "cameras": ", ".join(files.pictures) or "none"}
+    found.lines |= {"state": f"{files.sizes[STATE]} numbers" if STATE in files.sizes else "none"}
+    told = ", ".join(map(repr, list(rows.tasks)[:3])) + (", ..." if len(rows.tasks) > 3 else "")
+    found.lines |= {"words": f"{len(rows.tasks)} instruction{'s' * (len(rows.tasks) != 1)}: {told}"}
+    success = f"{rows.successes} of {len(rows.actions)} episodes ({files.success_column})" if files.success_column else "no column says it"
+    found.lines |= {"success": success, "timestamps": f"off by at most {rows.off:.2g} frames"}
+    if not files.success_column:
+        found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
+    if rows.off > OFF:
+        found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
+    if files.pictures:
+        shown = list(islice(files.recordings(files.pictures, Tally().leave_out, span=1, size=SIZE), SHEET))
+        found.sheet = _sheet([each.frames for each in shown])
+    return rows
+
+
+def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
+    """Add an episode.
+
+    Raises:
+        Unusable: it cannot be used.
+    """
+    number, table = (
+        row["episode_index"],
+        files.rows(row, ["action", "frame_index", "task_index"], ["timestamp", "next.reward", STATE, "next.success", "success"]),
+    )
+    actions = column(table, "action", number, files.sizes.get("action", 0))
+    state = column(table, STATE, number, files.sizes[STATE]) if STATE in table.column_names else None
+    hits, task = files.hits(table, row), files.instruction(table, number)
+    if "timestamp" in table.column_names:
+        off = np.abs(column(table, "timestamp", number, 1)[:, 0] * files.fps - np.arange(len(table)))
+        rows.off = max(rows.off, float(off.max()))
+    rows.actions.append(actions.reshape(-1, (row.get("etude/chunk_shape") or actions.shape)[-1]))
+    rows.states.append(None if state is None or len(state) != len(rows.actions[-1]) else state)
+    rows.successes += bool(hits.any())
+    rows.tasks[task] += 1
+
+
+def _lengths(actions: list[np.ndarray]) -> str:
+    """Return how many episodes and rows there are."""
+    counts = [len(each) for each in actions] or [0]
+    return f"{len(actions)} usable ones of {min(counts)} to {max(counts)} rows, {sum(counts)} rows in all"
+
+
+def _describe(survey: Survey, rows: Rows, found: Findings) -> None:
+    """Add a line for each number of an action, and one about idle rows."""
+    for i, (low, high) in enumerate(survey.bounds):
+        values = f"{survey.low[i]:.4g} and {survey.high[i]:.4g} alone" if survey.two_valued[i] else f"{survey.low[i]:.4g} to {survey.high[i]:.4g}"
+        found.lines[f"action {i}"] = values + ("" if survey.two_valued[i] else f", quantiles {low:.4g} to {high:.4g}")
+    idle = sum(
+        int(survey.idle(each[:, None], np.zeros(each.shape[1]), _after(state)).sum()) for each, state in zip(rows.actions, rows.states, strict=True)
+    )
+    total = sum(map(len, rows.actions))
+    found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing"
+    if idle:
+        found.notes.append(f"{idle} of {total} rows do nothing; decisions of such rows alone are left out.")
+    if (still := survey.high == survey.low).any():
+        found.notes.append(f"Nothing ever changes in {int(still.sum())} of {len(still)} numbers of the actions (the first: {int(still.argmax())}).")
+
+
+def _after(states: np.ndarray | None) -> np.ndarray | None:
+    """Return float64[n + 1, S]: the states with the last one again, which stands for the state after the last action."""
+    return None if states is None else np.concatenate([states, states[-1:]])
+
+
+def _suits(config: Config, found: Findings) -> None:
+    """Add whether the dataset suits a run.
+
+    Raises:
+        ValueError: it does not.
+    """
+    with closing(Environments(config.envs[:1], 1)) as environments:
+        target = Target.of(environments.first)
+    rate = f"{target.rate:g} steps a second" if target.rate else "it declares no rate"
+    found.lines |= {"environment": f"{config.envs[0].title}: {rate}, {len(target.actions)} numbers an action, {target.state_size} in the state"}
+    dataset = Dataset.of(config, target)
+    used = dataset.survey.used(*target.box)
+    for i, share in enumerate(used):
+        box = f"[{target.box[0][i]:.4g}, {target.box[1][i]:.4g}]"
+        found.lines[f"action {i}"] = f"{found.lines.get(f'action {i}', '')}; {100 * share:.0f} % of {box} is used"
+    count = config.policy.num_bins if config.policy.codec == "bins" else 10**DIGITS
+    bounds = (target.actions.low, target.actions.high, config.policy.chunk_size, target.actions.counts)
+    codec, tally = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
+    episodes = list(islice(stored(config, target, codec, tally), READ))
+    loss, sentences = loss_figures(episodes, codec)
+    for i, share in enumerate(loss.values()):
+        found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
+    found.notes += [each for each in [*dataset.sentences(), *sentences] if each not in found.notes]
+    found.lines |= {"decisions": f"{tally.decisions} in the first {len(episodes)} episodes, {tally.idle} of them idle"}
+    if found.sheet is None and episodes:
+        found.sheet = _sheet([each.frames for each in episodes[:SHEET]])
+
+
+def _sheet(frames: list[np.ndarray]) -> np.ndarray | None:
+    """Return a contact sheet of uint8[T + 1, F, h, w, 3] frames of each episode; None without any."""
+    strips = []
+    for each in frames:
+        moments = np.linspace(0, len(each) - 1, MOMENTS).round().astype(int)
+        strips.append(np.concatenate([np.concatenate(list(each[t]), 0) for t in moments], 1))
+    return np.concatenate(strips, 0) if strips else None

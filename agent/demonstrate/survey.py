@@ -1,0 +1,157 @@
+"""Looks at all actions of a dataset before any is imitated: ranges, numbers with two values, decisions that do nothing, and what the codec loses.
+
+N = recorded actions of all episodes; T, H, A as in `records`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from agent.records import Episode
+
+FEW = 8  # recorded actions from which on it means something that a number has two values only
+NEAR = 0.01  # share of a number's range: nearer values are the same (a gripper's 0.998 and 1), and smaller actions do nothing
+LOST = 0.25  # share of a standard deviation, from which on a sentence says that the codec loses it
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Of all recorded actions, number by number; each field is float64[A]."""
+
+    low: np.ndarray
+    high: np.ndarray
+    q01: np.ndarray
+    q99: np.ndarray
+    middle: np.ndarray
+    """Between the two values of a number that has two only, as that of a gripper; NaN for other numbers."""
+
+    @classmethod
+    def of(cls, actions: Sequence[np.ndarray]) -> "Survey":
+        """Return the survey of float[n, A] actions of each episode, at least one of which has a row; all numbers must be finite."""
+        actions_NA = np.concatenate(actions).astype(np.float64)
+        low, high = actions_NA.min(0), actions_NA.max(0)
+        near = NEAR * (high - low)
+        two = ((actions_NA <= low + near) | (actions_NA >= high - near)).all(0) & (high > low) & (len(actions_NA) >= FEW)
+        q01, q99 = np.quantile(actions_NA, (0.01, 0.99), axis=0)
+        return cls(low, high, q01, q99, np.where(two, (low + high) / 2, np.nan))
+
+    @property
+    def two_valued(self) -> np.ndarray:
+        """Return bool[A]."""
+        return ~np.isnan(self.middle)
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """Return what `env.action_bounds: quantiles` stands for: A pairs of the 1st and the 99th percentile.
+
+        As in OpenVLA and openpi, but with all of the range where that would keep one value alone: two-valued numbers, and rare movements.
+        """
+        whole = self.two_valued | (self.q99 - self.q01 <= NEAR * (self.high - self.low))
+        return tuple(zip(np.where(whole, self.low, self.q01).tolist(), np.where(whole, self.high, self.q99).tolist(), strict=True))
+
+    def used(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return float64[A], the share of each number's range from `low` to `high` that lies between the smallest and the largest action."""
+        overlap = np.minimum(self.high, high) - np.maximum(self.low, low)
+        return np.clip(overlap / np.maximum(high - low, EPSILON), 0, 1)
+
+    def held(self, actions_nA: np.ndarray, counts_A: np.ndarray) -> np.ndarray:
+        """Return float64[A], the one action that stands for n successive ones.
+
+        The mean is the nearest constant action, and keeps the sum of displacements. Labels have no mean: a discrete number has the first one, which
+        was chosen in the state that the frame shows, and a two-valued number has the value of the majority, or of the first in a tie.
+        """
+        up_nA = actions_nA > self.middle  # False throughout where the middle is NaN
+        share_A = up_nA.mean(0)
+        side_A = np.where(share_A == 0.5, up_nA[0], share_A > 0.5)
+        first_A = actions_nA[(up_nA == side_A).argmax(0), np.arange(actions_nA.shape[1])]  # the first value on the side of the majority
+        return np.where(counts_A > 0, actions_nA[0], np.where(self.two_valued, first_A, actions_nA.mean(0)))
+
+    def idle(self, targets_THA: np.ndarray, counts_A: np.ndarray, states: np.ndarray | None) -> np.ndarray:
+        """Return bool[T], the decisions that do nothing.
+
+        All continuous numbers are near 0 (measured by the largest of the dataset) and two-valued ones as before; or the action is as before, and
+        so is the state.
+
+        Args:
+            targets_THA: actions to imitate.
+            counts_A: number of values of a discrete number, 0 where it is continuous.
+            states: float[T + 1, S]; None: not known.
+        """
+        moving_A = (counts_A == 0) & ~self.two_valued & (self.high > self.low)
+        if not moving_A.any():
+            return np.zeros(len(targets_THA), bool)
+        size_A = np.maximum(np.abs(self.low), np.abs(self.high))
+        before_TA = np.concatenate([targets_THA[:1, 0], targets_THA[:-1, -1]])  # of the first decision: its own
+        same_THA = np.abs(targets_THA - before_TA[:, None]) <= NEAR * (self.high - self.low) + EPSILON
+        still_T = (np.abs(targets_THA) <= NEAR * size_A)[..., moving_A].all((1, 2)) & same_THA[..., ~moving_A].all((1, 2))
+        if states is None:
+            return still_T
+        near_S = 1e-3 * (states.max(0) - states.min(0)) + EPSILON
+        stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1) & (states.max(0) > states.min(0)).any()
+        return still_T | (stays_T & same_THA.all((1, 2)))
+
+
+def without(episode: Episode, idle_T: np.ndarray) -> Episode:
+    """Return an episode without those decisions, and without the observation after each; its success and at least one decision stay."""
+    keep = ~idle_T
+    keep[len(keep) - 1 if episode.first_success is None else episode.first_success] = True
+    if keep.all():
+        return episode
+    observations = np.concatenate([keep, [True]])
+    cut = {name: getattr(episode, name)[keep] for name in ("actions", "tokens", "logprobs", "rewards")}
+    cut |= {"target_actions": None if episode.target_actions is None else episode.target_actions[keep]}
+    if cut["target_actions"] is not None and cut["target_actions"].tobytes() == cut["actions"].tobytes():
+        cut["target_actions"] = None
+    first = None if episode.first_success is None else int(keep[: episode.first_success].sum())
+    states = None if episode.states is None else episode.states[observations]
+    return replace(episode, frames=episode.frames[observations], states=states, first_success=first, **cut)
+
+
+def codec_loss(targets: Sequence[np.ndarray], codec: Any) -> np.ndarray:
+    """Return float64[A] from 0 to 1: the root mean square error of encoded actions as a share of their standard deviation; 0 where nothing varies.
+
+    Args:
+        targets: float32[T, H, A] actions of each episode.
+        codec: a `policies.codec.Codec`.
+    """
+    actions_NA = np.concatenate([each.reshape(-1, each.shape[-1]) for each in targets]).astype(np.float64)
+    error_A = np.sqrt(((codec.nearest(actions_NA) - actions_NA) ** 2).mean(0))
+    spread_A = actions_NA.std(0)
+    return np.where(spread_A > EPSILON, np.minimum(error_A / np.maximum(spread_A, EPSILON), 1), 0.0)
+
+
+def numbers(chosen_A: np.ndarray) -> str:
+    """Return 'action number 6', or 'action numbers 0, 1 and 2', for bool[A]."""
+    *some, last = map(str, np.flatnonzero(chosen_A))
+    return f"action number{'s' if some else ''} {', '.join(some)}{' and ' if some else ''}{last}"
+
+
+def loss_sentences(loss_A: np.ndarray) -> list[str]:
+    """Return a sentence where the codec loses much of some numbers, else []."""
+    if not (much := loss_A > LOST).any():
+        return []
+    worst = f"up to {100 * loss_A.max():.0f} %" if much.sum() > 1 else f"{100 * loss_A.max():.0f} %"
+    remedy = "set env.action_bounds to quantiles or to a pair for each number, or raise policy.num_bins"
+    return [f"The codec loses {worst} of the standard deviation of {numbers(much)} of the demonstrations; {remedy}."]
+
+
+def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> list[str]:
+    """Return sentences about numbers whose range is not the environment's, from `low_A` to `high_A`, float64[A]: other units or conventions."""
+    said, span_A, middle_A = [], np.maximum(high_A - low_A, EPSILON), (low_A + high_A) / 2
+    margin_A = NEAR * span_A  # rounding at the border is no other convention
+    other = survey.two_valued & ((np.abs(survey.low - low_A) > 5 * margin_A) | (np.abs(survey.high - high_A) > 5 * margin_A))
+    half = ~other & (survey.high > survey.low) & ((survey.low >= middle_A - margin_A) | (survey.high <= middle_A + margin_A))
+    beyond = (survey.q01 < low_A - margin_A) | (survey.q99 > high_A + margin_A)
+    for index in np.flatnonzero(other & ~beyond):
+        has, wants = f"the values {survey.low[index]:g} and {survey.high[index]:g} alone", f"{low_A[index]:g} to {high_A[index]:g}"
+        said.append(f"Action number {index} has {has}, and the environment's range is {wants}; if it is a gripper, convert its values to that range.")
+    if (half & ~beyond).any():
+        said.append(
+            f"Only one half of the environment's range is used by {numbers(half & ~beyond)}; if the convention is another, convert the values."
+        )
+    if beyond.any():
+        said.append(f"The demonstrations go beyond the environment's range in {numbers(beyond)}; perhaps they have other units.")
+    return said

@@ -1,0 +1,69 @@
+"""What the episodes of a dataset must suit, as the environment has it; and the count of those that do not."""
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.adapt import Adapter
+from envs.rate import control_rate
+from envs.spaces import WIDEST, Actions
+
+
+@dataclass(frozen=True)
+class Target:
+    """The environment of the run, as far as a dataset must fit it."""
+
+    actions: Actions
+    """With the bounds of `env.action_bounds`, which the codec covers."""
+    box: tuple[np.ndarray, np.ndarray]
+    """float64[A] low and high of the environment's own action space; those of `actions` where its own are not finite."""
+    rate: float | None = None
+    """Environment steps a second, where the environment declares it."""
+    state_size: int = 0
+    """S; 0: it has no state, or does not tell its size."""
+
+    @classmethod
+    def of(cls, adapter: Any) -> "Target":
+        """Return the target that an `Adapter` is, or the one behind a `Proxy`."""
+        (low, high), rate = adapter.apply(_declared)
+        actions = adapter.actions
+        known = (np.abs(low) <= WIDEST) & (np.abs(high) <= WIDEST) if len(low) == len(actions) else np.zeros(len(actions), bool)
+        low, high = (low, high) if known.any() else (actions.low, actions.high)
+        return cls(actions, (np.where(known, low, actions.low), np.where(known, high, actions.high)), rate, adapter.state_size)
+
+
+def _declared(adapter: Adapter) -> tuple[tuple[np.ndarray, np.ndarray], float | None]:
+    """Return low and high of the environment's own box, both empty where it has none, and its control rate."""
+    space, box = adapter.env.action_space, (np.zeros(0), np.zeros(0))
+    if isinstance(space, spaces.Box):
+        box = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+    with contextlib.suppress(Exception):  # of somebody else's environment
+        return box, control_rate(adapter.env)
+    return box, None
+
+
+@dataclass
+class Tally:
+    """Counts what is left out while a dataset is read."""
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Episodes that are left out, by the reason, which continues "3 episodes ..."."""
+    places: dict[str, str] = field(default_factory=dict)
+    """The first episode of each reason, and what it holds."""
+    idle: int = 0
+    """Decisions that do nothing, and are left out."""
+    decisions: int = 0
+    """All decisions of the episodes that are used, idle ones among them."""
+
+    def leave_out(self, why: str, where: str) -> None:
+        """Count an episode."""
+        self.reasons[why] += 1
+        self.places.setdefault(why, where)
+
+    def lines(self, most: int | None = None) -> list[str]:
+        """Return '3 were faulty, the first: episode 0' for each reason, the most frequent ones first."""
+        return [f"{count} {why}" + (f", the first: {self.places[why]}" if self.places[why] else "") for why, count in self.reasons.most_common(most)]

@@ -1,0 +1,110 @@
+"""`etude check --dataset`: what a dataset holds, in lines and sentences, and "Ready." or a fault."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from agent import cli
+from agent.demonstrate.doctor import MOMENTS, SIZE, examine
+from tests.agent.demonstrate.written import CAMERA, frame, write
+
+RNG = np.random.default_rng(0)
+
+
+def rows(length: int, size: float = 1.0, gripper: tuple[float, float] = (-1, 1)) -> list[list[float]]:
+    return [[*map(float, RNG.uniform(-size, size, 2)), gripper[t >= length // 2]] for t in range(length)]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: str) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["etude", "check", *arguments])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    return code, " ".join((said.out + said.err).replace("│", " ").split())  # without the lines of the table
+
+
+def sound(root: Path, **changes: Any) -> Path:
+    lengths = (24, 30, 18)
+    wins = {"next.success": [[t == n - 1 for t in range(n)] for n in lengths]}
+    return write(root, [rows(n) for n in lengths], states=[[[t, 1.0] for t in range(n)] for n in lengths], **{"rows": wins, **changes})
+
+
+def test_a_sound_dataset_is_ready_and_shows_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = run(monkeypatch, capsys, "--dataset", str(sound(tmp_path / "pick")))
+    assert code == 0 and said.endswith("Ready.") and "note" not in said
+    assert "3 usable ones of 18 to 30 rows, 72 rows in all" in said and "20 rows a second" in said and "3 of 3 episodes (next.success)" in said
+    assert "1 instruction: 'pick the cube'" in said and "state 2 numbers" in said
+    sheet = np.asarray(Image.open(tmp_path / "check-pick.png"))
+    assert sheet.shape == (3 * SIZE, MOMENTS * SIZE, 3)
+    np.testing.assert_array_equal(sheet[SIZE + 5, 5], frame(1, 0)[0, 0])
+    np.testing.assert_array_equal(sheet[SIZE + 5, -5], frame(1, 29)[0, 0])
+
+
+def test_oddities_are_told(tmp_path: Path) -> None:
+    idle = [[0.0, 0.0, -1.0]] * 8
+    actions: list[Any] = [idle + rows(16), rows(24), rows(24)]
+    actions[2][3] = [0.1, float("nan"), 1]
+    times = [[t / 20 for t in range(24)], [t / 10 for t in range(24)], [t / 20 for t in range(24)]]
+    found = examine(str(write(tmp_path, actions, rows={"timestamp": times})), None)
+    notes = " ".join(found.notes)
+    assert "no success column" in notes and "of 48 rows do nothing" in notes
+    assert "1 have an action that is not 3 finite numbers, the first: episode 2, row 3 has" in notes
+    assert "Timestamps differ from frame_index / fps by up to 23 frames" in notes
+    assert not found.faults and found.lines["action 2"] == "-1 and 1 alone"
+    low, high = np.quantile(np.concatenate(actions[:2])[:, 0], (0.01, 0.99))
+    assert f"quantiles {low:.4g} to {high:.4g}" in found.lines["action 0"]
+
+
+def configured(folder: Path, **changes: Any) -> str:
+    content = {"env": {"cameras": ["front"], "size": 64, **changes.pop("env", {})}, "demonstrate": {"episodes": 5, **changes.pop("demonstrate", {})}}
+    (folder / "run.yaml").write_text(yaml.safe_dump(content | changes))
+    return str(folder / "run.yaml")
+
+
+def test_with_a_config_it_says_whether_the_dataset_suits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = [rows(24, 0.02, (0, 1)) for _ in range(3)]
+    write(tmp_path / "small", small, rows={"next.success": [[t == 23 for t in range(24)] if i else [False] * 24 for i in range(3)]})
+    code, said = run(monkeypatch, capsys, "--dataset", "small", "--config", configured(tmp_path))
+    assert code == 0 and said.endswith("Ready.")
+    assert "2 % of [-1, 1] is used; the codec loses 100 %" in said and "Action number 2 has the values 0 and 1 alone" in said
+    assert "set env.action_bounds to quantiles" in said and "2 of 3 episodes" in said
+    code, said = run(monkeypatch, capsys, "--dataset", "small", "--config", configured(tmp_path), "--env.action_bounds", "quantiles")
+    assert code == 0 and "the codec loses 100 %" not in said and "set env.action_bounds" not in said
+    write(tmp_path / "slow", [rows(24)], fps=5)
+    code, said = run(monkeypatch, capsys, "--dataset", "slow", "--config", configured(tmp_path))
+    assert code == 1 and "5 rows a second, and etude/Reach-v0 takes 20 steps a second; set demonstrate.steps_per_row to 4" in said
+    code, said = run(monkeypatch, capsys, "--dataset", "small", "--config", configured(tmp_path, env={"cameras": ["top"]}))
+    assert code == 1 and "fault" in said and "there is no camera 'top'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dataset"], "--dataset needs a PATH, as in"),
+        (["--dataset", "nowhere"], "there is no meta/info.json in it"),
+        (["--dataset", "nowhere", "--env.size", "8"], "takes overrides only with --config FILE"),
+        (["--dataset", "minari:nothing/none-v0"], "demonstrate.dataset minari:nothing/none-v0"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 1 and says in said
+
+
+def test_a_dataset_without_frames_or_rows(tmp_path: Path) -> None:
+    root = sound(tmp_path / "one")
+    assert examine(str(root), None).sheet is not None
+    blind = write(tmp_path / "two", [rows(8)], info={"features": {"action": {"dtype": "float32", "shape": [3]}}})
+    assert examine(str(blind), None).sheet is None and CAMERA not in examine(str(blind), None).lines["cameras"]
+    (tmp_path / "one/data/chunk-000/file-000.parquet").unlink()
+    assert "cannot be read (it is missing)" in examine(str(root), None).faults[0]
