@@ -3,12 +3,17 @@
 This package imports torch only when a model is loaded, so that reading a config or listing tasks stays fast.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from policies.keys import PolicyConfig
 
 if TYPE_CHECKING:
     from policies.vlm import Vlm
+
+# Read when torch is imported. By default a thread that waits for the next matrix product does so at full load, and takes its core from others:
+# with two threads on a busy machine, training took ten times as much processor time.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = ["PolicyConfig", "load", "set_threads"]
 

@@ -23,3 +23,8 @@ def gradient_checkpointing(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward  # the class's own is found again
+
+
+def is_checkpointed(layer: torch.nn.Module) -> bool:
+    """Return whether the backward pass will compute a layer again."""
+    return "forward" in vars(layer)

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from transformers import ProcessorMixin
 
+# What stands between vision tower and text model: Idefics3 and SmolVLM; LLaVA, Gemma 3 and InternVL; Qwen-VL.
+CONNECTOR = re.compile(r"\.(connector|multi_modal_projector|merger|deepstack_merger_list)\.")
+
 
 @dataclass(frozen=True)
 class Family:
@@ -88,6 +91,20 @@ def lora_targets(model: Any, chosen: Any = "all-linear") -> list[str]:
         ends = ", ".join(sorted({name.split(".")[-1] for name in names}))
         raise ValueError(f"policy.lora's target_modules {chosen!r} names no linear layer of the text model; it has {ends}.")
     return kept
+
+
+def train_connector(model: Any, name: str) -> None:
+    """Make the parameters between vision tower and text model trainable.
+
+    Raises:
+        ValueError: none has a name that is known; the sentence calls the model by `name`.
+    """
+    found = [parameter for each, parameter in model.named_parameters() if CONNECTOR.search(each)]
+    if not found:
+        parts = ", ".join(each for each, _ in model.model.named_children())
+        raise ValueError(f"policy.train is 'lora+connector', and no connector is found in {name!r}, which has {parts}; use 'lora'.")
+    for parameter in found:
+        parameter.requires_grad_(True)
 
 
 def _is_chosen(name: str, chosen: Any) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from policies.rows import Rows
+
 AT_A_TIME = 16  # observations that are encoded at once
 
 
@@ -21,8 +23,8 @@ def digest(frames: np.ndarray) -> bytes:
 class FeatureCache:
     """Image tokens by the hash of the frames they were computed from, up to a number of bytes. The oldest entries are dropped first.
 
-    New frames are encoded in batches of a fixed size; a smaller rest is filled up. A matrix product may round differently for another number of
-    rows, and the tokens of a frame must not depend on the other frames in its batch.
+    New frames are encoded in batches of a fixed size; a smaller rest is filled up to that, or to a smaller size that gives the same bits
+    (`policies.rows`): the tokens of a frame must not depend on the other frames in its batch.
 
     Args:
         encode: function from B observations, uint8[F, h, w, 3] each, to float32[B, N, D].
@@ -31,24 +33,38 @@ class FeatureCache:
     """
 
     def __init__(self, encode: Callable[[Sequence[np.ndarray]], torch.Tensor], at_a_time: int = AT_A_TIME, limit: int = 2**28) -> None:
-        self._encode, self._at_a_time, self._limit = encode, at_a_time, limit
+        self._encode, self._rows, self._limit = encode, Rows(at_a_time), limit
         self._tokens: dict[bytes, torch.Tensor] = {}
 
     def lookup(self, observations: Sequence[np.ndarray]) -> torch.Tensor:
         """Return float32[M, N, D] for the frames of M observations, uint8[F, h, w, 3] each; frames that are not cached are encoded."""
         keys = [digest(frames) for frames in observations]
         new = [(key, frames) for key, frames in dict(zip(keys, observations, strict=True)).items() if key not in self._tokens]
-        for start in range(0, len(new), self._at_a_time):
-            batch = new[start : start + self._at_a_time]
-            filled = [frames for _, frames in batch] + [batch[-1][1]] * (self._at_a_time - len(batch))
-            encoded_BND = self._encode(filled)
+        for start in range(0, len(new), self._rows.full):
+            batch = new[start : start + self._rows.full]
+            filled = [frames for _, frames in batch] + [batch[-1][1]] * (self._rows.full - len(batch))
+            (encoded_BND,) = self._rows.compute(lambda size: (self._encode(filled[:size]),), len(batch), filled[0].shape)  # noqa: B023
             # Clones: a view would keep the memory of its whole batch alive.
             self._tokens.update({key: each.clone() for (key, _), each in zip(batch, encoded_BND, strict=False)})
         tokens_MND = torch.stack([self._tokens[key] for key in keys])  # before the limit applies: this call may need more than it
-        excess = len(self._tokens) - self._limit // (4 * tokens_MND[0].numel())  # 4 bytes a float32
-        for key in list(itertools.islice(self._tokens, max(excess, 0))):
-            del self._tokens[key]
+        self._forget()
         return tokens_MND
+
+    def cached(self, observations: Sequence[np.ndarray]) -> dict[bytes, np.ndarray]:
+        """Return the entries of observations that are cached: float32[N, D] by `digest`."""
+        keys = {digest(frames) for frames in observations}
+        return {key: self._tokens[key].cpu().numpy() for key in keys if key in self._tokens}
+
+    def add(self, entries: dict[bytes, torch.Tensor]) -> None:
+        """Add float32[N, D] by `digest`, on the device of all others."""
+        self._tokens.update(entries)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest entries beyond the limit."""
+        size = 4 * next((each.numel() for each in self._tokens.values()), 1)  # 4 bytes a float32
+        for key in list(itertools.islice(self._tokens, max(len(self._tokens) - self._limit // size, 0))):
+            del self._tokens[key]
 
 
 class StoredFeatures:

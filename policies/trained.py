@@ -57,6 +57,13 @@ class Trained:
         """
         raise NotImplementedError
 
+    def cached_features(self, frames: Sequence[np.ndarray]) -> dict[bytes, np.ndarray]:
+        """Return those `features` that are at hand, for `add_features` in another process; here none."""
+        return {}
+
+    def add_features(self, features: dict[bytes, np.ndarray]) -> None:
+        """Keep `features` that the same model computed in another process (`cached_features`); here they are dropped."""
+
     def num_tokens(self, situation: Situation) -> tuple[int, int]:
         """Return the tokens of a forward pass over replies to one situation: once, and for each reply. `tune.micro_batch_tokens` limits their sum.
 

@@ -3,11 +3,11 @@
 Shape suffixes: B batch, L tokens of a reply, J tokens of a reply with the fixed words of its thought, P tokens of a prompt, U tokens of the codec,
 V vocabulary, N image tokens of a prompt, D width of the text model.
 
-Sequences are never padded: a batch holds prompts of one length. When acting, batches are filled up to `policy.batch_size` rows. A matrix product may
-round differently for another number of rows, and a decision must not depend on the other situations in its batch.
+Sequences are never padded: a batch holds prompts of one length. When acting, batches are filled up to `policy.batch_size` rows, or to a smaller size
+that gives the same bits (`policies.rows`): a decision must not depend on the other situations in its batch.
 """
 
-import re
+import functools
 from collections.abc import Iterator, Sequence
 from inspect import signature
 from types import SimpleNamespace
@@ -19,14 +19,13 @@ import torch
 from policies import codec, families, loading, processor
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
+from policies.last_layer import last_tokens
 from policies.policy import Decision, Situation
 from policies.precision import autocast, frozen_dtype
 from policies.prompts import Prompts
+from policies.rows import Rows
 from policies.sharing import can_share, reply_places, shared_inputs
 from policies.trained import Trained, fingerprint, pick
-
-# What stands between vision tower and text model: Idefics3 and SmolVLM; LLaVA, Gemma 3 and InternVL; Qwen-VL.
-CONNECTOR = re.compile(r"\.(connector|multi_modal_projector|merger|deepstack_merger_list)\.")
 
 
 class Vlm(Trained):
@@ -64,6 +63,7 @@ class Vlm(Trained):
         self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
         self.levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)  # column of the logits -> token id
+        self._rows = Rows(config.batch_size)
         self._feature_cache = FeatureCache(self._encode, min(AT_A_TIME, config.batch_size))
         self.prompts = Prompts(config, self.processor, len(thoughts), self.family)
         self.name = fingerprint(self.weights())
@@ -85,32 +85,36 @@ class Vlm(Trained):
         """Return the first `length` tokens of a reply to each situation, and their log-probabilities."""
         replies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for group in self.prompts.by_length(situations):
+            prompt = self.prompts.of(situations[group[0]])["input_ids"].shape[1]
             for start in range(0, len(group), self.config.batch_size):
                 index = group[start : start + self.config.batch_size]
                 filled = index + [index[-1]] * (self.config.batch_size - len(index))  # the last row again; its copies are dropped
-                draws = None if noise is None else noise[filled]
-                replies.update(zip(index, zip(*self._reply([situations[i] for i in filled], draws, length), strict=True), strict=False))
+                compute = functools.partial(self._reply, [situations[i] for i in filled], None if noise is None else noise[filled], length)
+                columns_BL, logprobs_BLU = self._rows.compute(compute, len(index), (prompt, length))
+                logprobs_BL = logprobs_BLU.gather(-1, columns_BL[..., None])[..., 0].cpu().numpy()
+                replies.update(zip(index, zip(self._columns[columns_BL].cpu().numpy(), logprobs_BL, strict=True), strict=False))
         return [replies[i] for i in range(len(situations))]
 
-    def _reply(self, situations: list[Situation], noise_BL: np.ndarray | None, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return int64[B, length] tokens and their float32[B, length] log-probabilities, decoded with a KV cache."""
-        features = self.features([s.frames for s in situations])
-        tokens_BL = np.empty((len(situations), length), np.int64)
-        fixed = [self._columns.new_tensor(each).expand(len(situations), -1) for each in self._fixed[:length]]
-        inputs = self._inputs([self.prompts.of(s) for s in situations], features, fixed[0])
-        logprobs_BL = np.empty(tokens_BL.shape, np.float32)
-        out = self.model(**inputs, use_cache=True, logits_to_keep=1)
+    def _reply(self, situations: list[Situation], noise: np.ndarray | None, length: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return replies to the first `size` situations, decoded with a KV cache.
+
+        Returns:
+            int64[size, length], the codec's columns of their tokens, and float32[size, length, U], log-probabilities of all tokens at each position.
+        """
+        situations, columns, distributions = situations[:size], [], []
+        fixed = [self._columns.new_tensor(each).expand(size, -1) for each in self._fixed[:length]]
+        inputs = self._inputs([self.prompts.of(s) for s in situations], self.features([s.frames for s in situations]), fixed[0])
+        out = self._forward(inputs, 1, use_cache=True)
         for j in range(length):
-            logprobs_BU = self._log_softmax(out.logits[:, -1], self.codec.allowed(tokens_BL[:, :j]))
+            allowed_BU = self.codec.allowed(self._columns[torch.stack(columns, dim=1)].cpu().numpy() if columns else np.empty((size, 0), np.int64))
+            distributions.append(self._log_softmax(out.logits[:, -1], allowed_BU))
             sampled = j >= self.codec.thought_length or self.config.sample == "reply"  # else the thought is greedy
-            column_B = pick(logprobs_BU, noise_BL[:, j] if noise_BL is not None and sampled else None)
-            logprobs_BL[:, j] = logprobs_BU.gather(1, column_B[:, None])[:, 0].cpu()
-            token_B = self._columns[column_B]
-            tokens_BL[:, j] = token_B.cpu()
+            columns.append(pick(distributions[-1], noise[:size, j] if noise is not None and sampled else None))
             if j + 1 < length:
-                next_BJ = torch.cat([token_B[:, None], fixed[j + 1]], dim=1)  # the chosen token, and the fixed words before the next one
+                # The chosen token, and the fixed words before the next one.
+                next_BJ = torch.cat([self._columns[columns[-1]][:, None], fixed[j + 1]], dim=1)
                 out = self.model(input_ids=next_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
-        return tokens_BL, logprobs_BL
+        return torch.stack(columns, dim=1), torch.stack(distributions, dim=1)
 
     def _log_softmax(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:
         """Return log-probabilities over the allowed tokens of the codec, at the sampling temperature; the leading shape stays."""
@@ -152,7 +156,7 @@ class Vlm(Trained):
         else:
             joined = {key: torch.cat([prompt[key] for prompt in prompts]) for key in prompts[0]}
             inputs = shared_inputs(self.base, joined, tokens_BJ.unflatten(0, group_GR.shape)) | self.image_inputs(features[first])
-        logits_GSV = self.model(**inputs, use_cache=False, logits_to_keep=1 + replies * tokens_BJ.shape[1]).logits
+        logits_GSV = self._forward(inputs, 1 + replies * tokens_BJ.shape[1], use_cache=False).logits
         logits_BLV = logits_GSV[:, reply_places(replies, tokens_BJ.shape[1])[:, positions_L]].flatten(0, 1)
         return self._log_softmax(logits_BLV, self.codec.masks(own))
 
@@ -177,6 +181,14 @@ class Vlm(Trained):
         If it receives them at several of its layers (Qwen3-VL), D holds those of all layers side by side.
         """
         return self._encode(frames) if self.config.trains_features else self._feature_cache.lookup(frames)
+
+    def cached_features(self, frames: Sequence[np.ndarray]) -> dict[bytes, np.ndarray]:
+        """Return image tokens that are at hand, by the hash of their frames; see `Trained.cached_features`."""
+        return self._feature_cache.cached(frames)
+
+    def add_features(self, features: dict[bytes, np.ndarray]) -> None:
+        """Keep image tokens that another process computed; see `Trained.add_features`."""
+        self._feature_cache.add({key: torch.from_numpy(each).to(self.config.device) for key, each in features.items()})
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
         return self.encode(processor.pixels(self.processor, frames), len(frames))
@@ -216,7 +228,7 @@ class Vlm(Trained):
     def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
         """Return P(yes) / (P(yes) + P(no)) for the first token of the reply."""
         inputs = self._inputs([self.prompts.tokenised(self.prompts.chat(question, len(frames)), frames)], self.features([frames]))
-        logits_V = self.model(**inputs, logits_to_keep=1).logits[0, -1]
+        logits_V = self._forward(inputs, 1).logits[0, -1]
         first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]  # ids of their first tokens
         return float(logits_V[first].softmax(0)[0])
 
@@ -235,6 +247,11 @@ class Vlm(Trained):
                     inputs[key] = torch.cat([inputs[key], extension], dim=1)
         return inputs | self.image_inputs(features_BND)
 
+    def _forward(self, inputs: dict[str, Any], keep: int, **more: Any) -> Any:
+        """Return the output of a forward pass, with the logits of the last `keep` tokens."""
+        with last_tokens(self.base, keep):
+            return self.model(**inputs, logits_to_keep=keep, **more)
+
     def _choose_trainable(self, model: Any) -> Any:
         """Freeze all parameters but those of `policy.train`; return the model, wrapped with LoRA adapters where the config asks for them."""
         self.base = model
@@ -251,7 +268,7 @@ class Vlm(Trained):
                 first = str(error).strip().split("\n")[0]
                 raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
             if self.config.train == "lora+connector":
-                self._train_connector(model)
+                families.train_connector(model, self.config.model)
             return adapted
         if self.config.train == "text":  # everything was frozen above
             families.text_model(model).requires_grad_(True)
@@ -265,15 +282,6 @@ class Vlm(Trained):
             if not parameter.requires_grad:
                 parameter.data = parameter.data.to(dtype)
         return model
-
-    def _train_connector(self, model: Any) -> None:
-        """Make the parameters between vision tower and text model trainable; a ValueError where none has a name that is known."""
-        found = [parameter for name, parameter in model.named_parameters() if CONNECTOR.search(name)]
-        if not found:
-            parts = ", ".join(name for name, _ in model.model.named_children())
-            raise ValueError(f"policy.train is 'lora+connector', and no connector is found in {self.config.model!r}, which has {parts}; use 'lora'.")
-        for parameter in found:
-            parameter.requires_grad_(True)
 
     def merged(self) -> Any:
         """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""

@@ -27,6 +27,8 @@ NEEDED = (
     "distribution",
     "features",
     "num_tokens",
+    "cached_features",
+    "add_features",
     "load",
 )
 

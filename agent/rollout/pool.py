@@ -7,7 +7,7 @@ import contextlib
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ class ProcessPool:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._workers = folder, [_Worker(folder) for _ in range(size)]
 
-    def rollout(self, checkpoint: Checkpoint, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
-        """Yield one episode a job, in the order of the jobs; arguments as of `Session.rollout`.
+    def rollout(
+        self, checkpoint: Checkpoint, jobs: Sequence[Job], variation: str = "", practice: bool = False
+    ) -> Generator[tuple[Episode, dict[bytes, Any]], None, None]:
+        """Yield an episode and its features (`Trained.cached_features`) a job, in the order of the jobs; arguments as of `Session.rollout`.
 
         Raises:
             ValueError: a process died.
@@ -78,7 +80,7 @@ class _Worker:
         with contextlib.suppress(ConnectionError):  # the process has just died; `receive` gets that from the thread
             self._line.send(work)
 
-    def receive(self) -> Episode:
+    def receive(self) -> tuple[Episode, dict[bytes, Any]]:
         kind, content = self._made.get()
         if kind == "episode":
             return content

@@ -1,5 +1,6 @@
 """The environments, the process pool and the model of a run; each is made when it is first needed."""
 
+import contextlib
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,10 @@ class Session:
                 # Loading the base model compares its fingerprint with the run's, or writes it into the run. The workers only compare.
                 _ = self.policy
                 self._process_pool = ProcessPool(self.run.folder, self.config.processes)
-            yield from self._process_pool.rollout(checkpoint, jobs, variation, practice)
+            with contextlib.closing(self._process_pool.rollout(checkpoint, jobs, variation, practice)) as made:
+                for episode, features in made:
+                    self.policy.add_features(features)
+                    yield episode
             return
         # A variation is only ever evaluated, so it has no environments for practice.
         environments = self.variation_environments(variation) if variation else self.practice_environments if practice else self.environments

@@ -12,7 +12,7 @@ def serve(line_number: int) -> None:
     """Make the episodes that the connection asks for, until its other end is closed.
 
     Each message is a pair: the run's folder (None after the first message), and the arguments of `Session.rollout`. The answers are pairs too:
-    ('episode', an `Episode`) for each job, or ('failed', an error) instead of the rest.
+    ('episode', an `Episode` and its cached features) for each job, or ('failed', an error) instead of the rest.
 
     Args:
         line_number: file descriptor of the connection.
@@ -30,7 +30,9 @@ def serve(line_number: int) -> None:
                 # In this process alone: one thread beside other processes, and no process pool inside the pool.
                 run.config = run.config.model_copy(update={"threads": 1, "processes": 1})
                 session = Session(run)
-            for episode in session.rollout(*work):
-                line.send(("episode", episode))
+            checkpoint, jobs, variation, practice = work
+            for episode in session.rollout(checkpoint, jobs, variation, practice):
+                # Training needs the image tokens of practice, which are at hand here.
+                line.send(("episode", (episode, session.policy.cached_features(list(episode.frames)) if practice else {})))
         except (Exception, SystemExit) as error:  # an environment may raise SystemExit, which would end the process without a word
             line.send(("failed", portable(error)))

@@ -28,9 +28,11 @@ def test_each_picture_is_encoded_once_and_in_full_batches() -> None:
     seen = FeatureCache(eye, at_a_time=4)
     first = seen.lookup(moments(1, 2, 1, 3, 2, 5, 7))
     assert first[:, 0, 0].tolist() == [1, 2, 1, 3, 2, 5, 7] and first.shape == (7, 3, 4)
-    assert eye.batches == [4, 4]  # five pictures, the second batch filled up
+    assert eye.batches == [4, 4, 1]  # five pictures, the second batch filled up; and one picture alone proves to give the same bits
     assert torch.equal(seen.lookup(moments(7, 1)), first[[6, 0]])
-    assert eye.batches == [4, 4]
+    assert eye.batches == [4, 4, 1]
+    seen.lookup(moments(9))
+    assert eye.batches == [4, 4, 1, 1]
 
 
 def test_the_oldest_are_forgotten() -> None:

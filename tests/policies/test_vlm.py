@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from policies import PolicyConfig, load, processor, vlm
+from policies import PolicyConfig, families, load, processor
+from policies.families import CONNECTOR
 from policies.loading import NANO
 from policies.policy import Situation
 from policies.precision import autocast
-from policies.vlm import CONNECTOR
 from tests.families import FAMILIES
 
 LOW, HIGH = -np.ones(3), np.ones(3)
@@ -345,6 +345,6 @@ def test_merged_adapters_keep_small_changes_of_weights_in_bfloat16(request: Any,
 
 
 def test_a_model_without_a_connector_that_is_known(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vlm, "CONNECTOR", re.compile("bridge"))
+    monkeypatch.setattr(families, "CONNECTOR", re.compile("bridge"))
     with pytest.raises(ValueError, match=r"'lora\+connector', and no connector is found in .*, which has vision_model, connector, text_model; use"):
         make("smolvlm", request, train="lora+connector")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from agent.config.config import Config
 from agent.config.keys import CollectConfig, EvaluateConfig
@@ -54,6 +55,19 @@ def same(session: Session, jobs: list[Job], checkpoint: Checkpoint, variation: s
 @pytest.mark.parametrize("variation", ["", "dark"])
 def test_the_episodes_of_several_processes_are_those_of_one(session: Session, variation: str) -> None:
     same(session, JOBS[:5], checkpoint(session), variation)
+
+
+def test_what_processes_saw_in_practice_need_not_be_encoded_again(session: Session) -> None:
+    """The image tokens of practice come with its episodes, and are those that this process would compute."""
+    encoded: list[int] = []
+    handle = session.policy.base.model.vision_model.register_forward_hook(lambda module, given, result: encoded.append(1))
+    for practice in (False, True):
+        (episode,) = session.rollout(checkpoint(session), [Job(77 + practice)], practice=practice)
+        encoded.clear()
+        received = session.policy.features(episode.frames[:-1])
+        assert bool(encoded) != practice
+        assert torch.equal(received, session.policy._encode(episode.frames[:-1]))
+    handle.remove()
 
 
 def test_a_process_that_dies_is_named_and_replaced(session: Session) -> None:
