@@ -16,6 +16,7 @@ import numpy as np
 DIGITS = 2  # width of a number in plain text: 100 bins
 NUMBERS = 65  # number tokens of the embedded model; its answers to questions about frames use them too
 REACH = 0.4  # metres: in its answers an offset of this length fills half of the number range
+LEAD = " 00"  # a number, behind which `digits` and all that follows numbers is tokenised
 NUMBER = "#"  # placeholder for a number in the template of a thought (`policy.thought`)
 
 
@@ -160,15 +161,24 @@ def digits(tokenizer: Any) -> np.ndarray:
         ValueError: the tokenizer splits these numbers into different lengths, or merges neighbours.
     """
     numbers = [f" {i:0{DIGITS}d}" for i in range(10**DIGITS)]
-    # A tokenizer may treat the beginning of a text specially, so each number is tokenised behind another number.
-    lead = tokenizer.encode(" 00", add_special_tokens=False)
-    rows = [tokenizer.encode(" 00" + number, add_special_tokens=False)[len(lead) :] for number in numbers]
+    rows = [continued(tokenizer, number) for number in numbers]
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         raise ValueError("policy.codec 'digits' needs a tokenizer that writes all of ' 00' .. ' 99' with equally many tokens; this one does not.")
-    joined = tokenizer.encode("".join(numbers), add_special_tokens=False)
-    if joined[len(lead) :] != [token for row in rows[1:] for token in row]:
+    if continued(tokenizer, "".join(numbers[1:])) != [token for row in rows[1:] for token in row]:
         raise ValueError("policy.codec 'digits' needs numbers that keep their tokens when written in a row; this tokenizer merges them.")
     return np.array(rows)
+
+
+def continued(tokenizer: Any, text: str) -> list[int]:
+    """Return the tokens of a text that follows other text. Tokenised alone, Llama 1 would write a space before it, also before one that it has."""
+    lead = tokenizer.encode(LEAD, add_special_tokens=False)
+    both = tokenizer.encode(LEAD + text, add_special_tokens=False)
+    return both[len(lead) :] if both[: len(lead)] == lead else tokenizer.encode(text, add_special_tokens=False)  # joined tokens cannot be cut
+
+
+def begun(tokenizer: Any, text: str) -> list[int]:
+    """Return the tokens of a text that begins a reply: a word may need the space that the tokenizer writes, a text with a space needs no second."""
+    return continued(tokenizer, text) if text.startswith(" ") else tokenizer.encode(text, add_special_tokens=False)
 
 
 def numerals(tokenizer: Any, kind: str) -> np.ndarray:
@@ -196,7 +206,7 @@ def fixed_tokens(tokenizer: Any, thought: str, codec: Codec) -> list[list[int]]:
         thought: the template `policy.thought`, with a `#` for each number.
         codec: of the policy.
     """
-    *before, last = thought.split(NUMBER)
-    pieces = [tokenizer.encode(piece, add_special_tokens=False) if piece else [] for piece in (*before, last)]
+    first, *others = thought.split(NUMBER)
+    pieces = [begun(tokenizer, first), *(continued(tokenizer, piece) if piece else [] for piece in others)]
     starts = dict(zip(range(0, codec.length, codec.width), pieces, strict=False))  # the last piece stands before the first action
     return [starts.get(j, []) for j in range(codec.length)]

@@ -56,7 +56,8 @@ def tokenise(policy: Vlm, examples: Sequence[Sequence[tuple[str, str]]]) -> Toke
         each[prefix:]
         for each in tokenizer([chat.replace(MARK, policy.prompts.known(question)) for question, _ in pairs], add_special_tokens=False)["input_ids"]
     ]
-    answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    distinct = {answer: codec.begun(tokenizer, answer) for answer in {answer for _, answer in pairs}}
+    answers = [distinct[answer] for _, answer in pairs]
     tails = [(question + answer + [tokenizer.eos_token_id], len(answer) + 1) for question, answer in zip(questions, answers, strict=True)]
     return Tokenised(np.array([(observation, index) for observation, row in enumerate(examples) for index in range(len(row))]), tails)
 
@@ -177,7 +178,7 @@ def localise(policy: Vlm, features_BND: torch.Tensor, rows: Sequence[int], phras
         phrases: K, such as 'red ball'.
     """
     distinct, device = sorted(set(phrases)), policy.config.device  # a phrase occurs many times in a batch, and is embedded once
-    ids = policy.processor.tokenizer([" " + each for each in distinct], add_special_tokens=False)["input_ids"]  # as words within a sentence
+    ids = [codec.continued(policy.processor.tokenizer, " " + each) for each in distinct]  # as words within a sentence
     embed = policy.base.get_input_embeddings()
     means = torch.stack([embed(torch.tensor(each, device=device)).mean(0) for each in ids]).float()  # frozen weights may be bfloat16
     phrase_KD = means[torch.tensor([distinct.index(each) for each in phrases], device=device)]

@@ -44,6 +44,16 @@ def llama_tokenizer(special: list[str]) -> Any:
     return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2])
 
 
+def llama1_tokenizer(special: list[str]) -> Any:
+    """As Llama 1's: every text gets a space before it, also one that begins with a space."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    tokenizer = llama_tokenizer(special)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
 def template(image: str) -> str:
     """A chat template that writes `image` for each image."""
     parts = "{% for part in message['content'] %}{% if part['type'] == 'image' %}" + image + "{% else %}{{ part['text'] }}{% endif %}{% endfor %}"

@@ -1,13 +1,17 @@
 """Questions that share their frames, and pointing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from policies import PolicyConfig, load
+from policies import PolicyConfig, codec, load
 from policies.policy import Situation
 from policies.scoring import _head, choice_probabilities, expected_numbers, localise, score, tokenise
+from tests import families
 from tests.families import FAMILIES
+from tests.pieces import llama1_tokenizer
 
 
 def test_questions_asked_together_score_as_if_each_were_asked_alone(situations: list[Situation]) -> None:
@@ -70,6 +74,26 @@ def test_words_spelt_many_at_a_time_are_spelt_as_one_by_one() -> None:
     for (tokens, count), (question, answer) in zip(spelt.tails, [pair for row in asked for pair in row], strict=True):
         assert tokens[-count:] == [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
         assert tokenizer.decode(tokens).startswith(question) and tokenizer.decode(tokens).endswith(f"{answer}<end_of_utterance>")
+
+
+def test_a_tokenizer_that_writes_a_space_before_every_text_answers_as_it_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "llama_tokenizer", llama1_tokenizer)
+    families.llava(tmp_path)
+    config = PolicyConfig(model=str(tmp_path), codec="digits", thought=" ball# , cube# move")
+    policy, spaced = load(config, -np.ones(3), np.ones(3)), llama1_tokenizer(["<pad>", "<s>", "</s>", "<image>"])
+    assert spaced.tokenize(" 07") == ["▁", "▁", "0", "7"] and spaced.tokenize("yes") == ["▁y", "e", "s"]
+
+    def words(tokens: list[int]) -> list[str]:
+        return policy.processor.tokenizer.convert_ids_to_tokens(tokens)
+
+    tails = tokenise(policy, [[("far ?", " 07 12"), ("done ?", "yes")]]).tails
+    assert tails[0][0][-tails[0][1] : -1] == policy.codec.numerals_NK[[7, 12]].flatten().tolist()
+    assert words(tails[1][0][-tails[1][1] : -1]) == ["▁y", "e", "s"]
+    fixed = [words(each) for each in codec.fixed_tokens(policy.processor.tokenizer, config.thought, policy.codec) if each]
+    assert fixed == [[*"▁ball"], [*"▁,▁cube"], [*"▁move"]]
+    _, phrase = localise(policy, torch.ones(1, 2, 64), [0], ["red ball"])
+    embedded = policy.base.get_input_embeddings().weight[policy.processor.tokenizer.convert_tokens_to_ids([*"▁red▁ball"])]
+    torch.testing.assert_close(phrase[0], embedded.mean(0))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
