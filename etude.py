@@ -75,19 +75,20 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
         return read_object(folder / "summary.json")
 
 
-def load_policy(run: str | Path, device: str = "") -> "Actor":
-    """Return the champion of a run: `policy.act(observation, instruction)` returns the next action, `policy.reset()` begins an episode.
+def load_policy(policy: str | Path, device: str = "") -> "Actor":
+    """Return a trained policy: `policy.act(observation, instruction)` returns the next action, `policy.reset()` begins an episode.
 
     Args:
-        run: folder of the run, finished or not.
+        policy: folder of a run, finished or not, whose champion it is; a checkpoint in a run, `RUN/cycle-003`; or the folder of `etude export`.
         device: torch device; empty: that of the run.
 
     Raises:
-        ValueError: there is no run, it has no champion yet, or the weights differ from the recorded ones.
+        ValueError: there is no such policy, the run has no champion yet, or the weights differ from the recorded ones.
     """
     from agent.actor import load_actor
+    from agent.source import find
 
-    return load_actor(Path(run), device)
+    return load_actor(find(str(policy)).on(device))
 
 
 def load_run(run: str | Path) -> "Run":
@@ -113,17 +114,11 @@ def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_see
         num_envs: environments stepped side by side; changes the speed, never the result.
         first_seed: of consecutive seeds; None: the test seeds, which are the same in every run.
     """
-    from agent.records import SEEDS, Job, Rate
+    from agent.evaluate.apart import evaluate_policy
     from agent.rollout.environments import Environments
-    from agent.rollout.rollout import rollout
 
-    first = SEEDS["test"] if first_seed is None else first_seed
     environments = Environments(policy.env, num_envs)
     try:
-        # A fault counts as a failure, as in the evaluations of a run. `Job` without noise: greedy.
-        successes = [
-            episode.success and not episode.faults for episode in rollout(policy.model, environments, [Job(first + i) for i in range(episodes)])
-        ]
+        return evaluate_policy("", policy.model, environments, episodes, first_seed).card.success
     finally:
         environments.close()  # of the policy's run there is no session that would
-    return Rate.of(sum(successes), episodes)

@@ -1,17 +1,11 @@
-"""A champion for a control loop of the user's own: it needs no session, and no environment made by etude."""
+"""A policy for a control loop of the user's own: it needs no session, and no environment made by etude."""
 
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import policies
-from agent.config.config import Config
-from agent.config.plugins import load_model
-from agent.config.read import read_own
-from agent.run import base
-from agent.run.files import load
+from agent.source import Source
 from envs import EnvConfig
 from envs.frames import is_picture, lookup, picture
 from envs.spaces import Actions
@@ -51,14 +45,18 @@ class Actor:
             ValueError: the observation lacks a picture or the state.
         """
         if not self._held:
-            # One entry a decision, not a step: history has the spacing that the policy was trained with.
-            self._past.append(np.stack([self._picture(observation, name) for name in self.env.sources]))
-            while len(self._past) < self.env.history:  # at the first decision the same frames fill the whole history
-                self._past.append(self._past[0])
-            situation = Situation(instruction, np.concatenate(list(self._past)), self._state(observation))
-            (decision,) = self.model.act([situation], None)  # None: greedy, as in evaluations
-            self._held = [action for action in decision.actions for _ in range(self.env.action_repeat)]
+            self._held = self.decide(observation, instruction)
         return self.actions.to_env(self._held.pop(0))
+
+    def decide(self, observation: Any, instruction: str) -> list[np.ndarray]:
+        """Return the actions of one decision, float[A] each, one for each environment step until the next decision; arguments as of `act`."""
+        # One entry a decision, not a step: history has the spacing that the policy was trained with.
+        self._past.append(np.stack([self._picture(observation, name) for name in self.env.sources]))
+        while len(self._past) < self.env.history:  # at the first decision the same frames fill the whole history
+            self._past.append(self._past[0])
+        situation = Situation(instruction, np.concatenate(list(self._past)), self._state(observation))
+        (decision,) = self.model.act([situation], None)  # None: greedy, as in evaluations
+        return [action for action in decision.actions for _ in range(self.env.action_repeat)]
 
     def _picture(self, observation: Any, name: str) -> np.ndarray:
         if not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation):
@@ -80,36 +78,12 @@ class Actor:
             raise ValueError(f"The policy needs the state {self.env.state or 'state'!r}, which the observation does not have; add it.") from error
 
 
-def load_actor(folder: Path, device: str = "") -> Actor:
-    """Return the champion of a run, as `champion.json` names it, with cameras and actions of the run's first environment.
-
-    Args:
-        folder: of the run, finished or not.
-        device: torch device; empty: that of the run.
+def load_actor(source: Source) -> Actor:
+    """Return a policy for a loop of the user's own, with cameras and actions of its run's first environment.
 
     Raises:
-        ValueError: there is no run, no champion yet, or its weights differ from the recorded ones.
+        ValueError: it was never trained, so its actions are not known; or it cannot be loaded.
     """
-    if not (folder / "config.yaml").exists():
-        raise ValueError(f"There is no run in {folder} (no config.yaml); give the folder of a run.")
-    if not (folder / "champion.json").exists():
-        raise ValueError(f"The run in {folder} has no champion.json; it has one after its warm start.")
-    config, champion = read_own(folder / "config.yaml"), load(folder / "champion.json")
-    actions = Actions.from_description(champion["actions"])  # stored, so that no environment needs to be made here
-    model = load_model(_of(config, folder, device), actions)
-    if not base.grounded(folder):  # a grounded base model is a file of the run, whose digest `grounded` has checked
-        base.compare(folder, config.policy.model, model.base_name)
-    try:
-        model.load(folder / champion["weights"])
-    except ValueError as error:
-        raise ValueError(f"{folder / champion['weights']}: {error}.") from error
-    if model.name != champion["policy"]:
-        # Weights are written before `champion.json` names them, so no kill leaves this; a cycle deleted and made again may.
-        raise ValueError(f"{folder / champion['weights']} holds the weights {model.name}, and {champion['policy']} were recorded.")
-    return Actor(model, config.envs[0], actions)
-
-
-def _of(config: Config, folder: Path, device: str) -> policies.PolicyConfig:
-    """Return the run's policy config, with the grounded base model if there is one, on another device if one is given."""
-    changes = {"model": str(model)} if (model := base.grounded(folder)) else {}
-    return config.policy.model_copy(update=changes | ({"device": device} if device else {}))
+    model = source.load()
+    assert source.actions is not None, "a policy without actions is not loaded without an environment"
+    return Actor(model, source.config.envs[0], source.actions)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.verbs import compare, dataset, evaluate, export, help, models, play, serve
+
 if TYPE_CHECKING:
     from agent.rollout.session import Session
 
@@ -25,10 +27,20 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
+  etude compare RUN RUN...               runs on their common test seeds, in pairs: a table, a plot, a JSON file
+
+  etude evaluate POLICY [ENV]            success rate of any policy, with interval and videos; --against another one, on the same seeds
+  etude play POLICY [ENV]                look at a policy: in a window where there is a display, else as an MP4
+  etude export RUN OUT                   a Hugging Face folder that transformers and peft load without etude
+  etude serve POLICY                     a websocket server with openpi's client protocol
+  etude dataset info|merge|export        look at stored episodes, join them, take those of a run out of it
+
   etude pretrain OUT                     make the embedded base model from nothing
   etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
+  etude VERB --help                      all that a verb takes
   etude --version
 
+A POLICY is a run, a checkpoint in a run (RUN/cycle-003), an exported folder, or an untrained model: nano, a hub id, a folder.
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
 Example: etude improve configs/slide.yaml runs/slide
 """
@@ -41,11 +53,15 @@ def main() -> None:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
-    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": _expert}
-    verbs |= {"pretrain": _pretrain, "compose": _compose, "watch": _watch, "report": _report, "improve": _improve}
+    verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": models.expert}
+    verbs |= {"pretrain": models.pretrain, "compose": models.compose, "watch": _watch, "report": _report, "improve": _improve}
+    verbs |= {"compare": compare.compare, "evaluate": evaluate.evaluate, "play": play.play, "export": export.export}
+    verbs |= {"serve": serve.serve, "dataset": dataset.dataset}
     try:
-        if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
+        if verb in (*ASKED, "help"):
             print(HELP, end="")
+        elif verb in help.HELP and arguments[:1] in ([each] for each in ASKED):
+            print(help.HELP[verb], end="")
         elif verb in ("--version", "version"):
             print(f"etude {_version()}")
         elif verb in verbs:
@@ -191,28 +207,6 @@ def _check_model(arguments: list[str]) -> None:
         sys.exit(1)
 
 
-def _expert(arguments: list[str]) -> None:
-    import tyro
-
-    import agent.config.read as configure
-    from agent.rollout.experts import train
-
-    if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
-        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
-    env, *others = configure.read(Path(arguments[0])).envs
-    if others:
-        raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
-
-    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
-        """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
-        return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
-
-    try:
-        print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
-    except ModuleNotFoundError as error:
-        raise ValueError(f"An expert is trained by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
-
-
 def _watch(arguments: list[str]) -> None:
     from agent.report.watch import watch
 
@@ -223,33 +217,6 @@ def _report(arguments: list[str]) -> None:
     from agent.report.report import report
 
     print(report(_run_folder(arguments, "report")))
-
-
-def _pretrain(arguments: list[str]) -> None:
-    import tyro
-
-    from agent.ground.pretrain import pretrain
-
-    if not arguments:
-        raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
-    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
-
-
-def _compose(arguments: list[str]) -> None:
-    import tyro
-
-    if not arguments or arguments[0].startswith("-"):
-        raise ValueError("etude compose needs OUT, as in: etude compose models/smol --layers 8")
-    from agent.run.base import write_model
-    from policies.compose import compose
-
-    def run(layers: int | None = None) -> str:
-        """Make the model. layers: how many layers of the language model are kept, the first ones; all 30 where nothing is said."""
-        model, processor = compose(layers)
-        write_model(Path(arguments[0]), model, processor)
-        return f"{model.num_parameters() / 1e6:.1f} M parameters, written {arguments[0]}"
-
-    print(tyro.cli(run, prog="etude compose OUT", args=arguments[1:]))
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:

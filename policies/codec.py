@@ -111,6 +111,18 @@ class Codec:
         share = bins_HA / np.maximum(self.sizes_A - 1, 1)  # a discrete dimension with one value has size 1
         return np.clip(self._first_A + share * self._span_A, self.low, self.high)
 
+    def description(self) -> dict[str, Any]:
+        """Return all that turns a reply into actions, as JSON: value = clip(first + bin x step, low, high), bin by bin of `numbers`."""
+        step_A = self._span_A / np.maximum(self.sizes_A - 1, 1)
+        arrays = {"low": self.low, "high": self.high, "first": self._first_A, "step": step_A, "bins": self.sizes_A}
+        tokens = {"numbers": self.numerals_NK, "thought_numbers": self._thoughts_MK}
+        return {
+            "chunk_size": self.chunk,
+            "tokens_per_number": self.width,
+            "numbers_in_thought": self.thought,
+            **{name: value.tolist() for name, value in (arrays | tokens).items()},
+        }
+
     def columns(self, tokens: np.ndarray) -> np.ndarray:
         """Return each token's index in `vocabulary_U`; same shape as `tokens`."""
         return np.searchsorted(self.vocabulary_U, tokens)

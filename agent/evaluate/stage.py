@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.evaluate.guards import tasks_forgotten
-from agent.evaluate.statistics import Comparison, account, beats, compare, score
+from agent.evaluate.statistics import Comparison, account, beats, compare, tally
 from agent.records import SEEDS, Checkpoint, Job, Rate, Scorecard
 from agent.rollout.session import Session
 from agent.rollout.sharing import by_env, by_task, share
@@ -50,17 +50,12 @@ def evaluate(
 
     def run_episodes() -> dict[str, Any]:
         with track.bar(f"{kind} evaluation{f', {variation}' if variation else ''}", count) as step:
-            episodes = []
-            for episode in session.rollout(checkpoint, jobs, variation):
-                episodes.append(episode)
-                step(1)
-        # Such seeds count as failed (`score`), so they are named: they may hide what the policy can do.
-        faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in episodes if episode.faults]
+            card, faults = tally(checkpoint.name, session.rollout(checkpoint, jobs, variation), lambda episode: step(1))
         if faults:
             track.note(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
-        return asdict(score(checkpoint.name, episodes)) | {"faults": faults}
+        return asdict(card) | {"faults": faults}
 
     content = run.keep(run.folder / "evaluate" / f"{evaluation_name(kind, checkpoint.name, variation, cycle, part)}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])

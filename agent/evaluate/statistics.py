@@ -1,6 +1,6 @@
 """Statistics of evaluations: scorecards of greedy episodes, and the paired comparison of two policies, which decides promotions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,9 +27,26 @@ class Comparison:
 
 def score(policy: str, episodes: Iterable[Episode]) -> Scorecard:
     """Return the scorecard of greedy episodes; an episode with faults counts as failed."""
-    # Failed, not left out: otherwise two policies would be compared on different seeds.
-    done = {f"{episode.task}/{episode.seed}": episode for episode in episodes}
-    return Scorecard(policy, {key: e.success and not e.faults for key, e in done.items()}, {key: _effort(e) for key, e in done.items()})
+    return tally(policy, episodes, lambda episode: None)[0]
+
+
+def tally(policy: str, episodes: Iterable[Episode], watch: Callable[[Episode], None]) -> tuple[Scorecard, list[str]]:
+    """Return the scorecard of greedy episodes, and the faults of the environment with their seeds; no episode stays in memory.
+
+    Args:
+        policy: fingerprint of its weights.
+        episodes: as they are made.
+        watch: called with each episode.
+    """
+    card, faults = Scorecard(policy, {}), []
+    for episode in episodes:
+        key = f"{episode.task}/{episode.seed}"
+        # An episode with a fault is failed, not left out: otherwise two policies would be compared on different seeds.
+        card.outcomes[key], card.effort[key] = episode.success and not episode.faults, _effort(episode)
+        # Such seeds are named: they may hide what the policy can do.
+        faults += [f"seed {episode.seed}: {episode.faults[0]}"] if episode.faults else []
+        watch(episode)
+    return card, faults
 
 
 def _effort(episode: Episode) -> tuple[int, int]:

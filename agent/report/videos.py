@@ -55,13 +55,13 @@ def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[n
     return frames
 
 
-def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: float) -> Path:
+def write(frames: Sequence[np.ndarray], file: Path, title: str | Sequence[str], fps: float) -> Path:
     """Write frames as an H.264 mp4 with a title in each, and return the file.
 
     Args:
         frames: uint8[h, w, 3] each, at least one; the last is held for a second.
         file: to write.
-        title: one line.
+        title: one line; or one for each frame.
         fps: environment steps per second of simulated time, so that the video runs at the robot's own speed.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,9 @@ def write(frames: Sequence[np.ndarray], file: Path, title: str, fps: float) -> P
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = frames[0].shape[0], frames[0].shape[1], "yuv420p"  # the format that browsers play
         stream.options = {"crf": "26"}  # constant quality, 0 (lossless) to 51; small files, for the report embeds them
-        for frame in [*frames, *[frames[-1]] * math.ceil(fps)]:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(titled(frame, title), format="rgb24")):
+        held, titles = math.ceil(fps), [title] * len(frames) if isinstance(title, str) else [*title]
+        for frame, line in zip([*frames, *[frames[-1]] * held], [*titles, *titles[-1:] * held], strict=True):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(titled(frame, line), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():  # without a frame: what the encoder still holds back
             container.mux(packet)
@@ -99,8 +100,24 @@ def extremes(environments: Environments, episodes: Sequence[Episode], folder: Pa
     for name, episode in ((name, episode) for name, some in chosen.items() for episode in some):
         adapter = environments.firsts[environments.of(episode.task)]
         # `apply`, because the environment may live in another process.
-        videos[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", _outcome(episode), adapter.rate)
+        videos[name] = write(adapter.apply(replayed, episode), folder / f"{prefix}-{name}.mp4", outcome(episode), adapter.rate)
     return videos
+
+
+def of_episodes(environments: Environments, episodes: Sequence[Episode], folder: Path) -> list[Path]:
+    """Write a video of each episode into a folder, `SEED-success.mp4` or `SEED-failure.mp4`, and return the files.
+
+    An episode that cannot be replayed has no video.
+    """
+    files = []
+    for episode in (each for each in episodes if len(each)):
+        adapter = environments.firsts[environments.of(episode.task)]
+        file = folder / f"{episode.seed}-{'success' if episode.success else 'failure'}.mp4"
+        try:
+            files.append(write(adapter.apply(replayed, episode, True), file, outcome(episode), adapter.rate))
+        except (Exception, SystemExit):  # the environment may raise anything when it replays an episode
+            environments.renew(environments.of(episode.task))
+    return files
 
 
 def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
@@ -133,7 +150,7 @@ def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, befo
     return videos
 
 
-def _outcome(episode: Episode) -> str:
+def outcome(episode: Episode) -> str:
     """Return the title of a video: instruction and outcome."""
     return f"{episode.instruction} ({'done' if episode.success else 'failed'})"
 

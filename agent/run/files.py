@@ -123,7 +123,11 @@ def write(file: Path, put: Callable[[Path], Any]) -> None:
     partial = file.with_name(file.name + ".partial")
     with _sentence(file):
         file.parent.mkdir(exist_ok=True)
+        partial.unlink(missing_ok=True)  # a killed call may have left it
+        partial.touch()
+        mode = partial.stat().st_mode
         put(partial)
+        partial.chmod(mode)  # of any new file: safetensors makes files that only their owner can read
         _flush(partial)  # on disk before the rename, or a power failure could leave an empty file under the final name
         partial.replace(file)
 
@@ -148,6 +152,7 @@ def write_folder(folder: Path, put: Callable[[Path], Any]) -> None:
             _flush(file)
             target = folder / file.relative_to(partial)
             target.parent.mkdir(exist_ok=True)
+            file.chmod(partial.stat().st_mode & 0o666)  # as in `write`
             file.replace(target)
         shutil.rmtree(partial)
 

@@ -11,7 +11,7 @@ start/            base.json and .safetensors, demonstrate.json, episodes/ (demon
 cycle-001/        collect.json, episodes/, lookahead/episodes/, detector.json, steps_to_go.json, label.json, curate.json, tune.json,
                   policy.safetensors (the candidate), evaluate.json, cycle.json (written last: the cycle is finished)
 evaluate/         a scorecard for each policy and evaluation
-videos/           mp4
+videos/           mp4                                code/             the user's files with environment and policy class
 ```
 
 `episodes/` is a LeRobotDataset v3.0. Every .json file of a stage has a checksum.
@@ -30,6 +30,7 @@ from agent.records import Checkpoint, Episode
 from agent.run import base, layout
 from agent.run import episodes as dataset
 from agent.run.clock import time_for
+from agent.run.code import keep_code
 from agent.run.files import load, save, write_text
 from agent.run.metrics import metrics
 
@@ -93,6 +94,7 @@ class Run:
             raise ValueError(f"{self.folder} cannot be made ({error.strerror}); name another folder.") from error
         if self._changed:
             write_text(self.folder / "config.yaml", text)
+        keep_code(self.folder, self.config)
         self._place = self.folder.stat()
         self.began_from(self._base)  # the model may have been loaded before, when nothing was to be written yet
         return self

@@ -1,6 +1,8 @@
 """The command line: what is asked is printed, and what makes no sense is one sentence that changes nothing."""
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,12 +34,30 @@ def test_the_version_of_a_clone_that_is_not_installed(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout == f"etude {VERSION}\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], [], ["tasks", "--help"], ["check", "-h"], ["watch", "--help"], ["improve", "--help"]], ids=str
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []], ids=str)
 def test_help_is_printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     etude(*arguments, monkeypatch=monkeypatch)
     assert capsys.readouterr().out == cli.HELP
+
+
+VERBS = re.findall(r"^  etude ([a-z-]+) ", cli.HELP, re.MULTILINE)
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+@pytest.mark.parametrize("verb", [verb for verb in dict.fromkeys(VERBS) if verb != "pretrain"])  # tyro's, after torch
+def test_every_verb_has_a_help_of_its_own(verb: str, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with contextlib.suppress(SystemExit):
+        etude(verb, asked, monkeypatch=monkeypatch)
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: etude {verb}") and told != cli.HELP
+    assert max(map(len, told.splitlines())) <= 150
+
+
+@pytest.mark.parametrize("verb", ["info", "merge", "export"])
+def test_the_verbs_of_datasets_have_one_too(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        etude("dataset", verb, "--help", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.startswith(f"usage: etude dataset {verb}")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +78,29 @@ def test_help_is_printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, 
         ("compose", "needs OUT"),
         ("compose --layers 8", "needs OUT"),
         ("improve c.yaml", "needs CONFIG and RUN"),
+        ("evaluate", "the following arguments are required: POLICY; see etude evaluate --help"),
+        ("evaluate nano", "nano is an untrained model; name an environment or a config too"),
+        ("evaluate runs/none etude/Reach-v0 --episodes many", "'many' is no whole number of at least 1"),
+        ("evaluate RUN", "has no champion.json; it has one after its warm start"),
+        ("evaluate RUN/none", "There is no run in"),
+        ("evaluate nano nowhere.yaml", "Config nowhere.yaml cannot be read"),
+        ("evaluate nano etude/Reach-v0 --env.siz 3", "Unknown override '--env.siz'; did you mean '--env.size'?"),
+        ("evaluate nano etude/Reach-v0 extra", "unrecognized arguments: extra"),
+        ("play", "the following arguments are required: POLICY"),
+        ("play RUN --episodes 0", "'0' is no whole number of at least 1"),
+        ("export RUN", "the following arguments are required: OUT"),
+        ("export RUN RUN/out", "has no champion.json"),
+        ("export nano RUN/out", "nano is no policy of a run"),
+        ("compare RUN", "needs two runs or more"),
+        ("compare RUN RUN", "is named twice"),
+        ("compare RUN RUN/none", "is not finished, so it has no test evaluation yet"),
+        ("serve RUN", "has no champion.json"),
+        ("serve RUN --patience 0", "'0' is no number of seconds above 0"),
+        ("serve nano", "nano was never trained here"),
+        ("dataset fly", "etude dataset has no 'fly'; allowed are info, merge, export"),
+        ("dataset info RUN", "There is no dataset of etude in"),
+        ("dataset merge RUN", "the following arguments are required: OUT"),
+        ("dataset export RUN RUN/out --every-step", "There is no dataset of etude in"),
         ("fly", "Unknown verb 'fly'"),
     ],
 )

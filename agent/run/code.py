@@ -1,0 +1,48 @@
+"""Copies of the user's files that acting needs, in the folder of a run: its environments and its policy class, named `file.py:name` in the config.
+
+With them a run can be used where the working folder, or the machine, is another one. Other files that they read or import are not copied.
+"""
+
+import hashlib
+from pathlib import Path
+
+from agent.config.config import Config
+from agent.run.files import write_text
+
+
+def keep_code(folder: Path, config: Config) -> None:
+    """Copy the files into the folder `code` of a run; a copy that is up to date stays."""
+    for file in map(_file, (*(env.id for env in config.envs), config.policy.model)):
+        copy = _copy(folder, file)
+        if file.is_file() and not _same(file, copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_text(copy, file.read_text("utf-8"))
+
+
+def with_own_code(folder: Path, config: Config) -> Config:
+    """Return the config of a run with its copies, where a file is not there any more or has changed."""
+
+    def own(name: str) -> str:
+        file, copy = _file(name), _copy(folder, _file(name))
+        return name if not copy.is_file() or _same(file, copy) else f"{copy}:{name.rpartition(':')[2]}"
+
+    # The title stays as it was: seeds and outcomes are kept by it.
+    envs = tuple(env.model_copy(update={"id": own(env.id), "name": env.title}) if own(env.id) != env.id else env for env in config.envs)
+    policy = config.policy.model_copy(update={"model": own(config.policy.model)})
+    return config.model_copy(update={"env": envs if isinstance(config.env, tuple) else envs[0], "policy": policy})
+
+
+def _file(name: str) -> Path:
+    """Return the .py file in a name such as `file.py:Class`; a path that is no file for other names."""
+    place = name.rpartition(":")[0]
+    return Path(place) if place.endswith(".py") else Path("?")
+
+
+def _copy(folder: Path, file: Path) -> Path:
+    """Return the place of a file's copy: its own relative path, or one with a digest where it lies outside the working folder."""
+    outside = file.is_absolute() or ".." in file.parts
+    return folder / "code" / (Path(hashlib.sha256(str(file.parent).encode()).hexdigest()[:8], file.name) if outside else file)
+
+
+def _same(file: Path, copy: Path) -> bool:
+    return file.is_file() and copy.is_file() and file.read_bytes() == copy.read_bytes()

@@ -1,0 +1,210 @@
+"""Which policy a word names, on the command line and in Python: a run, a checkpoint in a run, an exported folder, or an untrained model.
+
+| word | what acts |
+|---|---|
+| `RUN` | the champion of a run |
+| `RUN/cycle-003`, `RUN/start`, `RUN/start/base.safetensors` | a candidate, the warm start, or the base model of a run |
+| `OUT` | the policy that `etude export RUN OUT` wrote |
+| `nano`, a hub id, a local model, `file.py:Class` | a model that was never trained here |
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.config.config import Config
+from agent.config.plugins import load_model
+from agent.config.read import override, parse, read, read_own
+from agent.run import base
+from agent.run.code import with_own_code
+from agent.run.files import digest, load
+from envs import EnvConfig
+from envs.spaces import Actions
+from policies import PolicyConfig
+
+EXPORT = "etude.json"  # in an exported folder: what `load_policy` needs beside the Hugging Face files
+
+
+@dataclass(frozen=True)
+class Source:
+    """A policy that can be loaded."""
+
+    title: str  # as it was named
+    config: Config  # of its run; of an untrained model, a config that names it
+    actions: Actions | None = None  # of its run's environments; None: never trained, so it fits any
+    name: str = ""  # recorded fingerprint of its weights
+    run: Path | None = None  # folder of its run
+    weights: Path | None = None  # to load into the model; None: the model itself has them
+    exported: Path | None = None  # folder of the export
+
+    def load(self, actions: Actions | None = None) -> Any:
+        """Return the policy.
+
+        Args:
+            actions: of the environment, for an untrained model.
+
+        Raises:
+            ValueError: it cannot be loaded, or its weights or its base model differ from the recorded ones.
+        """
+        actions = self.actions or actions
+        if actions is None:
+            raise ValueError(f"{self.title} was never trained here, so its actions are not known; name an environment or a config too.")
+        model = load_model(self.config.policy, actions)
+        if self.exported:
+            from policies.exporting import load_exported  # imports torch
+
+            load_exported(model, self.exported, self.name, load(self.exported / EXPORT)["base"])
+            return model
+        if self.run and not base.grounded(self.run):  # a grounded base model is a file of the run, whose digest `grounded` has checked
+            base.compare(self.run, self.config.policy.model, model.base_name)
+        if self.weights:
+            try:
+                model.load(self.weights)
+            except ValueError as error:
+                raise ValueError(f"{self.weights}: {error}.") from error
+            if model.name != self.name:
+                # Weights are written before their name is recorded, so no kill leaves this; a cycle deleted and made again may.
+                raise ValueError(f"{self.weights} holds the weights {model.name}, and {self.name} were recorded.")
+        return model
+
+    def on(self, device: str) -> "Source":
+        """Return the policy on another torch device; empty: where it was."""
+        policy = self.config.policy.model_copy(update={"device": device} if device else {})
+        return replace(self, config=self.config.model_copy(update={"policy": policy}))
+
+    def within(self, env: str, keys: list[str] | None = None) -> "Source":
+        """Return the policy in another environment.
+
+        Args:
+            env: a config file, whose environments are taken, and for an untrained model the other sections too; or the id of an environment,
+                which is seen by the same cameras, at the same size and rate. Empty: the environments of its run.
+            keys: overrides of config keys, as on the command line.
+
+        Raises:
+            ValueError: there is no such config, an override is wrong, or no environment is known.
+        """
+        own, config = self.config, self.config
+        if env.endswith((".yaml", ".yml")):
+            given = read(Path(env))
+            policy = own.policy if self.actions else given.policy.model_copy(update={"model": own.policy.model})
+            config = given.model_copy(update={"policy": policy, "threads": own.threads if self.actions else given.threads})
+        elif env:
+            same = [each for each in own.envs if self.actions and env in (each.id, each.name)]
+            config = self._readable().model_copy(update={"env": same[0] if same else self._seen(EnvConfig(id=env))})
+        elif self.actions is None:
+            raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
+        config = override(config, keys) if keys else config
+        if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
+            raise ValueError(
+                f"{self.title} sees {_told_sight(own.envs[0])}, and {other.title} gives {_told_sight(other)}; "
+                "set env.cameras, env.history and env.size as in its run."
+            )
+        return replace(self, config=config)
+
+    def beside(self, other: "Source", keys: list[str]) -> "Source":
+        """Return the policy in the environments of another one, seen by its own cameras; `keys` as of `within`."""
+        config = self._readable().model_copy(update={"env": tuple(map(self._seen, other.config.envs))})
+        return replace(self, config=override(config, keys) if keys else config)
+
+    def _readable(self) -> Config:
+        """Return the config; of an untrained model with the codec that its tokenizer can write."""
+        if self.actions or ":" in self.title:  # a policy class has no tokenizer
+            return self.config
+        from policies.loading import writable  # imports torch
+
+        return self.config.model_copy(update={"policy": writable(self.config.policy)})
+
+    def _seen(self, env: EnvConfig) -> EnvConfig:
+        """Return an environment as a trained policy sees it: by the cameras of its run, at the same size and rate."""
+        own = self.config.envs[0]
+        like = {"cameras": own.sources, "size": own.size, "history": own.history, "action_repeat": own.action_repeat, "state": own.state}
+        return env.model_copy(update=like) if self.actions else env
+
+    def check(self, actions: Actions, env: EnvConfig) -> None:
+        """Raise ValueError if a trained policy gives other actions than an environment takes.
+
+        Args:
+            actions: of the environment.
+            env: its config.
+        """
+        own = self.actions
+        if own and any(not np.array_equal(getattr(own, part), getattr(actions, part)) for part in ("low", "high", "counts")):
+            raise ValueError(f"{self.title} gives {_told(own)}, and {env.title} takes {_told(actions)}; name an environment with the same actions.")
+
+
+def find(name: str) -> Source:
+    """Return the policy that a word names; see the table above.
+
+    Raises:
+        ValueError: there is none, or its run has no champion yet.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / EXPORT).is_file():
+        return _exported(path)
+    if path.is_dir() and (path / "config.yaml").is_file():
+        return _champion(name, path)
+    weights = path / "policy.safetensors" if path.is_dir() else path
+    if weights.is_file() and (weights.parent.parent / "config.yaml").is_file():
+        return _checkpoint(name, weights)
+    folder = path.is_dir() and not (path / "config.json").is_file()
+    # `runs/slide` looks like a hub id. Where a folder `runs` exists, a run or a folder is meant.
+    if folder or (not path.exists() and ":" not in name and path.parent != Path() and path.parent.is_dir()):
+        raise ValueError(
+            f"There is no run in {name} (no config.yaml), no export and no model; give a run, a checkpoint in it, an exported folder or a model."
+        )
+    return Source(name, Config(policy=PolicyConfig(model=name)))
+
+
+def _champion(title: str, run: Path) -> Source:
+    if not (run / "champion.json").exists():
+        raise ValueError(f"The run in {run} has no champion.json; it has one after its warm start.")
+    champion = load(run / "champion.json")
+    return _of_run(title, run, run / champion["weights"], champion["policy"])
+
+
+def _checkpoint(title: str, weights: Path) -> Source:
+    run = weights.parent.parent
+    if not (run / "champion.json").exists():
+        raise ValueError(f"The run in {run} has no champion.json; it has one after its warm start, and its checkpoints can be used from then on.")
+    stage = weights.with_name("tune.json" if weights.name == "policy.safetensors" else "base.json")
+    if not stage.exists():
+        raise ValueError(f"{weights} is no finished checkpoint ({stage.name} is not there yet); wait for its stage, or name another one.")
+    return _of_run(title, run, weights, load(stage)["policy"])
+
+
+def _of_run(title: str, run: Path, weights: Path, name: str) -> Source:
+    config = with_own_code(run, read_own(run / "config.yaml"))
+    if grounded := base.grounded(run):
+        config = config.model_copy(update={"policy": config.policy.model_copy(update={"model": str(grounded)})})
+    actions = Actions.from_description(load(run / "champion.json")["actions"])  # stored, so that no environment needs to be made here
+    return Source(title, config, actions, name, run, weights)
+
+
+def _exported(folder: Path) -> Source:
+    content = load(folder / EXPORT)
+    for file, recorded in content["files"].items():
+        if not (folder / file).is_file() or digest(folder / file) != recorded:
+            raise ValueError(f"{folder / file} is {'not what was exported' if (folder / file).is_file() else 'gone'}; export the run again.")
+    config = with_own_code(folder, parse(content["config"], str(folder / EXPORT)))
+    model = folder / content["model"] if content["model"] is not None else None  # None: the base model is a hub id
+    if model:
+        config = config.model_copy(update={"policy": config.policy.model_copy(update={"model": str(model)})})
+    return Source(str(folder), config, Actions.from_description(content["actions"]), content["name"], exported=folder)
+
+
+def _sight(env: EnvConfig) -> tuple[int, int]:
+    return len(env.frame_names), env.size
+
+
+def _told_sight(env: EnvConfig) -> str:
+    """Return what a policy sees of an environment, in words."""
+    count = len(env.frame_names)
+    return f"{count} frame{'s' if count > 1 else ''} of {env.size} pixels ({', '.join(env.frame_names)})"
+
+
+def _told(actions: Actions) -> str:
+    """Return an action space in words."""
+    kind = type(actions.space).__name__
+    return f"{len(actions)} numbers from {actions.low.min():g} to {actions.high.max():g} ({kind})"

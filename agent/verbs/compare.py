@@ -1,0 +1,45 @@
+"""`etude compare`: finished runs in pairs, as a table, a plot and a JSON file."""
+
+import json
+from pathlib import Path
+
+from agent.verbs.usage import Usage
+
+SAYS = """Compare the last champions of finished runs on their common test seeds.
+
+The table has each run's success with its 95 % interval (Wilson), and its gain over the first run: paired 95 % interval (Agresti and Min), p of the
+exact McNemar test, seeds won and lost. The interval is about test scenes; it says nothing about other run seeds. comparison.json has all pairs."""
+
+
+def compare(arguments: list[str]) -> None:
+    """Run the verb."""
+    usage = Usage("compare", SAYS, "etude compare runs/slide-0 runs/slide-1 --out slide-comparison")
+    usage.add_argument_group("what").add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="two runs or more; the first one is the reference"
+    )
+    output = usage.add_argument_group("output")
+    output.add_argument("--out", metavar="FOLDER", type=Path, default=Path("comparison"), help="for comparison.json and comparison.png (comparison)")
+    given, _ = usage.read(arguments)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from agent.evaluate.runs import compare_runs, written
+    from agent.report.comparison import plot
+    from agent.run.files import write_text
+
+    rows = compare_runs(given.runs)
+    table = Table("run", "success, %", "gain, points", "p", "won, lost")
+    for row in rows:
+        rate, pair = row.card.success, row.against
+        gain = [f"{100 * pair.gain:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"] if pair else []
+        gain += [f"{pair.p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
+        table.add_row(row.title, f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]", *gain)
+    console = Console(highlight=False)
+    console.print(table)
+    given.out.mkdir(parents=True, exist_ok=True)
+    write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
+    rates = [(100 * rate.rate, 100 * rate.low, 100 * rate.high) for rate in (row.card.success for row in rows)]
+    gains = [(100 * pair.gain, 100 * pair.low, 100 * pair.high) for pair in (row.against for row in rows) if pair]
+    plot([row.title for row in rows], rates, gains, given.out / "comparison.png")
+    console.print(f"{len(rows[0].card.outcomes)} common test seeds; written: {given.out}/comparison.json, comparison.png")

@@ -1,0 +1,93 @@
+"""Help of the verbs that read their arguments themselves; the others have a `Usage`."""
+
+HELP = {
+    "improve": """\
+usage: etude improve CONFIG RUN [--until STAGE] [overrides]
+
+Improve a policy: the whole loop, and a report. A run may be stopped at any time; the same command goes on.
+
+what:
+  CONFIG            a YAML file, as configs/slide.yaml
+  RUN               folder of the run; made if missing
+
+when to stop:
+  --until STAGE     when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
+
+config keys:
+  Any key, as --seed 3 --collect.episodes_per_seed 16. All of them, with their meaning: etude improve CONFIG RUN --help
+
+example:
+  etude improve configs/slide.yaml runs/slide --cycles 4
+""",
+    "tasks": """\
+usage: etude tasks
+
+List our own environments, with an example of an instruction.
+""",
+    "check": """\
+usage: etude check ID [overrides]
+       etude check --config FILE [overrides]
+
+Say what would go wrong with an environment, or with a run before it begins. Writes a picture of the policy's frames.
+
+what:
+  ID                an environment's id: of Gymnasium, module:Id or file.py:factory
+  --config FILE     a run's config: its environments, and all else that `etude improve` looks at first
+
+config keys:
+  Any key, as --env.success 'reward > -0.02'. All of them: etude improve CONFIG RUN --help
+
+example:
+  etude check Reacher-v5 --env.success 'reward > -0.02'
+""",
+    "check-model": """\
+usage: etude check-model MODEL [overrides]
+
+Say whether a model can work: its family, tokens, memory, codec, and whether acting and learning give the same log-probabilities.
+
+what:
+  MODEL             a hub id, or a folder
+
+config keys:
+  Of the sections policy and env, as --env.size 224
+
+example:
+  etude check-model HuggingFaceTB/SmolVLM-256M-Instruct --env.size 224
+""",
+    "expert": """\
+usage: etude expert CONFIG OUT [--algorithm sac|ppo] [--steps N] [--seed N]
+
+Train a Stable-Baselines3 expert of the config's environment, to demonstrate. The same command goes on after a stop.
+
+what:
+  CONFIG            a YAML file with one environment
+  OUT               folder of the expert, for demonstrate.expert
+
+training:
+  --algorithm       sac or ppo (sac)
+  --steps N         decisions at most (100000)
+  --seed N          of weights, exploration and episodes (0)
+
+example:
+  etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch
+""",
+    "watch": """\
+usage: etude watch RUN
+
+Follow a run in the terminal, until it is finished or Ctrl-C.
+""",
+    "report": """\
+usage: etude report RUN
+
+Write RUN/report.html: curves, cycles and videos on one page without other files.
+""",
+    "compose": """\
+usage: etude compose OUT [--layers N]
+
+Make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower, for policy.model.
+
+what:
+  OUT               folder of the model
+  --layers N        how many layers of the language model are kept, the first ones (all 30)
+""",
+}

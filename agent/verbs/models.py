@@ -1,0 +1,55 @@
+"""Verbs that make models and experts: expert, pretrain, compose."""
+
+from pathlib import Path
+
+
+def expert(arguments: list[str]) -> None:
+    """Run the verb `expert`."""
+    import tyro
+
+    import agent.config.read as configure
+    from agent.rollout.experts import train
+
+    if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
+        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
+    env, *others = configure.read(Path(arguments[0])).envs
+    if others:
+        raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
+
+    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
+        """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
+        return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
+
+    try:
+        print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
+    except ModuleNotFoundError as error:
+        raise ValueError(f"An expert is trained by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
+
+
+def pretrain(arguments: list[str]) -> None:
+    """Run the verb `pretrain`."""
+    import tyro
+
+    from agent.ground.pretrain import pretrain
+
+    if not arguments:
+        raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
+    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
+
+
+def compose(arguments: list[str]) -> None:
+    """Run the verb `compose`."""
+    import tyro
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("etude compose needs OUT, as in: etude compose models/smol --layers 8")
+    from agent.run.base import write_model
+    from policies.compose import compose
+
+    def run(layers: int | None = None) -> str:
+        """Make the model. layers: how many layers of the language model are kept, the first ones; all 30 where nothing is said."""
+        model, processor = compose(layers)
+        write_model(Path(arguments[0]), model, processor)
+        return f"{model.num_parameters() / 1e6:.1f} M parameters, written {arguments[0]}"
+
+    print(tyro.cli(run, prog="etude compose OUT", args=arguments[1:]))

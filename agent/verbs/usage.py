@@ -1,0 +1,69 @@
+"""How the verbs read their arguments: `--help` in sections, and a mistake is one sentence."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export`, or an untrained model: nano, a hub id, a folder"
+ENV = "an environment's id, or a config file (.yaml)"
+OVERRIDES = (
+    "Any config key, as in a run: --env.cameras front wrist, --policy.device cuda, --collect.num_envs 8. All keys: etude improve CONFIG RUN --help"
+)
+
+
+class Usage(argparse.ArgumentParser):
+    """Parser of one verb's arguments.
+
+    Args:
+        verb: its name.
+        says: what it does, in a few sentences.
+        example: a command.
+        overrides: whether config keys may be given, as `--env.size 64`.
+    """
+
+    def __init__(self, verb: str, says: str, example: str, overrides: bool = False) -> None:
+        also = f"config keys:\n  {OVERRIDES}\n\n" if overrides else ""
+        super().__init__(
+            prog=f"etude {verb}", description=says, epilog=f"{also}example:\n  {example}", allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        self._overrides = overrides
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a ValueError of one sentence; argparse itself would print the usage and exit."""
+        raise ValueError(f"{message}; see {self.prog} --help")
+
+    def read(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Return the arguments, and the overrides of config keys among them, for `agent.config.read.override`."""
+        own, keys, at = [], [], 0
+        while at < len(arguments):
+            start, at = at, at + 1
+            if self._overrides and arguments[start].startswith("--") and "." in arguments[start].partition("=")[0]:
+                while at < len(arguments) and not arguments[at].startswith("--"):  # a key may take several words
+                    at += 1
+                keys += arguments[start:at]
+            else:
+                own.append(arguments[start])
+        return self.parse_intermixed_args(own), keys
+
+
+def whole(least: int = 0) -> Callable[[str], int]:
+    """Return a reader of whole numbers that are at least `least`."""
+
+    def read(text: str) -> int:
+        if not (text.isdecimal() and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return read
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0."""
+    try:
+        value: Any = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value

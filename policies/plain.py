@@ -1,0 +1,91 @@
+"""Acts with an exported policy by transformers (and peft) alone. `etude export` copies this file, `act.py`, into the folder of the policy.
+
+    from act import Policy
+
+    policy = Policy()
+    actions = policy.act([front, wrist], "open the red drawer")  # pictures uint8[h, w, 3], in the order of `images` in action_codec.json
+
+It imports nothing of etude.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+FOLDER = Path(__file__).resolve().parent
+
+
+class Policy:
+    """An exported policy: a vision-language model whose reply is a row of numbers, which are actions.
+
+    Args:
+        folder: of the export.
+        device: torch device.
+    """
+
+    def __init__(self, folder: Path = FOLDER, device: str = "cpu") -> None:
+        self.codec = json.loads((folder / "action_codec.json").read_text())
+        self.processor = AutoProcessor.from_pretrained(folder)
+        adapter = folder / "adapter_config.json"
+        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.exists() else str(folder)
+        source = folder / base if (folder / base).is_dir() else base  # an adapter's base model lies beside it, or is on the hub
+        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+        if adapter.exists():
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, folder)
+        self.model = model.to(device).eval()
+
+    def act(self, images: list[np.ndarray], instruction: str, state: str = "") -> np.ndarray:
+        """Return float32[H, A]: the actions of one decision, each to be held for `action_repeat` environment steps; greedy."""
+        return self.actions(self.reply(images, instruction, state)[0])
+
+    @torch.inference_mode()
+    def reply(self, images: list[np.ndarray], instruction: str, state: str = "") -> tuple[list[int], list[torch.Tensor]]:
+        """Return the tokens of the reply, and the logits of the whole vocabulary, float32[V], before each.
+
+        Args:
+            images: uint8[h, w, 3] each.
+            instruction: what to do.
+            state: proprioception as text, where the prompt has any ("state" in action_codec.json).
+        """
+        codec, device = self.codec, self.model.device
+        words = instruction.lower() if codec["lower_case"] else instruction
+        text = codec["chat"].replace("{state}", state).replace("{instruction}", words)
+        pictures = [Image.fromarray(image) for image in images]
+        inputs = self.processor(text=[text], images=pictures, return_tensors="pt", add_special_tokens=codec["add_special_tokens"]).to(device)
+        reply, logits = [], []
+        for place, fixed in enumerate(codec["before"]):  # the fixed words of a chain of thought, between its numbers
+            self._extend(inputs, fixed)
+            logits.append(self.model(**inputs).logits[0, -1].float())
+            allowed = self._allowed(reply, place)
+            reply.append(allowed[int(logits[-1][allowed].argmax())])
+            self._extend(inputs, reply[-1:])
+        return reply, logits
+
+    def actions(self, reply: list[int]) -> np.ndarray:
+        """Return the float32[H, A] actions of a reply."""
+        codec, width = self.codec, self.codec["tokens_per_number"]
+        tokens = reply[width * codec["numbers_in_thought"] :]
+        bins = [codec["numbers"].index(tokens[i : i + width]) for i in range(0, len(tokens), width)]
+        values = codec["first"] + np.reshape(bins, (codec["chunk_size"], -1)) * codec["step"]
+        return np.clip(values, codec["low"], codec["high"]).astype(np.float32)
+
+    def _allowed(self, reply: list[int], place: int) -> list[int]:
+        """Return the tokens that may stand at a place of the reply, ascending."""
+        codec, (number, begun) = self.codec, divmod(place, self.codec["tokens_per_number"])
+        action, written = number - codec["numbers_in_thought"], reply[place - begun : place]
+        usable = codec["thought_numbers"] if action < 0 else codec["numbers"][: codec["bins"][action % len(codec["bins"])]]
+        return sorted({each[begun] for each in usable if each[:begun] == written})
+
+    def _extend(self, inputs: Any, tokens: list[int]) -> None:
+        """Append tokens to the inputs; families differ in which other inputs have one entry a token."""
+        for name, fill in ({"input_ids": None} | self.codec["per_token"]).items():
+            if name in inputs and tokens:
+                more = torch.tensor([tokens if fill is None else [fill] * len(tokens)], dtype=inputs[name].dtype, device=inputs[name].device)
+                inputs[name] = torch.cat([inputs[name], more], dim=1)

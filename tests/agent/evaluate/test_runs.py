@@ -1,0 +1,53 @@
+"""Finished runs are compared on their common test seeds, in pairs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from agent.config.config import Config
+from agent.evaluate.runs import compare_runs, written
+from agent.evaluate.statistics import account
+from agent.records import Scorecard
+from agent.report.comparison import plot
+from agent.run.files import save, write_text
+from agent.run.folder import Run
+
+
+def finished(folder: Path, outcomes: list[bool], first: int = 0, task: str = "t") -> Path:
+    """A finished run with these outcomes of its last champion on consecutive seeds."""
+    Run(folder, Config()).begin()
+    card = Scorecard("abc", {f"{task}/{first + i}": passed for i, passed in enumerate(outcomes)})
+    save(folder / "evaluate" / "test-abc.json", {"policy": "abc", "outcomes": card.outcomes, "effort": {}, "faults": []})
+    summary: dict[str, Any] = {"task": task, "seed": 0, "cycles": 1, "promoted": 1, "policy": "abc", "seconds": {}, **account({"base": card}, card)}
+    write_text(folder / "summary.json", json.dumps(summary))
+    return folder
+
+
+def test_runs_are_compared_in_pairs_on_the_seeds_that_all_have(tmp_path: Path) -> None:
+    one = finished(tmp_path / "one", [False] * 10)
+    two = finished(tmp_path / "two", [True] * 8 + [False] * 2, first=2)
+    three = finished(tmp_path / "three", [False, True] * 6)
+    rows = compare_runs([one, two, three])
+    assert [list(row.card.outcomes) for row in rows] == [[f"t/{seed}" for seed in range(2, 10)]] * 3
+    assert [row.card.success.rate for row in rows] == [0.0, 1.0, 0.5]
+    assert rows[0].against is None and rows[1].against and rows[1].against.won == 8
+    assert rows[1].against.p_value == binomtest(8, 8, 0.5).pvalue
+    content = written(rows)
+    assert [(pair["run"], pair["over"], pair["gain"]) for pair in content["pairs"]] == [
+        (str(two), str(one), 1.0),
+        (str(three), str(one), 0.5),
+        (str(three), str(two), -0.5),
+    ]
+    plot(["one", "two"], [(0, 0, 30), (100, 70, 100)], [(100, 60, 100)], tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_runs_without_common_seeds_are_one_sentence(tmp_path: Path) -> None:
+    one, other = finished(tmp_path / "one", [True] * 4), finished(tmp_path / "other", [True] * 4, task="u")
+    with pytest.raises(ValueError, match=r"no common test seeds \(t; u\)"):
+        compare_runs([one, other])
+    with pytest.raises(ValueError, match="There is no run in"):
+        compare_runs([one, tmp_path / "none"])

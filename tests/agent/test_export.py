@@ -1,0 +1,127 @@
+"""An exported policy is the policy of its run: for transformers and peft alone, and for `load_policy` elsewhere."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+import etude
+from agent.export import export
+from agent.records import Job
+from agent.rollout.environments import Environments
+from agent.rollout.rollout import rollout
+from agent.source import find
+from policies.policy import Situation
+from tests.agent.runs import make
+
+pytestmark = pytest.mark.slow  # four models are made, exported and loaded again
+WORDS = "Touch the red ball"
+LORA = {"train": "lora", "lora": {"r": 4}}
+KINDS: dict[str, tuple[dict[str, Any], bool]] = {
+    "whole model": ({}, False),
+    "adapter, thought": ({"train": "lora", "lora": {"r": 4, "use_dora": True}, "thought": "## move", "num_bins": 65}, False),
+    "merged adapter": (LORA, True),
+    "digits": ({"model": "smolvlm", "codec": "digits", **LORA, "chunk_size": 2, "prompt": "{instruction}. Reply with the next move."}, False),
+}
+# Without etude: its packages cannot be imported, wherever they lie on the path.
+PLAIN = """
+import sys
+sys.modules.update(dict.fromkeys(("etude", "agent", "policies", "envs")))
+import json, numpy as np
+for place in sys.argv[2:]:
+    sys.path.insert(0, place)
+    sys.modules.pop("act", None)
+    import act
+    policy = act.Policy()
+    reply, logits = policy.reply(list(np.load(sys.argv[1])), "Touch the red ball")
+    np.savez(place + "/plain.npz", reply=reply, logits=np.stack([each.numpy() for each in logits]), actions=policy.actions(reply))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, folder_of: Callable[[str], Path]) -> Any:
+    """Runs of several kinds, their exports, and what plain transformers and peft make of these."""
+    root, frames = tmp_path_factory.mktemp("export"), np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    np.save(root / "frames.npy", frames)
+    for kind, (policy, merged) in KINDS.items():
+        make(root / f"{kind} run", policy={"precision": "float32", **policy, **({"model": str(folder_of("smolvlm"))} if "model" in policy else {})})
+        export(find(str(root / f"{kind} run")), root / kind, merged)
+    done = subprocess.run([sys.executable, "-c", PLAIN, root / "frames.npy", *(root / kind for kind in KINDS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root, frames
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transformers_and_peft_alone_give_the_same_logits(exported: Any, kind: str) -> None:
+    root, frames = exported
+    policy, plain = find(str(root / f"{kind} run")).load(), np.load(root / kind / "plain.npz")
+    situation = Situation(WORDS, frames)
+    (decision,) = policy.act([situation], None)
+    assert plain["reply"].tolist() == decision.tokens.tolist()
+    np.testing.assert_array_equal(plain["actions"], decision.actions)
+    with torch.no_grad():
+        ours = policy.distribution([situation], decision.tokens[None])[0]
+    theirs = torch.as_tensor(plain["logits"])[:, policy.codec.vocabulary_U] / policy.temperature
+    theirs = theirs.masked_fill(ours == -torch.inf, -torch.inf).log_softmax(-1)
+    assert float((ours - theirs).nan_to_num().abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_load_policy_gives_the_same_episodes_in_another_folder(exported: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _ = exported
+    (root / kind).rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    try:
+        policy = etude.load_policy("elsewhere")
+    finally:
+        (tmp_path / "elsewhere").rename(root / kind)
+    own = find(str(root / f"{kind} run")).load()
+    environments = Environments(policy.env, 4)
+    first, second = (list(rollout(each, environments, [Job(30_000_000 + i) for i in range(3)])) for each in (own, policy.model))
+    environments.close()
+    assert [each.tokens.tolist() for each in first] == [each.tokens.tolist() for each in second]
+    assert own.name == policy.model.name
+
+
+def test_a_changed_export_is_refused(exported: Any) -> None:
+    folder = exported[0] / "adapter, thought"
+    file = folder / "adapter_model.safetensors"
+    raw = file.read_bytes()
+    save_file({name: value * 1.01 for name, value in load_file(file).items()}, file)
+    with pytest.raises(ValueError, match="is not what was exported; export the run again"):
+        etude.load_policy(folder)
+    file.write_bytes(raw)
+
+
+def test_what_cannot_be_exported_is_one_sentence(exported: Any, tmp_path: Path) -> None:
+    run = find(str(exported[0] / "whole model run"))
+    with pytest.raises(ValueError, match="has no LoRA adapters"):
+        export(run, tmp_path / "out", merged=True)
+    with pytest.raises(ValueError, match="is no policy of a run"):
+        export(find("nano"), tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(ValueError, match="is not empty; name a new folder"):
+        export(run, tmp_path / "full")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_has_the_results_of_the_champion_alone(exported: Any) -> None:
+    root, _ = exported
+    run, name = root / "whole model run", find(str(root / "whole model run")).name
+    assert "None: its run is not finished" in (root / "whole model" / "README.md").read_text()
+    rate = {"rate": 0.5, "low": 0.4, "high": 0.6, "n": 400}
+    gain = {"gain": 0.1, "gain_low": 0.05, "gain_high": 0.15, "p_value": 0.01}
+    content = {"task": "t", "seed": 0, "cycles": 1, "promoted": 1, "base": rate, "before": rate, "before_is": "base", "after": rate, **gain}
+    for policy, says in ((name, "| this policy | 50.0 % [40.0, 60.0], n = 400 |"), ("0123", "it is not the last champion of its run")):
+        (run / "summary.json").write_text(json.dumps({**content, "policy": policy, "seconds": {}}))
+        export(find(str(run)), root / f"card {policy}")
+        assert says in (root / f"card {policy}" / "README.md").read_text()
+    (run / "summary.json").unlink()

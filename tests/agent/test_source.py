@@ -1,0 +1,110 @@
+"""Which policy a word names, what it fits, and a run that was copied to another place."""
+
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import etude
+from agent.source import find
+from tests.agent.runs import make
+
+GOAL = """
+import gymnasium
+import numpy as np
+
+class Goal(gymnasium.Env):
+    metadata = {"render_modes": ["rgb_array"]}
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)})
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return {"eye": np.full((64, 64, 3), 10, np.uint8)}, {"instruction": "reach the goal"}
+
+    def step(self, action):
+        self.count += 1
+        return {"eye": np.full((64, 64, 3), 10, np.uint8)}, 0.0, False, self.count == 8, {"is_success": self.count == WON}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source") / "run"
+    make(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with an environment of the user's, copied into an empty folder without that file."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    Path("goal.py").write_text(GOAL.replace("WON", "3"))
+    make(Path("runs/goal"), env={"id": "goal.py:Goal", "cameras": ["eye"], "max_episode_steps": 8})
+    (tmp_path / "here").mkdir()
+    shutil.copytree("runs/goal", tmp_path / "here" / "goal")
+    shutil.rmtree(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    return Path("goal")
+
+
+def test_a_run_that_was_copied_acts_and_is_evaluated(copied: Path) -> None:
+    policy = etude.load_policy(copied)
+    assert policy.act({"eye": np.zeros((64, 64, 3), np.uint8)}, "reach the goal").shape == (2,)
+    rate = etude.evaluate(policy, episodes=3, num_envs=2)
+    assert (rate.rate, rate.n) == (1.0, 3)
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_the_runs_own(copied: Path) -> None:
+    Path("goal.py").write_text(GOAL.replace("WON", "99"))
+    assert etude.evaluate(etude.load_policy(copied), episodes=1, num_envs=1).rate == 1.0
+    assert find("goal").config.envs[0].title == "goal.py:Goal"
+
+
+def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_allows(run: Path) -> None:
+    (run / "probe").touch()
+    usual = stat.S_IMODE((run / "probe").stat().st_mode)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in run.rglob("*") if file.is_file()} == {usual}
+
+
+def test_words_and_what_they_name(run: Path) -> None:
+    champion = find(str(run))
+    assert (champion.weights, champion.run) == (run / "start" / "policy.safetensors", run)
+    assert find(str(run / "start")).name == find(str(run / "start" / "policy.safetensors")).name == champion.name
+    assert find("nano").actions is None and find("owner/model").config.policy.model == "owner/model"
+    with pytest.raises(ValueError, match="There is no run in"):
+        find(str(run / "cycle-009"))
+    (run / "cycle-001").mkdir()
+    shutil.copy(run / "start" / "policy.safetensors", run / "cycle-001")
+    with pytest.raises(ValueError, match=r"is no finished checkpoint \(tune\.json is not there yet\)"):
+        find(str(run / "cycle-001"))
+
+
+def test_another_environment_is_seen_as_the_policy_was_trained(run: Path, tmp_path: Path) -> None:
+    policy = find(str(run))
+    (env,) = policy.within("Pusher-v5").config.envs
+    assert env.sources == ("front", "wrist") and env.size == 64
+    assert policy.within("etude/Reach-v0").config.envs == policy.config.envs
+    (tmp_path / "c.yaml").write_text("env: {id: etude/Push-v0, cameras: [front]}\npolicy: {num_bins: 65}\n")
+    with pytest.raises(ValueError, match=r"sees 2 frames of 64 pixels \(front, wrist\), and etude/Push-v0 gives 1 frame of 64 pixels \(front\)"):
+        policy.within(str(tmp_path / "c.yaml"))
+    assert policy.within(str(tmp_path / "c.yaml"), ["--env.cameras", "front", "wrist"]).config.policy == policy.config.policy
+    untrained = find("nano").within(str(tmp_path / "c.yaml")).config
+    assert (untrained.policy.num_bins, untrained.policy.model, untrained.envs[0].id) == (65, "nano", "etude/Push-v0")
+    assert find("nano").beside(policy, []).config.envs == policy.config.envs
+
+
+def test_other_actions_are_one_sentence(run: Path) -> None:
+    from agent.evaluate.apart import evaluate_source
+    from agent.rollout.environments import Environments
+
+    policy: Any = find(str(run)).within("etude/Lift-v0")
+    environments = Environments(policy.config.envs, 1)
+    with pytest.raises(ValueError, match=r"gives 3 numbers from -1 to 1 \(Box\), and etude/Lift-v0 takes 4 numbers from -1 to 1 \(Box\)"):
+        evaluate_source(policy, environments, 1)
+    environments.close()
