@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENVS := .venv-envs/bin
+LEROBOT := .venv-lerobot/bin
 PIP := -m pip --disable-pip-version-check -qq install
 GL_PACKAGES := libegl1 libgl1 libgl1-mesa-dri
 DRAWS := $(BIN)/python -c "from envs.simulate.render import mujoco; mujoco.GLContext(64, 64).make_current()"
 
-.PHONY: demo test test-envs check bench docs gl environments
+.PHONY: demo test test-envs test-lerobot check bench docs gl environments
 
 demo: gl  ## improve the embedded model on Slide; the report is runs/demo/report.html
 	$(BIN)/etude improve configs/slide.yaml runs/demo
@@ -17,6 +18,9 @@ test: gl  ## every test, two at a time
 
 test-envs: gl .venv-envs/.installed  ## tests with environments of other packages, which want another MuJoCo and so a .venv-envs of their own
 	$(ENVS)/python -m pytest tests/envs/test_third_party.py
+
+test-lerobot: gl .venv-lerobot/.installed  ## round trip of datasets with the real lerobot, which wants another torch and so a .venv-lerobot of its own
+	LEROBOT_PYTHON=$(LEROBOT)/python $(BIN)/python -m pytest tests/agent/run/test_lerobot.py
 
 environments: gl .venv-envs/.installed  ## docs/environments.md: what has no JSON in docs/results/environments yet is examined
 	$(BIN)/python benchmarks/environments.py check configs/envs/gymnasium-*.yaml
@@ -56,6 +60,15 @@ bench: gl  ## the published throughput figures
 .venv-docs/.installed: pyproject.toml constraints.txt
 	@test -x .venv-docs/bin/pip || $(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/python $(PIP) -c constraints.txt $$(sed -n 's/^docs = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' )
+	@touch $@
+
+# Without its dependencies: no release goes with a torch of today. What its module of datasets imports is listed here.
+.venv-lerobot/.installed: constraints.txt
+	@test -x $(LEROBOT)/pip || $(PYTHON) -m venv .venv-lerobot
+	@echo "Installing lerobot into .venv-lerobot; this takes a few minutes, once."
+	@$(LEROBOT)/python $(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(LEROBOT)/python $(PIP) --no-deps lerobot==0.4.4 'torchvision==0.28.*'
+	@$(LEROBOT)/python $(PIP) accelerate av datasets deepdiff draccus==0.10.0 einops jsonlines pandas pillow termcolor
 	@touch $@
 
 gl: .venv/.installed

@@ -16,7 +16,7 @@ from agent.config.config import Config
 from agent.demonstrate.bounds import settled
 from agent.demonstrate.cells import Unusable, column
 from agent.demonstrate.datasets import loss_figures, stored
-from agent.demonstrate.lerobot import STATE, LeRobot
+from agent.demonstrate.lerobot import STATE, SUCCESS, LeRobot
 from agent.demonstrate.readers import minari_actions
 from agent.demonstrate.sources import MINARI, Dataset
 from agent.demonstrate.survey import Survey
@@ -124,12 +124,12 @@ def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
     Raises:
         Unusable: it cannot be used.
     """
-    number, table = (
-        row["episode_index"],
-        files.rows(row, ["action", "frame_index", "task_index"], ["timestamp", "next.reward", STATE, "next.success", "success"]),
-    )
+    number, others = row["episode_index"], ["timestamp", "next.reward", *SUCCESS, *([STATE] if STATE in files.sizes else [])]
+    table = files.rows(row, ["action", "frame_index", "task_index"], others)
     actions = column(table, "action", number, files.sizes.get("action", 0))
     state = column(table, STATE, number, files.sizes[STATE]) if STATE in table.column_names else None
+    if "next.reward" in table.column_names:
+        column(table, "next.reward", number, 1)  # raises where a run would leave the episode out
     hits, task = files.hits(table, row), files.instruction(table, number)
     if "timestamp" in table.column_names:
         off = np.abs(column(table, "timestamp", number, 1)[:, 0] * files.fps - np.arange(len(table)))

@@ -104,10 +104,20 @@ class LeRobot:
             return dict(zip(indices, table[column].to_pylist(), strict=True))
 
     @cached_property
+    def columns(self) -> set[str]:
+        """Names of all features, of columns of episodes, and of columns of data that are no feature, as far as the first file has them."""
+        names = set(self.features)
+        for row in self.listing[:1]:
+            with reading(self.root / "meta/episodes"):
+                relative = self.place(row, "data_path", "data")
+            with reading(self.root / relative):
+                names |= {*row, *pq.read_schema(self.inside(relative)).names}
+        return names
+
+    @property
     def success_column(self) -> str:
-        """The column that says whether an episode succeeded; empty where there is none."""
-        columns = {*self.features, *(name for row in self.listing[:1] for name in row)}
-        return next((name for name in SUCCESS if name in columns), "")
+        """Return the column that says whether an episode succeeded; empty where there is none."""
+        return next((name for name in SUCCESS if name in self.columns), "")
 
     def place(self, row: dict[str, Any], template: str, kind: str) -> str:
         """Return the path, relative to the folder, of an episode's data (`kind` 'data') or video ('videos/KEY')."""

@@ -152,7 +152,7 @@ class Foreign(Dataset):
             raise ValueError(f"demonstrate.dataset {files.root} {rates}; {remedy}.")
         self.steps_per_row = config.demonstrate.steps_per_row or 1.0
         rule = Success(self.env.success)
-        self.rule = rule if not files.success_column and "next.reward" in files.features and rule.of_reward else None
+        self.rule = rule if not files.success_column and "next.reward" in files.columns and rule.of_reward else None
         """`env.success`, where it can tell a success from the recorded rewards and nothing else can."""
 
     @property
@@ -182,7 +182,7 @@ class Foreign(Dataset):
         if self.rule is not None:
             said.append("The dataset has no success column, so env.success decides by its rewards.")
         elif not self.files.success_column:
-            has = "" if "next.reward" not in self.files.features else "; an env.success over reward or total_reward would be asked of its rewards"
+            has = "" if "next.reward" not in self.files.columns else "; an env.success over reward or total_reward would be asked of its rewards"
             said.append(f"The dataset has no success column (next.success), so all its episodes count as successes{has}.")
         if STATE in self.files.sizes and not self.has_state:
             told = f"{self.files.sizes[STATE]} numbers, and that of the environment {self.target.state_size or 'an unknown number'} (env.state)"

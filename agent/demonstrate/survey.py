@@ -88,10 +88,10 @@ class Survey:
         same_THA = np.abs(targets_THA - before_TA[:, None]) <= NEAR * (self.high - self.low) + EPSILON
         still_T = (np.abs(targets_THA) <= NEAR * size_A)[..., moving_A].all((1, 2)) & same_THA[..., ~moving_A].all((1, 2))
         if states is None:
-            return still_T
+            return np.asarray(still_T)
         near_S = 1e-3 * (states.max(0) - states.min(0)) + EPSILON
         stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1) & (states.max(0) > states.min(0)).any()
-        return still_T | (stays_T & same_THA.all((1, 2)))
+        return np.asarray(still_T | (stays_T & same_THA.all((1, 2))))
 
 
 def without(episode: Episode, idle_T: np.ndarray) -> Episode:

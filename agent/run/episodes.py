@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from agent.records import Episode
+from agent.run.describe import card, describe, names, pool
 
 DATA, LISTING, BLANK = "data", "meta/episodes", "meta/blank"  # folders: each shard has a file of the same number in each of them
 CHUNK = 1000  # shards per subfolder, as in lerobot
 CAMERA = "observation.images."  # lerobot's prefix of image columns
-QUANTILES = {"min": 0, "max": 1, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}  # the keys of lerobot's statistics
 OURS = ("tokens", "logprobs", "rewards", "policy_tokens", "lookahead_gains", "target_actions")  # lerobot has no column for these
 COLUMNS = {"states": "observation.state", "actions": "action", **{name: f"etude.{name}" for name in OURS}}
 DTYPES = {"frames": "uint8", **dict.fromkeys(COLUMNS, "float32"), "tokens": "int64", "policy_tokens": "int64"}
@@ -103,9 +103,11 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
         tasks = list(dict.fromkeys([*tasks, *(episode.instruction for episode in played)]))
         columns = _columns(played, info, tasks, cameras, rates)
         spans = pairwise(accumulate(map(len, played), initial=0))
-        parts = [{name: _describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
-        stats = {name: _pool([part[name] for part in ([stats] if stats else []) + parts]) for name in parts[0]}  # over the whole dataset
-        files[_file(DATA, shard)], features = _data(columns)
+        parts = [{name: describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
+        stats = {name: pool([part[name] for part in ([stats] if stats else []) + parts]) for name in parts[0]}  # over the whole dataset
+        files[_file(DATA, shard)], features = _data(columns, played[0].actions.shape[1:])
+        if not info["features"]:
+            files["README.md"], info = card(played[0].task, cameras), info | {"robot_type": played[0].task}
         files[_file(LISTING, shard)] = _listing([fact for fact in facts if fact["length"]], info, parts)
         files["meta/tasks.parquet"] = pa.table({"task_index": np.arange(len(tasks)), "task": tasks}, metadata={"pandas": PANDAS})
         files["meta/stats.json"] = stats  # a kill may leave this newer than info.json, which therefore has copies of its own
@@ -161,31 +163,14 @@ def _columns(
     return {name: column if column.ndim == 4 else column.reshape(len(step), -1) for name, column in columns.items() if column.size}
 
 
-def _describe(rows: np.ndarray) -> dict[str, Any]:
-    """Return statistics of one column of an episode; of images [3, 1, 1] per channel in [0, 1], from up to 16 observations and 1/16 of the pixels."""
-    values = rows[:: 1 + len(rows) // 16, ::4, ::4].reshape(-1, 3, 1, 1) / 255 if rows.ndim == 4 else rows.astype(np.float64)
-    values = np.nan_to_num(values, posinf=0, neginf=0)  # one NaN would make the statistics of the whole dataset NaN
-    ranked = np.sort(values, 0)[[round(share * (len(values) - 1)) for share in QUANTILES.values()]]  # nearest rank
-    statistics = dict(zip(QUANTILES, ranked, strict=True)) | {"mean": values.mean(0), "std": values.std(0), "count": np.array([len(rows)])}
-    return {name: value.tolist() for name, value in statistics.items()}
-
-
-def _pool(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the joint statistics of several parts; quantiles are averaged by count, as in lerobot, and so are approximate."""
-    each = {name: np.array([part[name] for part in parts]) for name in parts[0]}
-    weights = each["count"][:, 0] / each["count"].sum()
-    pooled = {name: np.tensordot(weights, values, 1) for name, values in each.items()}
-    pooled["std"] = np.sqrt(np.tensordot(weights, each["std"] ** 2 + (each["mean"] - pooled["mean"]) ** 2, 1))  # law of total variance
-    pooled |= {"min": each["min"].min(0), "max": each["max"].max(0), "count": each["count"].sum(0)}
-    return {name: value.tolist() for name, value in pooled.items()}
-
-
-def _data(columns: dict[str, np.ndarray]) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the data rows of a shard, typed as Hugging Face `datasets` expects, and lerobot's `features` of their columns."""
+def _data(columns: dict[str, np.ndarray], chunk: tuple[int, ...]) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the data rows of a shard, typed as Hugging Face `datasets` expects, and lerobot's `features` of their columns; `chunk` is (H, A)."""
     arrays, types, features = {}, {}, {}
     for name, column in columns.items():
         dtype, size = column.dtype.name, column.shape[1]
-        features[name] = {"dtype": dtype, "shape": list(column.shape[1:]), "names": None}
+        shape = chunk if name == COLUMNS["actions"] and chunk[0] > 1 else column.shape[1:]
+        called = names(name, shape) if name in (COLUMNS["actions"], COLUMNS["states"]) else None
+        features[name] = {"dtype": dtype, "shape": list(column.shape[1:]), "names": called}
         if column.ndim == 4:
             features[name] |= {"dtype": "image", "names": ["height", "width", "channel"]}
             cells, types[name] = [pa.array([_png(frame) for frame in column]), pa.nulls(len(column), TEXT)], {"_type": "Image"}
@@ -278,7 +263,7 @@ def _trusting(root: Path, path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is damaged ({why}); delete the folder {root} and {again}") from error
 
 
-def _write(path: Path, content: pa.Table | dict[str, Any] | None) -> None:
+def _write(path: Path, content: pa.Table | dict[str, Any] | str | None) -> None:
     """Replace a file by `content`, atomically; None removes it. Raise ValueError if it cannot be written."""
     part = path.with_name(path.name + ".part")  # not *.parquet: lerobot reads every file of that name
     try:
@@ -289,7 +274,7 @@ def _write(path: Path, content: pa.Table | dict[str, Any] | None) -> None:
             if isinstance(content, pa.Table):
                 pq.write_table(content, file, write_page_checksum=True)
             else:
-                file.write(json.dumps(content, indent=4).encode())
+                file.write((content if isinstance(content, str) else json.dumps(content, indent=4)).encode())
             file.flush()
             os.fsync(file.fileno())  # before the rename, or a power failure could leave an empty file under the final name
         os.replace(part, path)

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 class Push(gymnasium.Env):
     """Two numbers of an arm that needs +-0.02, and a gripper; nothing bounds the first two."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}  # pyright: ignore[reportIncompatibleVariableOverride]
     action_space = spaces.Box(np.array([-np.inf, -np.inf, -1], np.float32), np.array([np.inf, np.inf, 1], np.float32))
     observation_space = spaces.Box(-9, 9, (2,))
     render_mode = "rgb_array"
@@ -116,7 +116,7 @@ def test_a_run_keeps_them_for_all_that_follows(tmp_path: Path) -> None:
     write(source, [[[9 * number for number in row] for row in rows(40)] for _ in range(4)])  # other recordings since then
     etude.improve(chosen, tmp_path / "run")
     assert read_own(tmp_path / "run/config.yaml").envs[0].action_bounds == bounds, "a run that goes on keeps its bounds"
-    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["env"]["action_bounds"] == [list(pair) for pair in bounds or ()]
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["env"]["action_bounds"] == np.array(bounds).tolist()
     with pytest.raises(ValueError, match="another env config"):
         Run(tmp_path / "run", chosen.model_copy(update={"env": chosen.envs[0].model_copy(update={"action_bounds": None})}))
     (figures,) = [row for row in Run(tmp_path / "run").metrics() if row["stage"] == "demonstrate"]

@@ -127,6 +127,7 @@ def test_the_state_is_read_at_each_decision(tmp_path: Path) -> None:
     source = write(tmp_path, [arm(10), arm(10)], states=states)
     episodes, _ = read(config(source, state={0: (0, 1)}), target(state_size=2))
     for i, episode in enumerate(episodes):
+        assert episode.states is not None
         np.testing.assert_allclose(episode.states, np.array(states[i])[[0, 4, 8, 9]], rtol=1e-6)
         np.testing.assert_array_equal(episode.frames[:, 0], [frame(i, t) for t in (0, 4, 8, 9)])
     assert read(config(source), target(state_size=3))[0][0].states is None

@@ -25,6 +25,10 @@ def frame(episode: int, step: int) -> np.ndarray:
     return np.full((SIDE, SIDE, 3), (40 + 7 * episode % 200, 5 * step % 256, 90), np.uint8)
 
 
+def widest(episodes: list[Any]) -> int:
+    return max(len(row) for each in episodes for row in each if isinstance(row, list))
+
+
 def write(
     root: Path,
     actions: list[Any],
@@ -67,8 +71,8 @@ def write(
     listed |= {"data/chunk_index": [0 for _ in numbers], "data/file_index": [0 for _ in numbers], "dataset_to_index": ends, **(listing or {})}
     pq.write_table(pa.table(listed), root / "meta/episodes/chunk-000/file-000.parquet")
     pq.write_table(pa.table({"task_index": list(range(len(tasks))), "task": tasks}), root / "meta/tasks.parquet")
-    features: dict[str, Any] = {"action": {"dtype": "float32", "shape": [len(actions[0][0])], "names": None}}
-    features |= {} if states is None else {"observation.state": {"dtype": "float32", "shape": [len(states[0][0])], "names": None}}
+    features: dict[str, Any] = {"action": {"dtype": "float32", "shape": [widest(actions)], "names": None}}
+    features |= {} if states is None else {"observation.state": {"dtype": "float32", "shape": [widest(states)], "names": None}}
     features |= {CAMERA: {"dtype": "image", "shape": [SIDE, SIDE, 3], "names": ["height", "width", "channel"]}}
     features |= {name: {"dtype": "float32", "shape": [1], "names": None} for name in (rows or {}) if name.startswith("next.")}
     said = {"codebase_version": "v3.0", "robot_type": "sim", "total_episodes": len(actions), "total_frames": sum(lengths), "fps": fps}

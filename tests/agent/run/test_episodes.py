@@ -163,11 +163,12 @@ def test_info_is_what_lerobot_expects(tmp_path: Path) -> None:
     assert info["splits"] == {"train": "0:6"}
     assert info["video_path"] is None
     assert info["data_path"].format(chunk_index=0, file_index=1) == "data/chunk-000/file-001.parquet"
-    vector = {"dtype": "float32", "names": None}
+    vector = {"dtype": "float32"}
     scalar = {"dtype": "int64", "shape": [1], "names": None}
     assert info["features"]["observation.images.front"] == {"dtype": "image", "shape": [8, 6, 3], "names": ["height", "width", "channel"]}
-    assert info["features"]["observation.state"] == vector | {"shape": [3]}
-    assert info["features"]["action"] == vector | {"shape": [8]}
+    assert info["features"]["observation.state"] == vector | {"shape": [3], "names": ["state_0", "state_1", "state_2"]}
+    assert info["features"]["action"] == vector | {"shape": [8], "names": [f"action_{h}_{a}" for h in range(2) for a in range(4)]}
+    assert info["robot_type"] == batch(0)[0].task, "the environment is the robot"
     assert info["features"]["next.success"] == scalar | {"dtype": "bool"}
     assert all(info["features"][name] == scalar for name in ("frame_index", "episode_index", "index", "task_index"))
     assert not any("/" in name for name in info["features"])
