@@ -8,7 +8,6 @@ import yaml
 from agent.card import card
 from agent.config.read import write as write_yaml
 from agent.run.base import grounded
-from agent.run.code import keep_code
 from agent.run.files import digests, save, write_folder, write_text
 from agent.source import EXPORT, Source
 
@@ -52,7 +51,6 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     changes = {"train": "text", "lora": {}} if merged else {}
     plain = config.model_copy(update={"policy": config.policy.model_copy(update={**changes, "layers": None, "model": hub or config.policy.model})})
     model = None if hub else BASE if lora and not merged else "."
-    keep_code(out, config)
     weights = {name: each for name, each in digests(out).items() if name.endswith(".safetensors")}
     content = {"config": yaml.safe_load(write_yaml(plain)), "actions": actions.description(), "name": source.name, "files": weights}
     content |= {"model": model, "base": policy.base_name if hub else None}

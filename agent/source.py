@@ -50,7 +50,9 @@ class Source:
         """
         actions = self.actions or actions
         if actions is None:
-            raise ValueError(f"{self.title} was never trained here, so its actions are not known; name an environment or a config too.")
+            raise ValueError(
+                f"{self.title} was never trained here, so its actions are unknown; give a run, a checkpoint in one, or an exported folder."
+            )
         model = load_model(self.config.policy, actions)
         if self.exported:
             from policies.exporting import load_exported  # imports torch
@@ -95,6 +97,10 @@ class Source:
             config = self._readable().model_copy(update={"env": same[0] if same else self._seen(EnvConfig(id=env))})
         elif self.actions is None:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
+        elif self.exported and (file := next((each.id for each in own.envs if ".py:" in each.id), "")):
+            raise ValueError(
+                f"{self.title} was trained in {file}, and no code that an export names is run; name it: {self.title} {file}"
+            )
         config = override(config, keys) if keys else config
         if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
             raise ValueError(
@@ -183,15 +189,18 @@ def _of_run(title: str, run: Path, weights: Path, name: str) -> Source:
 
 
 def _exported(folder: Path) -> Source:
+    """Return the policy of an export. Its folder may come from a stranger, so that no code in it, or named by it, is run."""
     content = load(folder / EXPORT)
     for file, recorded in content["files"].items():
         if not (folder / file).is_file() or digest(folder / file) != recorded:
             raise ValueError(f"{folder / file} is {'not what was exported' if (folder / file).is_file() else 'gone'}; export the run again.")
-    config = with_own_code(folder, parse(content["config"], str(folder / EXPORT)))
-    model = folder / content["model"] if content["model"] is not None else None  # None: the base model is a hub id
-    if model:
-        config = config.model_copy(update={"policy": config.policy.model_copy(update={"model": str(model)})})
-    return Source(str(folder), config, Actions.from_description(content["actions"]), content["name"], exported=folder)
+    config = parse(content["config"], str(folder / EXPORT))
+    inside = {None: config.policy.model, ".": str(folder), "base": str(folder / "base")}  # None: the base model is a hub id
+    if (model := inside.get(content["model"], ":")) == ":" or ":" in config.policy.model:
+        raise ValueError(f"{folder / EXPORT} names no Hugging Face model; export the run again.")
+    policy = config.policy.model_copy(update={"model": model, "trust_remote_code": False})
+    actions = Actions.from_description(content["actions"])
+    return Source(str(folder), config.model_copy(update={"policy": policy}), actions, content["name"], exported=folder)
 
 
 def _sight(env: EnvConfig) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """An exported policy is the policy of its run: for transformers and peft alone, and for `load_policy` elsewhere."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,17 +19,20 @@ from agent.export import export
 from agent.records import Job
 from agent.rollout.environments import Environments
 from agent.rollout.rollout import rollout
+from agent.run.files import load, save
 from agent.source import find
+from policies.loading import NANO
 from policies.policy import Situation
 from tests.agent.runs import make
 
 pytestmark = pytest.mark.slow  # four models are made, exported and loaded again
+ROOT = Path(__file__).resolve().parents[2]
 WORDS = "Touch the red ball"
 LORA = {"train": "lora", "lora": {"r": 4}}
 KINDS: dict[str, tuple[dict[str, Any], bool]] = {
     "whole model": ({}, False),
     "adapter, thought": ({"train": "lora", "lora": {"r": 4, "use_dora": True}, "thought": "## move", "num_bins": 65}, False),
-    "merged adapter": (LORA, True),
+    "merged adapter, connector": ({**LORA, "train": "lora+connector"}, True),
     "digits": ({"model": "smolvlm", "codec": "digits", **LORA, "chunk_size": 2, "prompt": "{instruction}. Reply with the next move."}, False),
 }
 # Without etude: its packages cannot be imported, wherever they lie on the path.
@@ -42,6 +47,29 @@ for place in sys.argv[2:]:
     policy = act.Policy()
     reply, logits = policy.reply(list(np.load(sys.argv[1])), "Touch the red ball")
     np.savez(place + "/plain.npz", reply=reply, logits=np.stack([each.numpy() for each in logits]), actions=policy.actions(reply))
+"""
+
+
+# A model in the cache of the hub: its adapter is exported without it.
+HUB = """
+import sys, json
+from pathlib import Path
+from tests.agent.runs import make
+import etude
+from agent.export import export
+from agent.source import find
+from policies.loading import load
+make(Path("run"), policy={"model": "etude-tests/tiny", "train": "lora", "lora": {"r": 4}, "precision": "float32"})
+export(find("run"), Path("out"))
+assert not Path("out/base").exists() and json.loads(Path("out/adapter_config.json").read_text())["base_model_name_or_path"] == "etude-tests/tiny"
+import numpy as np
+frames = np.zeros((2, 64, 64, 3), np.uint8)
+own, back = find("run").load(), etude.load_policy("out").model
+sys.path.insert(0, "out")
+import act
+from policies.policy import Situation
+replies = [each.act([Situation("touch it", frames)], None)[0].tokens.tolist() for each in (own, back)]
+assert own.name == back.name and replies == [act.Policy().reply(list(frames), "touch it")[0]] * 2
 """
 
 
@@ -70,7 +98,7 @@ def test_transformers_and_peft_alone_give_the_same_logits(exported: Any, kind: s
         ours = policy.distribution([situation], decision.tokens[None])[0]
     theirs = torch.as_tensor(plain["logits"])[:, policy.codec.vocabulary_U] / policy.temperature
     theirs = theirs.masked_fill(ours == -torch.inf, -torch.inf).log_softmax(-1)
-    assert float((ours - theirs).nan_to_num().abs().max()) < 1e-5
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,6 +118,16 @@ def test_load_policy_gives_the_same_episodes_in_another_folder(exported: Any, ki
     assert own.name == policy.model.name
 
 
+def test_an_adapter_of_a_model_on_the_hub_is_exported_alone(tmp_path: Path) -> None:
+    cached = tmp_path / "hub" / "models--etude-tests--tiny"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(NANO, cached / "snapshots" / ("0" * 40), ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", HUB], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_a_changed_export_is_refused(exported: Any) -> None:
     folder = exported[0] / "adapter, thought"
     file = folder / "adapter_model.safetensors"
@@ -100,10 +138,29 @@ def test_a_changed_export_is_refused(exported: Any) -> None:
     file.write_bytes(raw)
 
 
+def test_no_code_that_an_export_names_is_run(exported: Any, tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('code of a stranger was run')")
+    folder = exported[0] / "whole model"
+    raw, content = (folder / "etude.json").read_bytes(), load(folder / "etude.json")
+    config, place = content["config"], f"{tmp_path}/evil.py:Class"
+    for change, says in (
+        ({"policy": {**config["policy"], "model": place}}, "names no Hugging Face model"),
+        ({"env": {**config["env"], "id": place}}, "no code that an export names is run; name it"),
+    ):
+        save(folder / "etude.json", {**content, "config": {**config, **change}})
+        with pytest.raises(ValueError, match=says):
+            find(str(folder)).within("")
+    save(folder / "etude.json", {**content, "config": {**config, "policy": {**config["policy"], "trust_remote_code": True}}})
+    assert not find(str(folder)).config.policy.trust_remote_code
+    (folder / "etude.json").write_bytes(raw)
+
+
 def test_what_cannot_be_exported_is_one_sentence(exported: Any, tmp_path: Path) -> None:
     run = find(str(exported[0] / "whole model run"))
     with pytest.raises(ValueError, match="has no LoRA adapters"):
         export(run, tmp_path / "out", merged=True)
+    with pytest.raises(ValueError, match=r"also trained the connector, which no adapter file holds; add --merged"):
+        export(find(str(exported[0] / "merged adapter, connector run")), tmp_path / "out")
     with pytest.raises(ValueError, match="is no policy of a run"):
         export(find("nano"), tmp_path / "out")
     (tmp_path / "full").mkdir()

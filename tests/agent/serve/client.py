@@ -28,12 +28,15 @@ def _array(content: Any) -> Any:
 
 
 class Client:
-    """One connection; `infer` as openpi's `WebsocketClientPolicy`."""
+    """One connection, with the methods of openpi's `WebsocketClientPolicy`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._open = ExitStack()
-        self.connection = self._open.enter_context(connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None))
+        self.connection = self._open.enter_context(connect(f"ws://{host}:{port}", compression=None, max_size=None))
         self.metadata = unpacked(self.connection.recv())
+
+    def get_server_metadata(self) -> dict[str, Any]:
+        return self.metadata
 
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         return self.ask(packed(observation))

@@ -70,7 +70,7 @@ def observation(seed: int = 0) -> dict[str, Any]:
 
 
 def test_a_client_gets_the_episode_of_policy_act(policy: Actor, served: Served) -> None:
-    client, env = Client(served.port), gymnasium.make("etude/Reach-v0")
+    client, env = Client("127.0.0.1", served.port), gymnasium.make("etude/Reach-v0")
     assert client.metadata["cameras"] == ["front", "wrist"] and client.metadata["actions_per_reply"] == 4
     (seen, info), (own, _) = env.reset(seed=30_000_001), ({}, {})
     policy.reset()
@@ -86,7 +86,7 @@ def test_a_client_gets_the_episode_of_policy_act(policy: Actor, served: Served) 
 
 def test_health_and_episode_start(served: Served) -> None:
     assert urllib.request.urlopen(f"http://127.0.0.1:{served.port}/healthz").read() == b"OK\n"
-    client = Client(served.port)
+    client = Client("127.0.0.1", served.port)
     assert client.ask(packed({"__ctrl__": "episode_start"})) == {"__ack__": "episode_start"}
     client.close()
 
@@ -124,7 +124,7 @@ MALFORMED: dict[str, tuple[bytes | str, str]] = {
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a_malformed_message_is_answered_by_a_sentence_and_the_next_one_served(served: Served, kind: str) -> None:
     message, says = MALFORMED[kind]
-    client = Client(served.port)
+    client = Client("127.0.0.1", served.port)
     with pytest.raises(RuntimeError, match=says.replace("|", r"\|")) as told:
         client.ask(message)
     assert "\n" not in str(told.value) and len(str(told.value)) < 500
@@ -140,7 +140,7 @@ def test_a_message_comes_back_as_it_was() -> None:
 
 
 def test_an_oversized_message_ends_its_connection_alone(served: Served) -> None:
-    good, bad = Client(served.port), Client(served.port)
+    good, bad = Client("127.0.0.1", served.port), Client("127.0.0.1", served.port)
     with pytest.raises(ConnectionClosed, match="1009"):
         bad.ask(b"0" * 2**21)
     assert good.infer(observation())["actions"].shape == (4, 3)
@@ -148,10 +148,10 @@ def test_an_oversized_message_ends_its_connection_alone(served: Served) -> None:
 
 
 def test_slow_clients_are_closed_and_others_served_meanwhile(served: Served) -> None:
-    good, silent = Client(served.port), Client(served.port)
+    good, silent = Client("127.0.0.1", served.port), Client("127.0.0.1", served.port)
     half = socket.create_connection(("127.0.0.1", served.port))  # a handshake that never ends
     half.sendall(b"GET / HTTP/1.1\r\n")
-    part = Client(served.port)  # a frame of which only the head comes
+    part = Client("127.0.0.1", served.port)  # a frame of which only the head comes
     part.connection.socket.sendall(b"\x82\xfe\x10\x00")
     until, count = time.monotonic() + LIMITS.patience + 1, 0
     while time.monotonic() < until:
@@ -170,18 +170,18 @@ def test_too_many_clients_are_refused_and_admitted_when_others_go(served: Served
     until = time.monotonic() + 10
     clients: list[Client] = []
     while len(clients) < LIMITS.clients and time.monotonic() < until:  # those of other tests are leaving
-        clients.append(Client(served.port))
+        clients.append(Client("127.0.0.1", served.port))
     with pytest.raises(InvalidStatus, match="503"):
-        Client(served.port)
+        Client("127.0.0.1", served.port)
     for client in clients:
         client.close()
     time.sleep(0.5)
-    Client(served.port).close()
+    Client("127.0.0.1", served.port).close()
 
 
 def test_faster_messages_than_the_rate_wait(policy: Actor) -> None:
     server = Served(lambda: Actor(policy.model, policy.env, policy.actions), Limits(rate=10, patience=10))
-    client, began = Client(server.port), time.monotonic()
+    client, began = Client("127.0.0.1", server.port), time.monotonic()
     for _ in range(25):  # ten at once, then ten a second
         client.ask(packed({"__ctrl__": "episode_start"}))
     assert time.monotonic() - began > 1.3
@@ -200,10 +200,10 @@ def test_requests_of_clients_that_have_gone_are_not_computed(policy: Actor) -> N
 
     server = Served(lambda: Slow(policy.model, policy.env, policy.actions), Limits(patience=20))
     for _ in range(15):
-        client = Client(server.port)
+        client = Client("127.0.0.1", server.port)
         client.connection.send(packed(observation()))
         client.connection.socket.shutdown(socket.SHUT_RDWR)  # dropped, without a closing handshake
-    last = Client(server.port)
+    last = Client("127.0.0.1", server.port)
     assert last.infer(observation())["actions"].shape == (4, 3)
     assert len(computed) < 15
     last.close()
@@ -218,7 +218,7 @@ def test_a_policy_that_fails_is_told_and_asked_again(policy: Actor) -> None:
             return super().decide(observation, instruction)
 
     server = Served(lambda: Fragile(policy.model, policy.env, policy.actions), LIMITS)
-    client = Client(server.port)
+    client = Client("127.0.0.1", server.port)
     with pytest.raises(RuntimeError, match=r"The policy failed with .*out of memory"):
         client.infer(observation() | {"prompt": "break"})
     assert client.infer(observation())["actions"].shape == (4, 3)
