@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agent.demonstrate import datasets
-from agent.records import SEEDS, Episode, Job
+from agent.records import SEEDS, Episode, Job, num_env_steps
 from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
 from agent.rollout.recording import store
@@ -207,6 +207,7 @@ def demonstrate(session: Session, track: Track) -> None:
             track.note(f"{faulty.count} of {len(jobs)} demonstrations were faulty and are left out{first}")
         figures = {"episodes": len(recorded), "success": float(np.mean([e.success for e in recorded])) if recorded else 0.0}
         figures |= {"left_out": faulty.count} if faulty.count else {}
+        figures |= {} if config.dataset else {"env_steps": num_env_steps(recorded)}
         return {"figures": figures | (datasets.figures(recorded, len(left_out), space) if config.dataset else {})}
 
     run.keep(folder / "demonstrate.json", go)
