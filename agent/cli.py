@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
 
-  etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop
+  etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop. A RUN of auto: a new folder under runs/
         --until STAGE                    stop when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
+  etude improve RUN [--cycles +N]        go on with a run; with N further cycles where it is finished
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
@@ -24,8 +25,10 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
+  etude sync RUN                         send W&B what it has not received of a run: figures, videos, tables, artifacts
   etude pretrain OUT                     make the embedded base model from nothing
   etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
+  etude completion bash|zsh              completion of verbs and keys: eval "$(etude completion bash)"
   etude --version
 
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
@@ -41,10 +44,13 @@ def main() -> None:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": _expert}
-    verbs |= {"pretrain": _pretrain, "compose": _compose, "watch": _watch, "report": _report, "improve": _improve}
+    verbs |= {"pretrain": _pretrain, "compose": _compose, "watch": _watch, "report": _report, "improve": _improve, "sync": _sync}
+    verbs["completion"] = lambda shell: _completion(shell, verbs)
     try:
-        if verb in (*ASKED, "help") or (verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED)):
+        if verb in (*ASKED, "help"):
             print(HELP, end="")
+        elif verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED):
+            _help(verb)
         elif verb in ("--version", "version"):
             print(f"etude {_version()}")
         elif verb in verbs:
@@ -55,6 +61,8 @@ def main() -> None:
     except ValueError as error:
         print(f"etude: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
@@ -77,22 +85,28 @@ def _find_ours() -> None:
     sys.path.remove(here)
 
 
+def _help(verb: str) -> None:
+    """Print the part of HELP about a verb; for `improve` every config key too."""
+    own = [f"etude {part}" for part in HELP.split("\n  etude ")[1:] if part.split()[0] == verb]
+    print("\n".join(each.split("\n\nOverrides")[0] for each in own))
+    if verb == "improve":
+        from agent.config.config import Config
+        from agent.config.help import show
+
+        print(f"\n{HELP.strip().rpartition(chr(10))[2]}\n", flush=True)
+        show(Config())
+
+
 def _improve(arguments: list[str]) -> None:
-    import agent.config.read as configure
+    from agent.run.asked import asked
 
     arguments, until = _until(arguments)
-    paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
-    if len(paths) < 2:
-        raise ValueError("etude improve needs CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide")
-    if not paths[1]:
-        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
-    chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
+    folder, chosen = asked(arguments)
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
     from agent.run.folder import Run
 
-    folder = Path(paths[1])
     with alone(folder):
         session = Session(Run(folder, chosen, until))
         try:
@@ -120,11 +134,14 @@ def _work(session: "Session") -> None:
     from agent.improve import improve
     from agent.report.report import report
     from agent.run.folder import Halt
+    from agent.run.further import told
     from agent.run.tracking import Track
 
     run = session.run
     track, failed = Track(run.folder, run.config), True
     try:
+        if finished := told(run):
+            track.note(finished)
         improve(session, track)
         track.note(f"report  {report(run.folder)}")
         failed = False
@@ -207,6 +224,30 @@ def _report(arguments: list[str]) -> None:
     from agent.report.report import report
 
     print(report(_run_folder(arguments, "report")))
+
+
+def _sync(arguments: list[str]) -> None:
+    from agent.run.files import alone
+    from agent.run.folder import Run
+    from agent.run.tracking import Track
+
+    folder = _run_folder(arguments, "sync")
+    with alone(folder):  # a run that works sends its figures itself
+        run = Run(folder)
+        track = Track(folder, run.config, os.environ.get("WANDB_MODE") or "online")
+        track.log(run.metrics())
+        sent = track.online
+        track.close()
+    if not sent:
+        raise ValueError(f"W&B has not received all of {folder}; log in (wandb login), and the same command sends the rest.")
+    print(f"W&B has received all of {folder}.")
+
+
+def _completion(arguments: list[str], verbs: Iterable[str]) -> None:
+    from agent.completion import completion
+
+    _no_more(arguments[1:], "completion bash|zsh")
+    print(completion((arguments or [""])[0], verbs), end="")
 
 
 def _pretrain(arguments: list[str]) -> None:

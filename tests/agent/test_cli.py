@@ -32,12 +32,32 @@ def test_the_version_of_a_clone_that_is_not_installed(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout == f"etude {VERSION}\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], [], ["tasks", "--help"], ["check", "-h"], ["watch", "--help"], ["improve", "--help"]], ids=str
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []], ids=str)
 def test_help_is_printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     etude(*arguments, monkeypatch=monkeypatch)
     assert capsys.readouterr().out == cli.HELP
+
+
+@pytest.mark.parametrize(("verb", "usages"), [("tasks", 1), ("check", 2), ("watch", 1), ("sync", 1)])
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_a_verb_has_help_of_its_own(verb: str, usages: int, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    etude(verb, asked, monkeypatch=monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == usages and all(line.startswith(f"etude {verb} ") for line in lines)
+
+
+def test_help_of_improve_has_its_forms_and_every_key_in_sections(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        etude("improve", "-h", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    assert said.startswith("etude improve CONFIG RUN [overrides]") and "--until STAGE" in said and "[--cycles +N]" in said
+    assert all(part in said for part in ("env options", "evaluate options", "--env.kwargs YAML", "--phases YAML", "--evaluate.variations YAML"))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m agent.cli improve --help | head -2"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -58,6 +78,9 @@ def test_help_is_printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, 
         ("compose", "needs OUT"),
         ("compose --layers 8", "needs OUT"),
         ("improve c.yaml", "needs CONFIG and RUN"),
+        ("sync nowhere", "needs the folder of a run"),
+        ("completion", "needs one of bash, zsh"),
+        ("completion bash extra", "one argument too many"),
         ("fly", "Unknown verb 'fly'"),
     ],
 )
