@@ -5,11 +5,12 @@ import importlib.metadata
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.verbs import compare, dataset, evaluate, export, help, models, play, serve
+from agent.verbs import compare, dataset, evaluate, export, help, models, play, serve, sync
+from agent.verbs.usage import run_folder
 
 if TYPE_CHECKING:
     from agent.rollout.session import Session
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 HELP = """\
 etude makes a multimodal LLM better at driving a robot in simulation, by itself.
 
-  etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop
+  etude improve CONFIG RUN [overrides]   the whole loop; the same command goes on after a stop. A RUN of auto: a new folder under runs/
         --until STAGE                    stop when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
+  etude improve RUN [--cycles +N]        go on with a run; with N further cycles where it is finished
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
@@ -27,6 +29,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
+  etude sync RUN                         send W&B what it has not received of a run: figures, videos, tables, artifacts
   etude compare RUN RUN...               runs on their common test seeds, in pairs: a table, a plot, a JSON file
 
   etude evaluate POLICY [ENV]            success rate of any policy, with interval and videos; --against another one, on the same seeds
@@ -37,6 +40,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
 
   etude pretrain OUT                     make the embedded base model from nothing
   etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
+  etude completion bash|zsh              completion of verbs and keys: eval "$(etude completion bash)"
   etude VERB --help                      all that a verb takes
   etude --version
 
@@ -56,12 +60,13 @@ def main() -> None:
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": models.expert}
     verbs |= {"pretrain": models.pretrain, "compose": models.compose, "watch": _watch, "report": _report, "improve": _improve}
     verbs |= {"compare": compare.compare, "evaluate": evaluate.evaluate, "play": play.play, "export": export.export}
-    verbs |= {"serve": serve.serve, "dataset": dataset.dataset}
+    verbs |= {"serve": serve.serve, "dataset": dataset.dataset, "sync": sync.sync}
+    verbs["completion"] = lambda shell: _completion(shell, verbs)
     try:
         if verb in (*ASKED, "help"):
             print(HELP, end="")
         elif verb in help.HELP and arguments[:1] in ([each] for each in ASKED):
-            print(help.HELP[verb], end="")
+            help.show(verb)
         elif verb in ("--version", "version"):
             print(f"etude {_version()}")
         elif verb in verbs:
@@ -72,6 +77,8 @@ def main() -> None:
     except ValueError as error:
         print(f"etude: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
@@ -95,22 +102,16 @@ def _find_ours() -> None:
 
 
 def _improve(arguments: list[str]) -> None:
-    import agent.config.read as configure
+    from agent.run.asked import asked
 
     arguments, until = _until(arguments)
-    paths = [argument for argument in arguments[:2] if not argument.startswith("-")]
-    if len(paths) < 2:
-        raise ValueError("etude improve needs CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide")
-    if not paths[1]:
-        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
-    chosen = configure.override(configure.read(Path(paths[0])), arguments[2:])
+    folder, chosen = asked(arguments)
     from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
     from agent.run.folder import Run
 
-    folder = Path(paths[1])
     with alone(folder):
         session = Session(Run(folder, settled(chosen, folder), until))
         try:
@@ -138,11 +139,14 @@ def _work(session: "Session") -> None:
     from agent.improve import improve
     from agent.report.report import report
     from agent.run.folder import Halt
+    from agent.run.further import told
     from agent.run.tracking import Track
 
     run = session.run
     track, failed = Track(run.folder, run.config), True
     try:
+        if finished := told(run):
+            track.note(finished)
         improve(session, track)
         track.note(f"report  {report(run.folder)}")
         failed = False
@@ -210,20 +214,20 @@ def _check_model(arguments: list[str]) -> None:
 def _watch(arguments: list[str]) -> None:
     from agent.report.watch import watch
 
-    watch(_run_folder(arguments, "watch"))
+    watch(run_folder(arguments, "watch"))
 
 
 def _report(arguments: list[str]) -> None:
     from agent.report.report import report
 
-    print(report(_run_folder(arguments, "report")))
+    print(report(run_folder(arguments, "report")))
 
 
-def _run_folder(arguments: list[str], verb: str) -> Path:
-    if not any(arguments[:1]) or not os.path.exists(Path(arguments[0]) / "config.yaml"):  # False also where a path is too long
-        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if any(arguments[:1]) else 'nothing'} holds none.")
-    _no_more(arguments[1:], f"{verb} RUN")
-    return Path(arguments[0])
+def _completion(arguments: list[str], verbs: Iterable[str]) -> None:
+    from agent.completion import completion
+
+    _no_more(arguments[1:], "completion bash|zsh")
+    print(completion((arguments or [""])[0], verbs), end="")
 
 
 def _no_more(surplus: list[str], usage: str) -> None:

@@ -15,7 +15,7 @@ from agent.evaluate.stage import close_cycle, gate, gate_warm_start, test_evalua
 from agent.evaluate.statistics import beats, compare
 from agent.ground.stage import ground
 from agent.label.base_detector import make_base_detector
-from agent.label.stage import detector_examples, label, steps_to_go_examples
+from agent.label.stage import detector_examples, label, rated, steps_to_go_examples
 from agent.learning.training import base_model
 from agent.records import DRAWS, Checkpoint
 from agent.report import videos
@@ -48,7 +48,7 @@ def improve(session: Session, track: Track) -> None:
             track.note(f"cycle {cycle.number} is not begun: {alarms}; the last two cycles ended so without training, and so would this one")
             break
         champion = turn(session, champion, cycle, track)
-    first, before, after = test_evaluation(session, starts, champion, track)
+    first, before, after = test_evaluation(session, starts, champion, track, partial(rated, session, run.cycle(len(run.results()))))
     if session.config.track.videos:
         videos.show(track, lambda: videos.before_and_after(session, first, champion, before, after))
 
@@ -71,7 +71,7 @@ def turn(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> 
     if alarms := training_collapses(load(cycle.folder / "tune.json")["rows"]):  # not worth the time of a gate evaluation
         close_cycle(session, cycle, champion, None, track, [*alarms, *shrunk])
         return champion
-    before, after = gate(session, cycle, champion, candidate, track)
+    before, after = gate(session, cycle, champion, candidate, track, partial(rated, session, cycle))
     alarms = tasks_forgotten([env.title for env in session.config.envs], before, after)
     promoted = beats(after, before, session.config.evaluate.gate_alpha) and not alarms
     champion = candidate if promoted else champion

@@ -16,6 +16,7 @@ from agent.run import episodes as dataset
 from agent.run.files import load
 from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
+from agent.run.tensorboard import writer
 from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
 from envs.limits import endless
@@ -32,6 +33,8 @@ def ready(session: Session) -> None:
     run = session.run
     nothing_lost(run)  # cheap checks first: the model is loaded last
     plugged_in(run.config)
+    if run.config.track.tensorboard:
+        writer()
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
     for name in run.config.evaluate.variations:

@@ -131,6 +131,11 @@ class Episode:
         return Situation(self.instruction, self.frames[t], None if self.states is None else self.states[t])
 
 
+def num_env_steps(episodes: Iterable[Episode]) -> int:
+    """Return the environment steps that episodes executed."""
+    return sum(int((~np.isnan(episode.rewards)).sum()) for episode in episodes)  # NaN: steps that the end of an episode cut off
+
+
 @dataclass(frozen=True)
 class DetectorScore:
     """A success detector's score on one episode."""

@@ -175,9 +175,9 @@ def keys(root: Path) -> int:
 
     sys.path.insert(0, str(root))
     from agent.config.config import Config
-    from agent.config.read import _keys
+    from agent.config.read import config_keys
 
-    return len(list(_keys(Config)))
+    return len(list(config_keys(Config)))
 
 
 def main(root: Path = ROOT) -> None:

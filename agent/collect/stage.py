@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.collect.curriculum import by_seed
 from agent.collect.jobs import dynamic_sampling_jobs, lookahead_jobs, practice_jobs
-from agent.records import Checkpoint, Episode, Job
+from agent.records import Checkpoint, Episode, Job, num_env_steps
 from agent.rollout.recording import store
 from agent.rollout.rollout import tolerate
 from agent.rollout.session import Session
@@ -53,6 +53,7 @@ def collect(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) 
         figures = {
             "success": float(np.mean([episode.success for episode in episodes])),
             "decisions": sum(map(len, [*episodes, *lookahead])),
+            "env_steps": num_env_steps([*episodes, *lookahead]),
             "faults": len(faults),
         }
         if lookahead:

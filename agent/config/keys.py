@@ -208,9 +208,21 @@ class TrackConfig(Strict):
     mode: Literal["offline", "online", "off"] = "offline"
     """Weights & Biases: `offline` writes into the run folder (`wandb sync` later), `online` needs a login, `off`."""
     project: str = "etude"
-    """W&B project."""
+    """W&B project; WANDB_PROJECT wins over the default. So do WANDB_MODE, and WANDB_NAME over the folder's name."""
+    entity: str = ""
+    """W&B user or team that owns the project. Empty: WANDB_ENTITY, or the account that is logged in."""
+    group: str = ""
+    """W&B group of this run, such as the name of an experiment with several seeds. Empty: WANDB_RUN_GROUP, or none."""
+    job_type: str = ""
+    """W&B job type, which tells the runs of one group apart. Empty: WANDB_JOB_TYPE, or none."""
+    tags: tuple[str, ...] = ()
+    """W&B tags, by which runs are filtered. Empty: WANDB_TAGS, or none."""
+    notes: str = ""
+    """A sentence about the run, shown in W&B. Empty: WANDB_NOTES, or none."""
+    tensorboard: bool = False
+    """Writes all figures for TensorBoard too, into the folder `tensorboard` of the run; needs `pip install 'etude[tensorboard]'`."""
     videos: bool = True
-    """Videos of a best and a worst episode of each cycle, and before/after videos in the report."""
+    """Videos of a best and a worst episode of each cycle, of the first eight episodes of each evaluation, and before/after videos in the report."""
 
     @field_validator("mode", mode="before")
     @classmethod

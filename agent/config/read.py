@@ -109,7 +109,7 @@ def read(file: Path) -> Config:
             raise ValueError(f"Config {file} has more than {LARGEST} bytes; it is no config.")
         content = load(file.read_text("utf-8"), f"Config {file}")
     except OSError as error:
-        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")))
+        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")) if path.stem != "sweep")
         raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"Config {file} is not a text in UTF-8 (byte {error.start}); save it as one.") from error
@@ -223,7 +223,7 @@ def override(config: Config, arguments: list[str]) -> Config:
         from agent.config.help import show  # here, since tyro is slow to import
 
         show(config)
-    known, content = dict(_keys(Config)), config.model_dump()
+    known, content = dict(config_keys(Config)), config.model_dump()
     later = content["phases"]
     for name, words in _options(arguments):
         if name not in known:
@@ -292,8 +292,9 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
         yield name[2:].replace("-", "_"), words
 
 
-def _keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def config_keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the names of all keys of a model, as in overrides (`collect.num_seeds`), with their fields."""
     for name, field in model.model_fields.items():
         inner = EnvConfig if name == "env" else field.annotation
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
-        yield from _keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]
+        yield from config_keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]

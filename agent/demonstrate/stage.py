@@ -10,7 +10,7 @@ import numpy as np
 from agent.demonstrate import datasets
 from agent.demonstrate.sources import Dataset
 from agent.demonstrate.target import Tally, Target
-from agent.records import SEEDS, Episode, Job
+from agent.records import SEEDS, Episode, Job, num_env_steps
 from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
 from agent.rollout.recording import store
@@ -210,6 +210,8 @@ def demonstrate(session: Session, track: Track) -> None:
         figures |= {"left_out": faulty.count} if faulty.count else {}
         if config.dataset:
             figures |= datasets.figures(recorded, tally, target)
+        else:
+            figures |= {"env_steps": num_env_steps(recorded)}
         loss, sentences = datasets.loss_figures(recorded, codec)
         if tally.idle:
             sentences.append(f"{tally.idle} of {tally.decisions} decisions do nothing, and are left out.")

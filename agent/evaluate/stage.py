@@ -4,13 +4,14 @@ An evaluation is greedy episodes on held-out seeds. Its scorecard is written int
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from agent.evaluate.films import FirstOfEach, film
 from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.statistics import Comparison, account, beats, compare, tally
-from agent.records import SEEDS, Checkpoint, Job, Rate, Scorecard
+from agent.records import SEEDS, Checkpoint, Episode, Job, Rate, Scorecard
 from agent.rollout.session import Session
 from agent.rollout.sharing import by_env, by_task, share
 from agent.run.base import began_from
@@ -21,11 +22,20 @@ from agent.run.recognise import recorded
 from agent.run.tracking import Track
 from envs import EnvConfig
 
+Detect = Callable[[Checkpoint, Sequence[Episode]], Sequence[float]]
+"""f(the policy that was evaluated, its episodes) -> the success detector's score of each; empty where no detector is used."""
 START = 9_000_000  # place of the warm start's first gate seed in the range of gate seeds (10 million), beyond those of all cycles
 
 
 def evaluate(
-    session: Session, checkpoint: Checkpoint, kind: str, track: Track, variation: str = "", cycle: int | None = None, part: int = 0
+    session: Session,
+    checkpoint: Checkpoint,
+    kind: str,
+    track: Track,
+    variation: str = "",
+    cycle: int | None = None,
+    part: int = 0,
+    detect: Detect | None = None,
 ) -> Scorecard:
     """Return a policy's scorecard on gate or test seeds.
 
@@ -37,6 +47,7 @@ def evaluate(
         variation: name in `evaluate.variations`; "": the environments as they are.
         cycle: of the gate, each of which has seeds of its own; 0: the gate of the warm start. None: not of a cycle, as the test evaluation.
         part: of a gate evaluation: 0, and 1, 2, ... for the further rounds, each with as many further seeds.
+        detect: rates the episodes that are filmed; None: nobody does.
     """
     run = session.run
     count = run.config.evaluate.gate_episodes if kind == "gate" else run.config.evaluate.test_episodes
@@ -46,18 +57,26 @@ def evaluate(
         place = START + part * count
     else:
         place = ((cycle - 1) * (1 + run.config.evaluate.extra_rounds) + part) * count  # as if every earlier cycle had used all its rounds
+    name = evaluation_name(kind, checkpoint.name, variation, cycle, part)
     jobs = evaluation_jobs(run.config.envs, count, SEEDS[kind] + place)
 
     def run_episodes() -> dict[str, Any]:
+        shown = FirstOfEach(len(run.config.envs) if run.config.track.videos and not variation and not part else 0)
         with track.bar(f"{kind} evaluation{f', {variation}' if variation else ''}", count) as step:
-            card, faults = tally(checkpoint.name, session.rollout(checkpoint, jobs, variation), lambda episode: step(1))
+
+            def see(episode: Episode) -> None:
+                shown.see(episode)
+                step(1)
+
+            card, faults = tally(checkpoint.name, session.rollout(checkpoint, jobs, variation), see)
         if faults:
             track.note(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
-        return asdict(card) | {"faults": faults}
+        scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
+        return asdict(card) | {"faults": faults, "episodes": film(session, shown.episodes, scores, name)}
 
-    content = run.keep(run.folder / "evaluate" / f"{evaluation_name(kind, checkpoint.name, variation, cycle, part)}.json", run_episodes)
+    content = run.keep(run.folder / "evaluate" / f"{name}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])
 
 
@@ -69,7 +88,9 @@ def evaluation_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[J
     return [Job(first + i, kind=kind) for kind, own in enumerate(counts) for i in range(own)]
 
 
-def gate(session: Session, cycle: Cycle, champion: Checkpoint, candidate: Checkpoint, track: Track) -> tuple[Scorecard, Scorecard]:
+def gate(
+    session: Session, cycle: Cycle, champion: Checkpoint, candidate: Checkpoint, track: Track, detect: Detect | None = None
+) -> tuple[Scorecard, Scorecard]:
     """Return the scorecards of champion and candidate on the same gate seeds.
 
     Further rounds of seeds follow while the candidate is ahead, but not beyond `evaluate.gate_alpha`. Each round is another chance of an error.
@@ -79,8 +100,8 @@ def gate(session: Session, cycle: Cycle, champion: Checkpoint, candidate: Checkp
     before, after, config = Scorecard(champion.name, {}), Scorecard(candidate.name, {}), session.config.evaluate
     for part in range(1 + config.extra_rounds):
         before, after = (
-            before.and_also(evaluate(session, champion, "gate", track, cycle=cycle.number, part=part)),
-            after.and_also(evaluate(session, candidate, "gate", track, cycle=cycle.number, part=part)),
+            before.and_also(evaluate(session, champion, "gate", track, cycle=cycle.number, part=part, detect=detect)),
+            after.and_also(evaluate(session, candidate, "gate", track, cycle=cycle.number, part=part, detect=detect)),
         )
         # Decided: surely better, or not ahead. A candidate that is ahead by chance falls behind with further seeds.
         if beats(after, before, config.gate_alpha) or compare(after, before).gain <= 0:
@@ -88,7 +109,9 @@ def gate(session: Session, cycle: Cycle, champion: Checkpoint, candidate: Checkp
     return before, after
 
 
-def test_evaluation(session: Session, starts: Mapping[str, Checkpoint], last: Checkpoint, track: Track) -> tuple[Checkpoint, Scorecard, Scorecard]:
+def test_evaluation(
+    session: Session, starts: Mapping[str, Checkpoint], last: Checkpoint, track: Track, detect: Detect | None = None
+) -> tuple[Checkpoint, Scorecard, Scorecard]:
     """Evaluate the starts and the last champion on the test seeds, by which nothing was chosen, and write `summary.json`.
 
     Args:
@@ -96,12 +119,14 @@ def test_evaluation(session: Session, starts: Mapping[str, Checkpoint], last: Ch
         starts: `base` and, if there were demonstrations, `warm_start`.
         last: the last champion.
         track: for progress bars and notes.
+        detect: as of `evaluate`.
 
     Returns:
         The better start, its scorecard, and that of the last champion.
     """
     run = session.run
-    cards, after = {name: evaluate(session, checkpoint, "test", track) for name, checkpoint in starts.items()}, evaluate(session, last, "test", track)
+    cards = {name: evaluate(session, checkpoint, "test", track, detect=detect) for name, checkpoint in starts.items()}
+    after = evaluate(session, last, "test", track, detect=detect)
     summary, results = account(cards, after), run.results()
     before = summary["before_is"]
     summary = {
@@ -123,7 +148,7 @@ def test_evaluation(session: Session, starts: Mapping[str, Checkpoint], last: Ch
     # After all evaluations, which count too.
     summary["seconds"] = {"total": round(run.seconds(), 1), **run.seconds_by_stage()}
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2))
-    track.summarise(summary)
+    track.publish()
     for name in (*starts, "after"):  # one line each, in columns
         track.note(f"{name.replace('_', ' '):<11}{Rate.read(summary[name])}")
     track.note(f"{'gain':<11}{compare(after, cards[before])} over the {before.replace('_', ' ')}")
@@ -195,6 +220,8 @@ def gate_figures(run: Run, comparison: Comparison, after: Scorecard, promoted: b
     """Return the figures of a gate evaluation: success rate, of several environments also of each, and the comparison with the champion."""
     rate = after.success
     figures = {"promoted": promoted, "gate_rate": rate.rate, "gate_low": rate.low, "gate_high": rate.high}
+    # The champion after the gate: the candidate, or the former one on the same seeds.
+    figures["champion_rate"] = rate.rate if promoted else round(rate.rate - comparison.gain, 9)
     figures |= {f"gate_rate/{task}": rate for task, rate in by_task(run.config.envs, after.outcomes).items()}
     # Keys of the stage files; `agent/run/metrics.py` gives them the names of the metrics.
     return figures | {"gate_gain": comparison.gain, "gate_p_value": comparison.p_value, "won": comparison.won, "lost": comparison.lost}

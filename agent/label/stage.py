@@ -100,6 +100,27 @@ def detector_scores(run: Run, cycle: Cycle) -> list[DetectorScore | None]:
     return [detector_score(p[1:]) if len(p) else None for p in _probabilities(cycle)]  # p[0] is before the first decision
 
 
+def rated(session: Session, cycle: Cycle, policy: Checkpoint, episodes: Sequence[Episode]) -> list[float]:
+    """Return the detector's calibrated probability that each episode of an evaluation succeeded, for people to compare; nothing depends on it.
+
+    Args:
+        session: of the run.
+        cycle: whose calibration is used.
+        policy: that was evaluated; it is asked itself where `label.detector` is `champion`.
+        episodes: at least one.
+
+    Returns:
+        float a episode. Empty where the cycle has no detector, or a combined one (`label.distance_question`), whose combination is not stored.
+    """
+    config = session.config.label
+    if not (cycle.folder / "detector.json").exists() or config.distance_question:
+        return []
+    asked = {"champion": lambda: policy, "base": lambda: base_detector(session.run)}.get(config.detector)  # None: a user's own detector
+    scores = _asked(config, asked and session.load_checkpoint(asked()), episodes)
+    calibration = Calibration(*load(cycle.folder / "detector.json")["calibration"])
+    return [detector_score(calibration(score[1:])).probability if len(score) > 1 else 0.0 for score in scores]
+
+
 def steps_to_go_examples(run: Run) -> list[QAExample]:
     """Return the QA examples of steps to go for the warm start, from its demonstrations; none where `curate.credit` is another."""
     if run.config.curate.credit != "steps_to_go":

@@ -49,6 +49,11 @@ class Optimiser:
 
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, rate)
 
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        return self._adam.param_groups[0]["lr"]
+
     def clear(self) -> None:
         """Remove the gradient of all parameters."""
         self._adam.zero_grad(set_to_none=True)
@@ -100,7 +105,7 @@ def descend(
     for step in range(len(rows), steps):
         optimiser.clear()
         loss, figures = gradient_of(step, rows)
-        rows.append({**figures, "loss": loss, "grad_norm": optimiser.step()})
+        rows.append({**figures, "loss": loss, "learning_rate": optimiser.learning_rate, "grad_norm": optimiser.step()})
         watch(step + 1, rows[-1])
         if checkpoint and (step + 1) % 250 == 0:
             # The optimiser's moments too: without them the next steps would differ from those of a run that was not killed.

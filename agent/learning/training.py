@@ -42,8 +42,8 @@ def train_checkpoint(session: Session, champion: Checkpoint | None, folder: Path
         rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
     name = keep_weights(policy, folder / "policy.safetensors")  # before the stage file, which says that they are complete
     (folder / "checkpoint.pt").unlink(missing_ok=True)  # only now: a kill before the weights are written resumes from it
-    # Rounded in the file. A step that lacks a figure had no data for it, so it does not count as 0 in the mean.
-    kept = [{"step": i, **{key: round(value, 6) for key, value in row.items()}} for i, row in enumerate(rows)]
+    # Six digits in the file. A step that lacks a figure had no data for it, so it does not count as 0 in the mean.
+    kept = [{"step": i, **{key: float(f"{value:.6g}") for key, value in row.items()}} for i, row in enumerate(rows)]
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(key for row in rows for key in row)}
     return {"figures": {**mean, "steps": len(rows)}, "rows": kept, "policy": name}
 

@@ -1,14 +1,10 @@
 """Videos and pictures of a run. Episodes are replayed from their seeds and actions, and rendered larger than the policy sees them."""
 
-import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from agent.records import Checkpoint, Episode, Job, Scorecard, TrainingData
 from agent.rollout.environments import Environments
@@ -16,6 +12,7 @@ from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run import files
 from agent.run.folder import Cycle
+from agent.run.mp4 import titled, write
 from agent.run.tracking import Track
 from envs.adapt import Adapter
 from envs.faults import in_words
@@ -24,9 +21,10 @@ SIZE = 256  # height and width of a rendered frame, pixels
 
 
 def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
-    """Make videos and pass them on to `track`; an error costs the videos, not the run."""
+    """Make videos and let `track` publish them; an error costs the videos, not the run."""
     try:
-        track.videos(make())
+        make()
+        track.publish()
     except (Exception, SystemExit) as error:  # the environment may raise anything when it replays an episode
         track.note(f"no video: {in_words(error)}")
 
@@ -38,9 +36,9 @@ def of_cycle(session: Session, cycle: Cycle, training_data: TrainingData, track:
     if not session.config.track.videos or (folder / f"{prefix}-worst.mp4").exists():
         return
     episodes = [episode for episode in session.run.episodes(cycle.folder) if not episode.faults]  # with the environment's success, not a detector's
-    show(track, lambda: extremes(session.environments, episodes, folder, prefix))
     if cycle.number == 1 and (training_data.samples or training_data.demonstrations):
-        track.picture(batch(training_data, folder / "first-batch.png"))
+        batch(training_data, folder / "first-batch.png")
+    show(track, lambda: extremes(session.environments, episodes, folder, prefix))
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:
@@ -53,38 +51,6 @@ def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[n
             adapter.advance(action)
             frames.append(adapter.render_frame(SIZE, pretty))
     return frames
-
-
-def write(frames: Sequence[np.ndarray], file: Path, title: str | Sequence[str], fps: float) -> Path:
-    """Write frames as an H.264 mp4 with a title in each, and return the file.
-
-    Args:
-        frames: uint8[h, w, 3] each, at least one; the last is held for a second.
-        file: to write.
-        title: one line; or one for each frame.
-        fps: environment steps per second of simulated time, so that the video runs at the robot's own speed.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")  # renamed when it is complete: a kill leaves no broken mp4
-    with av.open(str(partial), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-        stream.height, stream.width, stream.pix_fmt = frames[0].shape[0], frames[0].shape[1], "yuv420p"  # the format that browsers play
-        stream.options = {"crf": "26"}  # constant quality, 0 (lossless) to 51; small files, for the report embeds them
-        held, titles = math.ceil(fps), [title] * len(frames) if isinstance(title, str) else [*title]
-        for frame, line in zip([*frames, *[frames[-1]] * held], [*titles, *titles[-1:] * held], strict=True):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(titled(frame, line), format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():  # without a frame: what the encoder still holds back
-            container.mux(packet)
-    partial.replace(file)
-    return file
-
-
-def titled(frame: np.ndarray, title: str) -> np.ndarray:
-    """Return the frame with a line of text in its lower left corner."""
-    picture = Image.fromarray(frame)
-    ImageDraw.Draw(picture).text((6, frame.shape[0] - 16), title, fill=(20, 20, 20))  # pixels from the left and from the top
-    return np.asarray(picture)
 
 
 def extremes(environments: Environments, episodes: Sequence[Episode], folder: Path, prefix: str) -> dict[str, Path]:

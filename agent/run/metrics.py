@@ -17,6 +17,7 @@ NAMES = {  # figures by stage whose metric is not just PREFIX/figure
     "evaluate": {
         "base_rate": "eval/base_success_rate",
         "gate_rate": "eval/success_rate",
+        "champion_rate": "eval/champion_success_rate",
         "gate_low": "eval/success_rate_low",
         "gate_high": "eval/success_rate_high",
         "gate_gain": "eval/gain",
@@ -38,9 +39,10 @@ STEP = {  # figures of a gradient step; all others have the prefix train/
 def metrics(run: Path) -> list[dict[str, Any]]:
     """Return every logged row so far, in the order of the stages, as in `metrics.jsonl`.
 
-    Each row has `cycle` and `stage`; a row of one gradient step also has `step`. Figures have names such as `rollout/success_rate`.
+    Each row has `cycle` and `stage`; a row of one gradient step also has `step`. Figures have names such as `rollout/success_rate`. Other rows have
+    `env_steps`: environment steps of demonstrations and practice so far.
     """
-    rows = []
+    rows, env_steps = [], 0
     for number, folder in stage_folders(run).items():
         for stage in LOGGED:
             if (folder / f"{stage}.json").exists():
@@ -50,7 +52,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
                 rows += [{**now, "step": row["step"], **_step(row)} for row in content.get("rows", [])]
                 # The episodes of a gate are in files of their own, and `evaluate.json` has only the seconds since the last of them.
                 seconds = content.get("seconds", 0.0) + (gate_seconds(run, number) if stage == "evaluate" else 0.0)
-                rows.append({**now, **_named(stage, {**content.get("figures", {}), "seconds": round(seconds, 2)})})
+                named = _named(stage, {**content.get("figures", {}), "seconds": round(seconds, 2)})
+                env_steps += named.get(f"{PREFIX.get(stage, stage)}/env_steps", 0)
+                rows.append({**now, **named, **({"env_steps": env_steps} if env_steps else {})})
     return rows
 
 

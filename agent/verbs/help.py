@@ -3,18 +3,22 @@
 HELP = {
     "improve": """\
 usage: etude improve CONFIG RUN [--until STAGE] [overrides]
+       etude improve RUN [--cycles +N] [--until STAGE] [overrides]
 
 Improve a policy: the whole loop, and a report. A run may be stopped at any time; the same command goes on.
 
 what:
   CONFIG            a YAML file, as configs/slide.yaml
-  RUN               folder of the run; made if missing
+  RUN               folder of the run; made if missing. auto: a new folder under runs/. Without CONFIG: a run to go on with
+
+how much:
+  --cycles +N       N further cycles of a finished run
 
 when to stop:
   --until STAGE     when this stage of the present cycle is finished: collect, label, curate, tune or evaluate
 
 config keys:
-  Any key, as --seed 3 --collect.episodes_per_seed 16. All of them, with their meaning: etude improve CONFIG RUN --help
+  Any key, as --seed 3 --collect.episodes_per_seed 16. All of them, with their meaning, stand below
 
 example:
   etude improve configs/slide.yaml runs/slide --cycles 4
@@ -90,4 +94,28 @@ what:
   OUT               folder of the model
   --layers N        how many layers of the language model are kept, the first ones (all 30)
 """,
+    "sync": """\
+usage: etude sync RUN
+
+Send W&B what it has not received of a run: figures, videos, tables, artifacts. Rows that it has are not sent again.
+""",
+    "completion": """\
+usage: etude completion bash|zsh
+
+Print the completion of verbs and keys for a shell.
+
+example:
+  eval "$(etude completion bash)"
+""",
 }
+
+
+def show(verb: str) -> None:
+    """Print the help of a verb in `HELP`; for `improve` every config key too."""
+    print(HELP[verb], end="", flush=True)
+    if verb == "improve":
+        from agent.config.config import Config
+        from agent.config.help import show
+
+        print()
+        show(Config())

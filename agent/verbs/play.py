@@ -22,7 +22,8 @@ def play(arguments: list[str]) -> None:
 
     import policies
     from agent.records import Job
-    from agent.report.videos import outcome, replayed, write
+    from agent.report.videos import outcome, replayed
+    from agent.run.mp4 import write
     from agent.report.window import Window
     from agent.rollout.environments import Environments
     from agent.rollout.rollout import rollout

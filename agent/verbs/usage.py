@@ -1,7 +1,9 @@
 """How the verbs read their arguments: `--help` in sections, and a mistake is one sentence."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export`, or an untrained model: nano, a hub id, a folder"
@@ -45,6 +47,15 @@ class Usage(argparse.ArgumentParser):
             else:
                 own.append(arguments[start])
         return self.parse_intermixed_args(own), keys
+
+
+def run_folder(arguments: Sequence[str], verb: str) -> Path:
+    """Return the folder of a run, the only argument of a verb."""
+    if not any(arguments[:1]) or not os.path.exists(Path(arguments[0]) / "config.yaml"):  # False also where a path is too long
+        raise ValueError(f"etude {verb} needs the folder of a run; {arguments[0] if any(arguments[:1]) else 'nothing'} holds none.")
+    if arguments[1:]:
+        raise ValueError(f"{arguments[1]!r} is one argument too many; it is only: etude {verb} RUN")
+    return Path(arguments[0])
 
 
 def whole(least: int = 0) -> Callable[[str], int]:

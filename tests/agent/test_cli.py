@@ -60,6 +60,20 @@ def test_the_verbs_of_datasets_have_one_too(verb: str, monkeypatch: pytest.Monke
     assert capsys.readouterr().out.startswith(f"usage: etude dataset {verb}")
 
 
+def test_help_of_improve_has_its_forms_and_every_key_in_sections(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        etude("improve", "-h", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    assert said.startswith("usage: etude improve CONFIG RUN") and "--until STAGE" in said and "[--cycles +N]" in said
+    assert all(part in said for part in ("env options", "evaluate options", "--env.kwargs YAML", "--phases YAML", "--evaluate.variations YAML"))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m agent.cli improve --help | head -2"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -101,6 +115,9 @@ def test_the_verbs_of_datasets_have_one_too(verb: str, monkeypatch: pytest.Monke
         ("dataset info RUN", "There is no dataset of etude in"),
         ("dataset merge RUN", "the following arguments are required: OUT"),
         ("dataset export RUN RUN/out --every-step", "There is no dataset of etude in"),
+        ("sync nowhere", "needs the folder of a run"),
+        ("completion", "needs one of bash, zsh"),
+        ("completion bash extra", "one argument too many"),
         ("fly", "Unknown verb 'fly'"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.config.config import Config
-from agent.config.read import _keys, override, parse
+from agent.config.read import config_keys, override, parse
 
 SENTENCES = {
     "env.kwargs": "Passed to the environment's constructor.",
@@ -26,7 +26,7 @@ def shown(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_every_key_is_shown_with_its_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     text = shown({}, monkeypatch, capsys)
-    assert [name for name, _ in _keys(Config) if f"--{name.replace('_', '-')} " not in text] == []
+    assert [name for name, _ in config_keys(Config) if f"--{name.replace('_', '-')} " not in text] == []
     for name, sentence in SENTENCES.items():
         assert f"--{name} YAML {sentence}" in text, name
     assert "--env.kwargs '{width: 64}'" in text and "--track.videos {True,False}" in text

@@ -1,0 +1,57 @@
+"""What `etude improve` is asked for: a config, and the folder of its run."""
+
+import datetime
+import os
+import re
+import secrets
+from pathlib import Path
+
+import agent.config.read as configure
+from agent.config.config import Config
+from agent.run.folder import Run
+from agent.run.further import with_further_cycles
+
+FORMS = "CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide; or the RUN alone, to go on with it: etude improve runs/slide"
+
+
+def asked(arguments: list[str]) -> tuple[Path, Config]:
+    """Return the folder of the run and its config.
+
+    Args:
+        arguments: `CONFIG RUN [overrides]`, or `RUN [overrides]` to go on with a run. A RUN of `auto` names a folder of its own under `runs/`. Of the
+            overrides `--cycles +N` adds cycles to a finished run.
+
+    Raises:
+        ValueError: something is missing or wrong; one sentence.
+    """
+    more, rest = _further(arguments)
+    paths = [argument for argument in rest[:2] if not argument.startswith("-")]
+    alone = len(paths) == 1 and os.path.exists(Path(paths[0]) / "config.yaml")  # False also where a path is too long
+    if not alone and len(paths) < 2:
+        raise ValueError(f"etude improve needs {FORMS}")
+    if not paths[-1]:
+        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
+    file = Path(paths[0]) / "config.yaml" if alone else Path(paths[0])
+    config = configure.override(configure.read_own(file) if alone else configure.read(file), rest[len(paths) :])
+    folder = automatic(config) if paths[-1] == "auto" else Path(paths[-1])
+    if more and not (folder / "config.yaml").exists():
+        raise ValueError(f"--cycles +{more} adds cycles to a finished run, and {folder} holds none; write --cycles {more}.")
+    return folder, with_further_cycles(Run(folder, config), more) if more else config
+
+
+def automatic(config: Config) -> Path:
+    """Return a folder of its own under `runs/` for a run: task, date and W&B id; for the id of an earlier run, such as a sweep's, its folder."""
+    name = os.environ.setdefault("WANDB_RUN_ID", secrets.token_hex(4))  # the W&B run, which begins later, has the same one
+    if earlier := sorted(Path("runs").glob(f"*-{name}")):
+        return earlier[0]
+    task = re.sub(r"[^a-z0-9]+", "-", config.task.removeprefix("etude/").lower()).strip("-")[:60]
+    return Path("runs") / f"{task}-{datetime.datetime.now():%Y%m%d-%H%M%S}-{name}"
+
+
+def _further(arguments: list[str]) -> tuple[int, list[str]]:
+    """Return N of `--cycles +N`, 0 without it, and the other arguments; YAML would read +N as N."""
+    for at, each in enumerate(arguments):
+        for found in (re.fullmatch(r"--cycles=\+(\d+)", each), re.fullmatch(r"--cycles \+(\d+)", " ".join(arguments[at : at + 2]))):
+            if found:
+                return int(found[1]), arguments[:at] + arguments[at + (1 if "=" in each else 2) :]
+    return 0, arguments

@@ -1,0 +1,43 @@
+"""Progress of a stage: a bar in a terminal, one line at its end elsewhere, such as in a log file."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@contextlib.contextmanager
+def bar(console: Console, title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Show the progress of a stage with rate and time left.
+
+    Args:
+        console: where it is shown.
+        title: of the bar.
+        total: number of items; None: not known yet.
+        done: items of earlier starts, which the bar includes and the rate does not.
+
+    Yields:
+        `step(more, total=..., note=...)`, which advances the bar by `more` items.
+    """
+    began, at = time.time(), {"count": 0, "total": total, "note": ""}  # the rate is over the whole bar: rich's own goes by the last few updates
+    columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())
+    lines = Progress(TextColumn("{task.description:<20}"), *columns, TextColumn("{task.fields[note]}"), console=console)
+    lines.disable = not console.is_terminal
+    with lines:
+        task = lines.add_task(title, total=total, completed=done, note="", rate="")
+
+        def step(more: int = 1, total: int | None = total, note: str = "") -> None:
+            at.update(count=at["count"] + more, total=total, note=note)
+            lines.update(task, advance=more, total=total, note=note, rate=f"{_rate(at['count'], began):.1f}/s")
+
+        yield step
+    if not console.is_terminal:
+        of = "" if at["total"] is None else f"/{at['total']}"
+        line = f"{title:<24} {done + at['count']}{of} in {time.time() - began:.1f} s, {_rate(at['count'], began):.1f}/s {at['note']}"
+        console.print(line.rstrip(), soft_wrap=True)
+
+
+def _rate(count: int, began: float) -> float:
+    return count / max(time.time() - began, 1e-9)

@@ -1,0 +1,23 @@
+"""`etude sync`: what W&B has not received of a run yet."""
+
+import os
+
+from agent.verbs.usage import run_folder
+
+
+def sync(arguments: list[str]) -> None:
+    """Run the verb."""
+    folder = run_folder(arguments, "sync")
+    from agent.run.files import alone
+    from agent.run.folder import Run
+    from agent.run.tracking import Track
+
+    with alone(folder):  # a run that works sends its figures itself
+        run = Run(folder)
+        track = Track(folder, run.config, os.environ.get("WANDB_MODE") or "online")
+        track.log(run.metrics())
+        sent = track.online
+        track.close()
+    if not sent:
+        raise ValueError(f"W&B has not received all of {folder}; log in (wandb login), and the same command sends the rest.")
+    print(f"W&B has received all of {folder}.")
