@@ -60,7 +60,8 @@ def evaluate(
             track.note(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
-        return asdict(score(checkpoint.name, episodes)) | {"faults": faults}
+        # Instructions, because the report groups the failures by them, and only a reset would tell them again.
+        return asdict(score(checkpoint.name, episodes)) | {"faults": faults, "instructions": {f"{e.task}/{e.seed}": e.instruction for e in episodes}}
 
     content = run.keep(run.folder / "evaluate" / f"{evaluation_name(kind, checkpoint.name, variation, cycle, part)}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])
