@@ -14,6 +14,13 @@ KINDS = {  # of training data, with the coefficients of the losses that use them
     "samples": ("pg_coef", "filtered_bc_coef"),
     "qa_examples": ("detector_coef",),
 }
+SOURCES = {  # of demonstrations, by the figures of `curate.json`; runs of older versions have the fourth alone
+    "best": "of best episodes",
+    "replayed": "of experts and earlier successes",
+    "lookahead": "by look-ahead",
+    "hindsight": "in hindsight",
+    "conditioned": "of the policy's own, marked good or bad",
+}
 PAIRS = {"decision": "of two episodes", "lookahead": "by look-ahead", "hindsight": "in hindsight", "trajectory": "of whole episodes"}  # by kind
 NAMES = {"demonstrations": "demonstrations", "pairs": "preference pairs", "samples": "policy samples", "qa_examples": "questions to the detector"}
 
@@ -69,11 +76,12 @@ def learnt(record: RunRecord) -> list[dict[str, object]]:
 def _more(record: RunRecord, number: int, used: dict[str, int]) -> Iterator[str]:
     """Yield what the training data of a cycle are made of, as phrases."""
     figures, file = record.cycles[number]["curate"]["figures"], cycle_folder(record.folder, number) / EXAMPLES
+    sources = [f"{figures[name]:.0f} {words}" for name, words in SOURCES.items() if figures.get(name)]
+    if used.get("demonstrations") and sources:
+        yield f"demonstrations: {', '.join(sources)}"
     if used.get("pairs") and file.exists():
         kinds = [f"{count} {PAIRS.get(kind, kind)}" for kind, count in load(file)["counts"].items()]
         yield f"pairs: {', '.join(kinds)}"
-    if figures.get("hindsight"):
-        yield f"{figures['hindsight']:.0f} demonstrations in hindsight"
     if figures.get("mixed_seeds"):
         yield f"{figures['mixed_seeds']:.0f} of {figures['seeds']:.0f} seeds are mixed"
 
