@@ -18,7 +18,7 @@ from agent.label.base_detector import make_base_detector
 from agent.label.stage import detector_examples, label, rated, steps_to_go_examples
 from agent.learning.training import base_model
 from agent.records import DRAWS, Checkpoint
-from agent.report import videos
+from agent.report import examples, remaining, videos
 from agent.rollout.session import Session
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
@@ -51,6 +51,7 @@ def improve(session: Session, track: Track) -> None:
     first, before, after = test_evaluation(session, starts, champion, track, partial(rated, session, run.cycle(len(run.results()))))
     if session.config.track.videos:
         videos.show(track, lambda: videos.before_and_after(session, first, champion, before, after))
+        videos.show(track, lambda: remaining.failures(session, champion, after))
 
 
 def turn(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> Checkpoint:
@@ -59,6 +60,7 @@ def turn(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> 
     collect(session, champion, cycle, track)
     alarms = label(session, champion, cycle, track)
     training_data = curate(session, champion, cycle, track, partial(detector_examples, run))
+    examples.of_cycle(session, cycle, training_data, track)
     videos.of_cycle(session, cycle, training_data, track)
     shrunk = shrinks(run, cycle)  # a warning only: unlike alarms it prevents no promotion
     if not training_data and not alarms:

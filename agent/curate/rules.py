@@ -65,8 +65,10 @@ def training_data_from(
         else []
     )
     # The trainer draws rows by their place, so another order of the kinds would be another training.
-    demonstrations = (*best, *replay(library, config.replay, rng), *from_lookahead, *hindsight, *conditioned)
-    return TrainingData(demonstrations, tuple(pairs), samples, notes={**notes(groups), "hindsight": float(len(hindsight))})
+    sources = {"best": best, "replayed": replay(library, config.replay, rng), "lookahead": from_lookahead, "hindsight": hindsight}
+    sources["conditioned"] = conditioned
+    demonstrations = tuple(each for source in sources.values() for each in source)
+    return TrainingData(demonstrations, tuple(pairs), samples, notes={**notes(groups), **{name: float(len(own)) for name, own in sources.items()}})
 
 
 class Rule(Protocol):

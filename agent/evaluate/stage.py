@@ -62,10 +62,12 @@ def evaluate(
 
     def run_episodes() -> dict[str, Any]:
         shown = FirstOfEach(len(run.config.envs) if run.config.track.videos and not variation and not part else 0)
+        instructions: dict[str, str] = {}  # the report groups the failures by them, and only a reset would tell them again
         with track.bar(f"{kind} evaluation{f', {variation}' if variation else ''}", count) as step:
 
             def see(episode: Episode) -> None:
                 shown.see(episode)
+                instructions[f"{episode.task}/{episode.seed}"] = episode.instruction
                 step(1)
 
             card, faults = tally(checkpoint.name, session.rollout(checkpoint, jobs, variation), see)
@@ -74,7 +76,7 @@ def evaluate(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
         scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
-        return asdict(card) | {"faults": faults, "episodes": film(session, shown.episodes, scores, name)}
+        return asdict(card) | {"faults": faults, "instructions": instructions, "episodes": film(session, shown.episodes, scores, name)}
 
     content = run.keep(run.folder / "evaluate" / f"{name}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])

@@ -1,70 +1,78 @@
-"""Figures for the report of a run, drawn by matplotlib: success over the cycles, losses over the gradient steps."""
+"""Charts of a run: success over the cycles, figures over the gradient steps."""
 
-import base64
-import io
-from collections.abc import Callable
+import math
 from typing import Any
 
+from markupsafe import Markup
+
+from agent.report.plot import Chart, Size, at_all_sizes, percent_ticks, round_ticks, thinned, whole_ticks
 from agent.report.record import RunRecord
 
-BLUE, ORANGE, GREEN, GREY = "#2f7fd1", "#d9730d", "#2a9d6f", "#8a949e"
 PANELS = (("loss",), ("loss",), ("approx_kl",), ("entropy",), ("chosen_logps", "rejected_logps"), ("margins",))  # the first: warm start
+PANEL = (350, 170)  # width and height, CSS pixels
 
 
-def picture(draw: Callable[[Any, Any], None], record: RunRecord, height: float) -> str:
-    """Return what `draw` draws, `height` inches high, as a data URI of a PNG."""
-    from matplotlib import figure, rc_context  # slow to import, and needed here alone
+def success(record: RunRecord) -> Markup:
+    """Draw success over the cycles: of champions and rolled-back candidates at the gate, of the test evaluations, and in practice."""
 
-    with rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titlelocation": "left"}):
-        # `Figure`, not `pyplot`: no display is needed, and nothing is kept in a global list.
-        drawing, stream = figure.Figure((11.4, height), layout="constrained"), io.BytesIO()  # inches
-        draw(drawing, record)
-        drawing.savefig(stream, format="png", dpi=140, transparent=True)
-    return uri("image/png", stream.getvalue())
+    def draw(size: Size) -> Chart:
+        champions, last = record.champions(), max(record.cycles, default=0)
+        # Test evaluations stand beside the cycles, not on them: their seeds are others than the gate's.
+        beside = {"base": -(space := max(0.7, 0.09 * last)), "warm start": -space, "after": last + space}
+        chart = Chart(size, (-1.6 * space, last + 1.6 * space), (0, 1.03))
+        ends = {beside[name]: "after" if name == "after" else "before" for name in record.ends()}
+        chart.axes(whole_ticks(last, size[0] // 60) | ends, percent_ticks(), "cycle")
+        practice = {number: stages["collect"]["figures"]["success"] for number, stages in record.cycles.items() if "collect" in stages}
+        chart.line(practice.items(), "c-practice", dashed=True)
+        # The band is the 95 % interval. Cycles have different gate seeds, so a small step of the line may be chance.
+        chart.band([(number, rate.low, rate.high) for number, rate in champions.items()], "c-champion")
+        chart.line([(number, rate.rate) for number, rate in champions.items()], "c-champion")
+        for number, rate in champions.items():
+            chart.mark(number, rate.rate, "c-champion", f"champion after cycle {number}, gate: {rate}")
+        for number, stages in record.cycles.items():
+            result = stages.get("cycle", {})
+            if "won" in result and not result["promoted"]:  # without "won" there was no candidate
+                chart.mark(number, result["gate_rate"], "c-rolled", f"cycle {number}, rolled back: {100 * result['gate_rate']:.1f} %", "ring")
+        for name, rate in record.ends().items():
+            chart.whisker(beside[name], rate.low, rate.high, "c-test")
+            chart.mark(beside[name], rate.rate, "c-test", f"test seeds, {'last champion' if name == 'after' else name}: {rate}", "diamond")
+        return chart
 
-
-def curve(figure: Any, record: RunRecord) -> None:
-    """Draw success over the cycles: of champion and rolled-back candidates at the gate, of the test evaluations; below, in practice."""
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    numbers, rates, last = list(record.champions()), list(record.champions().values()), max(record.cycles, default=0)
-    # The band is the 95 % interval. Cycles have different gate seeds, so a small step of the line may be chance.
-    top.fill_between(numbers, [100 * r.low for r in rates], [100 * r.high for r in rates], color=BLUE, alpha=0.18, lw=0)
-    top.plot(numbers, [100 * r.rate for r in rates], "o-", color=BLUE, lw=2, label="champion, gate evaluation")
-    results = {number: stages.get("cycle", {}) for number, stages in record.cycles.items()}
-    # Without "won" there was no candidate, or the cycle is not finished.
-    rolled_back = {number: 100 * result["gate_rate"] for number, result in results.items() if "won" in result and not result["promoted"]}
-    top.plot([*rolled_back], [*rolled_back.values()], "o", mfc="none", mec=ORANGE, mew=1.6, ms=7, label="rolled back" if rolled_back else "")
-    for name, rate in record.ends().items():
-        # Beside the cycles, not on them: test seeds are other seeds than the gate's.
-        x, colour = (last + 0.35, "black") if name == "after" else (-0.35, GREY if name == "base" else "black")
-        interval = [[100 * (rate.rate - rate.low)], [100 * (rate.high - rate.rate)]]
-        top.errorbar(x, 100 * rate.rate, interval, fmt="D", color=colour, capsize=3, label="" if name == "after" else f"test, {name}")
-    top.set(ylabel="success, %", ylim=(-3, 103), xticks=range(0, last + 1, max(1, round(last / 20))))
-    top.legend(frameon=False, loc="lower right" if rates and rates[-1].rate > 0.5 else "upper right")
-    practice = {number: 100 * stages["collect"]["figures"]["success"] for number, stages in record.cycles.items() if "collect" in stages}
-    bottom.plot([*practice], [*practice.values()], "o-", color=GREEN, lw=1.5, ms=4)
-    bottom.set(ylabel="practice, %", xlabel="cycle", ylim=(-5, 105))
+    return at_all_sizes(draw, "success by cycle")
 
 
-def training(figure: Any, record: RunRecord) -> None:
-    """Draw the panels of `PANELS`: one over the gradient steps of the warm start, five over those of all cycles, one after the other."""
+def training(record: RunRecord) -> list[tuple[str, Markup]]:
+    """Return title and chart of each panel that the run has figures for.
+
+    The first of `PANELS` is over the gradient steps of the warm start, the others are over those of all cycles.
+    """
     rows = {number: stages.get("tune", {}).get("rows", []) for number, stages in {0: record.start, **record.cycles}.items()}
     steps = [(number, row) for number, of_cycle in rows.items() for row in of_cycle]  # 0: the warm start
-    for i, (axes, keys) in enumerate(zip(figure.subplots(2, 3).flat, PANELS, strict=True)):
-        for key, colour in zip(keys, (BLUE, ORANGE), strict=False):
-            points = {x: row[key] for x, (number, row) in enumerate(steps) if key in row and (number > 0) == (i > 0)}
-            axes.plot([*points], [*points.values()], color=colour, lw=1, label=key.split("_")[0])
-        axes.set(title=f"{'cycles' if i else 'warm start'}: {', '.join(keys)}", xlabel="step")
-        for number in [cycle for cycle in rows if cycle and rows[cycle]] if i else ():
-            begin = sum(len(earlier) for other, earlier in rows.items() if other < number)
-            if not record.cycles[number].get("cycle", {}).get("promoted", True):
-                # Grey: these steps were rolled back, and the next cycle trains from the champion before them.
-                axes.axvspan(begin, begin + len(rows[number]), facecolor=GREY, alpha=0.2, lw=0)
-            axes.axvline(begin, color=GREY, lw=0.5, alpha=0.6)
-        if len(keys) > 1:
-            axes.legend(frameon=False)
+    panels = []
+    for i, keys in enumerate(PANELS):
+        lines = {key: [(float(x), row[key]) for x, (number, row) in enumerate(steps) if key in row and (number > 0) == (i > 0)] for key in keys}
+        lines = {key: [point for point in points if math.isfinite(point[1])] for key, points in lines.items()}
+        if any(lines.values()):
+            title = f"{'cycles' if i else 'warm start'}: {', '.join(key.replace('_', ' ') for key, points in lines.items() if points)}"
+            panels.append((title, _panel(record, lines, rows if i else {}, title)))
+    return panels
 
 
-def uri(kind: str, content: bytes) -> str:
-    """Return content as a data URI of this media type, so that the page needs no other file."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def _panel(record: RunRecord, lines: dict[str, list[tuple[float, float]]], rows: dict[int, list[Any]], title: str) -> Markup:
+    """Return a chart of lines over the gradient steps; `rows` are those of each cycle, for the grounds of rolled-back ones."""
+    points = [point for each in lines.values() for point in each]
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    space = 0.05 * (high - low) or 0.5
+    first, last = min(x for x, _ in points), max(x for x, _ in points)
+    chart = Chart(PANEL, (first, max(last, first + 1)), (low - space, high + space))
+    for number in (cycle for cycle in rows if cycle and rows[cycle]):
+        begin = sum(len(earlier) for other, earlier in rows.items() if other < number)
+        if begin < last and not record.cycles[number].get("cycle", {}).get("promoted", True):
+            # Grey: these steps were rolled back, and the next cycle trains from the champion before them.
+            chart.shade(max(begin, first), min(begin + len(rows[number]), last))
+        if first < begin < last:
+            chart.rule(begin)
+    chart.axes({first: f"{first:g}", last: f"{last:g}"}, round_ticks(*chart.y), "gradient step")
+    for style, each in zip(("c-champion", "c-rolled"), lines.values(), strict=False):
+        chart.line(thinned(each), style)
+    return chart.svg(title)

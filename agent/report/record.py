@@ -11,7 +11,7 @@ from agent.records import Rate, Scorecard
 from agent.run import layout
 from agent.run.clock import may_begin
 from agent.run.files import load
-from agent.run.layout import STAGES, gate_of
+from agent.run.layout import STAGES, evaluation_name, gate_of
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
 TIMED = ("ground", "base", "demonstrate", "base_detector", "collect", "detector", "steps_to_go", *STAGES[1:])
@@ -68,6 +68,21 @@ class RunRecord:
         """Return the success rates on the test seeds of `base`, `warm start` and `after`, the last champion; without a warm start two of them."""
         parts = {name.replace("_", " "): self.summary.get(name) for name in ("base", "warm_start", "after")}
         return {name: Rate.read(part) for name, part in parts.items() if part}
+
+    def tested(self) -> tuple[Scorecard | None, Scorecard | None]:
+        """Return the scorecards of the better start and of the last champion on the test seeds; None where there is none."""
+        if not self.summary:
+            return None, None
+        before = self.start.get({"base": "base", "warm_start": "tune"}[self.summary["before_is"]], {}).get("policy", "")
+        return self._test(before), self._test(self.summary["policy"])
+
+    def _test(self, policy: str) -> Scorecard | None:
+        content = self.evaluations.get(evaluation_name("test", policy))
+        return Scorecard(content["policy"], content["outcomes"], content["effort"]) if content else None
+
+    def instructions(self) -> dict[str, str]:
+        """Return the instruction of each test seed, by 'task/seed'; {} in runs of older versions, which have not stored them."""
+        return self.evaluations.get(evaluation_name("test", self.summary.get("policy", "")), {}).get("instructions", {})
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """Return seconds by stage: of the warm start, of each cycle, of the test evaluation, and of all; evaluations count as `evaluate`."""

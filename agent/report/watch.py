@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agent.report.cycles import HEAD, cycle_row
 from agent.report.record import RunRecord
-from agent.report.report import cycle_row
+
+SHOWN = ("cycle", "success", "candidate at the gate", "result")  # columns of the report's table of cycles
 
 
 def watch(folder: Path, once: bool = False) -> None:
@@ -30,7 +32,7 @@ def _board(folder: Path) -> Any:
     table = Table("cycle", "practice", "gate evaluation", "result", "seconds", title=markup.escape(f"{record.config.task}, {folder}"))
     for number in record.cycles:
         row = [str(cell) for cell in cycle_row(record, number)]
-        table.add_row(*(markup.escape(row[i]) for i in (0, 2, 7, 9)), f"{seconds[f'cycle {number}']:.0f}")
+        table.add_row(*(markup.escape(row[i]) for i in map(HEAD.index, SHOWN)), f"{seconds[f'cycle {number}']:.0f}")
     ends = [f"{name} {rate}" for name, rate in record.ends().items()] or [f"for {since:.0f} s"]
     table.caption = markup.escape("; ".join([record.now(), *ends, f"{seconds['all']:.0f} s of work"]))
     return table

@@ -9,7 +9,8 @@ ground/           ground.json, model/ (the grounded base model); only if the sta
 start/            base.json and .safetensors, demonstrate.json, episodes/ (demonstrations), tune.json, policy.safetensors (the warm start),
                   evaluate.json (its gate); base_detector.json and .safetensors, if `label.detector` is base
 cycle-001/        collect.json, episodes/, lookahead/episodes/, detector.json, steps_to_go.json, label.json, curate.json, tune.json,
-                  policy.safetensors (the candidate), evaluate.json, cycle.json (written last: the cycle is finished)
+                  policy.safetensors (the candidate), evaluate.json, cycle.json (written last: the cycle is finished),
+                  examples/pairs.json (some pairs and look-ahead decisions with pictures, for the report)
 evaluate/         a scorecard for each policy and evaluation
 videos/           mp4                                code/             the user's files with environment and policy class
 ```

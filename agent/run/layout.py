@@ -10,6 +10,7 @@ from agent.run.files import load, read_object
 
 STAGES = ("collect", "label", "curate", "tune", "evaluate")  # of a cycle, in order; each has a file STAGE.json
 LOOKAHEAD = "lookahead"  # folder of look-ahead episodes, within that of their cycle
+EXAMPLES = "examples/pairs.json"  # within the folder of a cycle; in a folder of its own, because it is no stage file
 
 
 def cycle_folder(run: Path, number: int) -> Path:

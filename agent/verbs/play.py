@@ -23,10 +23,10 @@ def play(arguments: list[str]) -> None:
     import policies
     from agent.records import Job
     from agent.report.videos import outcome, replayed
-    from agent.run.mp4 import write
     from agent.report.window import Window
     from agent.rollout.environments import Environments
     from agent.rollout.rollout import rollout
+    from agent.run.mp4 import write
     from agent.source import find
 
     source, window = find(given.policy).within(given.env, keys), None if given.out else Window.open()

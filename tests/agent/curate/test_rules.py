@@ -110,6 +110,8 @@ def test_hindsight_shows_the_fastest_and_prefers_it_to_what_was_asked() -> None:
     training_data = training_data_from(attempts, labels, [], CurateConfig(hindsight_weight=0.5), RNG(0), relabel(attempts, labels), thought=1)
     hindsight = [d for d in training_data.demonstrations if d.situation.instruction == "touch the blue ball"]
     assert [(int(d.tokens[0]), d.weight) for d in hindsight] == [(0, 0.5), (1, 0.5)]
+    sources = ("best", "replayed", "lookahead", "hindsight", "conditioned")
+    assert sum(training_data.notes[name] for name in sources) == len(training_data.demonstrations)
     (pair,) = (each for each in training_data.pairs if each.kind == "hindsight")
     ((chosen,), (rejected,)) = pair.chosen, pair.rejected
     assert pair.kind == "hindsight" and chosen.situation.instruction == rejected.situation.instruction == "touch the blue ball"
