@@ -4,7 +4,8 @@ n = rows of an episode; A, S, T as in `records`.
 """
 
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -113,9 +114,16 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally) -> Rows:
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
     if files.pictures:
-        shown = list(islice(files.recordings(files.pictures, Tally().leave_out, span=1, size=SIZE), SHEET))
-        found.sheet = _sheet([each.frames for each in shown])
+        found.sheet = _sheet(list(_shown(files)))
     return rows
+
+
+def _shown(files: LeRobot) -> Iterator[np.ndarray]:
+    """Yield the frames of the first usable episodes and of the last one, whose frames are at the end of the videos."""
+    chosen = dict.fromkeys([*range(min(SHEET - 1, len(files.listing))), len(files.listing) - 1])
+    for row in (files.listing[i] for i in chosen):
+        with suppress(Unusable):
+            yield files.recording(row, files.pictures, 1, SIZE).frames
 
 
 def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:

@@ -177,11 +177,18 @@ class LeRobot:
         """
         for row in self.listing:
             try:
-                yield self._recording(row, cameras, span, size, steps_per_row, state)
+                yield self.recording(row, cameras, span, size, steps_per_row, state)
             except Unusable as error:
                 leave_out(error.why, error.where)
 
-    def _recording(self, row: dict[str, Any], cameras: Sequence[str], span: int, size: int, steps_per_row: float, state: bool) -> Recording:
+    def recording(
+        self, row: dict[str, Any], cameras: Sequence[str], span: int, size: int, steps_per_row: float = 1, state: bool = False
+    ) -> Recording:
+        """Return one episode; arguments as of `recordings`.
+
+        Raises:
+            Unusable: it cannot be used.
+        """
         stills = [key for key in cameras if self.features[key]["dtype"] == "image"]
         needed = ["action", "frame_index", "task_index", *stills, *([STATE] if state else []), *(["timestamp"] if len(stills) < len(cameras) else [])]
         rows, number = self.rows(row, needed, ["next.reward", *SUCCESS]), row["episode_index"]

@@ -68,10 +68,13 @@ class Dataset:
         source, others = config.demonstrate.dataset, config.envs[1:]
         if others:
             raise ValueError(f"demonstrate.dataset {source} serves one environment, and this run has {1 + len(others)}; name experts instead.")
-        if source.startswith(MINARI):
-            return Minari(config, target)
-        files = LeRobot(Path(source).expanduser())
-        return Own(config, target, files) if "etude" in files.info else Foreign(config, target, files)  # only `agent.run.episodes` writes that key
+        files = None if source.startswith(MINARI) else LeRobot(Path(source).expanduser())
+        if files is not None and "etude" not in files.info:  # only `agent.run.episodes` writes that key
+            return Foreign(config, target, files)
+        if config.demonstrate.steps_per_row not in (None, 1):
+            kind = "a Minari dataset, whose rows are steps" if files is None else "episodes of a run, whose rows are decisions"
+            raise ValueError(f"demonstrate.steps_per_row is for a LeRobotDataset of another producer, and {source} holds {kind}; remove that key.")
+        return Minari(config, target) if files is None else Own(config, target, files)
 
     @cached_property
     def survey(self) -> Survey:

@@ -213,6 +213,9 @@ def demonstrate(session: Session, track: Track) -> None:
         else:
             figures |= {"env_steps": num_env_steps(recorded)}
         loss, sentences = datasets.loss_figures(recorded, codec)
+        if loss:
+            shares = ", ".join(f"{100 * share:.0f}" for share in loss.values())
+            track.note(f"The codec loses {shares} % of the standard deviation of the demonstrations' actions, number by number.")
         if tally.idle:
             sentences.append(f"{tally.idle} of {tally.decisions} decisions do nothing, and are left out.")
         for sentence in [*(Dataset.of(run.config, target).sentences() if config.dataset and config.episodes else ()), *sentences]:

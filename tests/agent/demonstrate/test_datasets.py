@@ -23,6 +23,7 @@ import yaml
 from PIL import Image
 
 from agent.config.config import Config
+from agent.config.keys import DemonstrateConfig
 from agent.demonstrate.datasets import figures, stored
 from agent.demonstrate.sources import NO_SEED, cut
 from agent.demonstrate.stage import record
@@ -309,6 +310,8 @@ def test_what_we_recorded_is_read_back(environments: Environments, tmp_path: Pat
         ValueError, match=r"recorded with chunk 1 and action_repeat 4, not policy.chunk_size 1 and env.action_repeat 2; set them alike"
     ):
         read(config(tmp_path, env={"action_repeat": 2}))
+    with pytest.raises(ValueError, match=r"steps_per_row is for a LeRobotDataset of another producer, and .* holds episodes of a run"):
+        read(config(tmp_path).model_copy(update={"demonstrate": DemonstrateConfig(dataset=str(tmp_path), steps_per_row=2)}))
     (tmp_path / "data/chunk-000/file-000.parquet").unlink()
     with pytest.raises(ValueError, match=r"cannot be read .*; fetch or record"):
         read(config(tmp_path))
@@ -397,9 +400,14 @@ def test_a_run_starts_from_what_another_one_recorded_also_after_a_kill(tmp_path:
     shown = dataset.read(source)
     dataset.append(source, [replace(shown[0], seed=SEEDS["gate"])], fps=5, cameras=("front", "wrist"))
     again, same, printed = improve(tmp_path, "two", dataset=str(source), episodes=4)
-    assert again == said | {"left_out": 1, "mean_length": float(np.mean([*map(len, shown)])), "clipped": 0.0}
+    more = {"left_out": 1, "failures": 0, "mean_length": float(np.mean([*map(len, shown)])), "clipped": 0.0, "idle": 0.0}
+    assert {key: value for key, value in again.items() if not key.startswith("used/")} == said | more
     assert same == weights, "the same demonstrations teach the same"
-    assert "1 of 4 episodes of" in printed and "begin as an evaluation does: left out" in printed
+    assert (
+        "of the 4 episodes of" in printed
+        and "that were read, 1 begin as an evaluation does, the first: episode 0, seed 20000000: left out" in printed
+    )
+    assert "% of the standard deviation of the demonstrations' actions, number by number." in printed
     half = dataset.read(tmp_path / "two/start/episodes")[:2]  # as a kill leaves it
     dataset.append(tmp_path / "three/start/episodes", half, fps=5, cameras=("front", "wrist"))
     assert improve(tmp_path, "three", dataset=str(source), episodes=4)[:2] == (again, weights)
