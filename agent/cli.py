@@ -171,7 +171,7 @@ def _check_model(arguments: list[str]) -> None:
     chosen = configure.override(configure.Config(), [f"--policy.model={arguments[0]}", *arguments[1:]])
     told = any(each.startswith("--policy.codec") for each in arguments)
     env, policy = chosen.envs[0], chosen.policy if told else writable(chosen.policy)
-    if not check_model(policy, (len(env.frame_names), env.size, env.size, 3)):
+    if not check_model(policy, (len(env.frame_names), env.size, env.size, 3), chosen.tune.micro_batch_tokens):
         sys.exit(1)
 
 
