@@ -25,7 +25,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude pretrain OUT                     make the embedded base model from nothing
-  etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
+  etude compose OUT                      make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
   etude --version
 
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
@@ -220,20 +220,17 @@ def _pretrain(arguments: list[str]) -> None:
 
 
 def _compose(arguments: list[str]) -> None:
-    import tyro
-
     if not arguments or arguments[0].startswith("-"):
-        raise ValueError("etude compose needs OUT, as in: etude compose models/smol --layers 8")
+        raise ValueError("etude compose needs OUT, as in: etude compose models/smol")
+    _no_more(arguments[1:], "compose OUT (policy.layers of a config keeps its first layers)")
     from agent.run.base import write_model
+    from agent.run.files import new_folder
     from policies.compose import compose
 
-    def run(layers: int | None = None) -> str:
-        """Make the model. layers: how many layers of the language model are kept, the first ones; all 30 where nothing is said."""
-        model, processor = compose(layers)
-        write_model(Path(arguments[0]), model, processor)
-        return f"{model.num_parameters() / 1e6:.1f} M parameters, written {arguments[0]}"
-
-    print(tyro.cli(run, prog="etude compose OUT", args=arguments[1:]))
+    out = new_folder(Path(arguments[0]))
+    model, processor = compose()
+    write_model(out, model, processor)
+    print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")
 
 
 def _run_folder(arguments: list[str], verb: str) -> Path:
