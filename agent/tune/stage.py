@@ -20,7 +20,7 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
         # Without training data it takes no step, and the warm start has the base model's weights.
         return train_checkpoint(session, None, folder, lambda policy, watch: train(
             policy, training_data, recipe(config), seed=(run.config.seed, 0), steps=config.steps if training_data else 0,
-            checkpoint=folder / "checkpoint.pt", watch=watch,
+            qa_coef=1, checkpoint=folder / "checkpoint.pt", watch=watch,
         ), track, "warm start")  # fmt: skip
 
     made = run.keep(folder / "tune.json", go)
@@ -29,8 +29,8 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
 
 
 def recipe(config: DemonstrateConfig) -> TuneConfig:
-    """Return the training settings of the warm start: behaviour cloning and, if there are QA examples of steps to go, these with equal weight."""
-    return TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, detector_coef=1, batch_size=64, learning_rate=config.learning_rate)
+    """Return the training settings of the warm start: behaviour cloning. QA examples of steps to go have equal weight there."""
+    return TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, batch_size=64, learning_rate=config.learning_rate)
 
 
 def tune(session: Session, champion: Checkpoint, training_data: TrainingData, cycle: Cycle, track: Track) -> Checkpoint:
