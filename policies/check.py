@@ -80,15 +80,16 @@ def agreement(policy: Any, frames: tuple[int, ...]) -> float:
     return float(np.abs(learnt.cpu().numpy() - np.stack([each.logprobs for each in decisions])).max())
 
 
-def examine(policy: Any, frames: tuple[int, ...]) -> Findings:
+def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 32768) -> Findings:
     """Return the findings about a loaded model.
 
     Args:
         policy: a `Vlm`.
         frames: shape of what it sees, (F, h, w, 3).
+        micro_batch_tokens: `tune.micro_batch_tokens`, for the memory of training.
     """
     seen = [np.random.default_rng(i).integers(0, 255, frames, dtype=np.uint8) for i in range(2)]
-    findings = Findings(_sizes(policy, seen), cheap_faults(policy, frames))
+    findings = Findings(_sizes(policy, seen, micro_batch_tokens), cheap_faults(policy, frames))
     lines, bins = findings.lines, policy.codec.num_bins
     lines["codec"] = f"{bins - lost_bins(policy.codec)} of {bins} bins come back"
     lines["acting = learning"] = f"largest difference {agreement(policy, frames):.0e} nats"
@@ -102,7 +103,7 @@ def examine(policy: Any, frames: tuple[int, ...]) -> Findings:
     return findings
 
 
-def _sizes(policy: Any, seen: list[np.ndarray]) -> dict[str, str]:
+def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict[str, str]:
     """Return rows about how large the model is: in parameters, in tokens and in memory."""
     base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
     text, count = base.config.get_text_config(), sum(p.numel() for p in base.parameters())
@@ -113,16 +114,19 @@ def _sizes(policy: Any, seen: list[np.ndarray]) -> dict[str, str]:
         "image tokens": f"{each:g} for a frame of {height} x {width} pixels; {prompt} tokens in a prompt of {views} frames",
         "actions": f"{policy.config.codec}: {codec.num_bins} bins, {codec.width} tokens a number; {codec.length} tokens for {numbers} numbers",
         "LoRA targets": f"{', '.join(dict.fromkeys(name.split('.')[-1] for name in targets))}: {len(targets)} layers",
-        "memory": _memory(policy, prompt, seen[0]),
+        "memory": _memory(policy, prompt, seen[0], micro_batch_tokens),
     }
 
 
-def _memory(policy: Any, prompt: int, frames: np.ndarray) -> str:
+def _memory(policy: Any, prompt: int, frames: np.ndarray, micro_batch_tokens: int) -> str:
     """Return the estimated memory at `policy.batch_size`, in words."""
-    rows = policy.config.batch_size
-    memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), half(policy.config.precision, policy.config.device))
-    weights, acting, training = (f"{each / 2**20:,.0f} MiB" for each in (memory.weights, memory.acting, memory.training))
-    return f"weights {weights}; acting {acting}, training ({policy.config.train}) {training}, with {rows} replies at once"
+    rows, in_bfloat16 = policy.config.batch_size, half(policy.config.precision, policy.config.device)
+    memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), in_bfloat16, micro_batch_tokens)
+    weights, acting, training, least = (f"{each / 2**20:,.0f} MiB" for each in (memory.weights, memory.acting, memory.training, memory.least))
+    return (
+        f"weights {weights}; acting {acting}, training ({policy.config.train}) {training}, with {rows} replies, or {micro_batch_tokens} tokens in "
+        f"training; training needs at least {least}"
+    )
 
 
 def patches(policy: Any, frames: np.ndarray) -> int:

@@ -32,25 +32,18 @@ TEMPLATE = (
 )
 
 
-def compose(layers: int | None = None) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
-    """Return an Idefics3 of 135 M parameters and its processor; the same bits each time.
-
-    Args:
-        layers: how many layers of the language model are kept, the first ones; None: all 30. Fewer are faster, and lose their English.
+def compose() -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
+    """Return an Idefics3 of 135 M parameters and its processor; the same bits each time. `policy.layers` keeps the first of its 30 text layers.
 
     Raises:
-        ValueError: the packages are not installed, or there are not so many layers.
+        ValueError: the packages are not installed.
     """
     language, tokenizer = _language()
-    own = language.config
-    if layers is not None and not 1 <= layers <= own.num_hidden_layers:
-        raise ValueError(f"--layers is {layers}, and SmolLM2-135M has {own.num_hidden_layers}; give a number from 1 to {own.num_hidden_layers}.")
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE, FAKE, GLOBAL, END]})
     tokenizer.pad_token = tokenizer.unk_token  # <|endoftext|>; its own is the end of a turn
     embedded, images = _tower()
     processor = Idefics3Processor(images.image_processor, tokenizer, image_seq_len=images.image_seq_len, chat_template=TEMPLATE)
-    text: dict[str, Any] = {**own.to_dict(), "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    text["num_hidden_layers"] = layers or own.num_hidden_layers
+    text: dict[str, Any] = {**language.config.to_dict(), "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     del text["quantization_config"]  # the weights are plain numbers by now
     config = Idefics3Config(
         vision_config=embedded.config.vision_config.to_dict(),

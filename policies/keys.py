@@ -47,7 +47,7 @@ class PolicyConfig(BaseModel):
     """Rows of every forward pass when acting; smaller batches are padded, so that results do not depend on the number of live episodes."""
     layers: PositiveInt | None = None
     """Keep the first so many layers of the text model, and drop the others, to make a large model faster. SmolVLA (arXiv 2506.01844) keeps 16 of
-    32. null: all."""
+    32. Fewer layers know less: 8 of SmolLM2's 30 lose much of its English. null: all."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
     shifts ratios by about 1 %; else float32. On a GPU, bfloat16 also stores the weights that are not trained, in half the memory."""

@@ -125,11 +125,10 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _steps_to_go_are_learnt(self) -> "Config":
-        # `detector_coef` is the weight of all QA examples, those of the steps to go among them.
-        if self.curate.credit == "steps_to_go" and not (self.tune.detector_coef and self.demonstrate.episodes):
+        if self.curate.credit == "steps_to_go" and not self.demonstrate.episodes:
             raise ValueError(
                 "curate.credit steps_to_go lets the model predict how many decisions are left, which it learns from demonstrations and from its own "
-                "episodes: give demonstrate.episodes and tune.detector_coef more than 0"
+                "episodes: give demonstrate.episodes more than 0"
             )
         return self
 

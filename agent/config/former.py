@@ -27,7 +27,6 @@ FORMER = {
     "tune.imitation": "bc_coef",
     "tune.filtered": "filtered_bc_coef",
     "tune.preference": "dpo_coef",
-    "tune.critic": "detector_coef",
     "tune.kl": "kl_coef",
     "tune.entropy": "ent_coef",
     "tune.batch": "batch_size",
@@ -59,4 +58,5 @@ REMOVED = (  # keys of version 0.1 that are constants in the code now, or gone (
     ),
     *("label.study", "label.countdown", "label.lessons", "curate.pool", "curate.success_bonus", "curate.groups", "curate.pairs_per_seed"),
     *("tune.ratio_guard", "tune.displacement", "tune.flipped", "tune.max_grad_norm"),
+    *("tune.critic", "tune.detector_coef", "tune.gradient_checkpointing"),
 )

@@ -138,8 +138,6 @@ class TuneConfig(Strict):
     It uses the same episodes as the policy gradient, without ratios and without lowering any probability."""
     dpo_coef: float = Field(default=0.05, ge=0)
     """DPO on the cycle's preference pairs (arXiv 2305.18290), with `rpo_alpha` inside it."""
-    detector_coef: float = Field(default=0.1, ge=0)
-    """Success-detector examples, where the champion is the detector (`label.by`). Without them it forgets while the policy is trained."""
     kl_coef: float = Field(default=0.0, ge=0)
     """KL divergence from the champion, nats a token, estimated on the policy samples."""
     ent_coef: float = Field(default=0.0, ge=0)
@@ -152,10 +150,8 @@ class TuneConfig(Strict):
     """Policy samples a step. Demonstrations and pairs join in proportion, at most eight times as many of each."""
     micro_batch_tokens: int = Field(default=32768, ge=1)
     """Most tokens of a forward pass in training; a larger step is split into micro-batches, whose gradients add up to the same gradient. It sets peak
-    memory, not the result. It is halved by itself where a GPU runs out of memory. Lower it for a large model on a CPU."""
-    gradient_checkpointing: bool = False
-    """Keep only the input of each layer in the forward pass, and compute the layer again in the backward pass: less memory, one more forward pass.
-    The gradient is the same. Use it where even micro-batches of few replies do not fit into memory. It has no effect on a policy class of yours."""
+    memory, not the result. It is halved by itself where a GPU runs out of memory. Where not even one reply fits, the backward pass computes layers
+    again (gradient checkpointing). Lower it for a large model on a CPU."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate; it falls to 2 % of this by a cosine over all steps. There is no weight decay."""
     warmup_ratio: float = Field(default=0.05, ge=0, le=1)

@@ -86,8 +86,8 @@ def teach_base_detector(
         return {"steps": 0} if before is None else {"before": before, "after": before, "steps": 0}
     base = policy.weights()
     # No loss on actions: these weights only ever answer questions.
-    recipe = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=0, detector_coef=1, batch_size=BATCH, learning_rate=2e-4, warmup_ratio=0.2)
-    train(policy, TrainingData(qa_examples=tuple(examples)), recipe, seed=seed, steps=STEPS, watch=watch)
+    recipe = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=0, batch_size=BATCH, learning_rate=2e-4, warmup_ratio=0.2)
+    train(policy, TrainingData(qa_examples=tuple(examples)), recipe, qa_coef=1, seed=seed, steps=STEPS, watch=watch)
     after = demonstration_figures(examine(policy, kept, config.question))["demonstration_auroc"]
     if after < before:
         policy.put(base)

@@ -24,6 +24,8 @@ from policies.precision import autocast, half
 from policies.scoring import Tokenised, num_tokens_before_question, score, tokenise
 from policies.vlm import Vlm
 
+QA_COEF = 0.1  # weight of the detector's examples beside a cycle's other terms; without them it forgets while the policy is trained
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -81,6 +83,7 @@ class Batches:
         policy: the champion, not trained yet.
         config: of the training.
         samples, demonstrations, pairs, qa_examples: the training data; their situations are rows that follow one another in this order.
+        qa_coef: weight of the QA examples' loss.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class Batches:
         demonstrations: Sequence[Demonstration],
         pairs: Sequence[PreferencePair],
         qa_examples: Sequence[QAExample],
+        qa_coef: float = QA_COEF,
     ) -> None:
+        self.qa_coef, self.checkpointing = qa_coef, False
         self.policy, self.samples, self.demonstrations, self.pairs, self.qa_examples = policy, samples, demonstrations, pairs, qa_examples
         sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
         replies = [reply for side in sides for reply in side]
         situations = [example.situation for example in (*samples, *demonstrations, *replies)]
-        self._first_answer, self._checkpointing = len(situations), config.gradient_checkpointing
+        self._first_answer = len(situations)
         seen = [*(each.frames for each in situations), *(each.frames for each in qa_examples)]
         firsts, self._frames = distinct([digest(frames) for frames in seen])
         shown, precision = [seen[i] for i in firsts], policy.config.precision
@@ -111,6 +116,10 @@ class Batches:
         self._sides = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]  # rows of each pair's chosen, then of its rejected replies
         self._reference_P2 = self._reference([reply.tokens for reply in replies]) if pairs else torch.zeros(0, 2)
         self._uncredited = policy.codec.thought_length if policy.config.sample == "action" else 0  # greedy thoughts were not sampled: no credit
+
+    def checkpoint_layers(self) -> None:
+        """From now on keep the input of each layer alone, and compute the layer again in the backward pass: less memory, the same gradient."""
+        self.checkpointing = True
 
     def step(self, rows: Sequence[np.ndarray]) -> Step:
         """Return a step of the training data with these indices: int64 of samples, demonstrations, pairs and QA examples."""
@@ -163,7 +172,7 @@ class Batches:
     def _distribution(self, rows: Sequence[int], tokens_BL: np.ndarray) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self._features is None else self._features.rows([self._frames[row] for row in rows])
-        kept = gradient_checkpointing(self.policy.model) if self._checkpointing and torch.is_grad_enabled() else contextlib.nullcontext()
+        kept = gradient_checkpointing(self.policy.model) if self.checkpointing and torch.is_grad_enabled() else contextlib.nullcontext()
         with kept, autocast(self.policy.config.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[row] for row in rows], tokens_BL, features)
 

@@ -9,7 +9,7 @@ import torch
 Result = TypeVar("Result")
 
 
-def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str) -> tuple[Result, int]:
+def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, spare: Callable[[], None] | None = None) -> tuple[Result, int]:
     """Return `attempt(most)`, and the size that fitted: it is halved, with one log line, each time that the device runs out of memory.
 
     Args:
@@ -17,6 +17,7 @@ def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str) 
         most: size of a part to begin with.
         least: size of the smallest possible part.
         unit: of the size, for the log line: `tokens`.
+        spare: called once where not even parts of size `least` fit, so that attempts after it need less memory; None: there is no such way.
 
     Raises:
         ValueError: not even parts of size `least` fit.
@@ -25,14 +26,19 @@ def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str) 
         try:
             return attempt(most), most
         except torch.OutOfMemoryError as error:
-            if most <= least:
+            if most <= least and spare is None:
                 first = str(error).strip().split("\n")[0]
                 raise ValueError(
                     f"A forward pass of {most} {unit} does not fit into the device's memory ({first}); use a smaller model, fewer or smaller frames, "
                     "policy.train: lora, or another policy.device."
                 ) from error
         # Outside of `except`: the error holds the frames, and with them the tensors, of the attempt.
-        most = max(most // 2, least)
-        logging.getLogger("etude").warning("The device is out of memory; the step is repeated in parts of at most %d %s.", most, unit)
+        if most > least or spare is None:
+            most = max(most // 2, least)
+            logging.getLogger("etude").warning("The device is out of memory; the step is repeated in parts of at most %d %s.", most, unit)
+        else:
+            spare()
+            spare = None
+            logging.getLogger("etude").warning("The device is out of memory; from now on the backward pass computes layers again (checkpointing).")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # blocks of the old sizes, which the smaller parts could not use

@@ -70,7 +70,8 @@ def step_gradient(
                 return loss, figures
 
     begin = min(most, step.size)
-    (loss, figures), fitted = fitting(attempt, begin, min(begin, max(part.tokens for unit in step.units for part in unit.cut(1))), "tokens")
+    least = min(begin, max(part.tokens for unit in step.units for part in unit.cut(1)))
+    (loss, figures), fitted = fitting(attempt, begin, least, "tokens", None if batches.checkpointing else batches.checkpoint_layers)
     most = most if fitted == begin else fitted
     return loss, figures if most == config.micro_batch_tokens else {**figures, "micro_batch_tokens": float(most)}
 
@@ -115,10 +116,10 @@ def _accumulate(
         if part.answers:
             answers = batches.answers(step, part.answers)
             answering += float(answers.detach())
-            whole = loss + config.detector_coef * answers
+            whole = loss + batches.qa_coef * answers
         whole.backward()
         known = known.detach()
     if step.num_answer_tokens:
         figures = {**figures, "detector_loss": answering}
     decisions.add(displaced(figures))  # that of the whole step: all replies are known by now
-    return float(loss.detach()) + config.detector_coef * answering, figures, len(decisions) == 1, known
+    return float(loss.detach()) + batches.qa_coef * answering, figures, len(decisions) == 1, known

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.config.keys import TuneConfig
 from agent.config.plugins import plugin
-from agent.learning.batches import Batches
+from agent.learning.batches import QA_COEF, Batches
 from agent.learning.microbatches import step_gradient
 from agent.learning.optimiser import Optimiser, descend
 from agent.learning.terms import TERMS, own_term
@@ -29,6 +29,7 @@ def train(
     *,
     seed: Sequence[int] = (0,),
     steps: int = 0,
+    qa_coef: float = QA_COEF,
     checkpoint: Path | None = None,
     watch: Callable[[int, int, dict[str, float]], None] = lambda step, steps, figures: None,
 ) -> list[dict[str, float]]:
@@ -39,6 +40,7 @@ def train(
         training_data: what to learn.
         config: terms of the loss, their coefficients, optimiser.
         seed: of the order of the training data.
+        qa_coef: weight of the QA examples' loss beside the terms of the config.
         steps: gradient steps; 0: `config.epochs` passes over the policy samples, or over the demonstrations if there are none.
         checkpoint: see `descend`.
         watch: called with the steps done, the steps in all, and the figures of the last step.
@@ -46,7 +48,7 @@ def train(
     Returns:
         The figures of every step; docs/metrics.md explains them.
     """
-    weights = (config.pg_coef or config.filtered_bc_coef, config.bc_coef, config.dpo_coef, config.detector_coef)
+    weights = (config.pg_coef or config.filtered_bc_coef, config.bc_coef, config.dpo_coef, qa_coef)
     samples = training_data.samples if weights[0] or config.loss else ()  # a user's own term sees all kinds, also those of coefficient 0
     demonstrations = training_data.demonstrations if weights[1] or config.loss else ()
     pairs = training_data.pairs if weights[2] or config.loss else ()
@@ -58,7 +60,7 @@ def train(
     terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     steps = steps or config.epochs * math.ceil(most / config.batch_size)
     shares = [_share(len(part), most, config.batch_size) for part in kinds]
-    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples)
+    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples, qa_coef)
     warmup = max(round(config.warmup_ratio * steps), 1)
     optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+PARTIAL = "partial"  # folder for files that are not complete yet
+
 
 def save(file: Path, content: Any) -> None:
     """Write JSON content with its checksum; raise ValueError if it cannot be written."""
@@ -132,6 +134,17 @@ def write(file: Path, put: Callable[[Path], Any]) -> None:
         partial.replace(file)
 
 
+def new_folder(folder: Path) -> Path:
+    """Return a folder into which `write_folder` overwrites nothing: a new one, an empty one, or one in which that was killed.
+
+    Raises:
+        ValueError: it is a file, or holds files.
+    """
+    if folder.is_file() or (folder.is_dir() and any(each.name != PARTIAL for each in folder.iterdir())):
+        raise ValueError(f"{folder} {'is a file' if folder.is_file() else 'holds files already'}; name a new folder.")
+    return folder
+
+
 def write_folder(folder: Path, put: Callable[[Path], Any]) -> None:
     """Write files into a folder, each of them atomically, by a function that writes them into a temporary folder.
 
@@ -144,7 +157,7 @@ def write_folder(folder: Path, put: Callable[[Path], Any]) -> None:
     Raises:
         ValueError: they cannot be written; the sentence names the folder and the cause.
     """
-    partial = folder / "partial"
+    partial = folder / PARTIAL
     with _sentence(folder):
         partial.mkdir(parents=True, exist_ok=True)  # a killed call may have left it; `put` overwrites what is in it
         put(partial)

@@ -21,7 +21,7 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
         # Without training data it takes no step, and the warm start has the base model's weights.
         return train_checkpoint(session, None, folder, lambda policy, watch: train(
             policy, training_data, settings, seed=(run.config.seed, 0), steps=config.steps if training_data else 0,
-            checkpoint=folder / "checkpoint.pt", watch=watch,
+            qa_coef=1, checkpoint=folder / "checkpoint.pt", watch=watch,
         ), track, "warm start")  # fmt: skip
 
     made = run.keep(folder / "tune.json", go)
@@ -30,14 +30,14 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
 
 
 def recipe(config: DemonstrateConfig, tune: TuneConfig | None = None) -> TuneConfig:
-    """Return the training settings of the warm start: behaviour cloning and, if there are QA examples of steps to go, these with equal weight.
+    """Return the training settings of the warm start: behaviour cloning. QA examples of steps to go have equal weight there.
 
     Args:
         config: steps and learning rate.
         tune: of the run, where there are preference pairs, which failed demonstrations make: DPO is then added as in the cycles. Its reference is
             the base model.
     """
-    imitation = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, detector_coef=1, batch_size=64, learning_rate=config.learning_rate)
+    imitation = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=1, batch_size=64, learning_rate=config.learning_rate)
     same = ("dpo_coef", "dpo_loss_type", "dpo_beta", "rpo_alpha")
     return imitation.model_copy(update={name: getattr(tune, name) for name in same}) if tune else imitation
 

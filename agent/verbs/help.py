@@ -86,13 +86,12 @@ usage: etude report RUN
 Write RUN/report.html: curves, cycles and videos on one page without other files.
 """,
     "compose": """\
-usage: etude compose OUT [--layers N]
+usage: etude compose OUT
 
 Make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower, for policy.model.
 
 what:
-  OUT               folder of the model
-  --layers N        how many layers of the language model are kept, the first ones (all 30)
+  OUT               a new folder, for the model; policy.layers of a config keeps the first of its 30 layers
 """,
     "sync": """\
 usage: etude sync RUN

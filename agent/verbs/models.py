@@ -39,17 +39,15 @@ def pretrain(arguments: list[str]) -> None:
 
 def compose(arguments: list[str]) -> None:
     """Run the verb `compose`."""
-    import tyro
-
     if not arguments or arguments[0].startswith("-"):
-        raise ValueError("etude compose needs OUT, as in: etude compose models/smol --layers 8")
+        raise ValueError("etude compose needs OUT, as in: etude compose models/smol")
+    if arguments[1:]:
+        raise ValueError(f"{arguments[1]!r} is one argument too many; it is only: etude compose OUT (policy.layers of a config keeps its first layers)")
     from agent.run.base import write_model
+    from agent.run.files import new_folder
     from policies.compose import compose
 
-    def run(layers: int | None = None) -> str:
-        """Make the model. layers: how many layers of the language model are kept, the first ones; all 30 where nothing is said."""
-        model, processor = compose(layers)
-        write_model(Path(arguments[0]), model, processor)
-        return f"{model.num_parameters() / 1e6:.1f} M parameters, written {arguments[0]}"
-
-    print(tyro.cli(run, prog="etude compose OUT", args=arguments[1:]))
+    out = new_folder(Path(arguments[0]))
+    model, processor = compose()
+    write_model(out, model, processor)
+    print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")

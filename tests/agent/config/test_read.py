@@ -62,7 +62,7 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
             "label.by detector calibrates the detector on demonstrations; give demonstrate.episodes more than 0",
         ),
         ("label: {by: detector, detector: base}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes more than 0"),
-        ("curate: {credit: steps_to_go}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes and tune.detector_coef more than 0"),
+        ("curate: {credit: steps_to_go}\ndemonstrate: {episodes: 0}", "give demonstrate.episodes more than 0"),
         ("label: {detector: base}", "label.detector base needs label.by detector"),
         ("collect: {lookahead_episodes: 2}\ntune: {bc_coef: 0}", "collect.lookahead_episodes teaches nothing"),
         ("curate: {lookahead_pairs: 64}", "give tune.dpo_coef and collect.lookahead_episodes more than 0"),

@@ -59,9 +59,13 @@ def test_a_model_learns_to_count_down() -> None:
     told = tuple(training_data(shown, QUESTION, 1, 100, np.random.default_rng(0)))
     situations = [episode.situation(0) for episode in shown]
     replies = policy.act(situations, None)
-    config = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=0.1, detector_coef=1, learning_rate=1e-3, batch_size=8)
+    config = TuneConfig(pg_coef=0, dpo_coef=0, bc_coef=0.1, learning_rate=1e-3, batch_size=8)
     train(
-        policy, TrainingData(tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies, strict=True)), qa_examples=told), config, steps=40
+        policy,
+        TrainingData(tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies, strict=True)), qa_examples=told),
+        config,
+        qa_coef=1,
+        steps=40,
     )
     after = error(shown, predict(policy, shown, QUESTION), 1)
     assert before is not None and after is not None and after < 0.5 < before
@@ -80,5 +84,5 @@ def test_credit_is_what_the_countdown_says_and_not_what_the_environment_says() -
         np.testing.assert_allclose(credit_to_go(seen, cut_at_detected_success, config), expected, atol=1e-6)
     cut = take(1, 2, 1)
     assert with_predicted_rewards(cut, told).rewards.shape == (2, 2), "of an episode that the detector ended sooner, no more than there is"
-    with pytest.raises(ValueError, match=r"demonstrate\.episodes and tune\.detector"):
-        parse({"curate": {"credit": "steps_to_go"}, "tune": {"detector_coef": 0}}, "test")
+    with pytest.raises(ValueError, match=r"give demonstrate\.episodes more than 0"):
+        parse({"curate": {"credit": "steps_to_go"}, "demonstrate": {"episodes": 0}}, "test")

@@ -25,7 +25,6 @@ ALL: dict[str, Any] = {
     "bc_coef": 0.7,
     "filtered_bc_coef": 0.3,
     "dpo_coef": 0.9,
-    "detector_coef": 0.4,
     "kl_coef": 0.2,
     "ent_coef": 0.05,
 }
@@ -55,9 +54,13 @@ def examples(policy: Any, situations: list[Situation]) -> TrainingData:
     return TrainingData(tuple(third), tuple(pairs), tuple(samples), tuple(asked))
 
 
-def gradient(policy: Any, data: TrainingData, config: TuneConfig, most: int, terms: Any = TERMS) -> tuple[torch.Tensor, float, dict[str, float]]:
+def gradient(
+    policy: Any, data: TrainingData, config: TuneConfig, most: int, terms: Any = TERMS, checkpointing: bool = False
+) -> tuple[torch.Tensor, float, dict[str, float]]:
     """Return the gradient of one step of all data, in micro-batches of at most so many tokens, and loss and figures."""
-    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
+    batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples, 0.4)
+    if checkpointing:
+        batches.checkpoint_layers()
     kinds = (data.samples, data.demonstrations, data.pairs, data.qa_examples)
     step = batches.step([np.arange(len(kind)) for kind in kinds])
     assert len(split(step.units, most)) == 1 or most < step.size
@@ -114,7 +117,7 @@ def test_a_term_of_ones_own_sees_the_whole_step(policy: Any, situations: list[Si
 
 def test_an_example_that_a_step_draws_twice_counts_twice(policy: Any, situations: list[Situation]) -> None:
     """A batch may end one pass over the data and begin the next."""
-    data, config = examples(policy, situations), TuneConfig(**only("detector_coef"))
+    data, config = examples(policy, situations), TuneConfig(**dict.fromkeys(ALL, 0.0))
     batches = Batches(policy, config, data.samples, data.demonstrations, data.pairs, data.qa_examples)
     none, losses = np.zeros(0, np.int64), []
     for drawn in ([0], [1], [0, 0, 1]):
@@ -162,14 +165,18 @@ def test_peak_memory_does_not_grow_with_the_demonstrations(policy: Any) -> None:
 
 
 class Small:
-    """A real model on a device that holds so many tokens: a larger forward pass in training raises what CUDA raises."""
+    """A real model on a device that holds so many tokens: a larger forward pass in training raises what CUDA raises.
 
-    def __init__(self, policy: Any, tokens: int) -> None:
+    With `relieved` it holds any number whose layers are computed again.
+    """
+
+    def __init__(self, policy: Any, tokens: int, relieved: bool = False) -> None:
         self.failed = 0
         embed = policy.base.get_input_embeddings()
 
         def look(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            if torch.is_grad_enabled() and inputs[0].numel() > tokens:
+            checkpointed = relieved and any("forward" in vars(part) for part in policy.model.modules())
+            if torch.is_grad_enabled() and inputs[0].numel() > tokens and not checkpointed:
                 self.failed += 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -193,6 +200,24 @@ def test_out_of_memory_halves_the_micro_batches_and_loses_nothing(policy: Any, s
     assert all(torch.equal(after[name], value) for name, value in policy.weights().items()), "as if it had begun so"
 
 
+def test_layers_are_computed_again_where_not_even_one_reply_fits(policy: Any, situations: list[Situation], caplog: Any) -> None:
+    found, start = examples(policy, situations), policy.weights()
+    data, config = TrainingData(found.demonstrations, found.pairs, found.samples), TuneConfig(**ALL)
+    rows = train(policy, data, config)
+    plain = policy.weights()
+    policy.put(start)
+    small = Small(policy, 10, relieved=True)
+    with caplog.at_level(logging.WARNING):
+        again = train(policy, data, config)
+    small.remove()
+    told = [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()]
+    assert len(told) == small.failed and "computes layers again" in told[-1] and not any("computes" in each for each in told[:-1])
+    assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in rows], rel=1e-4)
+    after = policy.weights()
+    moved = max(float((plain[name] - value).abs().max()) for name, value in start.items())
+    assert moved > 0 and all(float((after[name] - value).abs().max()) < 0.1 * moved for name, value in plain.items())
+
+
 def test_a_device_that_holds_not_one_reply_is_one_sentence(policy: Any, situations: list[Situation]) -> None:
     small = Small(policy, 10)
     with pytest.raises(ValueError, match=r"does not fit into the device's memory \(CUDA out of memory.*use a smaller model"):
@@ -207,9 +232,9 @@ def test_gradient_checkpointing_has_the_same_gradient_and_less_memory(model: str
     many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
     shown = tuple(Demonstration(s, d.tokens) for s, d in zip(many, policy.act(many, None), strict=True))
     found, peaks = [], []
-    for checkpointing in (False, True):
-        config = TuneConfig(**ALL, gradient_checkpointing=checkpointing)
-        peaks.append(peak_memory(lambda config=config: found.append(gradient(policy, TrainingData(shown), config, WHOLE))))
+    config = TuneConfig(**ALL)
+    for on in (False, True):
+        peaks.append(peak_memory(lambda on=on: found.append(gradient(policy, TrainingData(shown), config, WHOLE, checkpointing=on))))
     agree(*found)
     assert peaks[1] < 0.7 * peaks[0]
     assert not [module for module in policy.model.modules() if "forward" in vars(module)], "acting is as before"

@@ -154,15 +154,12 @@ def test_where_thoughts_are_not_explored_the_action_alone_has_the_credit(situati
 def test_the_detector_learns_beside_the_actor(policy: Any, situations: list[Situation]) -> None:
     told = [QAExample(s.frames, f"is it done: {s.instruction} ?", "yes" if i % 2 else "no") for i, s in enumerate(situations)]
     shown = tuple(Demonstration(s, d.tokens) for s, d in zip(situations, replies(policy, situations, 1), strict=True))
-    config = TuneConfig(**{**OFF, "bc_coef": 1.0}, detector_coef=1.0, learning_rate=1e-3, batch_size=8)
-    rows = train(policy, TrainingData(shown, qa_examples=tuple(told)), config, steps=15)
+    config = TuneConfig(**{**OFF, "bc_coef": 1.0}, learning_rate=1e-3, batch_size=8)
+    rows = train(policy, TrainingData(shown, qa_examples=tuple(told)), config, qa_coef=1, steps=15)
     assert rows[-1]["detector_loss"] < 0.5 * rows[0]["detector_loss"] and rows[-1]["bc_loss"] < rows[0]["bc_loss"]
     asked, frames = [each.question for each in told], [each.frames for each in told]
     np.testing.assert_array_equal(choice_probabilities(policy, frames, asked)[:, 0] > 0.5, [each.answer == "yes" for each in told])
-    assert (
-        "detector_loss"
-        not in train(policy, TrainingData(shown, qa_examples=tuple(told)), config.model_copy(update={"detector_coef": 0.0}), steps=1)[0]
-    )
+    assert "detector_loss" not in train(policy, TrainingData(shown, qa_examples=tuple(told)), config, qa_coef=0, steps=1)[0]
     assert train(policy, TrainingData(shown, qa_examples=tuple(told)), config.model_copy(update={"bc_coef": 0.0})) == [], (
         "alone they are no reason to train"
     )

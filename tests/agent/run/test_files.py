@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from agent.run.files import alone, digests, load, save, write, write_folder, write_text
+from agent.run.files import alone, digests, load, new_folder, save, write, write_folder, write_text
 
 
 def in_a_child(act: Callable[[], None]) -> str:
@@ -123,3 +123,12 @@ def test_a_stage_file_of_any_other_content_is_named(damaged: bytes, tmp_path: Pa
     file.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"label\.json is damaged; delete it and run the same command again"):
         load(file)
+
+
+def test_a_new_folder_may_hold_what_a_killed_command_left(tmp_path: Path) -> None:
+    (tmp_path / "m" / "partial").mkdir(parents=True)
+    assert new_folder(tmp_path / "m") == tmp_path / "m" and new_folder(tmp_path / "none") == tmp_path / "none"
+    (tmp_path / "m" / "weights").write_text("kept")
+    with pytest.raises(ValueError, match="m holds files already; name a new folder"):
+        new_folder(tmp_path / "m")
+    assert (tmp_path / "m" / "weights").read_text() == "kept"
