@@ -13,8 +13,9 @@ from agent.config.read import read_own
 from agent.run import base
 from agent.run.files import load
 from envs import EnvConfig
-from envs.frames import is_picture, lookup, picture
+from envs.frames import flipped, is_picture, lookup, picture
 from envs.spaces import Actions
+from envs.state import DEFAULT, keys, read_state
 from policies.policy import Situation
 
 
@@ -61,10 +62,9 @@ class Actor:
         return self.actions.to_env(self._held.pop(0))
 
     def _picture(self, observation: Any, name: str) -> np.ndarray:
-        if not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation):
-            return picture(observation, self.env.size)
+        whole = not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation)
         try:
-            return picture(lookup(observation, name), self.env.size)
+            return flipped(picture(observation if whole else lookup(observation, name), self.env.size), self.env.flip_of(name))
         except KeyError as error:
             keys = ", ".join(map(repr, observation)) if isinstance(observation, dict) else f"a {type(observation).__name__}"
             cameras = ", ".join(map(repr, self.env.sources))
@@ -75,9 +75,10 @@ class Actor:
             return None
         try:
             # An observation that is no dict is the state itself.
-            return np.array(lookup(observation, self.env.state or "state") if isinstance(observation, dict) else observation, np.float32).reshape(-1)
+            return read_state(observation, self.env.state or DEFAULT)
         except KeyError as error:
-            raise ValueError(f"The policy needs the state {self.env.state or 'state'!r}, which the observation does not have; add it.") from error
+            names = " and ".join(map(repr, keys(self.env.state)))
+            raise ValueError(f"The policy needs the state {names}, which the observation does not have; add it.") from error
 
 
 def load_actor(folder: Path, device: str = "") -> Actor:
