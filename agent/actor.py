@@ -7,8 +7,9 @@ import numpy as np
 
 from agent.source import Source
 from envs import EnvConfig
-from envs.frames import is_picture, lookup, picture
+from envs.frames import flipped, is_picture, lookup, picture
 from envs.spaces import Actions
+from envs.state import DEFAULT, keys, read_state
 from policies.policy import Situation
 
 
@@ -59,10 +60,9 @@ class Actor:
         return [action for action in decision.actions for _ in range(self.env.action_repeat)]
 
     def _picture(self, observation: Any, name: str) -> np.ndarray:
-        if not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation):
-            return picture(observation, self.env.size)
+        whole = not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation)
         try:
-            return picture(lookup(observation, name), self.env.size)
+            return flipped(picture(observation if whole else lookup(observation, name), self.env.size), self.env.flip_of(name))
         except KeyError as error:
             keys = ", ".join(map(repr, observation)) if isinstance(observation, dict) else f"a {type(observation).__name__}"
             cameras = ", ".join(map(repr, self.env.sources))
@@ -73,9 +73,10 @@ class Actor:
             return None
         try:
             # An observation that is no dict is the state itself.
-            return np.array(lookup(observation, self.env.state or "state") if isinstance(observation, dict) else observation, np.float32).reshape(-1)
+            return read_state(observation, self.env.state or DEFAULT)
         except KeyError as error:
-            raise ValueError(f"The policy needs the state {self.env.state or 'state'!r}, which the observation does not have; add it.") from error
+            names = " and ".join(map(repr, keys(self.env.state)))
+            raise ValueError(f"The policy needs the state {names}, which the observation does not have; add it.") from error
 
 
 def load_actor(source: Source) -> Actor:

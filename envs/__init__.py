@@ -1,7 +1,7 @@
 """Environments: our own MuJoCo tasks, registered with Gymnasium as `etude/<Task>-v0`, and the config section `env`, which accepts any other."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import gymnasium
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,6 +17,8 @@ PRETRAINED = TASKS  # the tasks whose scenes the embedded model was pretrained o
 
 for _name, _max_episode_steps in MAX_EPISODE_STEPS.items():
     gymnasium.register(f"etude/{_name}-v0", entry_point=f"envs.tasks.{_name.lower()}:{_name}", max_episode_steps=_max_episode_steps)
+
+Flip = Literal["vertical", "horizontal", "both"]
 
 
 class EnvConfig(BaseModel):
@@ -41,6 +43,11 @@ class EnvConfig(BaseModel):
     cameras: tuple[str, ...] = ()
     """Frames, in the order in which the policy sees them: names of MuJoCo cameras, keys of the observation that hold pictures (`pixels.top`), or
     `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""
+    geom_groups: tuple[Annotated[int, Field(ge=0, le=5)], ...] = ()
+    """Groups of geoms that MuJoCo cameras draw; empty: 0, 1 and 2. Where one of these holds collision shapes, as 0 in robosuite, name the others."""
+    flip: Flip | dict[str, Flip] | None = None
+    """Turn frames over that come upside down or mirrored: `vertical` (top to bottom), `horizontal` (left to right) or `both`, for all cameras or for
+    each by name (`{corner2: both}`)."""
     size: int = Field(default=64, ge=8)
     """Height and width of a frame, pixels. The embedded model wants 64."""
     action_repeat: int = Field(default=4, ge=1)
@@ -53,17 +60,21 @@ class EnvConfig(BaseModel):
     """Observations that the policy sees at once: the present one and those of its last decisions."""
     instruction: str | tuple[str, ...] = ""
     """What to do, in words; `{name}` is replaced by what `info`, the observation or the environment has under that name; one of a list is drawn by
-    seed. Empty: the environment's own (`instruction`, `mission` or `task_description`)."""
+    seed. Empty: the environment's own (`instruction`, `mission`, `task_description`, `language_instruction` or `lang`)."""
     success: str = ""
-    """Key of `info`, or expression over info, observation, reward and total_reward (`info["distance"] < 0.05`). Empty: is_success, success, won."""
+    """Key of `info`, `terminated`, or an expression over info, observation, reward, total_reward, terminated and truncated
+    (`info["distance"] < 0.05`). Its value is true, false, 0, 1, or null for "not yet". Empty: is_success, success or won."""
     timeout: float = Field(default=0, ge=0)
     """Seconds that a reset, the steps of a decision or the computation of an expert's action may take. With a limit, environments and experts live in
     another process: one that hangs or crashes costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
     terminate_on_success: bool = True
     """End an episode at its first success, also where the environment would continue. Without it an episode continues, unless the environment itself
     ends it there. If the environment has an attribute of this name, as our own tasks have, that is set."""
-    state: str = ""
-    """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). Empty: `state`, if there is one."""
+    state: str | tuple[str, ...] = ""
+    """Key of the observation with proprioception, recorded with episodes (`observation`, `agent_pos`). The numbers of several keys are joined in the
+    order of the list. Empty: `state`, if there is one."""
+    reset_options: dict[str, Value] = {}
+    """Passed to each `reset` as its `options`, for environments that choose a task or a beginning by them."""
 
     @field_validator("action_bounds", mode="before")
     @classmethod
@@ -89,6 +100,10 @@ class EnvConfig(BaseModel):
     def sources(self) -> tuple[str, ...]:
         """Return `cameras`, or the default sources of frames where that is empty."""
         return self.cameras or (("front", "wrist") if self.id in TASKS else ("render",))
+
+    def flip_of(self, camera: str) -> str:
+        """Return how the frames of a camera are turned over: 'vertical', 'horizontal', 'both', or '' for not at all."""
+        return (self.flip.get(camera, "") if isinstance(self.flip, dict) else self.flip) or ""
 
     @property
     def frame_names(self) -> tuple[str, ...]:

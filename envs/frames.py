@@ -6,6 +6,10 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
+WHOLE = "observation"  # name of the observation itself, where it is a picture or a stack of pictures
+WIDEST = 1e6  # of the values of a picture: a wider range, such as that of all floats, says nothing
+Range = tuple[float, float]
+
 
 def lookup(holder: Any, path: str) -> Any:
     """Return the value at a dotted path through nested dicts, arrays and attributes, such as `pixels.top` or `images.0`.
@@ -27,58 +31,118 @@ def lookup(holder: Any, path: str) -> Any:
 
 
 def is_picture(value: Any) -> bool:
-    """Return whether an array has the shape of one image of at least 8 x 8 pixels: [h, w, 1], [h, w, 3], [h, w, 4], [1, h, w] or [3, h, w].
+    """Return whether an array has the shape of one image of at least 8 x 8 pixels: [h, w], [h, w, 1], [h, w, 3], [h, w, 4], [1, h, w] or [3, h, w].
 
     [4, h, w] is not accepted: it is more often a stack of four grey frames than an image with transparency.
     """
     shape = np.shape(value)
+    if len(shape) == 2:
+        return min(shape) >= 8
     return len(shape) == 3 and ((shape[2] in (1, 3, 4) and min(shape[:2]) >= 8) or (shape[0] in (1, 3) and min(shape[1:]) >= 8))
 
 
 def pictures(space: gymnasium.Space, path: str = "") -> list[str]:
-    """Return the dotted names of all images in an observation space; 'observation' if the space itself is one image."""
+    """Return the dotted names of all images in an observation space; 'observation' if the space itself is one image.
+
+    Of a stack of images, such as the last four frames, each has a name of its own, with its index: 'observation.3'.
+    """
     if isinstance(space, gymnasium.spaces.Dict):
         return [found for key, part in space.items() for found in pictures(part, f"{path}.{key}" if path else str(key))]
-    shape = space.shape or ()
-    if len(shape) == 4 and path:  # several images in one array
-        return [f"{path}.{i}" for i in range(shape[0])]
-    return [path or "observation"] if is_picture(np.broadcast_to(0, shape)) else []  # broadcast: no memory for the array
+    path, shape = path or WHOLE, space.shape or ()
+    if is_picture(np.broadcast_to(0, shape)):  # broadcast: no memory for the array
+        return [path]
+    stacked = len(shape) in (3, 4) and is_picture(np.broadcast_to(0, shape[1:]))
+    return [f"{path}.{i}" for i, *_ in np.ndindex(shape[:1])] if stacked else []
 
 
-def picture(value: Any, size: int) -> np.ndarray:
-    """Return uint8[size, size, 3] for an image in any of the usual forms: HWC or CHW; uint8, or float in [0, 1]; grey, RGB or RGBA.
+def value_range(space: gymnasium.Space, name: str) -> Range | None:
+    """Return the lowest and highest value of a picture, as its space declares them; None where the space says nothing that can be used.
 
-    It is resized once: averaged over areas where it shrinks, interpolated where it grows. The aspect ratio of an image that is not square is lost.
+    Args:
+        space: of the whole observation.
+        name: of the picture, as `pictures` returns it.
+    """
+    for key in name.split("."):
+        if isinstance(space, gymnasium.spaces.Dict) and key in space.spaces:
+            space = space[key]
+    if isinstance(space, gymnasium.spaces.MultiBinary):
+        return 0.0, 1.0
+    if not isinstance(space, gymnasium.spaces.Box) or space.low.size == 0:
+        return None
+    low, high = float(space.low.flat[0]), float(space.high.flat[0])
+    if not ((space.low == low).all() and (space.high == high).all()):
+        return None
+    return (low, high) if 0 < high - low <= WIDEST else None
+
+
+def view(observation: Any, name: str) -> Any:
+    """Return what an observation has under the name of a picture; the name `observation` is the whole of it.
 
     Raises:
-        ValueError: it is not an image, or its values are outside the range of its type.
+        KeyError: there is nothing of that name.
+    """
+    first, _, rest = name.partition(".")
+    if isinstance(observation, dict):
+        return lookup(observation, name)
+    return lookup(observation, rest) if first == WHOLE and rest else observation
+
+
+def picture(value: Any, size: int, values: Range | None = None) -> np.ndarray:
+    """Return uint8[size, size, 3] for an image in any of the usual forms: HWC, CHW or HW; grey, RGB, or RGBA without transparency.
+
+    It is resized once: averaged over areas where it shrinks, interpolated where it grows. An image that is not square keeps its aspect ratio, and
+    gets black borders.
+
+    Args:
+        value: the image.
+        size: height and width of the result, pixels.
+        values: that stand for black and white (`value_range`). None: 0 and 255 of whole numbers, 0 and 1 of floats.
+
+    Raises:
+        ValueError: it is not an image, its values are outside of their range, or its four channels may be four stacked frames.
     """
     pixels = np.asarray(value)
+    if not is_picture(pixels):
+        raise ValueError(f"an array of shape {np.shape(value)} is not an image; [h, w, 3], [3, h, w] or [h, w] is needed")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    if not is_picture(pixels):
-        raise ValueError(f"an array of shape {np.shape(value)} is not an image; [h, w, 3] or [3, h, w] is needed")
     if pixels.shape[2] not in (1, 3, 4):
         pixels = pixels.transpose(1, 2, 0)  # CHW -> HWC
-    if pixels.dtype != np.uint8:
-        pixels = _to_bytes(pixels)
+    if pixels.dtype != np.uint8 or values not in (None, (0, 255)):
+        pixels = _to_bytes(pixels, values)
+    if pixels.shape[2] == 4 and (pixels[..., 3] != 255).any():
+        raise ValueError(
+            f"the fourth channel of an array of shape {np.shape(value)} is not opaque: it may hold four stacked grey frames, or transparency; "
+            "give RGB, or one frame alone (env.history shows earlier ones)"
+        )
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
     if pixels.shape[:2] == (size, size):
         return pixels.copy()  # an environment may write the next frame into the same buffer
+    height, width = (max(1, round(size * side / max(pixels.shape[:2]))) for side in pixels.shape[:2])
     smooth = Image.Resampling.BOX if min(pixels.shape[:2]) >= size else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size), smooth))
+    fitted = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), smooth))
+    above, left = (size - height) // 2, (size - width) // 2
+    return np.pad(fitted, ((above, size - height - above), (left, size - width - left), (0, 0)))
 
 
-def _to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Return uint8 of the same shape; floats are scaled from [0, 1], integers must be in 0..255 already."""
+def flipped(frame: np.ndarray, flip: str) -> np.ndarray:
+    """Return a frame uint8[h, w, 3] that is mirrored: 'vertical' (top to bottom), 'horizontal' (left to right), 'both' or ''."""
+    rows, columns = (-1 if flip in (each, "both") else 1 for each in ("vertical", "horizontal"))
+    return np.ascontiguousarray(frame[::rows, ::columns])
+
+
+def _to_bytes(pixels: np.ndarray, values: Range | None) -> np.ndarray:
+    """Return uint8 of the same shape, scaled from the range of values; see `picture`."""
     if not np.isfinite(pixels).all():
         raise ValueError("a frame holds NaN or infinite numbers")
-    if np.issubdtype(pixels.dtype, np.floating):
-        if pixels.min() < -1e-3 or pixels.max() > 1 + 1e-3:  # interpolation may exceed the range a little; floats in 0..255 are refused
-            raise ValueError(f"a frame of type {pixels.dtype} ranges from {pixels.min():.3g} to {pixels.max():.3g}; floats must lie in [0, 1]")
-        return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"a frame of type {pixels.dtype} ranges from {pixels.min()} to {pixels.max()}; whole numbers must lie in 0..255")
-    return pixels.astype(np.uint8)
+    floats = np.issubdtype(pixels.dtype, np.floating)
+    low, high = values or ((0, 1) if floats else (0, 255))
+    slack = 1e-3 * (high - low) if floats else 0  # interpolation may exceed the range a little
+    if pixels.min() < low - slack or pixels.max() > high + slack:
+        why = "as its observation space declares" if values else "or its observation space has to declare others"
+        numbers = "floats" if floats else "whole numbers"
+        found = f"a frame of type {pixels.dtype} ranges from {pixels.min():.4g} to {pixels.max():.4g}"
+        raise ValueError(f"{found}; {numbers} must lie in [{low:g}, {high:g}], {why}")
+    return np.rint((pixels.clip(low, high) - low) / (high - low) * 255).astype(np.uint8)

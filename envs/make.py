@@ -7,6 +7,7 @@
 | `name` | an entry point of the group `etude.envs` in an installed package |
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -45,21 +46,26 @@ def make(config: EnvConfig) -> gymnasium.Env:
         raise ValueError(f"Environment {config.id!r} is a vector of environments; etude makes its own copies, so give a single one.")
     if not isinstance(env, gymnasium.Env):
         raise ValueError(f"{config.id!r} gave a {type(env).__name__}, which is not a gymnasium.Env; older environments can be wrapped by Shimmy.")
-    inner: Any = env.unwrapped  # an attribute set on a wrapper would not reach the environment
     for name, value in config.attributes.items():
-        if not hasattr(inner, name):
-            raise ValueError(f"env.attributes names {name!r}, which {type(inner).__name__} does not have.")
-        setattr(inner, name, value)
+        if not env.set_wrapper_attr(name, value, force=False):  # on the outermost layer that has it
+            raise ValueError(f"env.attributes names {name!r}, which {type(env.unwrapped).__name__} does not have.")
     return env
 
 
 def _make(config: EnvConfig, kwargs: dict[str, Any]) -> Any:
     """Return what the factory returns; it need not be an environment."""
     factory = _factory(config.id)
+    ours = "render_mode" in kwargs and "render_mode" not in config.kwargs  # our default; an argument from the config may be an error
     if factory is None:
-        return gymnasium.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
-    if kwargs.get("render_mode") and "render_mode" not in config.kwargs and not _accepts(factory, "render_mode"):
-        del kwargs["render_mode"]  # our own default; an argument from the config stays, and may be an error
+        make = functools.partial(gymnasium.make, config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True)
+        try:
+            return make(**kwargs)
+        except TypeError as error:
+            if not ours or "unexpected keyword argument 'render_mode'" not in str(error):
+                raise
+            return make(**{name: value for name, value in kwargs.items() if name != "render_mode"})
+    if ours and not _accepts(factory, "render_mode"):
+        del kwargs["render_mode"]
     env = factory(**kwargs)
     return gymnasium.wrappers.TimeLimit(env, config.max_episode_steps) if config.max_episode_steps else env
 

@@ -134,18 +134,3 @@ def _bounds(space: spaces.Box, bounds: Bounds | None) -> tuple[np.ndarray, np.nd
             f"env.action_bounds holds {pairs.tolist()}, and its actions, of type {dtype}, cannot have all of that; give a narrower range."
         )
     return tuple(np.broadcast_to(column, low.size).reshape(low.shape).copy() for column in pairs.T)  # type: ignore[return-value]
-
-
-def state_size(space: gymnasium.Space, state: str) -> int:
-    """Return S, the number of numbers in the state, by the observation space; 0 if that does not define it, or if no state is recorded.
-
-    Args:
-        space: the observation space.
-        state: `env.state`, a dotted key of the observation. Empty: the key `state` if there is one, and no state if the observation is not a dict.
-    """
-    if not isinstance(space, spaces.Dict) and not state:
-        return 0
-    path = (state or "state").split(".") if isinstance(space, spaces.Dict) else []
-    for name in path:
-        space = space[name] if isinstance(space, spaces.Dict) and name in space.spaces else spaces.Box(0, 1, (0,))  # no such key: size 0
-    return int(np.prod(space.shape or ()))

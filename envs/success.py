@@ -15,9 +15,10 @@ import numpy as np
 from envs.faults import in_words
 
 KEYS = ("is_success", "success", "won")  # of `info`, tried in this order if `env.success` is empty
+ENDS = ("terminated", "truncated")  # allowed as the whole rule too, where `info` has no such key
 LONGEST, DEEPEST, LARGEST = 2000, 100, 10_000_000  # limits: characters and levels of an expression, numbers in an array
 REPEATS = "only numbers and arrays are multiplied, for a list or text would be repeated."
-NAMES = ("info", "observation", "reward", "total_reward")
+NAMES = ("info", "observation", "reward", "total_reward", "terminated", "truncated")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "all": np.all,
@@ -51,9 +52,9 @@ class Success:
     """Decides from what an environment returns whether its present state is a success.
 
     Args:
-        rule: empty (the usual keys of `info` in order), the name of a key of `info`, or an expression over `info`, `observation`, `reward` and
-            `total_reward` (of the episode so far), such as `info["distance"] < 0.05` or `norm(observation[-3:]) < 0.02`. It may index, slice,
-            compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; everything else is refused.
+        rule: empty (the usual keys of `info` in order), the name of a key of `info`, or an expression over `info`, `observation`, `reward`,
+            `total_reward` (of the episode so far), `terminated` and `truncated`: `info["distance"] < 0.05`, `norm(observation[-3:]) < 0.02`.
+            It may index, slice, compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; everything else is refused.
 
     Raises:
         ValueError: the rule is not such an expression.
@@ -69,23 +70,27 @@ class Success:
     def of_reward(self) -> bool:
         """Return whether the rewards of an episode are enough to decide it."""
         names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)} if self._tree is not None else {self._rule}
-        return bool(names & {"reward", "total_reward"}) and not names & {"info", "observation"} and self._tree is not None
+        return bool(names & {"reward", "total_reward"}) and not names & {"info", "observation", "terminated", "truncated"} and self._tree is not None
 
-    def __call__(self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float) -> bool:
+    def __call__(
+        self, info: Mapping[str, Any], observation: Any, reward: float, total_reward: float, terminated: bool = False, truncated: bool = False
+    ) -> bool:
         """Return whether the present state is a success.
 
         Raises:
-            ValueError: the key is missing, the expression fails, or the value is not one finite number or truth value.
+            ValueError: the key is missing, the expression fails, or the value is neither a truth value nor None.
         """
+        values: dict[str, Any] = dict(zip(NAMES, (info, observation, reward, total_reward, terminated, truncated), strict=True))
         if self._tree is not None:
-            variables = {"info": info, "observation": observation, "reward": reward, "total_reward": total_reward}
             try:
-                return _truth(_evaluate(self._tree, variables), self._rule)
+                return _truth(_evaluate(self._tree, values), self._rule)
             except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
                 raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_names(info)}.") from error
         for key in [self._rule] if self._rule else KEYS:
             if key in info:
                 return _truth(info[key], f"info[{key!r}]")
+        if self._rule in ENDS:
+            return _truth(values[self._rule], self._rule)
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
         late = """if only the last info of an episode has the key, use env.success '"is_success" in info and info["is_success"]'"""
         raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_names(info)}; {late}.")
@@ -129,10 +134,14 @@ def _limited(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any
 
 
 def _truth(value: Any, source: str) -> bool:
-    """Return the truth of one number; an array of several has none, and a text such as 'False' would be true."""
+    """Return the truth of true, false, 0, 1, or None, which stands for "not yet"; a text such as 'False' would be true."""
     number = np.asarray(value)
-    if number.size != 1 or number.dtype.kind not in "biuf" or not np.isfinite(number).all():
-        raise ValueError(f"{source} is {value!r}; success must be one finite number or truth value.")
+    if value is None or (number.size == 1 and number.dtype == object and number.item() is None):
+        return False
+    if number.size != 1 or number.dtype.kind not in "biuf" or number.item() not in (0, 1):
+        raise ValueError(
+            f"{source} is {reprlib.repr(value)}; success must be true or false, 0 or 1. Compare a score in env.success, as in {source} > 0.9."
+        )
     return bool(number.item())
 
 

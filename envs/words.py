@@ -7,11 +7,13 @@ from enum import Enum
 from types import ModuleType
 from typing import Any
 
+import gymnasium
 import numpy as np
 
+from envs.faults import in_words
 from envs.frames import lookup
 
-KEYS = ("instruction", "mission", "task_description")  # under which environments give an instruction, tried in this order
+KEYS = ("instruction", "mission", "task_description", "language_instruction", "lang")  # under which environments give it, tried in this order
 
 
 def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], observation: Any, env: Any) -> str:
@@ -22,16 +24,16 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
         seed: chooses one of several templates.
         info: of the reset.
         observation: of the reset.
-        env: the environment, without wrappers.
+        env: the environment, with its wrappers.
 
     Raises:
-        ValueError: a placeholder names no text or numbers.
+        ValueError: a placeholder names no text or numbers, or the environment's own instruction cannot be read.
     """
     holders = (info, observation, env)
     if isinstance(given, tuple):
         given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""  # by a generator of its own
     if not given:
-        return next((text for text in (text_at(key, holders) for key in KEYS) if text is not None), "")
+        return next(filter(None, (_own(key, holder, seed) for key in KEYS for holder in holders)), "")
 
     def filled(found: re.Match[str]) -> str:
         text = text_at(found[1], holders)
@@ -46,6 +48,45 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
     return re.sub(r"\{([\w.]+)\}", filled, given)
 
 
+def _own(key: str, holder: Any, seed: int) -> str:
+    """Return the text that an environment gives under a key, in any usual form; '' where there is no text, such as null or an embedding.
+
+    The forms are: text, bytes, an enum of texts, an array or a list of these (of several, one is drawn by seed), and a method that returns one.
+    """
+    try:
+        value = _attribute(holder, key)
+    except KeyError:
+        return ""
+    if inspect.isroutine(value):
+        try:
+            inspect.signature(value).bind()
+        except (TypeError, ValueError):  # it needs arguments, so it is something else
+            return ""
+        try:
+            value = value()
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"its method {key}() fails with {in_words(error)}; return the instruction as text, or set env.instruction.") from error
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    value = value.value if isinstance(value, Enum) else value
+    if isinstance(value, list | tuple) and value:
+        value = value[int(np.random.default_rng(seed).integers(len(value)))]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+
+
+def _attribute(holder: Any, name: str) -> Any:
+    """Return what a holder has under a name; of an environment, what it or any of its wrappers has.
+
+    Raises:
+        KeyError: it has nothing of that name.
+    """
+    if not isinstance(holder, gymnasium.Env):
+        return lookup(holder, name)
+    try:
+        return holder.get_wrapper_attr(name)
+    except AttributeError as error:
+        raise KeyError(name) from error
+
+
 def text_at(path: str, holders: Sequence[Any]) -> str | None:
     """Return the text or numbers at a dotted path in the first of the holders that has any there; None if none has.
 
@@ -58,7 +99,7 @@ def text_at(path: str, holders: Sequence[Any]) -> str | None:
             for name in path.split("."):
                 if name.startswith("_"):
                     raise KeyError(path)
-                value = lookup(value, name)
+                value = _attribute(value, name)
                 if inspect.isroutine(value) or isinstance(value, ModuleType | type):
                     raise KeyError(path)
         except KeyError:  # not in this holder, or private

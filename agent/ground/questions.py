@@ -92,7 +92,8 @@ def _episode(
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "", wording: Wording = OWN) -> Scene:
     """Return the present frames, questions about them with their answers, and the places of visible objects; `tool` as in `find`."""
     observation = adapter.observe()
-    objects = find(adapter.model, adapter.data, adapter.mujoco_cameras, tool)
+    env = adapter.config
+    objects = find(adapter.model, adapter.data, adapter.mujoco_cameras, tool, tuple(map(env.flip_of, env.sources)), env.geom_groups)
     questions = ask(objects, adapter.achieved, observation.instruction, rng, wording)
     visible = [(item.name, view, pixel) for item in objects for view, pixel in enumerate(item.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in visible)

@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from agent.actor import Actor
 from agent.serve.messages import pack, unpack
 from envs.faults import in_words
+from envs.state import keys
 
 PROMPT = "prompt"  # key of the instruction, as openpi's policies name it
 LONGEST = 1000  # characters of an instruction
@@ -150,7 +151,7 @@ def metadata(actor: Actor) -> dict[str, Any]:
         "policy": actor.model.name,
         "cameras": list(env.sources),  # keys of an observation, each with a picture uint8[h, w, 3]
         "image_size": env.size,  # pixels; other sizes are resized
-        "state": (env.state or "state") if actor.model.config.state else "",  # key of the proprioception; empty: none is read
+        "state": list(keys(env.state)) if actor.model.config.state else [],  # keys of the proprioception, in the order in which they are joined
         "prompt": PROMPT,  # key of the instruction
         "actions_per_reply": actor.model.chunk * env.action_repeat,  # one for each environment step until the next request
         "action_low": actions.low,

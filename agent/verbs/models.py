@@ -42,7 +42,9 @@ def compose(arguments: list[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("etude compose needs OUT, as in: etude compose models/smol")
     if arguments[1:]:
-        raise ValueError(f"{arguments[1]!r} is one argument too many; it is only: etude compose OUT (policy.layers of a config keeps its first layers)")
+        raise ValueError(
+            f"{arguments[1]!r} is one argument too many; it is only: etude compose OUT (policy.layers of a config keeps its first layers)"
+        )
     from agent.run.base import write_model
     from agent.run.files import new_folder
     from policies.compose import compose

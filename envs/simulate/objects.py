@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.simulate.render import mujoco
+from envs.simulate.render import mujoco, visible
 
 COLOURS = {  # RGB in [0, 1]; an object gets the name of the nearest one
     "red": (0.86, 0.10, 0.10),
@@ -35,7 +35,9 @@ class SceneObject:
     """For each camera float64[2], x and y from the top left, in [0, 1] of the frame; None if the object is hidden or outside."""
 
 
-def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> list[SceneObject]:
+def find(
+    model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "", flips: tuple[str, ...] = (), groups: tuple[int, ...] = ()
+) -> list[SceneObject]:
     """Return the objects with unique names: coloured bodies outside the robot, named sites that belong to neither, and the robot's tool.
 
     Args:
@@ -43,15 +45,22 @@ def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> lis
         data: MuJoCo's MjData.
         cameras: names, or MjvCameras.
         tool: name of the site or body that is the tool. Empty: the site or body `tool`, else the end of the robot's longest chain of bodies.
+        flips: how the frames of each camera are turned over (`env.flip`); empty: none is.
+        groups: of the geoms that are drawn (`env.geom_groups`), and so hide what is behind them; empty: all hide.
 
     Raises:
         ValueError: there is no site or body of the name `tool`.
     """
     robots, poses = _robots(model), tuple(_camera_pose(model, data, camera) for camera in cameras)
+
+    def places(position: np.ndarray, body: int) -> tuple[np.ndarray | None, ...]:
+        pixels = (_project(model, data, pose, position, body, groups) for pose in poses)
+        return tuple(_turned(pixel, flip) for pixel, flip in zip(pixels, flips or [""] * len(poses), strict=True))
+
     found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if model.body_rootid[body] not in robots]
     names = [phrase for phrase, _, _ in found]
     objects = [
-        SceneObject(phrase, phrase.split(" ")[0], position.copy(), tuple(_project(model, data, pose, position, body) for pose in poses))
+        SceneObject(phrase, phrase.split(" ")[0], position.copy(), places(position, body))
         for phrase, body, position in found
         if phrase and names.count(phrase) == 1  # two red balls: neither can be named
     ]
@@ -60,11 +69,10 @@ def find(model: Any, data: Any, cameras: tuple[Any, ...], tool: str = "") -> lis
     for site, name in enumerate(sites):
         position, body = data.site_xpos[site], int(model.site_bodyid[site])
         if name and sites.count(name) == 1 and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
-            pixels = tuple(_project(model, data, pose, position, body) for pose in poses)
-            objects.append(SceneObject(name, "", position.copy(), pixels))
+            objects.append(SceneObject(name, "", position.copy(), places(position, body)))
     position, body = _tool(model, data, tool)
     if body:
-        objects.append(SceneObject("tool", "", position.copy(), tuple(_project(model, data, pose, position, body) for pose in poses)))
+        objects.append(SceneObject("tool", "", position.copy(), places(position, body)))
     return objects
 
 
@@ -138,7 +146,15 @@ def _camera_pose(model: Any, data: Any, camera: Any) -> tuple[np.ndarray, np.nda
     return camera.lookat - camera.distance * ahead, np.stack([right, np.cross(right, ahead), -ahead], 1), float(model.vis.global_.fovy)
 
 
-def _project(model: Any, data: Any, pose: tuple[np.ndarray, np.ndarray, float], point: np.ndarray, body: int) -> np.ndarray | None:
+def _turned(pixel: np.ndarray | None, flip: str) -> np.ndarray | None:
+    """Return a place in a frame after the frame was turned over."""
+    across = np.array([flip in ("horizontal", "both"), flip in ("vertical", "both")])
+    return None if pixel is None else np.where(across, 1 - pixel, pixel)
+
+
+def _project(
+    model: Any, data: Any, pose: tuple[np.ndarray, np.ndarray, float], point: np.ndarray, body: int, groups: tuple[int, ...]
+) -> np.ndarray | None:
     """Return float64[2], the position of a point in a square frame, in [0, 1]; None if it is outside or hidden.
 
     Args:
@@ -147,6 +163,7 @@ def _project(model: Any, data: Any, pose: tuple[np.ndarray, np.ndarray, float], 
         pose: of the camera, as `_camera_pose` returns it.
         point: float64[3], world, metres.
         body: the body that the point belongs to, which does not hide it.
+        groups: of the geoms that may hide it; empty: all.
     """
     origin, axes, field = pose
     x, y, z = axes.T @ (point - origin)
@@ -157,7 +174,7 @@ def _project(model: Any, data: Any, pose: tuple[np.ndarray, np.ndarray, float], 
     if (pixel < 0).any() or (pixel > 1).any():
         return None
     ray, hit = point - origin, np.zeros(1, np.int32)  # `hit`: the geom that the ray meets first, -1 for none
-    distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), None, 1, -1, hit)
+    distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), visible(groups) if groups else None, 1, -1, hit)
     own = hit[0] >= 0 and model.geom_bodyid[hit[0]] == body
     # A hit within 3 cm of the point does not hide it: sites often lie on the surface of another body, or just inside.
     return pixel if own or distance < 0 or distance > np.linalg.norm(ray) - 0.03 else None

@@ -6,30 +6,20 @@ the environment itself (`prove`) before they are used.
 
 import copy
 import time
-import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
 from envs.adapt import Adapter
-from envs.simulate.render import mujoco, mujoco_of
-from envs.spaces import Actions
-from envs.success import Success
+from envs.faults import in_words
+from envs.simulate import copies
+from envs.simulate.render import mujoco
 
-# Types that a snapshot does not copy, because they do not change during an episode.
-SHARED = (gymnasium.Space, EnvSpec, types.ModuleType, types.FunctionType, types.MethodType, type, Actions, Success)
+NOT_POSSIBLE = "not possible"  # how the difference of a snapshot begins that cannot be made
 # Arrays of MjModel that change during an episode: Gymnasium-Robotics moves and colours markers of goals and finger tips, for instance.
 MOVED = ("body_pos", "body_quat", "geom_pos", "geom_quat", "geom_rgba", "site_pos", "site_quat", "site_rgba")
-# Arrays of MjData of which an environment may hold a view as an attribute (`init_qvel` of FrankaKitchen, the pads of Meta-World). A deep copy would
-# cut the connection, so views are left out.
-STATE = ("qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat", "qfrc_applied", "xfrc_applied")
-STATE += ("xpos", "xquat", "xmat", "xipos", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "sensordata")
-# Parts of names of types that hold memory of the graphics driver, which cannot be copied.
-DRAWING = ("Renderer", "Viewer", "GLContext", "MjrContext", "MjvScene")
 
 
 @dataclass(frozen=True)
@@ -42,10 +32,17 @@ class Snapshot:
     """A copy of MjData; None without MuJoCo."""
     moved: dict[str, np.ndarray]
     """Copies of the arrays `MOVED`; empty without MuJoCo."""
-    layers: list[dict[str, Any]]
-    """Copied attributes of the wrappers, outermost first, of the environment, and of the adapter."""
+    attributes: list[dict[str, Any]]
+    """Copied attributes of the wrappers, outermost first, of the environment, of the adapter, and of those in `kept` that own something."""
     references: list[Any]
     """Objects that the copies refer to instead of holding a copy: layers, MjModel, MjData and its arrays, config."""
+    kept: list[Any]
+    """Further such objects: renderers, and what owns something outside of Python."""
+
+    @property
+    def outside(self) -> str:
+        """Return the type of an object whose state may lie outside of Python, such as 'BulletClient'; '' if there is none."""
+        return next((type(each).__name__ for each in self.kept if not copies.draws(each) and copies.owns(each)), "")
 
 
 def snapshot(adapter: Adapter) -> Snapshot:
@@ -54,24 +51,39 @@ def snapshot(adapter: Adapter) -> Snapshot:
     MjData is copied as a whole, not only its integration state: cameras and sensors read derived quantities, and many environments leave these one
     step behind.
     """
-    references = _references(adapter)
+    references = copies.references(adapter)
+    kept = copies.kept(adapter, references)
     data = copy.copy(adapter.data) if adapter.data is not None else None
     moved = {name: getattr(adapter.model, name).copy() for name in MOVED} if data is not None else {}
-    return Snapshot(adapter.seed, data, moved, _copies([vars(layer) for layer in _layers(adapter)], references), references)
+    attributes = copies.copies(_layered(adapter, kept), [*references, *kept])
+    return Snapshot(adapter.seed, data, moved, attributes, references, kept)
 
 
 def restore(adapter: Adapter, moment: Snapshot) -> None:
-    """Return an adapter to the state of a snapshot: the one that it is of, or another one of the same config. A snapshot may be used repeatedly."""
+    """Return an adapter to the state of a snapshot: the one that it is of, or another one of the same config. A snapshot may be used repeatedly.
+
+    Raises:
+        ValueError: the environment does not hold the same kinds of renderers and clients as that of the snapshot.
+    """
+    same = adapter.seed == moment.seed and adapter.env is moment.references[0]
     if adapter.seed != moment.seed:
         adapter.reset(moment.seed)  # makes the MjModel of that episode
+    references = copies.references(adapter)
+    kept = moment.kept if same else copies.kept(adapter, references)
+    if list(map(type, kept)) != list(map(type, moment.kept)):
+        raise ValueError(f"{adapter.config.id}: a snapshot cannot be restored here, since other renderers or clients exist than when it was made.")
     # `deepcopy` replaces references to objects of the old adapter by those of this one; copied again, so that the snapshot itself stays unchanged.
-    memo = {id(each): instead for each, instead in zip(moment.references, _references(adapter), strict=True)}
-    for layer, attributes in zip(_layers(adapter), copy.deepcopy(moment.layers, memo), strict=True):
-        vars(layer).update(attributes)
+    pairs = zip([*moment.references, *moment.kept], [*references, *kept], strict=True)
+    copies.put_back(_layered(adapter, kept), copy.deepcopy(moment.attributes, {id(each): instead for each, instead in pairs}))
     for name, values in moment.moved.items():
         getattr(adapter.model, name)[...] = values
     if moment.data is not None:
         _copy_data(adapter.model, moment.data, adapter.data)
+
+
+def _layered(adapter: Adapter, kept: list[Any]) -> list[Any]:
+    """Return the objects whose attributes a snapshot holds."""
+    return [*copies.holders(adapter), *(each for each in kept if copies.owns(each) and not copies.draws(each) and hasattr(each, "__dict__"))]
 
 
 def _copy_data(model: Any, source: Any, target: Any) -> None:
@@ -129,6 +141,8 @@ def prove(
 ) -> dict[str, Proof]:
     """Return a proof for 'snapshot' and for 'replay': frames and rewards after a return must equal those before it, bit by bit.
 
+    All replays come first: a snapshot that goes wrong may spoil the environment.
+
     Args:
         adapter: the environment.
         seeds: of the episodes to try.
@@ -138,26 +152,49 @@ def prove(
         enough: number of states after which no further seeds are tried.
         watch: called with each seed before it is tried.
     """
-    times: dict[str, list[float]] = {"snapshot": [], "replay": []}
-    differences = {"snapshot": "", "replay": ""}
-    for seed in seeds:
-        if len(times["replay"]) >= enough:
-            break
-        watch(seed)
-        actions = [adapter.actions.sample(rng)[None] for _ in range(opening + length)]
-        first, future = actions[: int(rng.integers(1, opening + 1))], actions[opening:]
-        adapter.reset(seed)
-        # Frames are drawn at each decision, as in an episode, so that an environment which changes when it draws is found.
-        if any(_over(adapter.step(each)) for each in first):
-            continue
+    drawn = int(rng.integers(2**31))
+    proofs = {}
+    for way, attempt in (("replay", _replayed), ("snapshot", _restored)):
+        times: list[float] = []
+        difference = ""
+        for seed in seeds:
+            if len(times) >= enough or (way == "snapshot" and difference):
+                break
+            watch(seed)
+            choice = np.random.default_rng([drawn, seed])  # the same for both ways
+            actions = [adapter.actions.sample(choice)[None] for _ in range(opening + length)]
+            first, future = actions[: int(choice.integers(1, opening + 1))], actions[opening:]
+            adapter.reset(seed)
+            # Frames are drawn at each decision, as in an episode, so that an environment which changes when it draws is found.
+            if any(_over(adapter.step(each)) for each in first):
+                continue
+            seconds, found = attempt(adapter, first, future)
+            times.append(seconds)
+            difference = difference or found
+        proofs[way] = Proof(not difference and bool(times), len(times), float(np.median(times or [0.0])), difference)
+    return proofs
+
+
+def _replayed(adapter: Adapter, first: Sequence[np.ndarray], future: Sequence[np.ndarray]) -> tuple[float, str]:
+    """Return how long a replay of the decisions `first` takes, in seconds, and the first difference in the `future` after it."""
+    expected = _future(adapter, future)
+    began = time.perf_counter()
+    replay(adapter, adapter.seed, first)
+    return time.perf_counter() - began, _difference(expected, _future(adapter, future), adapter.seed)
+
+
+def _restored(adapter: Adapter, first: Sequence[np.ndarray], future: Sequence[np.ndarray]) -> tuple[float, str]:
+    """Return the same for a snapshot, and why one is not possible, if it is not."""
+    try:
         moment = snapshot(adapter)
         expected = _future(adapter, future)
-        for way, go_back in (("snapshot", lambda: restore(adapter, moment)), ("replay", lambda: replay(adapter, seed, first))):  # noqa: B023
-            began = time.perf_counter()
-            go_back()
-            times[way].append(time.perf_counter() - began)
-            differences[way] = differences[way] or _difference(expected, _future(adapter, future), seed)
-    return {way: Proof(not differences[way] and bool(row), len(row), float(np.median(row or [0.0])), differences[way]) for way, row in times.items()}
+        began = time.perf_counter()
+        restore(adapter, moment)
+        seconds = time.perf_counter() - began
+        found = _difference(expected, _future(adapter, future), adapter.seed)
+    except (Exception, SystemExit) as error:  # of the environment, or of a library that it uses
+        return 0.0, f"{NOT_POSSIBLE}, {in_words(error)}"
+    return seconds, f"{NOT_POSSIBLE}, as the state of its {moment.outside} lies outside of Python" if found and moment.outside else found
 
 
 def _future(adapter: Adapter, actions: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -183,40 +220,3 @@ def _difference(expected: list[tuple[np.ndarray, np.ndarray]], got: list[tuple[n
 
 def _over(outcome: Any) -> bool:
     return outcome.terminated or outcome.truncated
-
-
-def _layers(adapter: Adapter) -> list[Any]:
-    """Return the wrappers, outermost first, the environment, and the adapter."""
-    layers, env = [], adapter.env
-    while True:
-        layers.append(env)
-        if env is env.unwrapped or not isinstance(env, gymnasium.Wrapper):
-            return [*layers, adapter]
-        env = env.env
-
-
-def _references(adapter: Adapter) -> list[Any]:
-    """Return the objects that a snapshot refers to, in a fixed order, so that those of two adapters correspond."""
-    model, data = mujoco_of(adapter.env)
-    return [*_layers(adapter), model, data, *(getattr(data, name) for name in STATE if data is not None), adapter.config]
-
-
-def _copies(layers: list[dict[str, Any]], references: list[Any]) -> list[dict[str, Any]]:
-    """Return deep copies of the attributes of layers, without shared ones. Within them, references to `references` stay references."""
-    memo = {id(each): each for each in references}  # `deepcopy` returns these themselves
-    arrays = [each for each in references if isinstance(each, np.ndarray)]
-    copies: list[dict[str, Any]] = []
-    for layer in layers:
-        copies.append({})
-        for name, value in layer.items():
-            if id(value) in memo and any(value is each for each in references):
-                continue
-            if isinstance(value, np.ndarray) and any(np.may_share_memory(value, each) for each in arrays):  # a view of the simulation's state
-                continue
-            if isinstance(value, SHARED) or any(word in type(value).__name__ for word in DRAWING):
-                continue
-            try:
-                copies[-1][name] = copy.deepcopy(value, memo)
-            except Exception:  # locks and sockets are not state; if something else is left out here, `prove` finds that the snapshot is not exact
-                continue
-    return copies

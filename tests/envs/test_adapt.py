@@ -120,7 +120,7 @@ def test_an_episode_ends_at_its_first_success():
 def test_frames_are_drawn_once_a_chunk(monkeypatch: pytest.MonkeyPatch):
     drawn = []
     draw = render.Camera.draw
-    monkeypatch.setattr(render.Camera, "draw", lambda self, model, data, name: drawn.append(name) or draw(self, model, data, name))
+    monkeypatch.setattr(render.Camera, "draw", lambda self, model, data, name, *more: drawn.append(name) or draw(self, model, data, name, *more))
     adapter = Adapter(EnvConfig(action_repeat=1))
     adapter.reset(0)
     assert drawn == ["front", "wrist"]
@@ -246,7 +246,8 @@ def test_frames_come_from_anywhere_and_in_any_form():
     adapter = painted(cameras=("pixels.top", "pixels.side", "many.1", "render"))
     frames = adapter.reset(0).frames
     assert frames.shape == (4, 16, 16, 3) and frames.dtype == np.uint8
-    assert (frames[0] == [10, 0, 0]).all() and (frames[1] == 10).all() and (frames[2] == [0, 0, 10]).all() and (frames[3] == 7).all()
+    assert (frames[0, 3:13] == [10, 0, 0]).all() and (frames[1] == 10).all() and (frames[2] == [0, 0, 10]).all() and (frames[3, 2:14] == 7).all()
+    assert (frames[0, :2] == 0).all() and (frames[3, 0] == 0).all(), "an image that is not square has black borders"
     assert adapter.model is None and adapter.render_frame(32).shape == (32, 32, 3)
     with pytest.raises(ValueError, match=r"no camera 'top'; it has 'many.0', 'many.1', 'pixels.side', 'pixels.top'"):
         painted(cameras=("top",))
@@ -260,13 +261,21 @@ def test_an_environment_that_writes_into_one_buffer_does_not_change_the_past():
     assert (before.frames == kept[0]).all() and (before.state == kept[1]).all() and (after.frames != kept[0]).any()
 
 
-def test_a_fraction_of_success_is_success_and_shape_one_rewards_are_numbers():
+def test_rewards_of_shape_one_are_numbers_and_only_truth_is_success():
     adapter = painted(success="won", terminate_on_success=False)
     adapter.reset(0)
     first, second = adapter.step(np.ones((2, 1))), adapter.step(np.ones((1, 1)))
     assert not first.success and second.success and second.rewards.tolist() == [1.0]
-    assert Adapter(EnvConfig(id="Stranger-v0", kwargs={"said": {"success": 0.5}}, cameras=("eye",))).step is not None
-    assert step(stranger({"success": [0, 0.7]}, length=2, terminate_on_success=False), 2).success, "a vector of integers would have cut 0.7 to 0"
+    for score in (0.7, -1, 0.31):
+        with pytest.raises(ValueError, match=rf"info\['success'\] is {score}; success must be true or false, 0 or 1"):
+            step(stranger({"success": [0, score]}, length=2), 2)
+
+
+def test_success_may_be_the_end_or_known_only_there():
+    assert step(stranger({}, success="terminated"), 6).success and not step(stranger({}, success="terminated"), 5).success
+    assert not step(stranger({}, success="truncated"), 6).success
+    late = step(stranger({"success": [None, None, True]}, length=3), 3)
+    assert late.success and late.success_at_end
 
 
 def test_an_environment_that_resets_itself_is_asked_about_the_end_not_the_new_beginning():

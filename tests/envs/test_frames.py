@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.frames import lookup, picture, pictures
+from envs.frames import flipped, lookup, picture, pictures, value_range, view
 
 
 def test_all_forms_of_one_picture_agree() -> None:
@@ -15,7 +15,7 @@ def test_all_forms_of_one_picture_agree() -> None:
         pixels / 255.0,
         (pixels / 255).astype(np.float32),
         pixels.astype(np.int64),
-        np.dstack([pixels, pixels[..., :1]]),
+        np.dstack([pixels, np.full((48, 64), 255, np.uint8)]),
     ):
         np.testing.assert_array_equal(picture(form, 16), expected)
     assert (picture(np.full((32, 32), 9, np.uint8), 16) == 9).all() and (picture(np.ones((1, 32, 32), bool), 8) == 255).all()
@@ -50,11 +50,63 @@ def test_what_is_no_picture_is_named(pixels: object, why: str) -> None:
         picture(pixels, 16)
 
 
+def box(*shape: int, low: float = 0, high: float = 255, dtype: type = np.uint8) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(low, high, shape, dtype)  # type: ignore[arg-type]
+
+
 def test_pictures_of_a_space_are_found() -> None:
-    box = lambda *shape: gymnasium.spaces.Box(0, 255, shape, np.uint8)  # noqa: E731
-    space = gymnasium.spaces.Dict({"eye": box(3, 20, 30), "many": box(2, 24, 24, 3), "old": box(4, 84, 84), "state": box(5)})
-    assert pictures(space) == ["eye", "many.0", "many.1"]
-    assert pictures(box(20, 30, 4)) == ["observation"] and pictures(box(4, 24, 24, 3)) == pictures(box(4, 84, 84)) == []
+    parts = {"eye": box(3, 20, 30), "many": box(2, 24, 24, 3), "old": box(4, 84, 84), "grey": box(84, 84), "state": box(5), "few": box(4, 4)}
+    old = [f"old.{i}" for i in range(4)]
+    assert sorted(pictures(gymnasium.spaces.Dict(parts))) == ["eye", "grey", "many.0", "many.1", *old]  # type: ignore[arg-type]
+    assert pictures(box(20, 30, 4)) == pictures(box(20, 30)) == ["observation"]
+    assert pictures(box(2, 24, 24, 3)) == pictures(box(2, 84, 84)) == ["observation.0", "observation.1"]
+    stack = np.arange(2 * 9 * 9).reshape(2, 9, 9)
+    assert view(stack, "observation") is stack and (view(stack, "observation.1") == stack[1]).all() and view({"a": [7]}, "a.0") == 7
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(0, 255, np.float32), (-1, 1, np.float32), (0, 1, np.float64), (0, 255, np.int64), (0, 1, np.uint8), (-128, 127, np.int8)],
+)
+def test_values_are_read_by_the_bounds_of_their_space(low: float, high: float, dtype: type) -> None:
+    space = gymnasium.spaces.Dict({"eye": box(16, 16, 3, low=low, high=high, dtype=dtype)})
+    values = value_range(space, "eye")
+    for share, grey in ((0, 0), (1, 255)):
+        assert (picture(np.full((16, 16, 3), low + share * (high - low), dtype), 16, values) == grey).all()
+    middle = picture(np.full((16, 16, 3), (low + high) / 2, dtype), 16, values)
+    assert (np.abs(middle.astype(int) - 127) <= 1).all() or dtype is np.uint8
+    with pytest.raises(ValueError, match="as its observation space declares"):
+        picture(np.full((16, 16, 3), high + 5, np.float64), 16, values)
+
+
+def test_a_space_whose_bounds_say_nothing_leaves_the_usual_ranges() -> None:
+    huge = float(np.finfo(np.float32).max)
+    for low, high in ((-np.inf, np.inf), (-huge, huge)):
+        values = value_range(box(16, 16, low=low, high=high, dtype=np.float32), "observation")
+        assert values is None and (picture(np.ones((16, 16)), 16, values) == 255).all()
+        with pytest.raises(ValueError, match=r"floats must lie in \[0, 1\], or its observation space has to declare others"):
+            picture(np.full((16, 16), 80.0), 16, values)
+    assert value_range(box(4, 84, 84), "observation.3") == (0, 255) and value_range(gymnasium.spaces.MultiBinary((16, 16)), "observation") == (0, 1)
+
+
+def test_four_stacked_grey_frames_are_not_taken_for_transparency() -> None:
+    stack = np.random.default_rng(0).integers(0, 256, (84, 84, 4), np.uint8)
+    with pytest.raises(ValueError, match="may hold four stacked grey frames, or transparency; give RGB, or one frame alone"):
+        picture(stack, 32)
+    assert (picture(stack[..., 3], 84)[..., 0] == stack[..., 3]).all()
+
+
+def test_the_aspect_ratio_is_kept_within_black_borders() -> None:
+    wide, tall = picture(np.full((120, 160, 3), 200, np.uint8), 64), picture(np.full((30, 10), 200, np.uint8), 32)
+    assert (wide[:8] == 0).all() and (wide[-8:] == 0).all() and (wide[8:-8] == 200).all()
+    assert (tall[:, :10] == 0).all() and (tall[:, 21:] == 0).all() and (tall[:, 11:21] == 200).all()
+
+
+def test_frames_are_turned_over() -> None:
+    frame = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    expected = {"vertical": frame[::-1], "horizontal": frame[:, ::-1], "both": frame[::-1, ::-1], "": frame}
+    for flip, turned in expected.items():
+        assert (flipped(frame, flip) == turned).all() and flipped(frame, flip).flags.c_contiguous
 
 
 def test_lookup_goes_through_dicts_arrays_and_attributes() -> None:

@@ -95,11 +95,23 @@ def test_mistakes_are_named() -> None:
         ask("info['gap'] < 1")
     with pytest.raises(ValueError, match=r"key 'gap' of env.success is needed, and info holds 'distance'"):
         ask("gap")
-    for value in (float("nan"), "yes", np.zeros(2), None):
-        with pytest.raises(ValueError, match="must be one finite number"):
+    for value in (float("nan"), "yes", np.zeros(2), -1, 0.31, 2, np.float32(0.999), "False", []):
+        with pytest.raises(
+            ValueError, match=r"success must be true or false, 0 or 1\. Compare a score in env\.success, as in info\['success'\] > 0\.9\."
+        ):
             ask("", {"success": value})
 
 
 def test_a_key_that_only_the_last_info_has_can_be_asked_for() -> None:
     rule = '"is_success" in info and info["is_success"]'
     assert [Success(rule)(info, {}, 0.0, 0.0) for info in ({}, {"is_success": False}, {"is_success": True})] == [False, False, True]
+
+
+def test_success_is_known_only_at_the_end() -> None:
+    for late in (None, np.array(None)):
+        assert ask("", {"success": late}) is False and ask("info['success']", {"success": late}) is False
+    for rule in ("terminated", "terminated and not truncated", "terminated and reward > 0"):
+        assert ask(rule, {}, terminated=True) is True and ask(rule, {}, terminated=False) is False
+    assert ask("truncated", {}, truncated=True) and not ask("terminated", {"terminated": 0}, terminated=True), "a key of info comes first"
+    with pytest.raises(ValueError, match=r"info\['score'\] is 0\.31; success must be true or false, 0 or 1"):
+        ask("info['score']", {"score": 0.31})

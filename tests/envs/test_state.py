@@ -1,0 +1,62 @@
+"""The state: one key of the observation, or several joined in order."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent.config.read import parse, write
+from envs import EnvConfig
+from envs.adapt import Adapter
+from envs.state import read_state, state_size
+
+OBSERVATION = {"arm": {"joints": np.arange(3.0), "speed": np.arange(3.0, 5.0)}, "grip": 7.0, "state": np.ones(2)}
+
+
+class Arm(gymnasium.Env):
+    """Has its proprioception under several keys, as LIBERO and robosuite."""
+
+    box = gymnasium.spaces.Box
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "arm": gymnasium.spaces.Dict({"joints": box(-9, 9, (3,)), "speed": box(-9, 9, (2,))}),
+            "grip": box(-9, 9, (1,)),
+            "eye": box(0, 255, (16, 16)),
+        }
+    )
+    action_space = box(-1, 1, (2,))
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        return {**OBSERVATION, "eye": np.zeros((16, 16))}, {}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("", [1, 1]),
+        ("grip", [7]),
+        (("grip", "arm.joints"), [7, 0, 1, 2]),
+        (("arm.speed", "grip", "arm.joints"), [3, 4, 7, 0, 1, 2]),
+        ((), [1, 1]),
+    ],
+)
+def test_several_keys_are_joined_in_their_order(state: Any, expected: list[float]):
+    read = read_state(OBSERVATION, state)
+    assert read is not None and read.tolist() == expected and read.dtype == np.float32
+
+
+def test_its_size_is_known_before_an_episode_begins():
+    space = Arm.observation_space
+    assert state_size(space, ("grip", "arm.joints")) == 4 and state_size(space, "arm.speed") == 2 and state_size(space, "") == 0
+    assert state_size(space, ("grip", "nothing")) == 0
+
+
+def test_a_list_of_keys_in_a_config():
+    config = parse({"env": {"state": ["grip", "arm.joints"]}}, "test")
+    assert config.envs[0].state == ("grip", "arm.joints") and "grip" in write(config)
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Arm", cameras=("eye",), size=16, state=("grip", "arm.speed")))
+    state = adapter.reset(0).state
+    assert state is not None and state.tolist() == [7, 3, 4] and adapter.state_size == 3
+    with pytest.raises(ValueError, match=r"env\.state is 'grip', 'wrist', and the observation holds 'arm', 'grip', 'state', 'eye'"):
+        Adapter(EnvConfig(id=f"{__name__}:Arm", cameras=("eye",), size=16, state=("grip", "wrist"))).reset(0)
