@@ -129,15 +129,25 @@ class Codec:
 
     def allowed(self, written_BJ: np.ndarray) -> np.ndarray:
         """Return bool[B, U]: which tokens may follow the int64[B, J] tokens written so far."""
-        number, begun = divmod(written_BJ.shape[1], self.width)
+        begun, usable_NK = self._place(written_BJ.shape[1])
         number_B1J = written_BJ[:, None, written_BJ.shape[1] - begun :]  # tokens of the number that is being written, `begun` so far
-        action = number - self.thought  # index of the action number; negative within the thought
-        usable_NK = self._thoughts_MK if action < 0 else self.numerals_NK[: self.sizes_A[action % len(self.low)]]
         possible_BN = (usable_NK[None, :, :begun] == number_B1J).all(-1)  # numbers whose first tokens are those written
         allowed_BU = np.zeros((len(written_BJ), len(self.vocabulary_U)), bool)
         rows, bins = np.nonzero(possible_BN)
         allowed_BU[rows, self.columns(usable_NK[bins, begun])] = True
         return allowed_BU
+
+    def forced(self, place: int) -> bool:
+        """Return whether the token at a place of a reply follows from the tokens before it, whatever these are: the space before digits does."""
+        begun, usable_NK = self._place(place)
+        beginnings = [{tuple(number) for number in usable_NK[:, :count].tolist()} for count in (begun, begun + 1)]
+        return len(beginnings[0]) == len(beginnings[1])
+
+    def _place(self, place: int) -> tuple[int, np.ndarray]:
+        """Return how many tokens of its number stand before a place of a reply, and int64[N, K], the numbers that it may be a token of."""
+        number, begun = divmod(place, self.width)
+        action = number - self.thought  # index of the action number; negative within the thought
+        return begun, self._thoughts_MK if action < 0 else self.numerals_NK[: self.sizes_A[action % len(self.low)]]
 
     def masks(self, tokens_BL: np.ndarray) -> np.ndarray | None:
         """Return bool[B, L, U]: which tokens were allowed at each position of complete replies; None where every token always is."""

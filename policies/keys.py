@@ -44,7 +44,8 @@ class PolicyConfig(BaseModel):
     """Options of LoRA, named as in peft's `LoraConfig`: `{r: 32, use_dora: true}`. Possible are `r` (16), `lora_alpha` (twice `r`), `use_rslora`,
     `use_dora` and `target_modules` (all linear layers of the text model). Replies are scored as they are acted, so there is no dropout."""
     batch_size: int = Field(default=64, ge=1)
-    """Rows of every forward pass when acting; smaller batches are padded, so that results do not depend on the number of live episodes."""
+    """Rows of a forward pass when acting. Smaller batches are padded to it, or to a smaller number that gives the same bits: so results do not depend
+    on the number of live episodes."""
     layers: PositiveInt | None = None
     """Keep the first so many layers of the text model, and drop the others, to make a large model faster. SmolVLA (arXiv 2506.01844) keeps 16 of
     32. Fewer layers know less: 8 of SmolLM2's 30 lose much of its English. null: all."""

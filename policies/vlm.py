@@ -101,19 +101,25 @@ class Vlm(Trained):
         Returns:
             int64[size, length], the codec's columns of their tokens, and float32[size, length, U], log-probabilities of all tokens at each position.
         """
-        situations, columns, distributions = situations[:size], [], []
+        prompts, features = [self.prompts.of(s) for s in situations[:size]], self.features([s.frames for s in situations[:size]])
         fixed = [self._columns.new_tensor(each).expand(size, -1) for each in self._fixed[:length]]
-        inputs = self._inputs([self.prompts.of(s) for s in situations], self.features([s.frames for s in situations]), fixed[0])
-        out = self._forward(inputs, 1, use_cache=True)
+        out, unread_BJ = None, fixed[0]  # the words before the first number
+        columns, distributions = [], []
         for j in range(length):
             allowed_BU = self.codec.allowed(self._columns[torch.stack(columns, dim=1)].cpu().numpy() if columns else np.empty((size, 0), np.int64))
-            distributions.append(self._log_softmax(out.logits[:, -1], allowed_BU))
+            if not self.codec.forced(j):
+                if out is None:
+                    out = self._forward(self._inputs(prompts, features, unread_BJ), 1, use_cache=True)
+                else:
+                    out = self.model(input_ids=unread_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+                unread_BJ = unread_BJ[:, :0]
+            # A forced token has probability 1 whatever the logits are. It is read with those behind it, in one pass.
+            logits_BV = out.logits[:, -1] if out is not None else torch.zeros(size, int(self._columns.max()) + 1, device=self._columns.device)
+            distributions.append(self._log_softmax(logits_BV, allowed_BU))
             sampled = j >= self.codec.thought_length or self.config.sample == "reply"  # else the thought is greedy
             columns.append(pick(distributions[-1], noise[:size, j] if noise is not None and sampled else None))
-            if j + 1 < length:
-                # The chosen token, and the fixed words before the next one.
-                next_BJ = torch.cat([self._columns[columns[-1]][:, None], fixed[j + 1]], dim=1)
-                out = self.model(input_ids=next_BJ, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+            if j + 1 < length:  # the chosen token, and the fixed words before the next one
+                unread_BJ = torch.cat([unread_BJ, self._columns[columns[-1]][:, None], fixed[j + 1]], dim=1)
         return torch.stack(columns, dim=1), torch.stack(distributions, dim=1)
 
     def _log_softmax(self, logits_xV: torch.Tensor, allowed_xU: np.ndarray | None) -> torch.Tensor:

@@ -120,3 +120,10 @@ def test_a_thought_stands_before_the_actions_and_does_not_change_them(numerals: 
     masks = each.masks(written)
     assert masks is None or masks[0, np.arange(each.length), each.columns(written[0])].all()
     assert (masks is None) == (thoughts is None and numerals is BINS)
+
+
+def test_a_token_is_forced_where_it_follows_from_those_before() -> None:
+    spaced = np.array([[1, 10 + i // 10, 10 + i % 10] for i in range(100)])  # ' 00' .. ' 99'
+    codec = Codec(spaced, -np.ones(2), np.ones(2), 1, np.array([0, 3]))
+    assert [codec.forced(place) for place in range(6)] == [True, False, False, True, True, False], "three values are 00, 01 and 02"
+    assert not any(Codec(BINS, -np.ones(2), np.ones(2), 1).forced(place) for place in range(2))

@@ -348,3 +348,13 @@ def test_a_model_without_a_connector_that_is_known(request: Any, monkeypatch: py
     monkeypatch.setattr(families, "CONNECTOR", re.compile("bridge"))
     with pytest.raises(ValueError, match=r"'lora\+connector', and no connector is found in .*, which has vision_model, connector, text_model; use"):
         make("smolvlm", request, train="lora+connector")
+
+
+@pytest.mark.parametrize("thought", ["", "it is # and # far ? #"])
+def test_a_forced_token_costs_no_pass(thought: str, request: Any, situations: list[Situation]) -> None:
+    policy, passes = make("smolvlm", request, thought=thought), []
+    policy.base.lm_head.register_forward_hook(lambda module, given, result: passes.append(len(given[0])))
+    decision = policy.act(situations[:1] * 4, np.full((4, policy.reply_length), 0.5))[0]  # a full batch
+    forced = [policy.codec.forced(place) for place in range(policy.reply_length)]
+    assert any(forced) and len(passes) == policy.reply_length - sum(forced)
+    assert all(decision.logprobs[place] == 0 for place, each in enumerate(forced) if each)
