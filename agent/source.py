@@ -98,9 +98,7 @@ class Source:
         elif self.actions is None:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
         elif self.exported and (file := next((each.id for each in own.envs if ".py:" in each.id), "")):
-            raise ValueError(
-                f"{self.title} was trained in {file}, and no code that an export names is run; name it: {self.title} {file}"
-            )
+            raise ValueError(f"{self.title} was trained in {file}, and no code that an export names is run; name it: {self.title} {file}")
         config = override(config, keys) if keys else config
         if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
             raise ValueError(
