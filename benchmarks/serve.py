@@ -64,7 +64,7 @@ def table(result: dict[str, Any]) -> str:
         "the same over the websocket, both sides on one machine": f"{times['served']['wall_ms']:.1f} ms",
         "ratio of wall time, of processor time": f"{times['ratio']['wall']:.2f}, {times['ratio']['processor']:.2f}",
         f"bad requests answered as they should be, of {sum(bad['sent'].values())}": answers,
-        "memory of the process after the first fifth of them, and at the end": f"{bad['memory_mib'][0]:g} MiB, {bad['memory_mib'][-1]:g} MiB",
+        "memory of the process after the first fifth, and at the end": f"{bad['memory_mib'][0]:g} MiB, {bad['memory_mib'][-1]:g} MiB",
         "decisions of a good client meanwhile; errors": f"{bad['good']}; {len(bad['good_errors'])}",
     }
     return "\n".join(["| measured | result |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])

@@ -13,6 +13,7 @@ number of clients are limited. The policy runs in one thread, a request at a tim
 
 import asyncio
 import http
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from envs.faults import in_words
 from envs.state import keys
 
 PROMPT = "prompt"  # key of the instruction, as openpi's policies name it
+QUIET = logging.getLogger(__name__)  # without it, websockets prints a traceback for each handshake that comes to nothing
+QUIET.setLevel(logging.CRITICAL)
 LONGEST = 1000  # characters of an instruction
 
 
@@ -65,7 +68,7 @@ class PolicyServer:
         """
         return await serve(
             self._serve, host, port, compression=None, process_request=self._admit, max_size=int(self._limits.mib * 2**20),
-            max_queue=1, open_timeout=10, ping_interval=20, ping_timeout=self._limits.patience, close_timeout=5,
+            max_queue=1, open_timeout=10, ping_interval=20, ping_timeout=self._limits.patience, close_timeout=5, logger=QUIET,
         )  # fmt: skip
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -86,6 +89,8 @@ class PolicyServer:
         except TimeoutError:
             self._note(f"{connection.remote_address}: nothing for {self._limits.patience:g} s; closed")
             connection.transport.abort()  # a closing handshake would wait for the same client
+        except Exception as error:  # costs this client, and is said: QUIET would hide it
+            self._note(f"{connection.remote_address}: {in_words(error)}")
         finally:
             self._clients -= 1
 

@@ -166,6 +166,16 @@ def test_slow_clients_are_closed_and_others_served_meanwhile(served: Served) -> 
     good.close()
 
 
+def test_a_handshake_that_comes_to_nothing_prints_nothing(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    for said in (b"", b"GET / HTTP/1.1\r\n", b"\x00" * 100, b"POST / HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", served.port)) as broken:
+            broken.sendall(said)
+    client = Client("127.0.0.1", served.port)
+    assert client.infer(observation())["actions"].shape == (4, 3)
+    client.close()
+    assert not caplog.records
+
+
 def test_too_many_clients_are_refused_and_admitted_when_others_go(served: Served) -> None:
     until = time.monotonic() + 10
     clients: list[Client] = []
