@@ -62,9 +62,11 @@ class Codec:
         """int64[U], ascending: all token ids that a reply may hold. Log-probabilities of replies are normalised over these only."""
         counts = np.zeros(len(self.low), np.int64) if counts is None else counts
         if (counts > self.num_bins).any():
+            most = int(counts.max())
+            digits = f"use policy.codec digits, which writes {10**DIGITS}, " if most <= 10**DIGITS else ""
             raise ValueError(
-                f"An action has {counts.max()} values, and policy.codec writes {self.num_bins} numbers; raise policy.num_bins, if the model has "
-                f"more number tokens, use policy.codec digits, which writes {10**DIGITS}, or wrap the environment so that actions have fewer values."
+                f"An action has {most} values, and policy.codec writes {self.num_bins} numbers; raise policy.num_bins, if the model has more number "
+                f"tokens, {digits}or wrap the environment so that an action is several smaller numbers."
             )
         self.sizes_A = np.where(counts > 0, counts, self.num_bins)
         """int[A], bins in use: a discrete dimension uses only the first ones."""

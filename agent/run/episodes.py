@@ -107,12 +107,13 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
         stats = {name: pool([part[name] for part in ([stats] if stats else []) + parts]) for name in parts[0]}  # over the whole dataset
         files[_file(DATA, shard)], features = _data(columns, played[0].actions.shape[1:])
         if not info["features"]:
-            files["README.md"], info = card(played[0].task, cameras), info | {"robot_type": played[0].task}
+            files["README.md"] = card(played[0].task, cameras)
         files[_file(LISTING, shard)] = _listing([fact for fact in facts if fact["length"]], info, parts)
         files["meta/tasks.parquet"] = pa.table({"task_index": np.arange(len(tasks)), "task": tasks}, metadata={"pandas": PANDAS})
         files["meta/stats.json"] = stats  # a kill may leave this newer than info.json, which therefore has copies of its own
     total, frames = info["total_episodes"] + len(played), info["total_frames"] + sum(map(len, played))
     totals = {"total_episodes": total, "total_frames": frames, "total_tasks": len(tasks), "splits": {"train": f"0:{total}"}}
+    totals |= {"robot_type": info["robot_type"] or next((episode.task for episode in played), None)}
     etude = etude | {"shards": [*etude["shards"], len(episodes)], "tasks": tasks, "stats": json.dumps(stats)}
     return files | {"meta/info.json": info | totals | {"features": features, "etude": etude}}  # last, so it is written last: the commit
 

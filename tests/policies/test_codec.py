@@ -101,7 +101,9 @@ def test_impossible_discrete_values_are_refused() -> None:
     assert [each.decode(np.array([10 + i]))[0, 0] for i in range(4)] == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="does not have"):
         each.decode(np.array([14]))
-    with pytest.raises(ValueError, match=r"200 values, and policy\.codec writes 33 numbers; raise policy\.num_bins, .* or wrap the environment"):
+    with pytest.raises(
+        ValueError, match=r"200 values, and policy\.codec writes 33 numbers; raise policy\.num_bins, if the model has more number tokens, or wrap the"
+    ):
         Codec(BINS, np.zeros(1), np.array([199.0]), chunk=1, counts=np.array([200]))
 
 
