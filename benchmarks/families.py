@@ -20,10 +20,11 @@ HEAD = """\
 `python benchmarks/families.py` writes this page. It checks a tiny model of each family, with random weights (`tests/families.py`), on two frames.
 `etude check-model ID` does the same for a model of yours. `tests/policies/test_families.py` compares each family with its plain whole model.
 Numbers of tokens are those of the tiny models.
+Frames that are prepared in batches equal those of the model's own image processor bit for bit.
 Two columns hold largest differences: of log-probabilities, nats, between acting and learning; and of the detector's P(yes), asked together and alone.
 
-| class | image tokens a frame | acting = learning | detector | grounding compares a phrase with | LoRA targets |
-|---|---|---|---|---|---|
+| class | image tokens a frame | frames are prepared | acting = learning | detector | grounding compares a phrase with | LoRA targets |
+|---|---|---|---|---|---|---|
 """
 MEMORY = """
 ## Memory
@@ -46,7 +47,7 @@ def check(family: str, folder: Path) -> str:
     try:
         policy = load(PolicyConfig.model_validate({"model": model, "codec": codec, "precision": "float32", "batch_size": 2}), -np.ones(7), np.ones(7))
     except ValueError as error:
-        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | |"
+        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | | |"
     lines = examine(policy, (2, 64, 64, 3)).lines
     kind = type(policy.base).__name__.removesuffix("ForConditionalGeneration")
     digits = [re.sub(r".*difference (\S+).*", r"\1", lines[name]) for name in ("acting = learning", "detector")]
@@ -54,6 +55,7 @@ def check(family: str, folder: Path) -> str:
     cells = [
         f"{kind} ({policy.base.config.get_text_config().model_type})",
         lines["image tokens"].split(" ")[0],
+        lines["frames"].removeprefix("prepared "),
         *digits,
         found,
         lines["LoRA targets"].split(":")[0],
