@@ -10,7 +10,7 @@ from policies.keys import PolicyConfig
 if TYPE_CHECKING:
     from policies.vlm import Vlm
 
-__all__ = ["PolicyConfig", "load", "set_threads"]
+__all__ = ["PolicyConfig", "count_gpus", "load", "set_threads"]
 
 
 def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":
@@ -35,3 +35,10 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def count_gpus() -> int:
+    """Return how many GPUs torch finds."""
+    import torch
+
+    return torch.cuda.device_count()
