@@ -170,6 +170,7 @@ def _called(processor: Any, frames: Any) -> dict[str, torch.Tensor]:
     return dict(processor(images=list(frames), return_tensors="pt"))
 
 
+@torch.inference_mode(False)  # its tensors serve training too, which cannot save those made in inference mode
 def _recipe(processor: Any, size: tuple[int, int], device: str) -> Recipe | None:
     """Return what an image processor does to frames of h x w pixels; None where that is not known, or gives another result than its own."""
     frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)

@@ -156,7 +156,9 @@ class _Worker:
         if kind == "asked":
             self.asked = content
             return
-        self.due = self.due - 1 if kind == "episode" else 0
+        if kind != "episode":  # nothing more will come, and nobody waits for a decision
+            self.due, self.asked = 1, None
+        self.due -= 1
         self.made.append((kind, content))
 
     def next(self) -> Episode:

@@ -50,6 +50,14 @@ def test_resizing_on_the_device_is_pillows(resample: Image.Resampling, before: t
         np.testing.assert_array_equal(resized(torch.from_numpy(np.stack(noise)), *after, resample).numpy(), expected)
 
 
+@pytest.mark.parametrize("family", ["smolvlm", "qwen"])
+def test_what_was_watched_while_acting_serves_training_too(family: str, request: Any) -> None:
+    made = Pixels(images(family, request), "cpu")
+    with torch.inference_mode():
+        made(frames(1, 1, 64, 64))
+    assert not any(value.is_inference() for value in made(frames(1, 1, 64, 64)).values())
+
+
 class Odd:
     """Rolls each image by a step of its own, which nothing can watch."""
 

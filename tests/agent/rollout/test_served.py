@@ -106,6 +106,14 @@ def test_what_goes_wrong_in_the_model_or_a_process_is_said_and_the_next_rollout_
     same(alone, list(session.rollout(checkpoint(session), GREEDY)))
 
 
+def test_nobody_waits_for_a_process_that_died_after_it_asked(tmp_path: Path) -> None:
+    workers = ProcessPool(tmp_path, [CONFIG])._workers
+    workers[0].due = 3
+    workers[0].note("asked", ([], None))
+    workers[0].note("died", "SIGKILL")
+    assert workers[0].due == 0 and workers[0].asked is None
+
+
 class Echo:
     """Decides by what it is shown, and notes the sizes of its batches."""
 
