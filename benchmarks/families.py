@@ -20,10 +20,11 @@ HEAD = """\
 `python benchmarks/families.py` writes this page. It checks a tiny model of each family, with random weights (`tests/families.py`), on two frames.
 `etude check-model ID` does the same for a model of yours. `tests/policies/test_families.py` compares each family with its plain whole model.
 Numbers of tokens are those of the tiny models.
+Frames that are prepared in batches equal those of the model's own image processor, on a CPU bit for bit.
 Two columns hold largest differences: of log-probabilities, nats, between acting and learning; and of the detector's P(yes), asked together and alone.
 
-| class | image tokens a frame | acting = learning | detector | grounding compares a phrase with | LoRA targets |
-|---|---|---|---|---|---|
+| class | image tokens a frame | frames are prepared | acting = learning | detector | grounding compares a phrase with | LoRA targets |
+|---|---|---|---|---|---|---|
 """
 MEMORY = """
 ## Memory
@@ -32,6 +33,29 @@ The estimate of `policies/memory.py` stands beside the measured peak: weights, a
 
 | model | replies at once | acting, estimated | acting, measured | training, estimated | training, measured |
 |---|---|---|---|---|---|
+"""
+FRAMES = """
+## Frames
+
+Each observation's frames are resized and normalised before the vision tower sees them. On a GPU that happens there, by matrices of Pillow's weights.
+On a CPU Pillow itself resizes. Both give the same pixels; a GPU may round the last bit of a normalised number otherwise.
+The steps are read off the model's own image processor, once for each shape of frames.
+Where that fails, the processor is called as before. The column above says so, and `etude check-model` too.
+`python benchmarks/frames.py` measured processor seconds for {environments} environments with {cameras} cameras of {pixels} pixels.
+It ran on one thread of {cpu}, which other programs shared. On a CPU little is gained where nothing is resized (Qwen-VL).
+
+| image processor (its size) | called as it is | here | ratio |
+|---|---|---|---|
+"""
+ENGINE = """
+## Why vLLM is not built in
+
+A ratio in training needs each token's log-probability among the tokens that were allowed at its place, equal to what learning computes.
+vLLM 1 returns those of the whole vocabulary [unless it is told otherwise](https://huggingface.co/blog/servicenow-ai/correctness-before-corrections).
+Libraries that sample with it [correct for the rest](https://swift.readthedocs.io/en/latest/Instruction/GRPO/AdvancedResearch/training_inference_mismatch.html).
+Here a decision must also not depend on its neighbours in a batch.
+vLLM has that as [a beta option](https://docs.vllm.ai/en/stable/features/batch_invariance/) on some GPUs.
+No GPU was at hand to measure either. Acting therefore has one path: the one that learning uses.
 """
 
 
@@ -46,7 +70,7 @@ def check(family: str, folder: Path) -> str:
     try:
         policy = load(PolicyConfig.model_validate({"model": model, "codec": codec, "precision": "float32", "batch_size": 2}), -np.ones(7), np.ones(7))
     except ValueError as error:
-        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | |"
+        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | | |"
     lines = examine(policy, (2, 64, 64, 3)).lines
     kind = type(policy.base).__name__.removesuffix("ForConditionalGeneration")
     digits = [re.sub(r".*difference (\S+).*", r"\1", lines[name]) for name in ("acting = learning", "detector")]
@@ -54,6 +78,7 @@ def check(family: str, folder: Path) -> str:
     cells = [
         f"{kind} ({policy.base.config.get_text_config().model_type})",
         lines["image tokens"].split(" ")[0],
+        lines["frames"].removeprefix("prepared "),
         *digits,
         found,
         lines["LoRA targets"].split(":")[0],
@@ -113,7 +138,16 @@ def main() -> None:
                 command = [sys.executable, __file__, model, str(count), training]
                 figures += json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
             measured.append(f"| {name} | {count} | {' | '.join(f'{each:,.0f}' for each in figures)} |")
-    (ROOT / "docs" / "families.md").write_text(HEAD + "\n".join(rows) + "\n" + MEMORY + "\n".join(measured) + "\n")
+    (ROOT / "docs" / "families.md").write_text(HEAD + "\n".join(rows) + "\n" + MEMORY + "\n".join(measured) + "\n" + frames() + ENGINE)
+
+
+def frames() -> str:
+    """Return the section about image processing, from the results of `benchmarks/frames.py`."""
+    found = json.loads((ROOT / "docs" / "results" / "frames.json").read_text())
+    rows = [f"| {row['processor']} | {row['before']:.2f} | {row['after']:.2f} | {row['ratio']} |" for row in found["rows"]]
+    return (
+        FRAMES.format(cpu=found["machine"]["cpu"], **{name: found[name] for name in ("environments", "cameras", "pixels")}) + "\n".join(rows) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # with two threads on a busy machine, training took ten times as much processor time.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-__all__ = ["PolicyConfig", "load", "set_threads"]
+__all__ = ["PolicyConfig", "count_gpus", "load", "set_threads"]
 
 
 def load(config: PolicyConfig, low: Any, high: Any, counts: Any = None) -> "Vlm":
@@ -40,3 +40,10 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def count_gpus() -> int:
+    """Return how many GPUs torch finds."""
+    import torch
+
+    return torch.cuda.device_count()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import families, processor
+from policies import families
 from policies.memory import estimate
 from policies.policy import Situation
 from policies.precision import half
@@ -112,6 +112,9 @@ def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict
     return {
         "family": f"{base.config.model_type}: {type(base).__name__}, {count / 1e6:,.1f} M parameters, {text.num_hidden_layers} text layers",
         "image tokens": f"{each:g} for a frame of {height} x {width} pixels; {prompt} tokens in a prompt of {views} frames",
+        "frames": "prepared in batches on the device"
+        if policy.pixels.recipe((height, width))
+        else "prepared one by one by the model's own processor",
         "actions": f"{policy.config.codec}: {codec.num_bins} bins, {codec.width} tokens a number; {codec.length} tokens for {numbers} numbers",
         "LoRA targets": f"{', '.join(dict.fromkeys(name.split('.')[-1] for name in targets))}: {len(targets)} layers",
         "memory": _memory(policy, prompt, seen[0], micro_batch_tokens),
@@ -131,6 +134,6 @@ def _memory(policy: Any, prompt: int, frames: np.ndarray, micro_batch_tokens: in
 
 def patches(policy: Any, frames: np.ndarray) -> int:
     """Return how many patches the vision tower reads for uint8[F, h, w, 3] frames."""
-    pixels, eye = processor.pixels(policy.processor, [frames])["pixel_values"], policy.base.config.vision_config
+    pixels, eye = policy.pixels([frames])["pixel_values"], policy.base.config.vision_config
     side = eye.patch_size if isinstance(eye.patch_size, int) else eye.patch_size[0]
     return pixels.numel() // (3 * side * side * (getattr(eye, "temporal_patch_size", None) or 1))

@@ -5,6 +5,9 @@ Frames recur: episodes of one seed begin alike, evaluations repeat their seeds, 
 
 import hashlib
 import itertools
+import math
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -68,7 +71,7 @@ class FeatureCache:
 
 
 class StoredFeatures:
-    """Features of many observations, in memory for a whole training: on the device, or beyond a number of bytes on the host.
+    """Features of many observations for a whole training: on the device, beyond a number of bytes on the host, and beyond its free memory on disk.
 
     Args:
         features: function from B observations, uint8[F, h, w, 3] each, to a tensor [B, ...].
@@ -77,6 +80,7 @@ class StoredFeatures:
         device: on which `rows` returns them.
         half: store them in bfloat16, which loses nothing where the vision tower computes in it.
         limit: bytes on the device.
+        host_limit: bytes in the memory of the host; None: half of what is free. Beyond it they lie in a temporary file (in `TMPDIR`).
     """
 
     def __init__(
@@ -87,17 +91,28 @@ class StoredFeatures:
         device: str,
         half: bool,
         limit: int = 2**31,
+        host_limit: int | None = None,
     ) -> None:
         self._device, self._stored, self._kind = device, torch.empty(0), torch.float32
         for start in range(0, len(observations), at_a_time):
             part = features(observations[start : start + at_a_time]).detach()
             if start == 0:  # only now their shape is known; one block, because joining parts would need twice the memory
                 kind, self._kind = torch.bfloat16 if half else part.dtype, part.dtype
-                fits = len(observations) * part[0].numel() * kind.itemsize <= limit
-                self._stored = torch.empty(len(observations), *part.shape[1:], dtype=kind, device=device if fits else "cpu")
+                shape = (len(observations), *part.shape[1:])
+                fits = math.prod(shape) * kind.itemsize <= limit
+                self._stored = torch.empty(shape, dtype=kind, device=device) if fits else _on_host(shape, kind, host_limit)
             self._stored[start : start + len(part)] = part
 
     def rows(self, rows: Sequence[int]) -> torch.Tensor:
         """Return a tensor [len(rows), ...], of the type that `features` returns: those of some observations, on the device of the policy."""
         index = torch.tensor(rows, dtype=torch.int64, device=self._stored.device)
         return self._stored.index_select(0, index).to(self._device, self._kind)
+
+
+def _on_host(shape: tuple[int, ...], kind: torch.dtype, limit: int | None) -> torch.Tensor:
+    """Return an empty tensor in the memory of the host; where it takes more bytes than `limit`, in a file that ends with it."""
+    limit = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if limit is None else limit
+    if math.prod(shape) * kind.itemsize <= limit:
+        return torch.empty(shape, dtype=kind)
+    with tempfile.NamedTemporaryFile() as file:  # its name goes at once, its pages when the tensor goes
+        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=kind).view(shape)

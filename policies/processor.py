@@ -4,11 +4,8 @@ Processors of families that also accept videos (SmolVLM, Qwen-VL, InternVL) do n
 tokenizer, image processor, chat template, and the code that counts image tokens.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import AutoConfig, AutoProcessor, Idefics3Processor, SmolVLMProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
@@ -41,16 +38,6 @@ def load(source: str, **kwargs: Any) -> Any:
     families.keep_frames_whole(processor)
     families.keep_whole_prompts(processor)
     return processor
-
-
-def pixels(processor: Any, observations: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    """Return the inputs of the vision tower, on the CPU.
-
-    Args:
-        processor: as `load` returns it.
-        observations: frames of B observations, uint8[F, h, w, 3] each. Their images are joined in this order: B x F of them.
-    """
-    return dict(processor.image_processor(images=[image for frames in observations for image in frames], return_tensors="pt"))
 
 
 def _without_video(source: str, **kwargs: Any) -> Any:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import codec, families, loading, processor
+from policies import codec, families, loading
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
+from policies.pixels import Pixels
 from policies.policy import Decision, Situation
 from policies.precision import autocast, frozen_dtype
 from policies.prompts import Prompts
@@ -49,6 +50,7 @@ class Vlm(Trained):
             raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
         self.processor, model = loading.load(config)
         self.family = families.family_of(model.config)
+        self.pixels = Pixels(self.processor.image_processor, config.device)
         tokenizer = self.processor.tokenizer
         thoughts = codec.numerals(tokenizer, config.codec)  # a thought may use all numbers, and actions only `num_bins` of the number tokens
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else thoughts
@@ -197,10 +199,10 @@ class Vlm(Trained):
         self._feature_cache.add({key: torch.from_numpy(each).to(self.config.device) for key, each in features.items()})
 
     def _encode(self, frames: Sequence[np.ndarray]) -> torch.Tensor:
-        return self.encode(processor.pixels(self.processor, frames), len(frames))
+        return self.encode(self.pixels(frames), len(frames))
 
     def encode(self, pixels: dict[str, torch.Tensor], moments: int) -> torch.Tensor:
-        """Return float32[moments, N, D]: the image tokens of so many observations, from the result of `processor.pixels`."""
+        """Return float32[moments, N, D]: the image tokens of so many observations, from the result of `pixels`."""
         grad = torch.enable_grad if self.config.trains_features and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.precision, self.config.device):
             encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})

@@ -21,7 +21,6 @@ from agent.learning.optimiser import Optimiser, descend
 from policies import codec
 from policies.features import StoredFeatures
 from policies.precision import autocast, half
-from policies.processor import pixels
 from policies.scoring import Tokenised, localise, score, tokenise
 
 PLANS = 2  # of the questions about a scene in a batch: policies think in such plans, and by chance few of them would be drawn
@@ -63,10 +62,10 @@ def see(
             context = "fork" if workers else None  # forked processes share the scenes' memory; they never use the device, which a fork must not
             # `batch_size=None`: an item of the dataset is a whole batch.
             batches = iter(DataLoader(dataset, batch_size=None, sampler=range(step, steps), num_workers=workers, multiprocessing_context=context))
-        chosen, images, tokens = next(batches)
+        chosen, tokens = next(batches)
         drawn = [scenes[i] for i in chosen]
         with autocast("auto", policy.config.device):
-            features = policy.encode(images, batch)
+            features = policy.encode(policy.pixels([scene.frames for scene in drawn]), batch)
             scores = score(policy, features, [scene.frames for scene in drawn], tokens)
             pointing, reading = pupil.pointer.loss(policy, features, drawn)
         answering = -scores.logprobs.mean()  # a mean over answer tokens, so long answers weigh more
@@ -147,7 +146,7 @@ def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[
 
 
 class Batches(Dataset):
-    """The batches of `see` as a torch dataset, one item a step: indices of scenes, inputs of the vision tower, questions as tokens.
+    """The batches of `see` as a torch dataset, one item a step: indices of scenes, and questions as tokens.
 
     All of it is on the CPU, and an item depends on its step alone. So other processes can prepare the items, and in any order.
 
@@ -160,11 +159,9 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[list[int], dict[str, torch.Tensor], Tokenised]:
+    def __getitem__(self, step: int) -> tuple[list[int], Tokenised]:
         chosen = _draw(len(self.scenes), self.batch, self.seed, step)
-        drawn = [self.scenes[i] for i in chosen]
-        asked = _ask(drawn, self.questions, (self.seed, step))
-        return chosen, pixels(self.policy.processor, [scene.frames for scene in drawn]), tokenise(self.policy, asked)
+        return chosen, tokenise(self.policy, _ask([self.scenes[i] for i in chosen], self.questions, (self.seed, step)))
 
 
 class Pupil:

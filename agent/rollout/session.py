@@ -11,13 +11,13 @@ import policies
 from agent.config.plugins import load_model
 from agent.records import Checkpoint, Episode, Job
 from agent.rollout.environments import Environments
-from agent.rollout.pool import ProcessPool
+from agent.rollout.pool import ProcessPool, configs_of_processes, is_served
 from agent.rollout.rollout import rollout
 from agent.run import base, layout
 from agent.run.files import load, save
 from agent.run.folder import Run
 from envs import EnvConfig
-from policies.policy import Situation
+from policies.policy import Policy, Situation
 
 if TYPE_CHECKING:
     from policies.vlm import Vlm
@@ -32,6 +32,8 @@ class Session:
 
     def __init__(self, run: Run) -> None:
         self.run, self.config = run, run.config
+        self.served = is_served(self.config.policy.device)
+        """Whether the model of this process decides for all processes."""
         self._policy: Any = None  # a `Vlm`, whose module imports torch; commands that need no model must not wait for that
         self._trainable: Any = None
         self._loaded: Checkpoint | None = None  # whose weights the model holds; None: not known
@@ -82,16 +84,23 @@ class Session:
             if self._process_pool is None:
                 # Loading the base model compares its fingerprint with the run's, or writes it into the run. The workers only compare.
                 _ = self.policy
-                self._process_pool = ProcessPool(self.run.folder, self.config.processes)
-            with contextlib.closing(self._process_pool.rollout(checkpoint, jobs, variation, practice)) as made:
+                configs = configs_of_processes(self.config, policies.count_gpus() if self.served else 0, self.served)
+                self._process_pool = ProcessPool(self.run.folder, configs)
+                self.served &= configs[0].policy == self.config.policy  # else each process has a model on a GPU of its own
+            acting = self.load_checkpoint(checkpoint) if self.served else checkpoint
+            with contextlib.closing(self._process_pool.rollout(acting, jobs, variation, practice)) as made:
                 for episode, features in made:
                     self.policy.add_features(features)
                     yield episode
             return
+        yield from self.play(self.load_checkpoint(checkpoint), jobs, variation, practice)
+
+    def play(self, policy: Policy, jobs: Sequence[Job], variation: str = "", practice: bool = False) -> Iterator[Episode]:
+        """Yield one episode a job, made in the environments of this process; arguments as of `rollout`."""
         # A variation is only ever evaluated, so it has no environments for practice.
         environments = self.variation_environments(variation) if variation else self.practice_environments if practice else self.environments
         try:
-            yield from rollout(self.load_checkpoint(checkpoint), environments, jobs)
+            yield from rollout(policy, environments, jobs)
         finally:  # also where the caller stops iterating
             if variation:
                 environments.close()

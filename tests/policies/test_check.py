@@ -34,12 +34,13 @@ def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> No
     findings = examine(make(family, request, train=train), SHAPE)
     assert not findings.faults
     assert list(findings.lines) == [
-        *("family", "image tokens", "actions", "LoRA targets", "memory", "codec", "acting = learning", "detector", "grounding")
+        *("family", "image tokens", "frames", "actions", "LoRA targets", "memory", "codec", "acting = learning", "detector", "grounding")
     ]
     assert findings.lines["LoRA targets"].startswith("q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj: ")
     if family == "qwen3":
         assert findings.lines["family"].startswith("qwen3_vl: Qwen3VLForConditionalGeneration, 0.3 M parameters, 2 text layers")
         assert findings.lines["image tokens"].startswith("4 for a frame of 64 x 64 pixels")
+        assert findings.lines["frames"] == "prepared in batches on the device"
         assert findings.lines["actions"] == "digits: 100 bins, 3 tokens a number; 18 tokens for 6 numbers"
         assert findings.lines["codec"] == "100 of 100 bins come back"
 

@@ -1,6 +1,7 @@
 """Pictures are encoded once, in batches of one size, and the oldest are forgotten."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,8 +55,17 @@ def test_what_was_seen_without_gradients_can_be_learnt_from() -> None:
     assert weight.grad is not None and weight.grad.tolist() == [9.0] * 4
 
 
+def line_of(address: int) -> str:
+    """What the process has mapped at an address; a file without a name is called deleted."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, _, last = line.partition(" ")[0].partition("-")
+        if int(first, 16) <= address < int(last, 16):
+            return line
+    return ""
+
+
 def test_stored_features_are_gathered_by_row() -> None:
-    """In float32 as they are, in bfloat16 where the vision tower computes in it, and beyond the limit on the host."""
+    """In float32 as they are, in bfloat16 where the vision tower computes in it, and beyond the limits on the host or in a file."""
     eye, many = Eye(), moments(*range(1, 8))
     whole = StoredFeatures(eye, many, 3, "cpu", half=False).rows([6, 0, 6])
     assert whole.dtype == torch.float32 and whole[:, 0, 0].tolist() == [7, 1, 7] and eye.batches == [3, 3, 1]
@@ -65,6 +75,9 @@ def test_stored_features_are_gathered_by_row() -> None:
     for limit, device in ((size, "meta"), (size - 1, "cpu")):
         assert StoredFeatures(eye, many, 3, "meta", half=True, limit=limit)._stored.device.type == device
     assert StoredFeatures(eye, many, 3, "meta", half=True, limit=0).rows([1]).device.type == "meta", "rows are where the policy is"
+    paged = StoredFeatures(eye, many, 3, "cpu", half=True, limit=0, host_limit=0)
+    assert torch.equal(paged.rows([6, 0, 6]), whole) and "(deleted)" in line_of(paged._stored.data_ptr())
+    assert "(deleted)" not in line_of(StoredFeatures(eye, many, 3, "cpu", half=True, limit=0, host_limit=size)._stored.data_ptr())
     assert StoredFeatures(eye, [], 3, "cpu", half=False).rows([]).shape == (0,)
     numbers = StoredFeatures(lambda shown: torch.full((len(shown), 2), 257), many, 3, "cpu", half=False).rows([1])
     assert numbers.dtype == torch.int64 and numbers.tolist() == [[257, 257]], "a class of the user's may return any type"

@@ -75,7 +75,7 @@ def test_a_process_that_dies_is_named_and_replaced(session: Session) -> None:
         checkpoint(session), [Job(seed, 0, (0, 1, seed, 0)) for seed in range(60)]
     )  # so many that nobody is done when the first is heard of
     next(made)
-    session._process_pool._workers[1]._process.kill()
+    session._process_pool._workers[1].process.kill()
     with pytest.raises(ValueError, match=r"A rollout process died \(SIGKILL\); run the same command again"):
         list(made)
     same(session, JOBS[:4], checkpoint(session))
@@ -84,7 +84,7 @@ def test_a_process_that_dies_is_named_and_replaced(session: Session) -> None:
 def test_whoever_stops_listening_gets_the_right_episodes_next_time(session: Session) -> None:
     made = session.rollout(checkpoint(session), JOBS)
     next(made)
-    before = [worker._process for worker in session._process_pool._workers]
+    before = [worker.process for worker in session._process_pool._workers]
     made.close()
     assert all(process.poll() is not None for process in before), "their work is of no use any more"
     same(session, JOBS[:4], checkpoint(session))
@@ -99,8 +99,8 @@ def test_what_goes_wrong_in_a_process_is_said_here(session: Session) -> None:
 
 def test_a_process_that_died_idle_is_replaced_and_nobody_minds(session: Session) -> None:
     same(session, JOBS[:2], checkpoint(session))
-    session._process_pool._workers[0]._process.kill()
-    session._process_pool._workers[0]._process.wait()
+    session._process_pool._workers[0].process.kill()
+    session._process_pool._workers[0].process.wait()
     same(session, JOBS[2:5], checkpoint(session))
 
 
@@ -108,14 +108,15 @@ ABANDONED = """
 import sys
 from pathlib import Path
 
+from agent.config.read import read_own
 from agent.records import Checkpoint, Job
 from agent.rollout.pool import ProcessPool
 
 folder = Path(sys.argv[1])
-pool = ProcessPool(folder, 2)
+pool = ProcessPool(folder, [read_own(folder / 'config.yaml').model_copy(update={'processes': 1})] * 2)
 made = pool.rollout(Checkpoint(folder / "policy.safetensors", ""), [Job(seed, i, (seed, i)) for seed in range(100) for i in range(30)])
 next(made)
-print(*[worker._process.pid for worker in pool._workers], flush=True)
+print(*[worker.process.pid for worker in pool._workers], flush=True)
 list(made)
 """
 
