@@ -39,6 +39,20 @@ def test_each_family_gets_what_its_processor_makes(family: str, request: Any) ->
             assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gpu_makes_the_same(family: str, request: Any) -> None:
+    own = images(family, request)
+    made = Pixels(own, "cuda")
+    for size in SIZES:
+        seen = frames(3, 2, *size)
+        expected = own(images=[image for each in seen for image in each], return_tensors="pt")
+        found = made(seen)
+        assert made.recipe(size) is not None and all(value.device.type == "cuda" for value in found.values())
+        for name, value in found.items():
+            torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("resample", SUPPORT)
 @pytest.mark.parametrize("before", [(64, 64), (37, 50)])
 @pytest.mark.parametrize("after", [(28, 28), (64, 50), (64, 96), (131, 37), (224, 300)])
