@@ -77,7 +77,9 @@ def differing(made: Pixels, frames: np.ndarray) -> float:
     for step in recipe.steps if recipe else ():
         if isinstance(step, Resize) and frames.shape[1:3] != (step.height, step.width):
             pillow = np.stack([np.asarray(Image.fromarray(each).resize((step.width, step.height), step.resample)) for each in frames])
-            shares.append(float(np.mean(pillow != resized(torch.from_numpy(frames), step.height, step.width, step.resample).numpy())))
+            shares.append(
+                float(np.mean(pillow != resized(torch.from_numpy(frames), step.height, step.width, step.resample, step.columns_first).numpy()))
+            )
     return max(shares)
 
 

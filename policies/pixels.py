@@ -56,13 +56,15 @@ class Resize:
     height: int
     width: int
     resample: Image.Resampling
+    columns_first: bool
+    """Whether Pillow begins with columns, which depends on its version and on the sizes, and changes the rounding."""
 
     def __call__(self, frames_Bhw3: torch.Tensor) -> torch.Tensor:
         """Return uint8[B, H, W, 3]."""
         if frames_Bhw3.shape[1:3] == (self.height, self.width):
             return frames_Bhw3
         if frames_Bhw3.device.type != "cpu":
-            return resized(frames_Bhw3, self.height, self.width, self.resample)
+            return resized(frames_Bhw3, self.height, self.width, self.resample, self.columns_first)
         # On a CPU Pillow is faster than dense matrices.
         images = [Image.fromarray(frame).resize((self.width, self.height), self.resample) for frame in frames_Bhw3.numpy()]
         return torch.stack([torch.from_numpy(np.array(image)) for image in images])
@@ -121,8 +123,8 @@ def _join(several: torch.Tensor, axis: int) -> torch.Tensor:
     return several.movedim(0, axis).flatten(axis, axis + 1)
 
 
-def resized(frames_Bhw3: torch.Tensor, height: int, width: int, resample: Image.Resampling) -> torch.Tensor:
-    """Return uint8[B, H, W, 3], equal to Pillow's `resize` of each frame: first along rows, then along columns, rounded after each.
+def resized(frames_Bhw3: torch.Tensor, height: int, width: int, resample: Image.Resampling, columns_first: bool = False) -> torch.Tensor:
+    """Return uint8[B, H, W, 3], equal to Pillow's `resize` of each frame: along rows and along columns, rounded after each.
 
     Pillow's weights are whole numbers of 22 bits, so that float64 sums of them are exact on any device, and neither autocast nor TF32 touches them.
 
@@ -131,12 +133,14 @@ def resized(frames_Bhw3: torch.Tensor, height: int, width: int, resample: Image.
         height: H.
         width: W.
         resample: Pillow's filter, one of `SUPPORT`.
+        columns_first: as of `Resize`.
     """
     colours, device = frames_Bhw3.permute(0, 3, 1, 2).double(), frames_Bhw3.device
-    if width != colours.shape[3]:
-        colours = _rounded(colours @ _weights(colours.shape[3], width, resample).to(device).T)
-    if height != colours.shape[2]:
-        colours = _rounded(_weights(colours.shape[2], height, resample).to(device) @ colours)
+    for along_columns in (columns_first, not columns_first):
+        if along_columns and height != colours.shape[2]:
+            colours = _rounded(_weights(colours.shape[2], height, resample).to(device) @ colours)
+        elif not along_columns and width != colours.shape[3]:
+            colours = _rounded(colours @ _weights(colours.shape[3], width, resample).to(device).T)
     return colours.to(torch.uint8).permute(0, 2, 3, 1)
 
 
@@ -205,6 +209,13 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one.double(), other.double(), rtol=1e-6, atol=1e-6)
 
 
+def _resize(before_3hw: np.ndarray, after_3HW: np.ndarray, resample: Image.Resampling) -> Resize:
+    """Return the step that leads from one image to the other."""
+    size = after_3HW.shape[1], after_3HW.shape[2]
+    rows_first = resized(torch.from_numpy(before_3hw.transpose(1, 2, 0)[None].copy()), *size, resample)
+    return Resize(*size, resample, not np.array_equal(rows_first[0].numpy(), after_3HW.transpose(1, 2, 0)))
+
+
 class _Watch:
     """An image processor of which each step is noted. It lays out places instead of colours: the places of 3 x H x W numbers among themselves."""
 
@@ -247,7 +258,7 @@ class _Watch:
             if name == "rescale":
                 self.factor = given["scale"]
             elif name == "resize":
-                steps.append(Resize(after.shape[1], after.shape[2], Image.Resampling(given["resample"])))
+                steps.append(_resize(before, after, Image.Resampling(given["resample"])))
             else:
                 steps.append(Crop(*after.shape[1:]))
             image = before

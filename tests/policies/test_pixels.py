@@ -10,7 +10,7 @@ from PIL import Image
 
 from policies import processor
 from policies.loading import NANO
-from policies.pixels import SUPPORT, Pixels, resized
+from policies.pixels import SUPPORT, Pixels, Resize, resized
 from tests.families import FAMILIES
 
 SIZES = [(64, 64), (48, 64), (90, 31)]
@@ -32,22 +32,43 @@ def test_each_family_gets_what_its_processor_makes(family: str, request: Any) ->
         seen = frames(3, 2, *size)
         expected = own(images=[image for each in seen for image in each], return_tensors="pt")
         found = made(seen)
-        assert made.recipe(size) is not None, "no family needs its processor for every frame"
+        recipe = made.recipe(size)
+        assert recipe is not None, "no family needs its processor for every frame"
+        shown = torch.from_numpy(seen[0])
+        for step in recipe.steps:
+            if isinstance(step, Resize):  # as on a GPU
+                assert torch.equal(resized(shown, step.height, step.width, step.resample, step.columns_first), step(shown))
+            shown = step(shown)
         assert found.keys() == expected.keys()
         for name, value in found.items():
             assert value.dtype == expected[name].dtype
             assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gpu_makes_the_same(family: str, request: Any) -> None:
+    own = images(family, request)
+    made = Pixels(own, "cuda")
+    for size in SIZES:
+        seen = frames(3, 2, *size)
+        expected = own(images=[image for each in seen for image in each], return_tensors="pt")
+        found = made(seen)
+        assert made.recipe(size) is not None and all(value.device.type == "cuda" for value in found.values())
+        for name, value in found.items():
+            torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("resample", SUPPORT)
-@pytest.mark.parametrize("before", [(64, 64), (37, 50)])
-@pytest.mark.parametrize("after", [(28, 28), (64, 50), (64, 96), (131, 37), (224, 300)])
+@pytest.mark.parametrize("before", [(64, 64), (37, 50), (90, 31)])
+@pytest.mark.parametrize("after", [(28, 28), (20, 40), (64, 50), (64, 96), (131, 37), (224, 300)])
 def test_resizing_on_the_device_is_pillows(resample: Image.Resampling, before: tuple[int, int], after: tuple[int, int]) -> None:
     """As on a GPU, in the precision of training too; black and white noise, which sharp filters carry out of the range."""
     noise = [*frames(2, *before), *(255 * (each > 127).astype(np.uint8) for each in frames(2, *before))]
     expected = np.stack([np.asarray(Image.fromarray(each).resize((after[1], after[0]), resample)) for each in noise])
     with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_array_equal(resized(torch.from_numpy(np.stack(noise)), *after, resample).numpy(), expected)
+        found = [resized(torch.from_numpy(np.stack(noise)), *after, resample, first).numpy() for first in (False, True)]
+    assert any(np.array_equal(each, expected) for each in found), "which of them it is, `Resize.columns_first` says"
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "qwen"])

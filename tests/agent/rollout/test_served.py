@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from agent.config.config import Config
 from agent.config.keys import CollectConfig, EvaluateConfig
@@ -134,6 +135,19 @@ def test_who_asks_gets_the_decisions_for_its_own_situations() -> None:
     answers = decide(policy, [(seen(1, 2), np.array([[0.25], [0.5]])), (seen(3), None), (seen(4), np.array([[0.75]])), (seen(5, 6), None)])
     assert [[each.actions.item() for each in answer] for answer in answers] == [[1.25, 2.5], [3], [4.75], [5, 6]]
     assert policy.batches == [(3, True), (3, False)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_one_model_decides_for_all(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"policy": PolicyConfig(batch_size=8, device="cuda:0")})
+    session = Session(Run(tmp_path, config).begin())
+    try:
+        session.policy.save(tmp_path / "policy.safetensors")
+        assert session.served
+        alone = list(rollout(session.load_checkpoint(checkpoint(session)), session.environments, SAMPLED))
+        same(alone, list(session.rollout(checkpoint(session), SAMPLED)))
+    finally:
+        session.close()
 
 
 def test_several_gpus_get_processes_in_turn() -> None:
