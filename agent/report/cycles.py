@@ -44,6 +44,17 @@ def cycle_row(record: RunRecord, number: int) -> list[object]:
     ]
 
 
+def gates_by_task(record: RunRecord) -> Table:
+    """Return the success of warm start and candidates at their gates, task by task; without a row where the run has one task."""
+    titles, rows = [env.title for env in record.config.envs], []
+    for number, stages in {0: record.start, **record.cycles}.items():
+        card = record.gate_card(stages.get("tune", {}).get("policy", ""), number)
+        if card and len(titles) > 1:
+            parts = [card.part(key for key in card.outcomes if key.rpartition("/")[0] == title) for title in titles]
+            rows.append([f"cycle {number}" if number else "warm start", *(part.success if part.outcomes else NONE for part in parts)])
+    return Table(("at the gate", *titles), rows)
+
+
 def gate_result(result: Content | None, alpha: float) -> str:
     """Return what became of a candidate, and why.
 

@@ -5,6 +5,7 @@
 
 import base64
 import io
+import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -24,6 +25,7 @@ from agent.run.tracking import Track
 from envs.faults import in_words
 
 COUNT = 24  # examples of a cycle, at most
+SECONDS = 20  # of a cycle, after which no further decision is executed again for its arrows: some simulators are slow
 PIXELS = 128  # largest height and width of a stored frame; the embedded model sees 64
 
 
@@ -139,7 +141,10 @@ def _episodes(session: Session, cycle: Cycle, pairs: Sequence[PreferencePair]) -
 
 def _add_arrows(session: Session, examples: Sequence[dict[str, Any]]) -> None:
     """Add `arrows` to the examples: where the tool is, and where each reply moves it, in the frame. Where that is not known, nothing is added."""
+    began = time.monotonic()
     for each, (episode, t, frames) in ((each, each["replayed"]) for each in examples if each["replayed"]):
+        if time.monotonic() - began > SECONDS:
+            return
         kind = session.environments.of(episode.task)
         replies = [np.array(each[side]["actions"], np.float32) for side in ("chosen", "rejected")]
         tool = session.config.ground.tool

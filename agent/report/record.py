@@ -51,11 +51,16 @@ class RunRecord:
 
     def gate(self, policy: str, cycle: int | None = None) -> Rate | None:
         """Return a policy's success rate on the gate seeds of a cycle, or on all of its gate seeds, if it has none there; None without any."""
+        card = self.gate_card(policy, cycle)
+        return card.success if card else None
+
+    def gate_card(self, policy: str, cycle: int | None = None) -> Scorecard | None:
+        """Return a policy's scorecard on the gate seeds of a cycle, or on all of its gate seeds, if it has none there; None without any."""
         if not policy:  # a cycle without a candidate
             return None
         evaluated = [(gate_of(name), Scorecard(policy, content["outcomes"])) for name, content in self.evaluations.items()]
         found = [card for key, card in evaluated if key == (policy, cycle)] or [card for key, card in evaluated if key[0] == policy]
-        return functools.reduce(Scorecard.and_also, found).success if found else None
+        return functools.reduce(Scorecard.and_also, found) if found else None
 
     def champions(self) -> dict[int, Rate]:
         """Return the champion's gate rate before the first cycle (0) and after each finished one."""

@@ -38,6 +38,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "ends": _ends(record),
         "curve": curves.success(record) if summary or record.champions() else "",
         "tasks": _tasks("task", summary.get("tasks", {}), ("base", "warm_start")),
+        "gates": cycles.gates_by_task(record),
         "variations": _tasks("variation", summary.get("variations", {}), ("before",)),
         "before_after": embedded.before_after(record),
         "failures": by_instruction,

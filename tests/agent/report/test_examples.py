@@ -119,6 +119,22 @@ def test_arrows_are_stored_with_videos_alone(played: Any) -> None:
     assert "arrows" not in stored(played, played.pair())["examples"][0]
 
 
+def test_a_slow_simulator_costs_the_arrows_alone(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "SECONDS", -1)
+    (made,) = stored(played, played.pair())["examples"]
+    assert "arrows" not in made and made["chosen"]["success"]
+
+
+def test_an_environment_that_breaks_in_a_replay_costs_the_arrows_alone(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise SystemExit("the simulator has gone")
+
+    before = played.environments.first
+    monkeypatch.setattr(before, "reset", breaks)
+    assert "arrows" not in stored(played, played.pair())["examples"][0]
+    assert played.environments.first is not before, "it is replaced, for nobody knows its state"
+
+
 def test_a_resumed_run_keeps_its_examples(played: Any) -> None:
     stored(played, played.pair())
     before = (played.cycle.folder / EXAMPLES).read_bytes()

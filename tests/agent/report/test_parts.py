@@ -143,6 +143,18 @@ def test_only_data_that_a_loss_uses_count_as_learnt_from(tmp_path: Path) -> None
     assert sum(share for *_, share in kinds) == pytest.approx(1) and each["unused"] == "77 preference pairs"
 
 
+def test_gates_are_shown_task_by_task(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    assert not cycles.gates_by_task(RunRecord.read(tmp_path))
+    config = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(re.sub(r"env:\n(  .*\n)+", "env:\n- {id: etude/Reach-v0}\n- {id: etude/Press-v0}\n", config))
+    run.keep(tmp_path / "cycle-001" / "tune.json", lambda: {"policy": "x"})
+    outcomes = {f"etude/{task}-v0/{seed}": seed < passed for task, passed in (("Reach", 3), ("Press", 1)) for seed in range(4)}
+    save(tmp_path / "evaluate" / "gate-x-cycle-1.json", {"outcomes": outcomes, "effort": {}, "seconds": 1.0})
+    (row,) = cycles.gates_by_task(RunRecord.read(tmp_path)).rows
+    assert [str(cell)[:6] for cell in row] == ["cycle ", "75.0 %", "25.0 %"]
+
+
 def test_guards_say_how_often_they_were_raised(tmp_path: Path) -> None:
     whole(tmp_path)
     file = tmp_path / "cycle-003" / "cycle.json"
