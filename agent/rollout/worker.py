@@ -14,8 +14,8 @@ def serve(line_number: int) -> None:
     """Make the episodes that the connection asks for, until its other end is closed.
 
     Each message is a pair: the run's folder and the config of this process (None after the first message), and the arguments of `Session.rollout`.
-    In place of the checkpoint they may have a `served.Told`: the main process then decides. The answers are pairs too: ('episode', an `Episode` and its
-    cached features) for each job, ('asked', the arguments of `Policy.act`) where a decision is needed, or ('failed', an error) instead of the rest.
+    In place of the checkpoint they may have a `served.Told`: the main process then decides. The answers are pairs too: ('episode', an `Episode` and
+    its cached features) for each job, ('asked', the arguments of `Policy.act`) where a decision is needed, or ('failed', an error) for the rest.
 
     Args:
         line_number: file descriptor of the connection.

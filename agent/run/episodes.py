@@ -96,14 +96,12 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
     etude, features, played = info["etude"], info["features"], [episode for episode in episodes if len(episode)]
     shard, tasks, stats = len(etude["shards"]), etude["tasks"], json.loads(etude["stats"])
     facts = [_facts(episode, order) for order, episode in enumerate(episodes)]
-    blank = [fact for fact in facts if not fact["length"]]
     files: dict[str, Any] = {_file(DATA, shard): None, _file(LISTING, shard): None}  # None clears what a killed append left under this number
-    files[_file(BLANK, shard)] = pa.Table.from_pylist(blank, FACTS) if blank else None
+    files[_file(BLANK, shard)] = pa.Table.from_pylist(blank, FACTS) if (blank := [fact for fact in facts if not fact["length"]]) else None
     if played:
         tasks = list(dict.fromkeys([*tasks, *(episode.instruction for episode in played)]))
         columns = _columns(played, info, tasks, cameras, rates)
-        spans = pairwise(accumulate(map(len, played), initial=0))
-        parts = [{name: describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
+        parts = _stats_of_each(columns, played)
         stats = {name: pool([part[name] for part in ([stats] if stats else []) + parts]) for name in parts[0]}  # over the whole dataset
         files[_file(DATA, shard)], features = _data(columns, played[0].actions.shape[1:])
         if not info["features"]:
@@ -116,6 +114,12 @@ def _grow(info: dict[str, Any], episodes: Sequence[Episode], cameras: tuple[str,
     totals |= {"robot_type": info["robot_type"] or next((episode.task for episode in played), None)}
     etude = etude | {"shards": [*etude["shards"], len(episodes)], "tasks": tasks, "stats": json.dumps(stats)}
     return files | {"meta/info.json": info | totals | {"features": features, "etude": etude}}  # last, so it is written last: the commit
+
+
+def _stats_of_each(columns: dict[str, Any], played: Sequence[Episode]) -> list[dict[str, Any]]:
+    """Return the statistics of each episode, of all columns that a reader knows."""
+    spans = pairwise(accumulate(map(len, played), initial=0))
+    return [{name: describe(column[a:b]) for name, column in columns.items() if not name.startswith("etude.")} for a, b in spans]
 
 
 def _facts(episode: Episode, order: int) -> dict[str, Any]:
