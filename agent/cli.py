@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.manual import part, whole
+
 if TYPE_CHECKING:
     from agent.rollout.session import Session
 
@@ -48,7 +50,7 @@ def main() -> None:
     verbs["completion"] = lambda shell: _completion(shell, verbs)
     try:
         if verb in (*ASKED, "help"):
-            print(HELP, end="")
+            print(whole(HELP), end="")
         elif verb in verbs and verb != "pretrain" and arguments[:1] in ([each] for each in ASKED):
             _help(verb)
         elif verb in ("--version", "version"):
@@ -87,13 +89,11 @@ def _find_ours() -> None:
 
 def _help(verb: str) -> None:
     """Print the part of HELP about a verb; for `improve` every config key too."""
-    own = [f"etude {part}" for part in HELP.split("\n  etude ")[1:] if part.split()[0] == verb]
-    print("\n".join(each.split("\n\nOverrides")[0] for each in own))
+    print(part(HELP, verb), end="", flush=True)
     if verb == "improve":
         from agent.config.config import Config
         from agent.config.help import show
 
-        print(f"\n{HELP.strip().rpartition(chr(10))[2]}\n", flush=True)
         show(Config())
 
 
