@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.verbs import compare, dataset, evaluate, export, help, models, play, serve, sync
+from agent.verbs.manual import fitted
 from agent.verbs.usage import run_folder
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def main() -> None:
     verbs["completion"] = lambda shell: _completion(shell, verbs)
     try:
         if verb in (*ASKED, "help"):
-            print(HELP, end="")
+            print(fitted(HELP), end="")
         elif verb in help.HELP and arguments[:1] in ([each] for each in ASKED):
             help.show(verb)
         elif verb in ("--version", "version"):

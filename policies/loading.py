@@ -1,6 +1,7 @@
 """Loads a model and its processor, or says in one sentence why not."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,8 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     source = _source(config)
     kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     kernel = attn_implementation(config.precision, config.device)
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agent.evaluate.films import FirstOfEach, film
 from agent.evaluate.guards import tasks_forgotten
+from agent.evaluate.shown import FirstOfEach, write_videos
 from agent.evaluate.statistics import Comparison, account, beats, compare, tally
 from agent.records import SEEDS, Checkpoint, Episode, Job, Rate, Scorecard
 from agent.rollout.session import Session
@@ -47,7 +47,7 @@ def evaluate(
         variation: name in `evaluate.variations`; "": the environments as they are.
         cycle: of the gate, each of which has seeds of its own; 0: the gate of the warm start. None: not of a cycle, as the test evaluation.
         part: of a gate evaluation: 0, and 1, 2, ... for the further rounds, each with as many further seeds.
-        detect: rates the episodes that are filmed; None: nobody does.
+        detect: rates the episodes that are shown; None: nobody does.
     """
     run = session.run
     count = run.config.evaluate.gate_episodes if kind == "gate" else run.config.evaluate.test_episodes
@@ -76,7 +76,7 @@ def evaluate(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
         scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
-        return asdict(card) | {"faults": faults, "instructions": instructions, "episodes": film(session, shown.episodes, scores, name)}
+        return asdict(card) | {"faults": faults, "instructions": instructions, "episodes": write_videos(session, shown.episodes, scores, name)}
 
     content = run.keep(run.folder / "evaluate" / f"{name}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])

@@ -95,7 +95,8 @@ def _files(run: Path, cycle: int, names: dict[str, str]) -> Iterator[Entry]:
 def _table(run: Path, cycle: int, name: str, pattern: str) -> Iterator[Entry]:
     """Yield an entry with the filmed episodes of some evaluations, as one table; none where no episode was filmed."""
     cards = {file: load(file) for file in sorted((run / "evaluate").glob(pattern)) if gate_of(file.stem)[1] is not None or file.stem.count("-") == 1}
-    rows = [_cells(run, _role(run, card["policy"], cycle, name), each) for card in cards.values() for each in card.get("episodes", [])]
+    roles = {file: _role(run, card["policy"], cycle, name) for file, card in cards.items()}
+    rows = [_cells(run, roles[file], each) for file, card in cards.items() if roles[file] for each in card.get("episodes", [])]
     if rows:
         yield Entry(_key([name, cycle, [{**row, "video": row["video"].name} for row in rows]]), lambda: Content({name: rows, "cycle": cycle}))
 
@@ -116,8 +117,8 @@ def _cells(run: Path, role: str, episode: dict[str, Any]) -> dict[str, Any]:
 
 
 def _role(run: Path, policy: str, cycle: int, table: str) -> str:
-    """Return what a policy was in an evaluation: base, warm start, champion or candidate."""
-    reference = artifacts.policy_of(run, policy)
+    """Return what a policy was in an evaluation: base model, warm start, champion or candidate; '' where it has no part in it."""
+    start = {"base model": "base model", "policy:warm-start": "warm start"}.get(reference := artifacts.policy_of(run, policy), "")
     if table == "eval/episodes":
-        return "candidate" if reference == f"policy:cycle-{cycle}" else reference if cycle == 0 else "champion"
-    return "champion" if load(run / "champion.json")["policy"] == policy else reference
+        return "candidate" if reference == f"policy:cycle-{cycle}" else start if cycle == 0 else "champion"
+    return "champion" if summary(run)["policy"] == policy else start  # by the summary, because a run that goes on may have another champion by now

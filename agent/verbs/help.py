@@ -1,5 +1,7 @@
 """Help of the verbs that read their arguments themselves; the others have a `Usage`."""
 
+from agent.verbs.manual import fitted
+
 HELP = {
     "improve": """\
 usage: etude improve CONFIG RUN [--until STAGE] [overrides]
@@ -111,7 +113,7 @@ example:
 
 def show(verb: str) -> None:
     """Print the help of a verb in `HELP`; for `improve` every config key too."""
-    print(HELP[verb], end="", flush=True)
+    print(fitted(HELP[verb]), end="", flush=True)
     if verb == "improve":
         from agent.config.config import Config
         from agent.config.help import show

@@ -38,6 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert kill_when(started, (folder / "run" / name).exists)
         done = command("improve", file, folder / "run")
         assert done.returncode == 0, done.stderr
+        assert done.stderr == "", "a log file has the lines of stages alone"
     return folder / "run"
 
 
@@ -87,7 +88,7 @@ def test_tables_have_the_episodes_of_evaluations_with_videos(found: Received) ->
         assert len({(row["policy"], row["seed"]) for row in rows}) == len(rows) == 4 * len(policies)
         assert all(row["video"]["_type"] == "video-file" and files[row["video"]["path"]].stat().st_size > 1000 for row in rows)
         assert all(0 <= row.get("detector's score", 0) <= 1 for row in rows)
-    gate_of_start = ({"base model", "policy:warm-start"}, False)  # before the first cycle no detector is calibrated
+    gate_of_start = ({"base model", "warm start"}, False)  # before the first cycle no detector is calibrated
     assert gate_of_start in seen and ({"champion", "candidate"}, True) in seen and any("base model" in each and scored for each, scored in seen)
 
 

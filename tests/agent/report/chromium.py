@@ -114,7 +114,7 @@ def main() -> None:
         tab.show(given.page, given.width, given.height, given.dark)
         if given.at:
             tab.ask(f"document.documentElement.style.scrollBehavior='auto'; document.getElementById({given.at!r}).scrollIntoView()")
-        time.sleep(1)  # films begin to play
+        time.sleep(1)  # videos begin to play
         given.picture.write_bytes(tab.picture())
 
 

@@ -13,7 +13,7 @@ from agent.run.folder import Run
 
 GATE, FINAL = 200, 400
 PLAN = ((60, True), (100, True), (96, False), (104, False), (150, True))  # gate seeds that each cycle's candidate passes, and promoted
-FILM = b"\x00\x00\x00 ftypisom a film"
+VIDEO = b"\x00\x00\x00 ftypisom a video"
 
 
 def card(name: str, kind: str, passed: int) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def video(folder: Path, *names: str) -> None:
     """Put videos into a run."""
     (folder / "videos").mkdir()
     for name in names:
-        (folder / "videos" / f"{name}.mp4").write_bytes(FILM + name.encode())
+        (folder / "videos" / f"{name}.mp4").write_bytes(VIDEO + name.encode())
 
 
 def whole(folder: Path, instruction: str = "", faults: tuple[str, ...] = ()) -> Run:

@@ -10,12 +10,12 @@ from agent.records import Episode
 from agent.rollout.session import Session
 from agent.run.mp4 import write
 
-FILMED = 8  # episodes of an evaluation; the same seeds for every policy of one evaluation, whatever their outcome
+SHOWN = 8  # episodes of an evaluation; the same seeds for every policy of one evaluation, whatever their outcome
 SIZE = 256  # height and width of a video, pixels
 
 
 class FirstOfEach:
-    """Keeps the first `FILMED` episodes of an evaluation, of several environments as many of each.
+    """Keeps the first `SHOWN` episodes of an evaluation, of several environments as many of each.
 
     Args:
         num_envs: number of environments; 0: no episode is kept.
@@ -23,7 +23,7 @@ class FirstOfEach:
 
     def __init__(self, num_envs: int) -> None:
         self.episodes: list[Episode] = []
-        self._share = max(FILMED // num_envs, 1) if num_envs else 0
+        self._share = max(SHOWN // num_envs, 1) if num_envs else 0
 
     def see(self, episode: Episode) -> None:
         """Keep an episode, unless its environment has its share; one without an instruction lost its reset and has nothing to show."""
@@ -31,12 +31,12 @@ class FirstOfEach:
             self.episodes.append(episode)
 
 
-def film(session: Session, episodes: Sequence[Episode], scores: Sequence[float], name: str) -> list[dict[str, Any]]:
+def write_videos(session: Session, episodes: Sequence[Episode], scores: Sequence[float], name: str) -> list[dict[str, Any]]:
     """Write a video of each episode into `evaluate/videos`, and return a row for each: seed, instruction, outcome, detector's score, file.
 
     Args:
         session: of the run.
-        episodes: to film.
+        episodes: to show.
         scores: the success detector's, one an episode; empty: no detector was asked.
         name: of the evaluation.
     """
