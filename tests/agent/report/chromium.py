@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,7 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._receive], [], [], PATIENCE)[0], "Chromium does not answer"
             more = os.read(self._receive, 1 << 16)
             assert more, "Chromium has ended"
             self._rest += more
