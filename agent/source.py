@@ -38,6 +38,7 @@ class Source:
     run: Path | None = None  # folder of its run
     weights: Path | None = None  # to load into the model; None: the model itself has them
     exported: Path | None = None  # folder of the export
+    base: str | None = None  # recorded fingerprint of an export's base model on the hub
 
     def load(self, actions: Actions | None = None) -> Any:
         """Return the policy.
@@ -57,7 +58,7 @@ class Source:
         if self.exported:
             from policies.exporting import load_exported  # imports torch
 
-            load_exported(model, self.exported, self.name, load(self.exported / EXPORT)["base"])
+            load_exported(model, self.exported, self.name, self.base)
             return model
         if self.run and not base.grounded(self.run):  # a grounded base model is a file of the run, whose digest `grounded` has checked
             base.compare(self.run, self.config.policy.model, model.base_name)
@@ -198,7 +199,7 @@ def _exported(folder: Path) -> Source:
         raise ValueError(f"{folder / EXPORT} names no Hugging Face model; export the run again.")
     policy = config.policy.model_copy(update={"model": model, "trust_remote_code": False})
     actions = Actions.from_description(content["actions"])
-    return Source(str(folder), config.model_copy(update={"policy": policy}), actions, content["name"], exported=folder)
+    return Source(str(folder), config.model_copy(update={"policy": policy}), actions, content["name"], exported=folder, base=content["base"])
 
 
 def _sight(env: EnvConfig) -> tuple[int, int]:
