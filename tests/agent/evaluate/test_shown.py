@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.config.read import parse
-from agent.evaluate.shown import SHOWN, first_of_each
+from agent.evaluate.shown import SHOWN, FirstOfEach, write_videos
 from agent.evaluate.stage import gate_figures
 from agent.evaluate.statistics import compare
 from agent.records import Episode, Scorecard
