@@ -51,6 +51,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "before_after": [_video(file, "left: before, right: after") for file in videos if file.stem.startswith("before-after-")],
         "practice": [_video(file, f"cycle {number}, {file.stem.split('-')[2]} episode") for number, file in of_cycles if number in chosen],
         "training": curves.picture(curves.training, record, 5.4) if trained else "",
+        "beginnings": _beginnings(record),
         "faults": list(_faults(record)),
         "config": (folder / "config.yaml").read_text(),
     }
@@ -126,6 +127,14 @@ def gate_result(result: Content | None, alpha: float) -> str:
 
 def _seconds_row(name: str, seconds: Sequence[float]) -> list[str]:
     return [name, *(f"{each:.1f}" if each else NONE for each in seconds)]
+
+
+def _beginnings(record: RunRecord) -> str:
+    """Return a sentence if many practice seeds of the first cycle begin alike; else ''."""
+    different, seeds = record.cycles.get(1, {}).get("collect", {}).get("beginnings", (0, 0))
+    if seeds < 16 or different >= 0.9 * seeds:
+        return ""
+    return f"The {seeds} practice seeds of cycle 1 have only {different} different beginnings, so evaluation seeds repeat situations of practice."
 
 
 def _faults(record: RunRecord) -> Iterator[str]:
