@@ -22,25 +22,28 @@ from agent.rollout.session import Session
 from agent.run.files import write
 from agent.run.folder import Run
 from envs import TASKS, EnvConfig
+from envs.diagnosis import Finding
 from envs.host import examine_in_process
 from policies import PolicyConfig
+from policies.codec import DIGITS
 from policies.nano.words import unknown
 
 NUMBERS = 7  # numbers of an action with which a model is checked, as of an arm: six of the hand, and the fingers
-LIMIT = 120.0  # seconds for each stage of the examination; beyond that the environment counts as hanging
+LIMIT = 120.0  # seconds for a reset or a decision, without `env.timeout`; beyond that the environment counts as hanging
 
 
-def check(config: Config, whole: bool, out: Path = Path()) -> bool:
-    """Print what would go wrong in a run, and return whether it can start.
+def check(config: Config, whole: bool, out: Path = Path(), thorough: bool = False) -> bool:
+    """Print what would go wrong in a run, as it is found, and return whether the run can start.
 
     Args:
         config: of the run.
         whole: check all that `etude improve` checks before it begins, not the environments alone. This loads the model.
         out: folder of the contact sheets `check-TITLE.png`. Their rows are the cameras of random episodes, their columns time steps.
+        thorough: take as long as it takes, and try look-ahead episodes too. Otherwise an environment takes at most 30 s on an idle core.
     """
     console = Console(highlight=False)
     config = settled(config)
-    faults = [fault for env in config.envs for fault in _environment(env, config, out, console)]
+    faults = [fault for env in config.envs for fault in _environment(env, config, out, console, thorough)]
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):
             faults = list(_refused(config))
@@ -49,33 +52,39 @@ def check(config: Config, whole: bool, out: Path = Path()) -> bool:
     return not faults
 
 
-def _environment(config: EnvConfig, run: Config, out: Path, console: Console) -> list[str]:
+def _environment(config: EnvConfig, run: Config, out: Path, console: Console, thorough: bool) -> list[str]:
     """Print the findings about an environment of a run, write its contact sheet, and return its faults."""
-    expert = config.expert or run.demonstrate.expert
+    expert, bins = config.expert or run.demonstrate.expert, 10**DIGITS if run.policy.codec == "digits" else run.policy.num_bins
+
+    def tell(finding: Finding) -> None:
+        if finding.kind == "line":
+            console.print(f"{finding.topic:<16} {markup.escape(finding.content)}", soft_wrap=True)
+        elif finding.kind == "sheet":
+            console.print(f"contact sheet    {_written(finding.content, out, config.title)}", soft_wrap=True)
+        elif finding.kind == "instructions":
+            if run.policy.model == "nano" and (strange := unknown(" ".join(finding.content))):
+                say = f"The embedded model does not know {_listed(strange)}, and spells such words"
+                console.print(f"[yellow]note[/]   {say}; use words of its own tasks (etude tasks), or another model.", soft_wrap=True)
+        else:
+            head = "[red]fault[/]  " if finding.kind == "fault" else "[yellow]note[/]   "
+            console.print(head + markup.escape(finding.content), soft_wrap=True)
+
+    console.print(f"[italic]{config.title}[/]")
     with console.status("") as status:
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
-        diagnosis = examine_in_process(config, LIMIT, lambda stage: status.update(f"{config.title}: {stage}"), script)
-    if run.policy.model == "nano" and (strange := unknown(" ".join(diagnosis.instructions))):
-        diagnosis.warnings.append(
-            f"The embedded model does not know {_listed(strange)}, and spells such words; use words of its own tasks (etude tasks), or another model."
-        )
-    table = Table(title=config.title, show_header=False, title_justify="left")
-    for name, line in diagnosis.lines.items():
-        table.add_row(name, line)
-    if diagnosis.lines:  # empty if the environment could not even be made
-        console.print(table)
-    if diagnosis.sheet is not None:
-        file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', config.title).strip('-')}.png"
-        picture = Image.fromarray(diagnosis.sheet)
-        scale = max(1, 768 // picture.width)  # by a whole number, so that each pixel of a frame stays a sharp square
-        sheet = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-        write(file, lambda partial: sheet.save(partial, format="PNG"))
-        console.print(f"contact sheet: {file}")
-    for warning in diagnosis.warnings:
-        console.print(f"[yellow]note[/]   {warning}")
-    _print(diagnosis.faults, console)
-    return diagnosis.faults
+        say = lambda stage: status.update(f"{config.title}: {stage}")  # noqa: E731
+        return examine_in_process(config, config.timeout or LIMIT, say, script, not thorough, bins, tell).faults
+
+
+def _written(sheet: np.ndarray, out: Path, title: str) -> Path:
+    """Write a contact sheet, and return its file."""
+    file = out / f"check-{re.sub(r'[^A-Za-z0-9]+', '-', title).strip('-')}.png"
+    picture = Image.fromarray(sheet)
+    scale = max(1, 768 // picture.width)  # by a whole number, so that each pixel of a frame stays a sharp square
+    enlarged = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    write(file, lambda partial: enlarged.save(partial, format="PNG"))
+    return file
 
 
 def _print(faults: list[str], console: Console) -> None:

@@ -25,6 +25,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude tasks                            our own environments
   etude check ID [--env.KEY VALUE]       what would go wrong with an environment
   etude check --config FILE              what would go wrong with a run of this config, its environments and all else, before it begins
+        --thorough                       more episodes of slow environments, and look-ahead; without it half a minute on an idle core
   etude check --dataset PATH [--config FILE]   what a dataset holds, and whether it suits a run of this config
   etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, log-probabilities
   etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
@@ -169,7 +170,7 @@ def _check(arguments: list[str]) -> None:
     import agent.config.read as configure
     from agent.check import check
 
-    rest, named_config = _taken(list(arguments), "--config", "FILE", "etude check --config configs/slide.yaml")
+    rest, named_config = _taken([each for each in arguments if each != "--thorough"], "--config", "FILE", "etude check --config configs/slide.yaml")
     rest, source = _taken(rest, "--dataset", "PATH", "etude check --dataset recordings/pick --config configs/slide.yaml")
     file = Path(named_config) if named_config else None
     if source:
@@ -184,7 +185,7 @@ def _check(arguments: list[str]) -> None:
     if not named and file is None:
         raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
     chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
-    if not check(chosen, whole=file is not None):
+    if not check(chosen, whole=file is not None, thorough="--thorough" in arguments):
         sys.exit(1)
 
 

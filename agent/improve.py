@@ -34,6 +34,8 @@ def improve(session: Session, track: Track) -> None:
     A kill at any point loses at most the work of the present stage: each stage writes its result once, and a later start reads it.
     """
     run = session.run
+    if run.changes:
+        track.note(f"This run goes on with another config: {run.changes}.")
     if changed := recognise(run, session.environments.firsts):
         track.note(changed)
     ground(session, track)  # first: it makes the base model that all of the following start from

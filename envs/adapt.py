@@ -179,6 +179,11 @@ class Adapter:
         return ask(f"The oracle of {self.config.id}", "oracle(self, steps)", lambda: oracle(self.config.action_repeat), self.actions)
 
     @property
+    def resets_itself(self) -> bool:
+        """Return whether the environment has begun another episode within the step that ended one."""
+        return self._resets.seen
+
+    @property
     def has_oracle(self) -> bool:
         """Return whether the environment or one of its wrappers has a scripted expert."""
         return self.env.has_wrapper_attr("oracle")

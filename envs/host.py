@@ -9,7 +9,7 @@ Messages to the process are (number of the environment, method, arguments). Its 
 |---|---|
 | `done` | the result of the method |
 | `failed` | the error that it raised |
-| `said` | a progress report; the time limit begins again |
+| `said` | a progress report, or a finding of the doctor; the time limit begins again |
 """
 
 import contextlib
@@ -24,7 +24,8 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.doctor import Diagnosis, examine
+from envs.diagnosis import Diagnosis, Finding
+from envs.doctor import Maker, examine
 from envs.faults import in_words
 from envs.moments import Observation, Outcome
 from envs.process import begin, end, portable
@@ -32,6 +33,7 @@ from envs.spaces import Actions
 
 COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco")  # attributes of an `Adapter` that its `Proxy` has too
 STARTING = 120.0  # seconds that the process, and making each environment, may take
+MAKING = ("making", "making the expert")  # stages of the doctor that may import packages, and so have as long
 
 
 class EnvironmentProcess:
@@ -48,7 +50,7 @@ class EnvironmentProcess:
         self._process: subprocess.Popen | None = None
         self._connection: Connection
 
-    def call(self, number: int, name: str, *arguments: Any, report: Callable[[str], None] = lambda stage: None) -> Any:
+    def call(self, number: int, name: str, *arguments: Any, report: Callable[[Any], None] = lambda stage: None) -> Any:
         """Return the result of method `name` of environment `number`, or raise its error.
 
         Args:
@@ -67,7 +69,7 @@ class EnvironmentProcess:
             self._connection.send((number, name, arguments))
         except ConnectionError as error:
             raise self._died() from error
-        return self._answer(STARTING if name in ("make", "apply") else self.limit, report)  # these two may import packages first
+        return self._answer(STARTING if name in ("make", "apply", "examine") else self.limit, report)  # these may import packages first
 
     def close(self) -> None:
         """End the process."""
@@ -79,7 +81,7 @@ class EnvironmentProcess:
         self._connection.send(self.config)
         self._answer(STARTING)  # packages are imported before it answers
 
-    def _answer(self, limit: float, report: Callable[[str], None] = lambda stage: None) -> Any:
+    def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
         try:
             while self._connection.poll(limit):
                 kind, answer = self._connection.recv()
@@ -88,7 +90,7 @@ class EnvironmentProcess:
                 if kind == "failed":
                     raise answer
                 report(answer)
-                limit = self.limit  # imports are over
+                limit = STARTING if answer in MAKING else self.limit  # imports are over
         except (EOFError, ConnectionError) as error:
             raise self._died() from error
         self._end()
@@ -209,31 +211,53 @@ class _ReportingAdapter(Adapter):
 
 
 def examine_in_process(
-    config: EnvConfig, limit: float, progress: Callable[[str], None], expert: Callable[[], Callable[[Adapter], np.ndarray]] | None = None
+    config: EnvConfig,
+    limit: float,
+    progress: Callable[[str], None],
+    expert: Maker | None = None,
+    quick: bool = False,
+    num_bins: int = 33,
+    tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Diagnosis:
-    """Return the findings of `doctor.examine`, run in another process. Crashing, and hanging for `limit` seconds in one stage, are faults too.
+    """Return the findings of `doctor.examine`, run in another process. Crashing, and hanging for `limit` seconds, are faults, and end it.
 
     Args:
         config: the environment.
-        limit: seconds that a stage may take.
+        limit: seconds that a reset, a step or the drawing of frames may take; `STARTING` where something is made.
         progress: called with the name of each stage.
         expert: called in that process to make the expert; None: the environment's own.
+        quick: as in `doctor.examine`.
+        num_bins: as in `doctor.examine`.
+        tell: called with each finding as it is made.
     """
-    process, stage = EnvironmentProcess(config, limit), "at the start"
+    process, diagnosis, stage = EnvironmentProcess(config, limit), Diagnosis(tell=tell), "at the start"
 
-    def report(name: str) -> None:
+    def report(said: str | Finding) -> None:
         nonlocal stage
-        stage = name
-        progress(name)
+        if isinstance(said, Finding):
+            diagnosis.add(said)
+        elif said:  # empty: it only lives
+            stage = said
+            progress(said)
 
     try:
-        return process.call(0, "examine", expert, report=report)
+        process.call(0, "examine", expert, quick, num_bins, report=report)
     except (TimeoutError, ChildProcessError) as error:
-        return Diagnosis(faults=[f"{config.title}, {stage}: {error}."])
+        diagnosis.fault(f"{config.title}, {stage}: {error}.")
     except Exception as error:  # `expert` may be nothing that can be sent
-        return Diagnosis(faults=[f"{config.title}, {stage}: {in_words(error)}."])
+        diagnosis.fault(f"{config.title}, {stage}: {in_words(error)}.")
     finally:
         process.close()
+    return diagnosis
+
+
+def _examine(config: EnvConfig, say: Callable[[Any], None], expert: Maker | None, quick: bool, num_bins: int) -> None:
+    """Examine an environment, and say each stage, finding, and sign of life."""
+
+    class Living(_ReportingAdapter):
+        report = staticmethod(lambda: say(""))
+
+    examine(config, progress=say, expert=expert, quick=quick, tell=say, num_bins=num_bins, make=Living)
 
 
 def serve(descriptor: int) -> None:
@@ -261,7 +285,8 @@ def serve(descriptor: int) -> None:
                 adapters[number].report = lambda: connection.send(("said", ""))
                 answer = arguments[0](adapters[number], *arguments[1])
             elif name == "examine":
-                answer = examine(config, progress=lambda stage: connection.send(("said", stage)), expert=arguments[0])
+                _examine(config, lambda said: connection.send(("said", said)), *arguments)
+                answer = None  # all findings have been sent
             else:
                 answer = getattr(adapters[number], name)(*arguments)
             if name == "close":

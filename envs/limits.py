@@ -36,7 +36,7 @@ def _limit_from(read: Callable[[], Any]) -> int | None:
     return math.ceil(limit) if math.isfinite(limit) and limit > 0 else None
 
 
-def endless(adapter: Any, seed: int) -> str:
+def endless(adapter: Any, seed: int, late: Callable[[], bool] = lambda: False) -> str:
     """Return why the episode of `seed` needs a time limit, as the end of a sentence; empty if it ends within `LONGEST` steps without one.
 
     Two policies are tried, without frames: random actions, and the middle of the action box at every step. A policy that stands still, as an
@@ -45,20 +45,23 @@ def endless(adapter: Any, seed: int) -> str:
     Args:
         adapter: an `Adapter`, whose module imports this one.
         seed: of the episode.
+        late: whether the time for it is over; an episode is then broken off before `LONGEST` steps, and counts as one that does not end.
     """
     rng, middle = np.random.default_rng(0), (adapter.actions.low + adapter.actions.high) / 2
     policies = {"random actions": lambda: adapter.actions.sample(rng), "the middle of the action box at every step": lambda: middle}
     for name, act in policies.items():
-        if not _ends(adapter, seed, act):
-            return f"{name} ended no episode within {LONGEST} steps; set env.max_episode_steps"
+        if steps := _steps_without_end(adapter, seed, act, late):
+            return f"{name} ended no episode within {steps} steps; set env.max_episode_steps"
     return ""
 
 
-def _ends(adapter: Any, seed: int, act: Callable[[], np.ndarray]) -> bool:
-    """Return whether the episode of `seed` ends within `LONGEST` steps of what `act` returns."""
+def _steps_without_end(adapter: Any, seed: int, act: Callable[[], np.ndarray], late: Callable[[], bool]) -> int:
+    """Return 0 if the episode of `seed` ends within `LONGEST` steps of what `act` returns, or else how many steps were tried."""
     adapter.reset(seed, look=False)
-    for _ in range(LONGEST // adapter.config.action_repeat):
+    for decision in range(1, 1 + LONGEST // adapter.config.action_repeat):
         outcome = adapter.step(act()[None], look=False)
         if outcome.terminated or outcome.truncated:
-            return True
-    return False
+            return 0
+        if late():
+            return decision * adapter.config.action_repeat
+    return LONGEST

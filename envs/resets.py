@@ -31,7 +31,7 @@ class Resets:
 
     def __init__(self, env: gymnasium.Env, keep: Callable[[], None], forget: Callable[[], None]) -> None:
         self._env, self._keep, self._forget = env, keep, forget
-        self._stepping = False
+        self._stepping, self.seen = False, False
         self._begun: Any = None  # what a reset within the present step returned
         for layer in layers(env):
             with contextlib.suppress(AttributeError):  # one with slots cannot be watched
@@ -83,6 +83,7 @@ class Resets:
             if self._begun is not None:
                 self._forget()
             return observation, reward, bool(terminated), bool(truncated), info
+        self.seen |= self._begun is not None
         kept = [info[key] for key in ENDS if info.get(key) is not None]
         if kept or (self._begun is not None and observation is self._begun[0]):  # where the last observation is lost, the one before stands for it
             observation = kept[0] if kept else latest

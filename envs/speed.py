@@ -16,15 +16,16 @@ def control_rate(adapter: Adapter) -> str:
     return f"{adapter.rate:g} environment steps a second{assumed}"
 
 
-def speed(adapter: Adapter, seed: int) -> str:
+def speed(adapter: Adapter, seed: int, decisions: int = 64) -> str:
     """Return a phrase with the environment steps and frames per second of real time on this machine.
 
     Args:
         adapter: the environment.
         seed: of the episodes.
+        decisions: to time; half as many frames are drawn.
     """
     # Drawn in advance, so that only the environment is timed.
-    actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(64)]
+    actions = [adapter.actions.sample(np.random.default_rng(i))[None] for i in range(decisions)]
     adapter.reset(seed)
     steps, began = 0, time.perf_counter()
     for action in actions:
@@ -33,7 +34,8 @@ def speed(adapter: Adapter, seed: int) -> str:
         if outcome.terminated or outcome.truncated:
             adapter.reset(seed)
     physics = steps / (time.perf_counter() - began)
-    found = f"{physics:,.0f} steps/s without frames (resets included), {_fps(lambda: adapter.render_frame(adapter.config.size), 32):,.0f} frames/s"
+    frames = _fps(lambda: adapter.render_frame(adapter.config.size), decisions // 2)
+    found = f"{physics:,.0f} steps/s without frames (resets included), {frames:,.0f} frames/s"
     if adapter.mujoco_cameras[0] is not None:
         found += f" ({_fps(lambda: adapter.render_frame(adapter.config.size, pretty=True), 4):,.0f} with the model's own shadows and multisampling)"
     return found

@@ -1,5 +1,6 @@
 """Stage `collect` of a run: the episodes of a cycle's practice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from agent.rollout.sharing import by_task
 from agent.run.folder import Cycle
 from agent.run.layout import LOOKAHEAD
 from agent.run.tracking import Track
+
+
+def beginnings(episodes: Sequence[Episode]) -> list[int]:
+    """Return how many different first frames the seeds of episodes have, and how many seeds there are; few frames mean few situations."""
+    firsts = {(episode.task, episode.seed): episode.frames[0].tobytes() for episode in episodes if not episode.faults}
+    return [len(set(firsts.values())), len(firsts)]
 
 
 def collect(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> None:
@@ -64,7 +71,8 @@ def collect(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) 
         # Counts by folder: when the run goes on, `agent.ready` checks that these episodes are still on disk.
         recorded = {"episodes": len(episodes)} | ({f"{LOOKAHEAD}/episodes": len(lookahead)} if lookahead else {})
         # `seeds` is read by the curriculum of later cycles; of faults the first few are enough for people.
-        return {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}
+        content = {"figures": figures, "policy": champion.name, "faults": faults[:20], "seeds": by_seed(episodes), "recorded": recorded}
+        return content | {"beginnings": beginnings(episodes)}
 
     run.keep(cycle.folder / "collect.json", go)
     track.log(run.metrics())

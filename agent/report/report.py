@@ -34,7 +34,7 @@ def content(record: RunRecord) -> dict[str, Any]:
         "name": record.folder.resolve().name,
         **(_headline(record) if summary else {"first": "", "last": "", "meaning": _so_far(record)}),
         "facts": _facts(record, sum(practised.values())),
-        "alarms": cycles.alarms(record),
+        "alarms": [*cycles.alarms(record), *_beginnings(record)],
         "ends": _ends(record),
         "curve": curves.success(record) if summary or record.champions() else "",
         "tasks": _tasks("task", summary.get("tasks", {}), ("base", "warm_start")),
@@ -114,6 +114,14 @@ def _tasks(kind: str, parts: Content, starts: Sequence[str]) -> Table:
         gain = f"{100 * part['gain']:+.1f} [{100 * part['gain_low']:+.1f}, {100 * part['gain_high']:+.1f}], p = {part['p_value']:.2g}"
         rows.append([name, *(Rate.read(part[start]) if start in part else NONE for start in starts), Rate.read(part["after"]), gain])
     return Table((kind, *(start.replace("_", " ") for start in starts), "after", "gain, points"), rows).shown
+
+
+def _beginnings(record: RunRecord) -> list[str]:
+    """Return a sentence if many practice seeds of the first cycle begin alike; else []."""
+    different, seeds = record.cycles.get(1, {}).get("collect", {}).get("beginnings", (0, 0))
+    if seeds < 16 or different >= 0.9 * seeds:
+        return []
+    return [f"The {seeds} practice seeds of cycle 1 have only {different} different beginnings, so evaluation seeds repeat situations of practice."]
 
 
 def _faults(record: RunRecord) -> Iterator[str]:

@@ -19,6 +19,7 @@ videos/           mp4                                code/             the user'
 """
 
 import os
+import reprlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ from agent.run.code import keep_code
 from agent.run.files import load, save, write_text
 from agent.run.metrics import metrics
 
-FREE = {"cycles", "max_minutes", "threads", "processes", "track"}  # top-level config keys that may differ when a run goes on
+# Config keys that may differ when a run goes on: how long, how fast and where it works, and what is shown of it.
+FREE = {"cycles", "max_minutes", "threads", "processes", "track", "env.timeout", "collect.num_envs"}
+FREE |= {"policy.device", "policy.batch_size", "tune.micro_batch_tokens", "tune.gradient_checkpointing"}
 
 
 class Halt(Exception):
@@ -70,13 +73,17 @@ class Run:
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
         saved = read_own(own) if own.exists() else None
         self.config = config or saved or Config()
-        if saved is not None:
-            changed = [key for key in differences(saved, self.config) if key not in FREE]  # these would change what stored stages mean
-            if changed:
-                raise ValueError(
-                    f"{folder} holds a run with another {' and '.join(changed)} config; name a new folder, or give the same config to go on."
-                )
-        self._changed = saved is None or bool(differences(saved, self.config))  # then `begin` writes config.yaml
+        changed = differences(saved, self.config) if saved is not None else {}
+        fixed = [key for key in changed if not {key, key.split(".")[0]} & FREE]  # these would change what stored stages mean
+        if fixed:
+            sections = " and ".join(dict.fromkeys(key.split(".")[0] for key in fixed))
+            raise ValueError(
+                f"{folder} holds a run with another {sections} config ({_in_words(changed, fixed)}); "
+                "name a new folder, or give the same config to go on."
+            )
+        self.changes = _in_words(changed, list(changed))
+        """What the config has changed since the run's last start, as a phrase; '' if nothing."""
+        self._changed = saved is None or bool(changed)  # then `begin` writes config.yaml
         self._place: os.stat_result | None = None  # device and inode of the folder; None before `begin`
         self._mark = time.time()  # end of the last stage in this process, seconds since 1970
         self._recent: dict[Path, list[Episode]] = {}  # episodes that this process has written, by the folder of their stage
@@ -216,3 +223,8 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return every logged row so far, in the order of the stages, as in `metrics.jsonl`."""
         return metrics(self.folder)
+
+
+def _in_words(changed: Mapping[str, tuple[Any, Any]], keys: Sequence[str]) -> str:
+    """Return 'KEY was OLD and is NEW' for some keys of `differences`."""
+    return "; ".join(f"{key} was {reprlib.repr(changed[key][0])} and is {reprlib.repr(changed[key][1])}" for key in keys)

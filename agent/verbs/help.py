@@ -31,14 +31,17 @@ usage: etude tasks
 List our own environments, with an example of an instruction.
 """,
     "check": """\
-usage: etude check ID [overrides]
-       etude check --config FILE [overrides]
+usage: etude check ID [--thorough] [overrides]
+       etude check --config FILE [--thorough] [overrides]
+       etude check --dataset PATH [--config FILE [overrides]]
 
-Say what would go wrong with an environment, or with a run before it begins. Writes a picture of the policy's frames.
+Say what would go wrong with an environment, with a run before it begins, or with a dataset. Writes a picture of the frames.
 
 what:
   ID                an environment's id: of Gymnasium, module:Id or file.py:factory
   --config FILE     a run's config: its environments, and all else that `etude improve` looks at first
+  --dataset PATH    recordings; with --config: whether they suit its run
+  --thorough        more episodes of slow environments, and look-ahead; without it half a minute on an idle core
 
 config keys:
   Any key, as --env.success 'reward > -0.02'. All of them: etude improve CONFIG RUN --help

@@ -16,6 +16,7 @@ PROBE = (
 )
 INSTALL = "on Debian or Ubuntu run: apt-get install -y libegl1 libgl1-mesa-dri libgl1"
 OFF = ("disable", "disabled", "off", "false", "0")
+BACKENDS = ("egl", "osmesa", "glfw")  # those of Linux
 
 
 def choose() -> str:
@@ -26,6 +27,9 @@ def choose() -> str:
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     if wanted in OFF or (sys.platform != "linux" and not wanted):  # elsewhere MuJoCo's default works
         return ""
+    if wanted and wanted not in BACKENDS:
+        os.environ["MUJOCO_GL"] = "disabled"  # MuJoCo refuses to be imported with a name that it does not know
+        return f"No frame can be drawn: the variable MUJOCO_GL is {wanted!r}, and may be {', '.join(BACKENDS)} or disabled; unset it, or correct it."
     on_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     reasons = {}
     for backend in [wanted] if wanted else [*(["glfw"] if on_screen else []), "egl", "osmesa"]:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,12 @@ import pytest
 
 from agent.rollout.experts import resolve
 from envs import EnvConfig, doctor
+from envs import diagnosis as diagnosis_module
 from envs.adapt import Adapter
-from envs.doctor import Diagnosis, examine
+from envs.diagnosis import Diagnosis
+from envs.doctor import examine
+from envs.host import examine_in_process
+from envs.simulate.render import mujoco
 
 
 class Dial(gymnasium.Env):
@@ -54,6 +59,8 @@ class Dial(gymnasium.Env):
         frame = np.zeros((16, 16, 3), np.uint8)
         if self.ailment != "dark":
             frame[:, 0 if self.ailment == "still" else round(self.where)] = 200
+            if self.ailment != "still":  # finer than a column, so that each beginning is another one
+                frame[0] = 17 * self.where, 997 * self.where % 256, 0
         return frame
 
 
@@ -172,7 +179,199 @@ def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.
     for pace, said in ((100.0, "an episode takes more than 20 s"), (1.5, " of [123] episodes succeed"), (0.0, " of 4 episodes succeed")):
         clock, found = itertools.count(), Diagnosis()
         found.lines["snapshot"] = "exact"
-        monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda clock=clock, pace=pace: pace * next(clock)))
-        doctor._lookahead(adapter, found)
+        monkeypatch.setattr(
+            diagnosis_module, "time", SimpleNamespace(process_time=lambda clock=clock, pace=pace: pace * next(clock), perf_counter=lambda: 0)
+        )
+        doctor._Doctor(EnvConfig(), doctor.Effort(), lambda stage: None, found, Adapter)._lookahead(adapter)
         assert re.search(said, found.lines["look-ahead"])
     adapter.close()
+
+
+class Ill(gymnasium.Env):
+    """A dot moves with the action towards a goal; each ailment is one keyword, and `shades` is how many beginnings there are."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
+    observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    words = "go to the red goal"  # of the last episode, where the ailment is that they come late
+
+    def __init__(self, ailment: str = "", shades: int = 10_000, space: gymnasium.Space | None = None, render_mode: str | None = None) -> None:
+        self.ailment, self.shades, self.render_mode = ailment, shades, render_mode
+        self.action_space = space or gymnasium.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        number = self.np_random_seed % self.shades
+        self.goal = np.random.default_rng(number).integers(0, 256, 3)
+        self.next_words, self.where, self.steps = f"go to goal {number % 5}", 8.0, 0
+        if self.ailment not in ("words late", "words in step"):
+            self.words = self.next_words
+        info = {"instruction": self.words}
+        if self.ailment == "words late":
+            self.words = self.next_words
+        return self.see(), info
+
+    def step(self, action: Any):
+        self.where, self.steps = float(np.clip(self.where + np.ravel(action)[0], 0, 15)), self.steps + 1
+        if self.ailment == "words in step":
+            self.words = self.next_words
+        if self.ailment == "hangs later" and self.np_random_seed == 70_001_003:
+            time.sleep(600)
+        ended = self.steps >= 12
+        if ended and self.ailment == "resets":
+            self.reset(seed=self.np_random_seed + 1)
+        if ended and self.ailment == "resets privately":
+            self.where, self.goal = 0.0, 255 - self.goal
+        return self.see(), self.where, ended, False, {"success": False, "instruction": self.words}
+
+    def see(self) -> np.ndarray:
+        frame = np.zeros((16, 16, 3), np.uint8)
+        if self.ailment != "goal not shown":
+            frame[:8] = self.goal
+        frame[12:, round(self.where)] = 200
+        return frame
+
+    def render(self) -> np.ndarray:
+        return self.see()
+
+
+def ill(ailment: str = "", episodes: int = 6, **more: Any) -> Diagnosis:
+    kwargs = {"ailment": ailment, **{key: more.pop(key) for key in ("shades", "space") if key in more}}
+    config = EnvConfig(**({"id": f"{__name__}:Ill", "kwargs": kwargs, "cameras": ("observation",), "size": 16, "action_repeat": 1} | more))
+    return examine(config, episodes=episodes, openings=2)
+
+
+@pytest.mark.parametrize(
+    ("ailment", "says"),
+    [
+        ("words late", "The instruction of seed 7000000. was 'go to .*', and 'go to .*' after other episodes: words of another episode"),
+        ("words in step", "The instruction of seed 7000000. was 'go to .*', and 'go to .*' after other episodes: words of another episode"),
+    ],
+)
+def test_words_of_another_episode_are_noticed(ailment: str, says: str) -> None:
+    assert any(re.match(says, fault) for fault in ill(ailment).faults), ill(ailment).faults
+    assert not any("nstruction" in each for each in (*ill().faults, *ill().warnings))
+
+
+def test_words_that_the_first_step_changes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ill, "words", "")
+    reset = Ill.reset
+
+    def at_first(self: Ill, **named: Any) -> Any:
+        seen, _ = reset(self, **named)
+        return seen, {"instruction": "wait"}
+
+    monkeypatch.setattr(Ill, "reset", at_first)
+    (fault,) = ill().faults
+    assert re.match(r"The instruction is 'wait' at the reset and 'go to goal \d' after the first step", fault)
+
+
+@pytest.mark.parametrize(("shades", "note"), [(4, True), (40, True), (10_000, False)])
+def test_few_beginnings_are_counted(shades: int, note: bool) -> None:
+    found = ill(shades=shades)
+    count = min(64, shades)
+    assert found.lines["beginnings"] == f"{count} different ones in 64 resets"
+    said = f"Only {count} different beginnings in 64 resets: evaluation seeds repeat situations of practice."
+    assert (said in found.warnings) is note
+
+
+def test_words_that_the_config_draws_make_no_other_beginning() -> None:
+    assert ill(shades=4, instruction=("go", "move", "drive")).lines["beginnings"] == "4 different ones in 64 resets"
+
+
+def test_a_goal_that_no_camera_shows_is_said() -> None:
+    says = "Camera 'observation' shows the same at the beginning of all episodes: the goal may not be visible there."
+    hidden = ill("goal not shown", instruction="go to the goal")
+    assert says in hidden.warnings and says not in ill(instruction="go to the goal").warnings
+    assert says not in ill("goal not shown").warnings, "the words tell the goals apart"
+
+
+def test_an_environment_that_resets_itself_is_said() -> None:
+    assert "The environment resets itself in the step that ends an episode; the last frames are drawn before it does." in ill("resets").warnings
+    assert any("does the environment reset itself" in each for each in ill("resets privately").warnings)
+    assert not any("reset itself" in each or "resets itself" in each for each in ill().warnings)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (
+            gymnasium.spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (2,)),
+            r"from -3\.4e\+38 to 3\.4e\+38 in dimensions 0, 1.*saturate",
+        ),
+        (gymnasium.spaces.Box(np.array([-1, -1e6], np.float32), np.array([1, 1e6], np.float32)), r"in dimension 1: one of 33 bins is 6\.2e\+04 wide"),
+        (gymnasium.spaces.Discrete(200), "An action has 200 values, and policy.num_bins is 33; set it to 200, or use another codec"),
+        (gymnasium.spaces.MultiDiscrete([3, 40]), "An action has 40 values, and policy.num_bins is 33; set it to 40"),
+    ],
+)
+def test_odd_action_spaces_are_said(space: gymnasium.Space, says: str) -> None:
+    found = ill(space=space)
+    assert any(re.search(says, each) for each in (*found.faults, *found.warnings)), found
+    assert not any("action" in each for each in (*ill().faults, *ill().warnings))
+
+
+def test_a_box_that_is_narrower_than_the_robots_is_said() -> None:
+    found = examine(EnvConfig(id=f"{__name__}:Arm", cameras=("top",), size=16, instruction="move", success="reward > 9"), episodes=2, openings=1)
+    assert any("states -1 to 1 in dimension 0, and the robot's actuators take more (-3.1 to 3.1 in dimension 0)" in each for each in found.warnings)
+    assert any("Geom groups 0 and 1 overlap on 1 bodies" in each and "env.geom_groups [1, 2]" in each for each in found.warnings)
+    groups = EnvConfig(id=f"{__name__}:Arm", cameras=("top",), size=16, instruction="move", success="reward > 9", geom_groups=(1,))
+    assert not any("overlap" in each for each in examine(groups, episodes=2, openings=1).warnings)
+
+
+class Arm(gymnasium.Env):
+    """Its first actuator could turn further than the action box says; it has collision shapes as robosuite's arms."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+    observation_space, action_space = gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Box(-1, 1, (2,))
+    XML = """<mujoco><worldbody><light pos="0 0 3"/><camera name="top" pos="0 0 2"/><body><joint name="a" damping="1"/>
+      <geom size=".2" pos=".3 0 0" group="0"/><geom size=".19" pos=".3 0 0" group="1" contype="0" conaffinity="0"/>
+      <body><joint name="b" damping="1"/><geom size=".1" group="1"/></body></body></worldbody>
+      <actuator><position joint="a" ctrlrange="-3.1 3.1"/><position joint="b" ctrlrange="-1 1"/></actuator></mujoco>"""
+
+    def __init__(self) -> None:
+        self.model = mujoco.MjModel.from_xml_string(self.XML)
+        self.data = mujoco.MjData(self.model)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = self.np_random.uniform(-1, 1, 2)
+        mujoco.mj_forward(self.model, self.data)
+        return self.data.qpos.copy(), {}
+
+    def step(self, action: np.ndarray):
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, 10)
+        return self.data.qpos.copy(), float(self.data.qpos[0]), False, self.data.time > 0.5, {}
+
+
+def test_an_expert_that_uses_few_bins_is_said() -> None:
+    config = EnvConfig(id=f"{__name__}:Ill", cameras=("observation",), size=16, action_repeat=1)
+    rng = np.random.default_rng(0)
+    for reach, says in ((0.02, True), (0.9, False)):
+        found = examine(config, episodes=2, expert=lambda reach=reach: lambda adapter: rng.uniform(-reach, reach, 1), openings=1)
+        assert any("fewer than 3 of 33 bins" in each and "narrower env.action_bounds" in each for each in found.warnings) is says
+
+
+def test_findings_come_one_by_one_and_those_before_a_hang_are_kept() -> None:
+    told: list[str] = []
+    config = EnvConfig(id=f"{__name__}:Ill", kwargs={"ailment": "hangs later"}, cameras=("observation",), size=16, action_repeat=1, timeout=2)
+    found = examine_in_process(config, config.timeout, lambda stage: None, hang_later, quick=True, tell=lambda finding: told.append(finding.topic))
+    (fault,) = found.faults
+    assert "the expert's episode" in fault and "no answer within 2 s" in fault
+    assert found.sheet is not None and {"actions", "seeding", "beginnings", "replay", "snapshot", "speed"} <= set(found.lines)
+    assert told[: told.index("seeding")] and told == [each for each in told if each in {*found.lines, ""}]
+
+
+def hang_later() -> Any:
+    """An expert for `Ill`, which hangs in its second episode."""
+    return lambda adapter: time.sleep(600) if adapter.seed == 70_000_001 else np.ones(1, np.float32)
+
+
+def test_a_quick_check_of_a_slow_environment_does_at_least_one_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis_module, "time", SimpleNamespace(process_time=itertools.count(step=100).__next__, perf_counter=lambda: 0))
+    found = examine(EnvConfig(id=f"{__name__}:Ill", cameras=("observation",), size=16, action_repeat=1), quick=True)
+    assert (
+        found.lines["episode"].startswith("10 to 10 environment steps, 1 broken off") and found.lines["beginnings"] == "1 different ones in 1 resets"
+    )
+    assert found.lines["replay"].startswith("exact, 1 openings") and "look-ahead" not in found.lines
+    assert any(each.startswith("No time limit: random actions ended no episode within 1 steps") for each in found.warnings) and not found.faults

@@ -15,7 +15,14 @@ from agent.rollout.experts import resolve
 from envs.doctor import examine
 
 FOLDER = Path(__file__).parents[2] / "configs" / "envs"
-NAMES = ["robotics-fetch-reach", "robotics-adroit-door", "metaworld-push", "dm-control-ball-in-cup-catch", "minigrid-go-to-door"]
+NAMES = [
+    "robotics-fetch-reach",
+    "robotics-adroit-door",
+    "metaworld-push",
+    "dm-control-ball-in-cup-catch",
+    "dm-control-quadruped-walk",
+    "minigrid-go-to-door",
+]
 here = pytest.mark.skipif(find_spec("metaworld") is None, reason="environments of other packages have an environment of their own: make test-envs")
 
 

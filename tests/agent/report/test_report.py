@@ -265,3 +265,12 @@ def test_report_needs_no_torch() -> None:
 
     code = "import sys, agent.report.report; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_few_beginnings_of_practice_are_said(tmp_path: Path) -> None:
+    run = start(tmp_path, cycles=1)
+    folder = collect(run, 1, "champion")
+    for beginnings, said in (([4, 64], True), ([64, 64], False), ([4, 4], False)):
+        save(folder / "collect.json", load(folder / "collect.json") | {"beginnings": beginnings})
+        words = "The 64 practice seeds of cycle 1 have only 4 different beginnings, so evaluation seeds repeat situations of practice."
+        assert (words in text_of(report(tmp_path).read_text())) is said

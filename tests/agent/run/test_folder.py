@@ -15,7 +15,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from agent.config.config import Config
-from agent.config.read import read
+from agent.config.read import parse, read
 from agent.records import SEEDS
 from agent.rollout.recording import store
 from agent.rollout.session import Session
@@ -91,6 +91,43 @@ def test_another_config_is_refused_but_more_cycles_are_welcome(tmp_path: Path) -
     with pytest.raises(ValueError, match="another seed config"):
         Run(tmp_path, Config(seed=2))
     assert Run(tmp_path, Config(seed=1, cycles=99)).config.cycles == 99
+
+
+def test_how_fast_and_where_it_works_may_change_and_is_said_key_by_key(tmp_path: Path) -> None:
+    Run(tmp_path, parse({"env": [{"name": "a"}, {"name": "b"}]}, "test")).begin()
+    faster = {"collect": {"num_envs": 8}, "policy": {"device": "cuda:1", "batch_size": 4}, "processes": 2, "track": {"mode": "off"}}
+    faster |= {"env": [{"name": "a", "timeout": 30}, {"name": "b"}], "tune": {"micro_batch_tokens": 512}}
+    run = Run(tmp_path, parse(faster, "test"))
+    for said in (
+        "collect.num_envs was 64 and is 8",
+        "policy.device was 'cpu' and is 'cuda:1'",
+        "env.timeout was 0.0 and is 30.0",
+        "processes was 1 and is 2",
+    ):
+        assert said in run.changes
+    run.begin()
+    assert Run(tmp_path, parse(faster, "test")).changes == "" and Run(tmp_path).config.collect.num_envs == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 2}, r"another seed config \(seed was 0 and is 2\)"),
+        ({"env": {"size": 32, "timeout": 3}}, r"another env config \(env\.size was 64 and is 32\)"),
+        (
+            {"collect": {"num_seeds": 1, "num_envs": 2}, "tune": {"epochs": 9}},
+            r"collect and tune config \(collect\.num_seeds was 64 and is 1; tune\.epochs was",
+        ),
+        ({"env": {"kwargs": {"size": "x" * 999}}}, r"env\.kwargs was \{\} and is \{'size': 'xxx.{0,40}\}\)"),
+        ({"phases": [{"first": 2}]}, r"another phases config \(phases was \(\) and is"),
+    ],
+)
+def test_what_may_not_change_is_named_with_both_values(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    Run(tmp_path, parse({}, "test")).begin()
+    before = (tmp_path / "config.yaml").read_bytes()
+    with pytest.raises(ValueError, match=says + ".*; name a new folder, or give the same config to go on"):
+        Run(tmp_path, parse(change, "test"))
+    assert (tmp_path / "config.yaml").read_bytes() == before
 
 
 def test_a_run_does_not_go_on_with_another_base_model(tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ def test_what_does_not_draw_is_one_sentence_with_the_remedy(monkeypatch: pytest.
     assert "MUJOCO_GL=osmesa: no such library" in said and "apt-get install" in said and os.environ["MUJOCO_GL"] == "disabled"
 
 
+@pytest.mark.parametrize("name", ["garbage", "EGLL", "cuda"])
+def test_a_name_that_no_backend_has_is_named_with_those_that_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", name)
+    said = backend.choose()
+    assert said.endswith(f"the variable MUJOCO_GL is {name.lower()!r}, and may be egl, osmesa, glfw or disabled; unset it, or correct it.")
+    assert "apt-get" not in said and os.environ["MUJOCO_GL"] == "disabled", "MuJoCo itself could not be imported"
+
+
 def test_a_backend_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "PROBE", "import time; time.sleep(60)")
     began = time.monotonic()
