@@ -205,7 +205,8 @@ def test_seconds_are_those_of_the_run(tmp_path: Path) -> None:
     table = RunRecord.read(tmp_path).seconds()
     second = table["cycle 2"]
     assert (second["collect"], second["evaluate"], table["test evaluation"]["evaluate"]) == pytest.approx((40, 12, 3), abs=0.1)
-    assert sum(table["all"].values()) == pytest.approx(run.seconds(), abs=0.1)
+    # `run.seconds()` adds figures that are rounded to a tenth, one a stage.
+    assert sum(table["all"].values()) == pytest.approx(run.seconds(), abs=0.5)
 
 
 def test_a_candidate_is_shown_by_the_gate_of_its_cycle_and_a_champion_by_all_that_it_sat(tmp_path: Path) -> None:
