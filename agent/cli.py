@@ -32,7 +32,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude sync RUN                         send W&B what it has not received of a run: figures, videos, tables, artifacts
-  etude compare RUN RUN...               runs on their common test seeds, in pairs: a table, a plot, a JSON file
+  etude compare RUN RUN...               runs on their common test seeds, in pairs: a table, a page with charts, a JSON file
 
   etude evaluate POLICY [ENV]            success rate of any policy, with interval and videos; --against another one, on the same seeds
   etude play POLICY [ENV]                look at a policy: in a window where there is a display, else as an MP4

@@ -1,4 +1,4 @@
-"""`etude compare`: finished runs in pairs, as a table, a plot and a JSON file."""
+"""`etude compare`: finished runs in pairs, as a table, a page with charts and a JSON file."""
 
 import json
 from pathlib import Path
@@ -18,14 +18,15 @@ def compare(arguments: list[str]) -> None:
         "runs", metavar="RUN", nargs="+", type=Path, help="two runs or more; the first one is the reference"
     )
     output = usage.add_argument_group("output")
-    output.add_argument("--out", metavar="FOLDER", type=Path, default=Path("comparison"), help="for comparison.json and comparison.png (comparison)")
+    output.add_argument("--out", metavar="FOLDER", type=Path, default=Path("comparison"), help="for comparison.json and comparison.html (comparison)")
     given, _ = usage.read(arguments)
 
     from rich.console import Console
     from rich.table import Table
 
     from agent.evaluate.runs import compare_runs, written
-    from agent.report.comparison import plot
+    from agent.evaluate.statistics import compare as paired
+    from agent.report.compare import compare as write_page
     from agent.run.files import write_text
 
     rows = compare_runs(given.runs)
@@ -39,7 +40,5 @@ def compare(arguments: list[str]) -> None:
     console.print(table)
     given.out.mkdir(parents=True, exist_ok=True)
     write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
-    rates = [(100 * rate.rate, 100 * rate.low, 100 * rate.high) for rate in (row.card.success for row in rows)]
-    gains = [(100 * pair.gain, 100 * pair.low, 100 * pair.high) for pair in (row.against for row in rows) if pair]
-    plot([row.title for row in rows], rates, gains, given.out / "comparison.png")
-    console.print(f"{len(rows[0].card.outcomes)} common test seeds; written: {given.out}/comparison.json, comparison.png")
+    write_page(given.runs, given.out / "comparison.html", paired)
+    console.print(f"{len(rows[0].card.outcomes)} common test seeds; written: {given.out}/comparison.json, comparison.html")

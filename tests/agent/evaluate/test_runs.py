@@ -11,7 +11,6 @@ from agent.config.config import Config
 from agent.evaluate.runs import compare_runs, written
 from agent.evaluate.statistics import account
 from agent.records import Scorecard
-from agent.report.comparison import plot
 from agent.run.files import save, write_text
 from agent.run.folder import Run
 
@@ -41,8 +40,6 @@ def test_runs_are_compared_in_pairs_on_the_seeds_that_all_have(tmp_path: Path) -
         (str(three), str(one), 0.5),
         (str(three), str(two), -0.5),
     ]
-    plot(["one", "two"], [(0, 0, 30), (100, 70, 100)], [(100, 60, 100)], tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_runs_without_common_seeds_are_one_sentence(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_compare(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     etude("compare", one, two, monkeypatch=monkeypatch)
     told = capsys.readouterr().out
     assert "8 common test seeds" in told and "0.0078" in told
-    assert {file.name for file in (place / "comparison").iterdir()} == {"comparison.json", "comparison.png"}
+    assert {file.name for file in (place / "comparison").iterdir()} == {"comparison.json", "comparison.html"}
 
 
 def test_export(run: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
