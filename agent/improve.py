@@ -97,6 +97,8 @@ def warm_start(session: Session, track: Track) -> Checkpoint:
         run.keep(folder / "base_detector.json", lambda: make_base_detector(session, track))
     # Episodes are decoded only if the warm start is still to be trained.
     shown = run.episodes(folder) if not (folder / "tune.json").exists() else []
+    # Failures of an expert are accidents of its noise or script, and not imitated in any way; those of a dataset were recorded on purpose.
+    shown = [episode for episode in shown if episode.success or run.config.demonstrate.dataset]
     rng = np.random.default_rng([run.config.seed, 0, 0, 0, DRAWS["pairs"]])
     training_data = warm_start_data(shown, run.config.at(1).curate, rng)
     if any(episode.success for episode in shown):
