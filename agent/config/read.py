@@ -14,85 +14,11 @@ from pydantic import BaseModel, ValidationError
 from agent.config.config import ONE, SEVERAL, Config
 from agent.config.former import FORMER, REMOVED
 from agent.config.keys import Phase
+from agent.config.yaml_text import LARGEST, load, problem_of
 from envs import EnvConfig
 
-LARGEST = 200_000  # characters of a config, with all aliases written out; ours have 3,000
-DEEPEST = 50  # levels of lists and mappings
-LONGEST = 1024  # bits of a whole number
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
-
-
-class Unfit(yaml.MarkedYAMLError):
-    """Sound YAML, but nothing that a config may hold."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses keys that stand twice, and what grows beyond all measure when its aliases are written out."""
-
-    def get_single_node(self) -> Any:
-        node = super().get_single_node()
-        if node is not None:
-            self._measure(node, {})
-        return node
-
-    def construct_object(self, node: Any, deep: bool = False) -> Any:
-        try:
-            value = super().construct_object(node, deep)
-        except (ValueError, OverflowError) as error:  # a date without such a day, a number with too many digits
-            raise Unfit(problem=str(error), problem_mark=node.start_mark) from error
-        if isinstance(value, int) and value.bit_length() > LONGEST:
-            raise Unfit(problem=f"a whole number has more than {LONGEST} bits", problem_mark=node.start_mark)
-        return value
-
-    def _measure(self, node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-        """Return how many characters a node has, with all aliases written out, and how many levels."""
-        if id(node) not in known:
-            known[id(node)] = None
-            parts = [] if isinstance(node, yaml.ScalarNode) else node.value
-            if isinstance(node, yaml.MappingNode):
-                self._once(node)
-                parts = [part for pair in node.value for part in pair]
-            sizes = [self._measure(part, known) for part in parts]
-            size, depth = 1 + sum(part[0] for part in sizes), 1 + max((part[1] for part in sizes), default=0)
-            size += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-            if size > LARGEST or depth > DEEPEST:
-                raise Unfit(problem=f"it has more than {LARGEST} characters or {DEEPEST} levels", problem_mark=node.start_mark)
-            known[id(node)] = size, depth
-        measured = known[id(node)]
-        if measured is None:
-            raise Unfit(problem="it holds itself", problem_mark=node.start_mark)
-        return measured
-
-    def _once(self, node: yaml.MappingNode) -> None:
-        lines: dict[Any, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                name = key.value if key.tag == "tag:yaml.org,2002:merge" else self.construct_object(key, deep=True)
-                if name in lines:
-                    raise Unfit(problem=f"key {name!r} stands there and in line {lines[name]}; keep one", problem_mark=key.start_mark)
-                lines[name] = key.start_mark.line + 1
-
-
-def load(text: str, source: str) -> Any:
-    """Return what a YAML text of a user's holds.
-
-    Raises:
-        ValueError: a key stands twice, or it is too large, too deep, or a value cannot be made; names `source` and the line.
-        yaml.YAMLError: it is not YAML.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except Unfit as error:
-        raise ValueError(f"{source}, {_problem(error)}.") from error
-    except RecursionError:
-        raise ValueError(f"{source} has more than {DEEPEST} levels of lists and mappings.") from None
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return str(error).splitlines()[0]
 
 
 def read(file: Path) -> Config:
@@ -114,7 +40,7 @@ def read(file: Path) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"Config {file} is not a text in UTF-8 (byte {error.start}); save it as one.") from error
     except yaml.YAMLError as error:
-        raise ValueError(f"Config {file} is not YAML: {_problem(error)}; mend that line.") from error
+        raise ValueError(f"Config {file} is not YAML: {problem_of(error)}; mend that line.") from error
     if not isinstance(content, dict | None):
         raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
     return parse(content or {}, str(file))

@@ -9,8 +9,8 @@ from typing import Any
 
 from agent.config.config import Config
 from agent.config.keys import TrackConfig
-from agent.config.read import load
 from agent.config.read import write as as_yaml
+from agent.config.yaml_text import load
 from agent.run.artifacts import Artifact
 from agent.run.entries import COLUMNS, Content, Entry
 from agent.run.files import write_text
