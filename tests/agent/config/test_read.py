@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config.config import Config
+from agent.config.differences import differences
 from agent.config.former import FORMER, REMOVED
 from agent.config.keys import EvaluateConfig, Phase
-from agent.config.read import _keys, differences, override, parse, read, write
+from agent.config.read import _keys, override, parse, read, write
 from agent.run.folder import Run
 from envs import EnvConfig
 from envs.tasks.base import STEP
@@ -162,7 +163,7 @@ def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     normal = parse(config.model_dump(), "test")  # a default 0 is a 0.0 where it is read
     assert yaml.safe_dump(again.model_dump()) == yaml.safe_dump(normal.model_dump()), "of the same types, too"
     assert not differences(config, again), "a NaN is no difference"
-    assert differences(config, again.model_copy(update={"seed": 1})) == ["seed"]
+    assert differences(config, again.model_copy(update={"seed": 1})) == {"seed": (config.seed, 1)}
 
 
 def test_a_tuple_is_a_list_from_the_beginning() -> None:
