@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.config import Config
-from agent.config.read import differences, read_own, write
+from agent.config.differences import differences
+from agent.config.read import read_own, write
 from agent.records import Checkpoint, Episode
 from agent.run import base, layout
 from agent.run import episodes as dataset

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from agent.verbs.manual import fitted
+
 POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export`, or an untrained model: nano, a hub id, a folder"
 ENV = "an environment's id, or a config file (.yaml)"
 OVERRIDES = (
@@ -30,6 +32,10 @@ class Usage(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         self._overrides = overrides
+
+    def format_help(self) -> str:
+        """Return the help at the width of the terminal."""
+        return fitted(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError of one sentence; argparse itself would print the usage and exit."""
