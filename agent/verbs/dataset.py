@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from agent.verbs.manual import fitted
 from agent.verbs.usage import Usage
 
 HELP = """\
@@ -21,7 +22,7 @@ def dataset(arguments: list[str]) -> None:
     """Run the verb."""
     verbs = {"info": _info, "merge": _merge, "export": _export}
     if arguments[:1] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
+        print(fitted(HELP), end="")
     elif arguments[0] in verbs:
         verbs[arguments[0]](arguments[1:])
     else:

@@ -19,7 +19,7 @@ def finished(folder: Path, outcomes: list[bool], first: int = 0, task: str = "t"
     """A finished run with these outcomes of its last champion on consecutive seeds."""
     Run(folder, Config()).begin()
     card = Scorecard("abc", {f"{task}/{first + i}": passed for i, passed in enumerate(outcomes)})
-    save(folder / "evaluate" / "test-abc.json", {"policy": "abc", "outcomes": card.outcomes, "effort": {}, "faults": []})
+    save(folder / "evaluate" / "test-abc.json", {"policy": "abc", "outcomes": card.outcomes, "effort": {}, "faults": [], "seconds": 1.0})
     summary: dict[str, Any] = {"task": task, "seed": 0, "cycles": 1, "promoted": 1, "policy": "abc", "seconds": {}, **account({"base": card}, card)}
     write_text(folder / "summary.json", json.dumps(summary))
     return folder
