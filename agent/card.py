@@ -59,7 +59,9 @@ def card(source: Source, codec: dict[str, Any], library: str, folder: str) -> st
     """
     assert source.run is not None
     config, words = source.config, _example(source.run)
+    # A whole line of the template, or none.
     state = "* Its prompt has proprioception; `state` in `action_codec.json` says which numbers, and their range.\n" if codec["state"] else ""
+    # The hub reads these as metadata, from a YAML block at the top of the card.
     head = {"library_name": library, "pipeline_tag": "robotics", "tags": ["robotics", "etude", *(env.title for env in config.envs)]}
     text = CARD.format(
         task=config.task,
@@ -80,7 +82,7 @@ def card(source: Source, codec: dict[str, Any], library: str, folder: str) -> st
         dims=len(codec["low"]),
         folder=folder,
     )
-    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}"
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}"  # sort_keys: the library comes first
 
 
 def _named(run: Path) -> str:
@@ -90,7 +92,7 @@ def _named(run: Path) -> str:
 
 def _example(run: Path) -> str:
     """Return an instruction of the run's demonstrations; 'do it' where there are none."""
-    tasks = run / "start" / "episodes" / "meta" / "info.json"
+    tasks = run / "start" / "episodes" / "meta" / "info.json"  # written for LeRobot, so it has no checksum of a stage file
     if not tasks.exists():
         return "do it"
     return next(iter(read_object(tasks)["etude"]["tasks"]), "do it")
@@ -100,9 +102,10 @@ def _results(source: Source) -> str:
     """Return the results of the run as a table, or why there are none."""
     assert source.run is not None
     content = summary(source.run)
-    if content.get("policy") != source.name:
+    if content.get("policy") != source.name:  # `summary.json` tells of the last champion alone
         why = "its run is not finished" if not content else "it is not the last champion of its run"
         return f"None: {why}. `etude evaluate {source.title}` makes some."
+    # In the order of training; `warm_start` is missing where nothing was demonstrated.
     names = {"base": "base model", "warm_start": "after behaviour cloning of demonstrations", "after": "this policy"}
     rows = [f"| {title} | {Rate.read(content[name])} |" for name, title in names.items() if name in content]
     low, high = 100 * content["gain_low"], 100 * content["gain_high"]

@@ -58,7 +58,7 @@ def main() -> None:
     """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
-    verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]  # a bare `etude` shows the help
     verbs: dict[str, Callable[[list[str]], None]] = {"tasks": _tasks, "check": _check, "check-model": _check_model, "expert": models.expert}
     verbs |= {"pretrain": models.pretrain, "compose": models.compose, "watch": _watch, "report": _report, "improve": _improve}
     verbs |= {"compare": compare.compare, "evaluate": evaluate.evaluate, "play": play.play, "export": export.export}
@@ -68,7 +68,7 @@ def main() -> None:
         if verb in (*ASKED, "help"):
             print(fitted(HELP), end="")
         elif verb in help.HELP and arguments[:1] in ([each] for each in ASKED):
-            help.show(verb)
+            help.show(verb)  # only in the first place: `improve CONFIG RUN --help` shows the values of that config
         elif verb in ("--version", "version"):
             print(f"etude {_version()}")
         elif verb in verbs:
@@ -76,14 +76,14 @@ def main() -> None:
             verbs[verb](arguments)
         else:
             raise ValueError(f"Unknown verb {verb!r}; allowed are {', '.join(verbs)}.")
-    except ValueError as error:
+    except ValueError as error:  # what a user can mend; any other exception is a bug, and keeps its traceback
         print(f"etude: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # without it the flush at exit raises the same error again
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(130)  # 128 + 2, the number of SIGINT, as shells report it
 
 
 def _version() -> str:
@@ -99,15 +99,16 @@ def _find_ours() -> None:
     here = str(Path(__file__).resolve().parent.parent)
     sys.path.insert(0, here)
     for package in ("envs", "policies"):
-        importlib.import_module(package)
-    sys.path.remove(here)
+        importlib.import_module(package)  # from now on in sys.modules, where every later import finds it
+    sys.path.remove(here)  # the entry put in above: `remove` takes the first one
 
 
 def _improve(arguments: list[str]) -> None:
     from agent.run.asked import asked
 
-    arguments, until = _until(arguments)
+    arguments, until = _until(arguments)  # taken out first: it is no config key
     folder, chosen = asked(arguments)
+    # After `asked`, which tells mistakes at once: these imports take a while.
     from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
@@ -118,7 +119,7 @@ def _improve(arguments: list[str]) -> None:
         session = Session(Run(folder, settled(chosen, folder), until))
         try:
             ready(session)
-            session.run.begin()
+            session.run.begin()  # writes for the first time, now that every check has passed
             _work(session)
         finally:
             session.close()
@@ -145,14 +146,14 @@ def _work(session: "Session") -> None:
     from agent.run.tracking import Track
 
     run = session.run
-    track, failed = Track(run.folder, run.config), True
+    track, failed = Track(run.folder, run.config), True  # until the end is reached: any exception leaves it so
     try:
         if finished := told(run):
             track.note(finished)
         improve(session, track)
         track.note(f"report  {report(run.folder)}")
         failed = False
-    except Halt as halt:
+    except Halt as halt:  # the end of a stage that the user named: no failure for W&B
         track.note(f"{halt}: finished in {run.folder}")
         failed = False
     finally:
@@ -207,7 +208,7 @@ def _check_model(arguments: list[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("etude check-model needs a hub id or a folder, as in: etude check-model HuggingFaceTB/SmolVLM-256M-Instruct --env.size 224")
     chosen = configure.override(configure.Config(), [f"--policy.model={arguments[0]}", *arguments[1:]])
-    told = any(each.startswith("--policy.codec") for each in arguments)
+    told = any(each.startswith("--policy.codec") for each in arguments)  # a codec that the user names is checked as it is
     env, policy = chosen.envs[0], chosen.policy if told else writable(chosen.policy)
     if not check_model(policy, (len(env.frame_names), env.size, env.size, 3), chosen.tune.micro_batch_tokens):
         sys.exit(1)

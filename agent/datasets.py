@@ -44,6 +44,7 @@ def datasets_of(folder: Path) -> list[Path]:
     found = sorted(file.parent.parent for file in folder.rglob("episodes/meta/info.json"))
     if not found:
         raise ValueError(f"There is no dataset of etude in {folder}; give a run, or one of its folders `episodes`.")
+    # False sorts first, and the rest keeps its order.
     return sorted(found, key=lambda each: not each.is_relative_to(folder / "start"))  # demonstrations come first
 
 
@@ -52,6 +53,7 @@ def info(root: Path) -> Info:
     stored = dataset.read(root)
     return Info(
         root, len(stored), sum(each.success for each in stored), sum(bool(each.faults) for each in stored), sum(map(len, stored)),
+        # Without a decision there is no instruction: the reset failed.
         len({each.instruction for each in stored if len(each)}), _fps(root), _cameras(root),
         sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) / 2**20,
     )  # fmt: skip
@@ -67,7 +69,7 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
         ValueError: a dataset is missing or damaged, they have other cameras, rates or actions, or `out` has files.
     """
     roots = [root for folder in folders for root in datasets_of(folder)]
-    kinds = {(_fps(root), _cameras(root)): root for root in roots}
+    kinds = {(_fps(root), _cameras(root)): root for root in roots}  # one root of each kind, for the message
     if len(kinds) > 1:
         one, other = list(kinds.items())[:2]
         raise ValueError(f"{one[1]} has {_told(*one[0])}, and {other[1]} has {_told(*other[0])}; merge datasets that are alike.")
@@ -82,7 +84,7 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
                 yield episode
             seen.add(key)
 
-    return _write(out, once(), fps, cameras), left
+    return _write(out, once(), fps, cameras), left  # in this order: `left` is counted while `_write` reads
 
 
 def export(run: Path, out: Path, successes: bool = False, steps: bool = False, note: Callable[[str], None] = lambda line: None) -> int:
@@ -109,6 +111,7 @@ def export(run: Path, out: Path, successes: bool = False, steps: bool = False, n
     config = _config(run)
     environments = Environments(tuple(map(step_by_step, config.envs)), 1)
     try:
+        # The rate of steps here, where a stored dataset has that of decisions.
         return _write(out, _replayed(environments, wanted, note), environments.first.rate, environments.first.config.frame_names)
     finally:
         environments.close()
@@ -143,6 +146,7 @@ def _write(out: Path, episodes: Iterable[Episode], fps: float, cameras: tuple[st
 
 def _config(folder: Path) -> Config:
     """Return the config of the run that a folder lies in."""
+    # A relative path has no parents above itself.
     run = next((each for each in (folder, *folder.resolve().parents) if (each / "config.yaml").is_file()), None)
     if run is None:
         raise ValueError(f"{folder} lies in no run, so its environment is not known; --every-step needs a run, or a folder in it.")
@@ -154,7 +158,7 @@ def _fps(root: Path) -> float:
 
 
 def _cameras(root: Path) -> tuple[str, ...]:
-    kinds = read_object(root / "meta" / "info.json").get("etude", {}).get("kinds", [])
+    kinds = read_object(root / "meta" / "info.json").get("etude", {}).get("kinds", [])  # datasets of other producers lack the key
     return tuple(json.loads(kinds[0])["cameras"]) if kinds else ()
 
 

@@ -26,6 +26,7 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     config, run, actions = source.config, source.run, source.actions
     if run is None or actions is None:
         raise ValueError(f"{source.title} is no policy of a run; give a run, or a checkpoint in one.")
+    # Whatever can be refused is refused before the model is loaded.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; name a new folder.")
     lora = config.policy.train.startswith("lora")
@@ -36,25 +37,26 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     if config.policy.train == "lora+connector" and not merged:
         raise ValueError(f"{source.title} also trained the connector, which no adapter file holds; add --merged.")
     policy = source.load()
-    if not hasattr(policy, "processor"):
+    if not hasattr(policy, "processor"):  # our own `Vlm` has one, which pictures and texts go through
         raise ValueError(f"policy.model {config.policy.model!r} is a class of your own and no Hugging Face model; copy the run's folder instead.")
     from policies.exporting import BASE, description, write_plain  # imports torch
 
     env = config.envs[0]
-    hub = config.policy.model if _on_hub(source) else ""
+    hub = config.policy.model if _on_hub(source) else ""  # '': the folder itself holds all weights
     codec = {**description(policy, env.frame_names), "image_size": env.size, "action_repeat": env.action_repeat}
     out.mkdir(parents=True, exist_ok=True)
     write_folder(out, lambda partial: write_plain(policy, partial, merged, hub))
     write_text(
         out / "action_codec.json", "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in codec.items()) + "\n}\n"
     )  # a line a key
-    changes = {"train": "text", "lora": {}} if merged else {}
+    changes = {"train": "text", "lora": {}} if merged else {}  # merged weights are those of a plain model
+    # `layers`: the written model has no more than these.
     plain = config.model_copy(update={"policy": config.policy.model_copy(update={**changes, "layers": None, "model": hub or config.policy.model})})
-    model = None if hub else BASE if lora and not merged else "."
-    weights = {name: each for name, each in digests(out).items() if name.endswith(".safetensors")}
+    model = None if hub else BASE if lora and not merged else "."  # on the hub, in a folder beside the adapter, or in this one
+    weights = {name: each for name, each in digests(out).items() if name.endswith(".safetensors")}  # the card and other texts may be edited
     content = {"config": yaml.safe_load(write_yaml(plain)), "actions": actions.description(), "name": source.name, "files": weights}
     content |= {"model": model, "base": policy.base_name if hub else None}
-    save(out / EXPORT, content)
+    save(out / EXPORT, content)  # after the weights: with this file the folder counts as an export
     write_text(out / "README.md", card(source, codec, "peft" if lora and not merged else "transformers", out.name))
 
 

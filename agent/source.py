@@ -50,7 +50,7 @@ class Source:
             ValueError: it cannot be loaded, or its weights or its base model differ from the recorded ones.
         """
         actions = self.actions or actions
-        if actions is None:
+        if actions is None:  # only an untrained model fits any action space
             raise ValueError(
                 f"{self.title} was never trained here, so its actions are unknown; give a run, a checkpoint in one, or an exported folder."
             )
@@ -91,10 +91,11 @@ class Source:
         own, config = self.config, self.config
         if env.endswith((".yaml", ".yml")):
             given = read(Path(env))
+            # Codec and chunk belong to trained weights.
             policy = own.policy if self.actions else given.policy.model_copy(update={"model": own.policy.model})
             config = given.model_copy(update={"policy": policy, "threads": own.threads if self.actions else given.threads})
         elif env:
-            same = [each for each in own.envs if self.actions and env in (each.id, each.name)]
+            same = [each for each in own.envs if self.actions and env in (each.id, each.name)]  # with the kwargs and the success rule of its run
             config = self._readable().model_copy(update={"env": same[0] if same else self._seen(EnvConfig(id=env))})
         elif self.actions is None:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
@@ -124,6 +125,7 @@ class Source:
     def _seen(self, env: EnvConfig) -> EnvConfig:
         """Return an environment as a trained policy sees it: by the cameras of its run, at the same size and rate."""
         own = self.config.envs[0]
+        # What its weights were trained on.
         like = {"cameras": own.sources, "size": own.size, "history": own.history, "action_repeat": own.action_repeat, "state": own.state}
         return env.model_copy(update=like) if self.actions else env
 
@@ -153,7 +155,7 @@ def find(name: str) -> Source:
     weights = path / "policy.safetensors" if path.is_dir() else path
     if weights.is_file() and (weights.parent.parent / "config.yaml").is_file():
         return _checkpoint(name, weights)
-    folder = path.is_dir() and not (path / "config.json").is_file()
+    folder = path.is_dir() and not (path / "config.json").is_file()  # a model of Hugging Face has this file
     # `runs/slide` looks like a hub id. Where a folder `runs` exists, a run or a folder is meant.
     if folder or (not path.exists() and ":" not in name and path.parent != Path() and path.parent.is_dir()):
         raise ValueError(
@@ -174,13 +176,13 @@ def _checkpoint(title: str, weights: Path) -> Source:
     if not (run / "champion.json").exists():
         raise ValueError(f"The run in {run} has no champion.json; it has one after its warm start, and its checkpoints can be used from then on.")
     stage = weights.with_name("tune.json" if weights.name == "policy.safetensors" else "base.json")
-    if not stage.exists():
+    if not stage.exists():  # it is written after the weights, which are otherwise those of an unfinished stage
         raise ValueError(f"{weights} is no finished checkpoint ({stage.name} is not there yet); wait for its stage, or name another one.")
     return _of_run(title, run, weights, load(stage)["policy"])
 
 
 def _of_run(title: str, run: Path, weights: Path, name: str) -> Source:
-    config = with_own_code(run, read_own(run / "config.yaml"))
+    config = with_own_code(run, read_own(run / "config.yaml"))  # the user's files may have changed or gone since
     if grounded := base.grounded(run):
         config = config.model_copy(update={"policy": config.policy.model_copy(update={"model": str(grounded)})})
     actions = Actions.from_description(load(run / "champion.json")["actions"])  # stored, so that no environment needs to be made here
@@ -195,7 +197,7 @@ def _exported(folder: Path) -> Source:
             raise ValueError(f"{folder / file} is {'not what was exported' if (folder / file).is_file() else 'gone'}; export the run again.")
     config = parse(content["config"], str(folder / EXPORT))
     inside = {None: config.policy.model, ".": str(folder), "base": str(folder / "base")}  # None: the base model is a hub id
-    if (model := inside.get(content["model"], ":")) == ":" or ":" in config.policy.model:
+    if (model := inside.get(content["model"], ":")) == ":" or ":" in config.policy.model:  # a name such as `file.py:Class` would be imported
         raise ValueError(f"{folder / EXPORT} names no Hugging Face model; export the run again.")
     policy = config.policy.model_copy(update={"model": model, "trust_remote_code": False})
     actions = Actions.from_description(content["actions"])

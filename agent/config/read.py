@@ -31,17 +31,17 @@ def read(file: Path) -> Config:
         ValueError: no such file, not YAML, an unknown key (with the nearest known one), a value of a wrong type or range.
     """
     try:
-        if file.stat().st_size > LARGEST:
+        if file.stat().st_size > LARGEST:  # before it is read: a wrong name may be that of a huge file
             raise ValueError(f"Config {file} has more than {LARGEST} bytes; it is no config.")
         content = load(file.read_text("utf-8"), f"Config {file}")
     except OSError as error:
-        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")) if path.stem != "sweep")
+        known = ", ".join(str(path) for path in sorted(Path("configs").glob("*.yaml")) if path.stem != "sweep")  # sweep.yaml is a file of W&B
         raise ValueError(f"Config {file} cannot be read ({error.strerror}); here are: {known or 'none'}.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"Config {file} is not a text in UTF-8 (byte {error.start}); save it as one.") from error
     except yaml.YAMLError as error:
         raise ValueError(f"Config {file} is not YAML: {problem_of(error)}; mend that line.") from error
-    if not isinstance(content, dict | None):
+    if not isinstance(content, dict | None):  # None: an empty file, which leaves every default
         raise ValueError(f"Config {file} holds a {type(content).__name__}; it must hold keys such as 'seed' and 'env'.")
     return parse(content or {}, str(file))
 
@@ -68,7 +68,7 @@ def write(config: Config) -> str:
 
 def _strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the keys of values that YAML does not give back as they are: of other types, and of types built on those."""
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple):  # not `isinstance`: of a subclass YAML gives back a plain one
         for index, each in enumerate(value):
             yield from _strange(each, (*path, str(index)))
     elif type(value) is dict:
@@ -85,10 +85,11 @@ def parse(content: dict[str, Any], source: str) -> Config:
         config = Config.model_validate(content)
         for phase in config.phases:
             where = f"{source}, phase from cycle {phase.first}"
-            config.at(phase.first)
+            config.at(phase.first)  # a phase may be wrong only together with what it changes
         return config
     except ValidationError as error:
         said = [_sentence(each, where) for each in error.errors()]
+        # `from None`, since pydantic's own text is long and says the same.
         raise ValueError(" ".join(said[:FEW]) + (f" And {len(said) - FEW} more." if len(said) > FEW else "")) from None
 
 
@@ -98,7 +99,7 @@ def _short(value: Any) -> str:
 
 
 def _sentence(error: Any, source: str) -> str:
-    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
+    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]  # tags of the union `env`, which no user wrote
     where = ".".join(str(part) for part in path)[:200]
     if not path:  # of sections that do not go together
         return f"{source}: {error['msg'].removeprefix('Value error, ')}."
@@ -131,7 +132,7 @@ def override(config: Config, arguments: list[str]) -> Config:
     Raises:
         ValueError: an unknown key, or a value of a wrong type or range.
     """
-    if "--help" in arguments or "-h" in arguments:
+    if "--help" in arguments or "-h" in arguments:  # wherever it stands, so that a wrong key before it does no harm
         from agent.config.help import show  # here, since tyro is slow to import
 
         show(config)
@@ -178,14 +179,14 @@ def _value(name: str, words: list[str], kind: Any) -> Any:
         return value if listed and isinstance(value, list) else words[0]
     if not listed or isinstance(value, list | None):
         return value
-    return words if listed[0] is str else [_yaml(name, word) for word in words]
+    return words if listed[0] is str else [_yaml(name, word) for word in words]  # among texts a word such as 3 stays a text
 
 
 def _yaml(name: str, word: str) -> Any:
     """Return what a word is in YAML; where that is nothing, itself."""
     try:
         return load(word, f"'--{name}'")
-    except yaml.YAMLError:
+    except yaml.YAMLError:  # a text that is no YAML, such as '*' or '@home'
         return word
 
 
@@ -201,12 +202,12 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
         while at < len(arguments) and not arguments[at].startswith("--"):
             words.append(arguments[at])
             at += 1
-        yield name[2:].replace("-", "_"), words
+        yield name[2:].replace("-", "_"), words  # --collect.num-envs means the same
 
 
 def config_keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the names of all keys of a model, as in overrides (`collect.num_seeds`), with their fields."""
     for name, field in model.model_fields.items():
-        inner = EnvConfig if name == "env" else field.annotation
+        inner = EnvConfig if name == "env" else field.annotation  # one or several: a union, which has no fields
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
         yield from config_keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]

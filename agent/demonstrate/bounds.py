@@ -39,13 +39,14 @@ def settled(config: Config, run: Path | None = None) -> Config:
     if not config.demonstrate.episodes:
         raise ValueError("env.action_bounds quantiles are those of the demonstrations, and demonstrate.episodes is 0; give numbers.")
     if run is not None and (run / "config.yaml").exists():
-        saved = [env.action_bounds for env in read_own(run / "config.yaml").envs]
+        saved = [env.action_bounds for env in read_own(run / "config.yaml").envs]  # not computed again: the dataset may have grown since
     else:
         found = _of_dataset(config) if config.demonstrate.dataset else _of_experts(config)
         saved = [found for _ in config.envs]
     # Only what was asked for: where the folder holds a run with other bounds or environments, `Run` says so.
     envs = [
         env.model_copy(update={"action_bounds": bounds}) if env.action_bounds == "quantiles" else env
+        # Filled up, for a folder whose run has fewer environments.
         for env, bounds in zip(config.envs, [*saved, *[None] * len(config.envs)], strict=False)
     ]
     return config.model_copy(update={"env": envs[0] if isinstance(config.env, EnvConfig) else tuple(envs)})
@@ -58,7 +59,7 @@ def _of_dataset(config: Config) -> Bounds:
 
 def _of_experts(config: Config) -> Bounds:
     """Return the quantiles of the experts of all environments together: one policy acts in all of them."""
-    base = SEEDS["demonstrations"] + 100_000 * config.seed
+    base = SEEDS["demonstrations"] + 100_000 * config.seed  # as in stage `demonstrate`: these are its first episodes
     seeds = range(base, base + min(EPISODES, config.demonstrate.episodes))
     shown = [actions for env in config.envs for actions in _shown(env, env.expert or config.demonstrate.expert, seeds)]
     return Survey.of(shown).bounds
@@ -99,7 +100,7 @@ def _play(adapter: Adapter, expert: str, seed: int) -> np.ndarray:
         raise
     except (Exception, SystemExit):  # an environment and an expert may raise anything; stage `demonstrate` counts and tells it
         pass
-    return np.array(actions, np.float32).reshape(len(actions), len(adapter.actions))
+    return np.array(actions, np.float32).reshape(len(actions), len(adapter.actions))  # without any action too: float32[0, A]
 
 
 def _unbounded(env: EnvConfig) -> Environments:

@@ -68,16 +68,17 @@ def examine(source: str, config: Config | None) -> Findings:
     try:
         rows = _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally)
         if not rows.actions:
-            raise ValueError(f"No episode can be used ({', '.join(tally.lines(3)) or 'it is empty'}).")
+            raise ValueError(f"No episode can be used ({', '.join(tally.lines(3)) or 'it is empty'}).")  # told as a fault, by the `except` below
         survey = Survey.of(rows.actions)
         _describe(survey, rows, found)
         found.notes += [f"Of its episodes {line}: left out." for line in tally.lines()]
         if config is not None:
+            # The dataset of the command, whichever the config names.
             chosen = config.model_copy(update={"demonstrate": config.demonstrate.model_copy(update={"dataset": source})})
             if config.policy.model == "nano" and (spelt := unknown(" ".join(rows.tasks))):
                 words = ", ".join(spelt[:5]) + (", ..." if len(spelt) > 5 else "")
                 found.notes.append(f"The embedded model does not know {len(spelt)} of the instructions' words ({words}), and spells such words.")
-            _suits(settled(chosen), found)
+            _suits(settled(chosen), found)  # with numbers for `quantiles`, as the run itself would have
     except ValueError as error:  # of a sentence each
         found.faults.append(str(error))
     return found
@@ -85,7 +86,7 @@ def examine(source: str, config: Config | None) -> Findings:
 
 def _minari(source: str, found: Findings, tally: Tally) -> Rows:
     rows = Rows(list(minari_actions(source.removeprefix(MINARI), tally.leave_out)))
-    rows.states = [None] * len(rows.actions)
+    rows.states = [None] * len(rows.actions)  # not read: idle rows are found from the actions alone
     found.lines |= {
         "kind": "Minari",
         "episodes": _lengths(rows.actions),
@@ -120,10 +121,11 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally) -> Rows:
 
 def _shown(files: LeRobot) -> Iterator[np.ndarray]:
     """Yield the frames of the first usable episodes and of the last one, whose frames are at the end of the videos."""
+    # Each once: in a small dataset the last episode is among the first ones.
     chosen = dict.fromkeys([*range(min(SHEET - 1, len(files.listing))), len(files.listing) - 1])
     for row in (files.listing[i] for i in chosen):
         with suppress(Unusable):
-            yield files.recording(row, files.pictures, 1, SIZE).frames
+            yield files.recording(row, files.pictures, 1, SIZE).frames  # 1: every row has its frame, and `_sheet` chooses among them
 
 
 def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
@@ -140,10 +142,11 @@ def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
         column(table, "next.reward", number, 1)  # raises where a run would leave the episode out
     hits, task = files.hits(table, row), files.instruction(table, number)
     if "timestamp" in table.column_names:
-        off = np.abs(column(table, "timestamp", number, 1)[:, 0] * files.fps - np.arange(len(table)))
+        off = np.abs(column(table, "timestamp", number, 1)[:, 0] * files.fps - np.arange(len(table)))  # seconds to frames
         rows.off = max(rows.off, float(off.max()))
+    # From here on nothing raises, so an unusable episode adds nothing. A row of etude holds H actions of this width.
     rows.actions.append(actions.reshape(-1, (row.get("etude/chunk_shape") or actions.shape)[-1]))
-    rows.states.append(None if state is None or len(state) != len(rows.actions[-1]) else state)
+    rows.states.append(None if state is None or len(state) != len(rows.actions[-1]) else state)  # one state for H actions cannot be set beside them
     rows.successes += bool(hits.any())
     rows.tasks[task] += 1
 
@@ -159,6 +162,7 @@ def _describe(survey: Survey, rows: Rows, found: Findings) -> None:
     for i, (low, high) in enumerate(survey.bounds):
         values = f"{survey.low[i]:.4g} and {survey.high[i]:.4g} alone" if survey.two_valued[i] else f"{survey.low[i]:.4g} to {survey.high[i]:.4g}"
         found.lines[f"action {i}"] = values + ("" if survey.two_valued[i] else f", quantiles {low:.4g} to {high:.4g}")
+    # Each row as a decision of one action.
     idle = sum(
         int(survey.idle(each[:, None], np.zeros(each.shape[1]), _after(state)).sum()) for each, state in zip(rows.actions, rows.states, strict=True)
     )
@@ -181,7 +185,7 @@ def _suits(config: Config, found: Findings) -> None:
     Raises:
         ValueError: it does not.
     """
-    with closing(Environments(config.envs[:1], 1)) as environments:
+    with closing(Environments(config.envs[:1], 1)) as environments:  # `Dataset.of` refuses several
         target = Target.of(environments.first)
     rate = f"{target.rate:g} steps a second" if target.rate else "it declares no rate"
     found.lines |= {"environment": f"{config.envs[0].title}: {rate}, {len(target.actions)} numbers an action, {target.state_size} in the state"}
@@ -190,14 +194,15 @@ def _suits(config: Config, found: Findings) -> None:
     for i, share in enumerate(used):
         box = f"[{target.box[0][i]:.4g}, {target.box[1][i]:.4g}]"
         found.lines[f"action {i}"] = f"{found.lines.get(f'action {i}', '')}; {100 * share:.0f} % of {box} is used"
-    count = config.policy.num_bins if config.policy.codec == "bins" else 10**DIGITS
+    count = config.policy.num_bins if config.policy.codec == "bins" else 10**DIGITS  # `digits` writes numbers of two digits
     bounds = (target.actions.low, target.actions.high, config.policy.chunk_size, target.actions.counts)
+    # Invented tokens: rounding alone is looked at, and no model is loaded.
     codec, tally = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
-    episodes = list(islice(stored(config, target, codec, tally), READ))
+    episodes = list(islice(stored(config, target, codec, tally), READ))  # a generator: the frames of further episodes are not decoded
     loss, sentences = loss_figures(episodes, codec)
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
-    found.notes += [each for each in [*dataset.sentences(), *sentences] if each not in found.notes]
+    found.notes += [each for each in [*dataset.sentences(), *sentences] if each not in found.notes]  # `_lerobot` has told some of these
     found.lines |= {"decisions": f"{tally.decisions} in the first {len(episodes)} episodes, {tally.idle} of them idle"}
     if found.sheet is None and episodes:
         found.sheet = _sheet([each.frames for each in episodes[:SHEET]])

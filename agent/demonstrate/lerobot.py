@@ -141,7 +141,7 @@ class LeRobot:
             if missing := [name for name in needed if name not in names]:
                 raise ValueError(f"it has no column {missing[0]}")
             present = [*needed, *(name for name in others if name in names)]
-            rows = pq.read_table(file, columns=present, filters=[("episode_index", "=", number)])
+            rows = pq.read_table(file, columns=present, filters=[("episode_index", "=", number)])  # skips row groups of other episodes
             if not len(rows) == length > 0:  # `meta/episodes` and `data` are separate files, which may not fit
                 raise ValueError(f"{len(rows)} of the {length} rows of episode {number} are there")
             rows = rows.sort_by("frame_index")
@@ -190,11 +190,13 @@ class LeRobot:
             Unusable: it cannot be used.
         """
         stills = [key for key in cameras if self.features[key]["dtype"] == "image"]
+        # Times are needed to find frames in videos.
         needed = ["action", "frame_index", "task_index", *stills, *([STATE] if state else []), *(["timestamp"] if len(stills) < len(cameras) else [])]
         rows, number = self.rows(row, needed, ["next.reward", *SUCCESS]), row["episode_index"]
         actions = column(rows, "action", number, self.sizes.get("action", 0))
         rewards = column(rows, "next.reward", number, 1)[:, 0] if "next.reward" in rows.column_names else np.zeros(len(rows))
         steps = max(1, round(len(rows) * steps_per_row))
+        # 1e-6: a quotient may fall just short of its whole number.
         row_N = np.minimum((np.arange(steps) / steps_per_row + 1e-6).astype(int), len(rows) - 1)
         moments = [*row_N[::span].tolist(), len(rows) - 1]  # the frame after the last action is not recorded: the one before it stands for it
         states = column(rows, STATE, number, self.sizes[STATE])[moments].astype(np.float32) if state else None
@@ -233,7 +235,7 @@ class LeRobot:
         """
         for name in SUCCESS:
             if name in rows.column_names:
-                return column(rows, name, row["episode_index"], 1)[:, 0] > 0
+                return column(rows, name, row["episode_index"], 1)[:, 0] > 0  # truth values are 0 and 1 here
         return np.arange(len(rows)) == (len(rows) - 1 if all(row.get(name, True) for name in SUCCESS) else -1)  # -1 equals no row
 
     def instruction(self, rows: pa.Table, number: int) -> str:
@@ -263,7 +265,7 @@ class LeRobot:
             with av.open(str(self.inside(relative))) as container:
                 stream = container.streams.video[0]
                 # A seek goes to the key frame at or before a time; the frames from there on have to be decoded anyway.
-                container.seek(int((begin + times[0]) / (stream.time_base or 1)), stream=stream)
+                container.seek(int((begin + times[0]) / (stream.time_base or 1)), stream=stream)  # in units of the time base
                 for frame in container.decode(stream):
                     if (number := round((frame.time or 0.0) * self.fps)) in wanted:
                         found[number] = picture(frame.to_ndarray(format="rgb24"), size)

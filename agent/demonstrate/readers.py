@@ -141,10 +141,10 @@ def _replay(adapter: Adapter, recorded: Any, actions: np.ndarray, seed: int | No
         return "have no seed to be replayed from"
     outcomes, observations = [], [adapter.reset(seed)]
     for t, action in enumerate(actions, 1):
-        outcomes.append(adapter.step(action[None], look=False))
+        outcomes.append(adapter.step(action[None], look=False))  # a chunk of one action
         if t % span == 0 or t == len(actions):  # where a decision begins, and at the end
             observations.append(adapter.observe())
-        if outcomes[-1].terminated:
+        if outcomes[-1].terminated:  # where the recording goes on, the lengths differ, which is found below
             break
     rewards, hits = np.array([outcome.rewards[0] for outcome in outcomes]), np.array([outcome.success for outcome in outcomes])
     # Sparse rewards alone would prove little, so the last observation is compared too.
@@ -163,7 +163,7 @@ def _alike(seen: Any, recorded: Any) -> bool:
         recorded: all recorded observations of the episode; dicts of arrays [n + 1, ...], or such an array.
     """
     if isinstance(seen, dict) and isinstance(recorded, dict):
-        return all(_alike(seen[key], recorded[key]) for key in seen.keys() & recorded.keys())
+        return all(_alike(seen[key], recorded[key]) for key in seen.keys() & recorded.keys())  # wrappers add and remove keys
     if isinstance(seen, dict) or not isinstance(recorded, np.ndarray) or recorded.dtype.kind not in "bif":
         return True  # not comparable; pictures (unsigned integers) are stored with loss
     return np.shape(seen) != recorded.shape[1:] or np.allclose(seen, recorded[-1], **NEAR)  # another shape: a wrapper changed the observation

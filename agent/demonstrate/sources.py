@@ -108,7 +108,7 @@ class Dataset:
             logprobs=np.zeros(tokens.shape, np.float32),
             rewards=rewards.reshape(len(held), span),
             success=bool(hits.any()),
-            first_success=int(hits.argmax()) // span if hits.any() else None,
+            first_success=int(hits.argmax()) // span if hits.any() else None,  # steps to decisions
             success_at_end=bool(hits[-1]),
             terminated=bool(hits[-1]),  # a recording that does not end in a success counts as cut off
             truncated=not hits[-1],
@@ -125,6 +125,7 @@ class Minari(Dataset):
         env = self.env
         if env.action_bounds is not None:  # bounds of the policy, which must not clip what was recorded
             survey = self.survey
+            # One pair, wide enough for every number.
             env = env.model_copy(update={"action_bounds": (float(survey.low.min()), float(survey.high.max()))})
         span = env.action_repeat * codec.chunk
         for each in readers.minari(self.source.removeprefix(MINARI), env, span, tally.leave_out):
@@ -143,14 +144,14 @@ class Foreign(Dataset):
         self.files, self.cameras = files, _cameras(config, files)
         readers.check_width(files.root, files.sizes.get("action", 0), len(target.actions), self.env)
         size = files.sizes.get(STATE, 0)
-        self.has_state = target.state_size == size > 0
+        self.has_state = target.state_size == size > 0  # by its size alone: a dataset does not say what its numbers mean
         if self.asks_state and not self.has_state:
             has = f"{size} numbers in {STATE}" if size else f"no {STATE}"
             where = f"demonstrate.dataset {files.root} has {has}, and {self.env.id} has {target.state_size or 'an unknown number'} in its state"
             raise ValueError(f"{where} (env.state), which policy.state puts into the prompt; name the same state, or leave policy.state empty.")
         if config.demonstrate.steps_per_row is None and self.other_rate:
             rates = f"has {files.fps:g} rows a second, and {self.env.id} takes {target.rate:g} steps a second"
-            ratio = (target.rate or 0) / files.fps
+            ratio = (target.rate or 0) / files.fps  # `or` serves the type alone: without a rate there is no other one
             remedy = f"set demonstrate.steps_per_row to {ratio:.4g} if an action lasts as long as its row, or to 1 if a row is a step"
             raise ValueError(f"demonstrate.dataset {files.root} {rates}; {remedy}.")
         self.steps_per_row = config.demonstrate.steps_per_row or 1.0
@@ -171,7 +172,7 @@ class Foreign(Dataset):
             self.cameras, tally.leave_out, span=span, size=self.env.size, steps_per_row=self.steps_per_row, state=self.has_state
         ):
             if self.rule is not None:
-                totals = np.cumsum(each.rewards)
+                totals = np.cumsum(each.rewards)  # `total_reward` of the rule: the sum up to each step
                 hits = np.array([self.rule({}, None, float(now), float(total)) for now, total in zip(each.rewards, totals, strict=True)])
                 each = replace(each, hits=hits)
             yield self._episode(each, _remembered(each.frames, self.env.history), codec)
@@ -254,6 +255,7 @@ def cut(actions_nA: np.ndarray, counts_A: np.ndarray, action_repeat: int, chunk:
         survey: of the whole dataset; None: of this recording.
     """
     survey = survey or Survey.of([actions_nA])
+    # The last stretch may be shorter.
     held = [survey.held(actions_nA[start : start + action_repeat], counts_A) for start in range(0, len(actions_nA), action_repeat)]
     held += held[-1:] * (-len(held) % chunk)  # the last action fills up its chunk
     return np.stack(held).reshape(-1, chunk, actions_nA.shape[1]).astype(np.float32)

@@ -34,6 +34,7 @@ class Survey:
         actions_NA = np.concatenate(actions).astype(np.float64)
         low, high = actions_NA.min(0), actions_NA.max(0)
         near = NEAR * (high - low)
+        # A constant number is no two-valued one, and a few rows prove nothing.
         two = ((actions_NA <= low + near) | (actions_NA >= high - near)).all(0) & (high > low) & (len(actions_NA) >= FEW)
         q01, q99 = np.quantile(actions_NA, (0.01, 0.99), axis=0)
         return cls(low, high, q01, q99, np.where(two, (low + high) / 2, np.nan))
@@ -80,8 +81,8 @@ class Survey:
             counts_A: number of values of a discrete number, 0 where it is continuous.
             states: float[T + 1, S]; None: not known.
         """
-        moving_A = (counts_A == 0) & ~self.two_valued & (self.high > self.low)
-        if not moving_A.any():
+        moving_A = (counts_A == 0) & ~self.two_valued & (self.high > self.low)  # numbers whose 0 may mean rest: neither labels nor constants
+        if not moving_A.any():  # with labels alone nothing says that the robot rests
             return np.zeros(len(targets_THA), bool)
         size_A = np.maximum(np.abs(self.low), np.abs(self.high))
         before_TA = np.concatenate([targets_THA[:1, 0], targets_THA[:-1, -1]])  # of the first decision: its own
@@ -89,7 +90,8 @@ class Survey:
         still_T = (np.abs(targets_THA) <= NEAR * size_A)[..., moving_A].all((1, 2)) & same_THA[..., ~moving_A].all((1, 2))
         if states is None:
             return np.asarray(still_T)
-        near_S = 1e-3 * (states.max(0) - states.min(0)) + EPSILON
+        near_S = 1e-3 * (states.max(0) - states.min(0)) + EPSILON  # smaller changes are noise: a thousandth of the range in this episode
+        # A state that never changes at all tells nothing.
         stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1) & (states.max(0) > states.min(0)).any()
         return np.asarray(still_T | (stays_T & same_THA.all((1, 2))))
 
@@ -100,12 +102,12 @@ def without(episode: Episode, idle_T: np.ndarray) -> Episode:
     keep[len(keep) - 1 if episode.first_success is None else episode.first_success] = True
     if keep.all():
         return episode
-    observations = np.concatenate([keep, [True]])
+    observations = np.concatenate([keep, [True]])  # there is one more observation than decisions, and the last one stays
     cut = {name: getattr(episode, name)[keep] for name in ("actions", "tokens", "logprobs", "rewards")}
     cut |= {"target_actions": None if episode.target_actions is None else episode.target_actions[keep]}
     if cut["target_actions"] is not None and cut["target_actions"].tobytes() == cut["actions"].tobytes():
-        cut["target_actions"] = None
-    first = None if episode.first_success is None else int(keep[: episode.first_success].sum())
+        cut["target_actions"] = None  # as `records` demands where the targets are what was executed
+    first = None if episode.first_success is None else int(keep[: episode.first_success].sum())  # its place among the decisions that are kept
     states = None if episode.states is None else episode.states[observations]
     return replace(episode, frames=episode.frames[observations], states=states, first_success=first, **cut)
 
@@ -142,10 +144,13 @@ def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> li
     """Return sentences about numbers whose range is not the environment's, from `low_A` to `high_A`, float64[A]: other units or conventions."""
     said, span_A, middle_A = [], np.maximum(high_A - low_A, EPSILON), (low_A + high_A) / 2
     margin_A = NEAR * span_A  # rounding at the border is no other convention
+    # 5 % of the range, since a gripper may stop short of its ends.
     other = survey.two_valued & ((np.abs(survey.low - low_A) > 5 * margin_A) | (np.abs(survey.high - high_A) > 5 * margin_A))
+    # A dataset with 0 to 1, for instance, where the environment takes -1 to 1.
     half = ~other & (survey.high > survey.low) & ((survey.low >= middle_A - margin_A) | (survey.high <= middle_A + margin_A))
+    # Quantiles, because a few outliers do not mean other units.
     beyond = (survey.q01 < low_A - margin_A) | (survey.q99 > high_A + margin_A)
-    for index in np.flatnonzero(other & ~beyond):
+    for index in np.flatnonzero(other & ~beyond):  # other units would explain it already
         has, wants = f"the values {survey.low[index]:g} and {survey.high[index]:g} alone", f"{low_A[index]:g} to {high_A[index]:g}"
         said.append(f"Action number {index} has {has}, and the environment's range is {wants}; if it is a gripper, convert its values to that range.")
     if (half & ~beyond).any():

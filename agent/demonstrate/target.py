@@ -31,6 +31,7 @@ class Target:
         """Return the target that an `Adapter` is, or the one behind a `Proxy`."""
         (low, high), rate = adapter.apply(_declared)
         actions = adapter.actions
+        # Number by number: a box may be finite in some only. Another length: the space is no box.
         known = (np.abs(low) <= WIDEST) & (np.abs(high) <= WIDEST) if len(low) == len(actions) else np.zeros(len(actions), bool)
         low, high = (low, high) if known.any() else (actions.low, actions.high)
         return cls(actions, (np.where(known, low, actions.low), np.where(known, high, actions.high)), rate, adapter.state_size)

@@ -40,7 +40,7 @@ def evaluate_source(
     Raises:
         ValueError: the policy cannot be loaded, or gives other actions than the environments take.
     """
-    source.check(environments.actions, environments.configs[0])
+    source.check(environments.actions, environments.configs[0])  # before the weights are loaded, which takes longer
     policy = source.load(environments.actions)
     return evaluate_policy(source.title, policy, environments, count, first, keep=keep, watch=watch)
 
@@ -52,10 +52,10 @@ def evaluate_policy(
     kept: list[Episode] = []
 
     def see(episode: Episode) -> None:
-        kept.extend([episode] if len(kept) < keep else [])
+        kept.extend([episode] if len(kept) < keep else [])  # `tally` keeps none, and videos need the first ones
         watch()
 
-    jobs = evaluation_jobs(environments.configs, count, SEEDS["test"] if first is None else first)
+    jobs = evaluation_jobs(environments.configs, count, SEEDS["test"] if first is None else first)  # not `first or`: 0 is a seed too
     card, faults = tally(policy.name, rollout(policy, environments, jobs), see)
     return Evaluation(title, card, faults, kept)
 
@@ -74,7 +74,7 @@ def written(envs: Sequence[EnvConfig], result: Evaluation, against: Evaluation |
         "weights": result.card.policy,
         "environments": [env.title for env in envs],
         **standing(result.card),
-        **({"tasks": tasks} if tasks else {}),
+        **({"tasks": tasks} if tasks else {}),  # `by_env` gives nothing for a single environment
         "faults": result.faults,
         "outcomes": result.card.outcomes,
     }

@@ -30,14 +30,14 @@ def compare_runs(runs: list[Path]) -> list[Row]:
     if twice := next((run for i, run in enumerate(runs) if run in runs[:i]), None):
         raise ValueError(f"{twice} is named twice; name each run once.")
     cards = [_card(run) for run in runs]
-    common = [key for key in cards[0].outcomes if all(key in card.outcomes for card in cards)]
+    common = [key for key in cards[0].outcomes if all(key in card.outcomes for card in cards)]  # a list, for the order of the first run
     if not common:
         tasks = [sorted({key.rsplit("/", 1)[0] for key in card.outcomes}) for card in cards]
         raise ValueError(
             f"These runs have no common test seeds ({'; '.join(', '.join(each) for each in tasks)}); compare runs of one environment, "
             "or use: etude evaluate RUN ENV --against RUN"
         )
-    first, *_ = parts = [card.part(common) for card in cards]
+    first, *_ = parts = [card.part(common) for card in cards]  # both names are assigned the whole list
     return [Row(str(run), part, compare(part, first) if i else None) for i, (run, part) in enumerate(zip(runs, parts, strict=True))]
 
 
@@ -48,11 +48,13 @@ def _card(run: Path) -> Scorecard:
     if not (content := summary(run)):
         raise ValueError(f"The run in {run} is not finished, so it has no test evaluation yet; the same etude improve goes on with it.")
     card = load(run / "evaluate" / f"{evaluation_name('test', content['policy'])}.json")
+    # JSON made a list of each pair.
     return Scorecard(card["policy"], card["outcomes"], {key: (effort[0], effort[1]) for key, effort in card["effort"].items()})
 
 
 def written(rows: list[Row]) -> dict[str, Any]:
     """Return the content of `comparison.json`: seeds, every run's rate, and the paired comparison of each two runs."""
+    # Each two runs once, the later over the earlier.
     pairs = [
         {"run": other.title, "over": one.title, **asdict(compare(other.card, one.card))} for i, one in enumerate(rows) for other in rows[i + 1 :]
     ]

@@ -37,7 +37,7 @@ def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, 
             most = max(most // 2, least)
             logging.getLogger("etude").warning("The device is out of memory; the step is repeated in parts of at most %d %s.", most, unit)
         else:
-            spare()
+            spare()  # last, because it makes each further step slower
             spare = None
             logging.getLogger("etude").warning("The device is out of memory; from now on the backward pass computes layers again (checkpointing).")
         if torch.cuda.is_available():

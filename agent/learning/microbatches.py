@@ -33,6 +33,7 @@ class Part:
 def split(units: Sequence[Unit], most: int) -> list[Part]:
     """Return the units in parts of at most `most` tokens, or of one reply that has more; the replies of a part are in the order of the step."""
     groups: list[list[Unit]] = []
+    # One situation with many replies may exceed a micro-batch, and is cut between replies.
     for unit in itertools.chain.from_iterable(unit.cut(most) for unit in units):
         if not groups or sum(each.tokens for each in groups[-1]) + unit.tokens > most:
             groups.append([])
@@ -62,17 +63,19 @@ def step_gradient(
 
     def attempt(most: int) -> tuple[float, dict[str, float]]:
         parts = split(step.units, most)
-        known = _known(batches, step, parts, bool(config.loss))
+        known = _known(batches, step, parts, bool(config.loss))  # of this division: a smaller one splits other pairs
         while True:
             clear()  # of what an unfinished attempt has added
             loss, figures, agreed, known = _accumulate(batches, step, config, terms, parts, known)
             if agreed:  # in the second round at the latest: then all that is known is true
                 return loss, figures
 
-    begin = min(most, step.size)
+    begin = min(most, step.size)  # halving more than the step has would repeat the same attempt
+    # The longest single reply or question: no part can be smaller.
     least = min(begin, max(part.tokens for unit in step.units for part in unit.cut(1)))
+    # Checkpointing is the last resort, once: where layers are checkpointed already, there is nothing to spare.
     (loss, figures), fitted = fitting(attempt, begin, least, "tokens", None if batches.checkpointing else batches.checkpoint_layers)
-    most = most if fitted == begin else fitted
+    most = most if fitted == begin else fitted  # `begin` says nothing about memory, only about the step's size
     return loss, figures if most == config.micro_batch_tokens else {**figures, "micro_batch_tokens": float(most)}
 
 
@@ -86,8 +89,9 @@ def _known(batches: Batches, step: Step, parts: Sequence[Part], mixing: bool) ->
         mixing: whether a term mixes any replies; else those of pairs whose replies are in several parts are needed.
     """
     part_of = {place: number for number, part in enumerate(parts) for place in part.replies}
+    # The loss of a pair needs the values of all its replies.
     apart = {place for pair in step.places_of_pairs for place in pair if len({part_of[each] for each in pair}) > 1}
-    needed = apart if not mixing else set(part_of) if len(parts) > 1 else set()
+    needed = apart if not mixing else set(part_of) if len(parts) > 1 else set()  # in one part every reply is there with its gradient
     with torch.no_grad():
         known = torch.zeros(len(step.rows_N), 2, step.tokens_NL.shape[1], device=batches.policy.config.device)
         for part in parts:
@@ -106,11 +110,11 @@ def _accumulate(
     """Add the gradient of each part; return loss and figures of the step, whether the parts agreed on displacement, and all replies."""
     decisions, answering = set(), 0.0
     loss, figures = torch.zeros(()), {}
-    first_pair = len(step.samples) + len(step.demonstrations)
+    first_pair = len(step.samples) + len(step.demonstrations)  # replies of pairs are the last of a step
     for part in parts:
-        known = _filled(batches, step, part.replies, known)
+        known = _filled(batches, step, part.replies, known)  # these with a gradient, all others as constants
         loss, figures = total(batches.forward(step, known), config, terms) if step.rows_N else (torch.zeros(()), {})
-        if part.replies and part.replies[-1] >= first_pair:
+        if part.replies and part.replies[-1] >= first_pair:  # sorted, so the last one tells whether the part has any
             decisions.add(displaced(figures))
         whole = loss
         if part.answers:
@@ -118,7 +122,7 @@ def _accumulate(
             answering += float(answers.detach())
             whole = loss + batches.qa_coef * answers
         whole.backward()
-        known = known.detach()
+        known = known.detach()  # values alone: the next part must not go back through this graph
     if step.num_answer_tokens:
         figures = {**figures, "detector_loss": answering}
     decisions.add(displaced(figures))  # that of the whole step: all replies are known by now

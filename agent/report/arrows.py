@@ -38,13 +38,14 @@ def tool_moves(
     for reply in (None, *replies):
         replay(adapter, seed, openings)
         if reply is not None:
-            adapter.step(reply, look=False)
+            adapter.step(reply, look=False)  # only the place of the tool is needed, and no frame
         # Many environments leave positions one step behind the joints; the episode ends here, so they may be changed.
         mujoco.mj_kinematics(adapter.model, adapter.data)
+        # The newest frame of each camera: a replay draws none of the steps before, so its history may differ.
         if reply is None and not np.array_equal(adapter.observe().frames[-len(adapter.config.sources) :], frames[-len(adapter.config.sources) :]):
             return []
         found = [each for each in find(adapter.model, adapter.data, adapter.mujoco_cameras[:1], tool) if each.name == "tool"]
-        if not found or (pixel := found[0].pixels[0]) is None:
+        if not found or (pixel := found[0].pixels[0]) is None:  # hidden behind something, or outside of the frame
             return []
         points.append((round(float(pixel[0]), 4), round(float(pixel[1]), 4)))
     return points
@@ -55,6 +56,7 @@ def _stands_still(model: Any, camera: Any) -> bool:
     if camera is None:  # the environment draws the frame itself
         return False
     if isinstance(camera, str):
-        return int(model.cam_bodyid[model.camera(camera).id]) == 0
+        return int(model.cam_bodyid[model.camera(camera).id]) == 0  # body 0 is the world
     fixed = camera.type == mujoco.mjtCamera.mjCAMERA_FIXED
+    # A free camera stays, a tracking one does not.
     return int(model.cam_bodyid[camera.fixedcamid]) == 0 if fixed else camera.type == mujoco.mjtCamera.mjCAMERA_FREE

@@ -61,7 +61,7 @@ def compare(folders: Sequence[Path], file: Path, paired: Paired) -> Path:
 def named(folders: Sequence[Path]) -> list[str]:
     """Return a name for each folder: the shortest end of its path that no other one has."""
     parts = [folder.resolve().parts for folder in folders]
-    for length in range(1, max(map(len, parts)) + 1):
+    for length in range(1, max(map(len, parts)) + 1):  # runs/a/slide and runs/b/slide need two parts of their paths
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):
             return names
@@ -71,7 +71,7 @@ def named(folders: Sequence[Path]) -> list[str]:
 def content(entries: Sequence[Entry], paired: Paired) -> dict[str, Any]:
     """Return what the template shows."""
     differences = [_against(entries[0], entry, paired) for entry in entries[1:]]
-    adjusted = holm([None if each is None else each[0].p_value for each in differences])
+    adjusted = holm([None if each is None else each[0].p_value for each in differences])  # each further run is another chance of a false finding
     tasks = list(dict.fromkeys(entry.record.config.task for entry in entries))
     return {
         "title": " and ".join(tasks),
@@ -81,6 +81,7 @@ def content(entries: Sequence[Entry], paired: Paired) -> dict[str, Any]:
         "table": Table(HEAD, [_row(entries[0], None, None), *map(_row, entries[1:], differences, adjusted)]).shown,
         "many": len(entries) > 2,
         "by_cycle": over(entries, "cycle", lambda entry: {number: number for number in entry.record.champions()}),
+        # Without a run's stored episodes its steps are not known: then there is no chart.
         "by_steps": over(entries, "environment steps of practice", _steps_so_far) if all(sum(entry.steps.values()) for entry in entries) else "",
         "tasks": _tasks(entries),
         "settings": settings(entries),
@@ -93,6 +94,7 @@ def _against(first: Entry, other: Entry, paired: Paired) -> tuple["Comparison", 
     """Return the paired comparison on the test seeds that both have, and their number; None where there are none."""
     if not first.after or not other.after:
         return None
+    # Runs may have other numbers of test episodes, whose first seeds are the same.
     common = [key for key in other.after.outcomes if key in first.after.outcomes]
     return (paired(other.after.part(common), first.after.part(common)), len(common)) if common else None
 
@@ -100,14 +102,16 @@ def _against(first: Entry, other: Entry, paired: Paired) -> tuple["Comparison", 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p-values adjusted for their number (Holm, Scand. J. Stat. 6, 1979); None stays None."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    # Step-down: no p-value may be below that of the comparison before it, which is what `max` keeps.
     adjusted = accumulate((min(1.0, (len(known) - rank) * p) for rank, (p, _) in enumerate(known)), max)
-    by_place = {i: value for (_, i), value in zip(known, adjusted, strict=True)}
+    by_place = {i: value for (_, i), value in zip(known, adjusted, strict=True)}  # back in the order of the runs
     return [by_place.get(i) for i in range(len(p_values))]
 
 
 def _meaning(entries: Sequence[Entry], differences: Sequence[Any], adjusted: Sequence[float | None]) -> str:
     """Return what the comparison says, in a sentence or two."""
     first = entries[0].name
+    # `or` serves the type alone: p is None only where `each` is.
     known = [(entry.name, each[0], p or 0.0) for entry, each, p in zip(entries[1:], differences, adjusted, strict=True) if each is not None]
     if not known:
         return f"None of the other runs can be compared with {first} yet: they share no test seeds, or are not finished."
@@ -124,7 +128,7 @@ def _meaning(entries: Sequence[Entry], differences: Sequence[Any], adjusted: Seq
 def _row(entry: Entry, difference: Any, adjusted: float | None) -> list[object]:
     """Return a row of the table with the columns `HEAD`."""
     summary, ends, results = entry.record.summary, entry.record.ends(), [s["cycle"] for s in entry.record.cycles.values() if "cycle" in s]
-    before = ends.get(summary.get("before_is", "").replace("_", " "))
+    before = ends.get(summary.get("before_is", "").replace("_", " "))  # the keys of `ends` are for readers: no underscores
     spent = sum(entry.record.seconds()["all"].values())
     against, seeds = difference or (None, NONE)
     return [
@@ -143,6 +147,7 @@ def _row(entry: Entry, difference: Any, adjusted: float | None) -> list[object]:
 
 
 def _end(entry: Entry, place: int) -> dict[str, Any]:
+    # The template shares its bars with the report, and asks for `took`.
     return {"name": entry.name, "rate": entry.record.ends()["after"], "took": "", "style": _style(place)}
 
 
@@ -159,10 +164,12 @@ def over(entries: Sequence[Entry], title: str, places: Callable[[Entry], Mapping
         places: where on the axis a run's cycles are, 0 for its start.
     """
     lines = [(entry, places(entry), entry.record.champions()) for entry in entries]
+    # `or 1`: a chart needs a width, also where no run has got beyond its start.
     last = max((x for _, where, _ in lines for x in where.values()), default=0) or 1
 
     def draw(size: Size) -> Chart:
-        chart = Chart(size, (-0.02 * last, 1.02 * last), (0, 1.03))
+        chart = Chart(size, (-0.02 * last, 1.02 * last), (0, 1.03))  # some room, so that marks at the ends are not cut off
+        # A label takes about 60 pixels.
         chart.axes(whole_ticks(int(last), size[0] // 60) if title == "cycle" else round_ticks(0, last), percent_ticks(), title)
         for i, (entry, where, champions) in enumerate(lines):
             points = [(where[number], rate) for number, rate in champions.items()]
@@ -177,11 +184,12 @@ def over(entries: Sequence[Entry], title: str, places: Callable[[Entry], Mapping
 
 def _steps_so_far(entry: Entry) -> dict[int, int]:
     """Return the environment steps of practice up to the end of each cycle."""
-    return dict(zip(entry.steps, accumulate(entry.steps.values()), strict=True))
+    return dict(zip(entry.steps, accumulate(entry.steps.values()), strict=True))  # in the order of `practised`: 0, then the cycles
 
 
 def _tasks(entries: Sequence[Entry]) -> Table:
     """Return success on the test seeds task by task, where a run has several."""
+    # Each once, in the order of the runs; a set has no order.
     names = list(dict.fromkeys(name for entry in entries for name in entry.record.summary.get("tasks", {})))
     rows = [[entry.name, *(_rate(entry.record.summary.get("tasks", {}).get(name)) for name in names)] for entry in entries]
     return Table(("run", *names), rows if names else ())
@@ -195,6 +203,7 @@ def settings(entries: Sequence[Entry]) -> Table:
     """Return the config keys in which the runs differ."""
     flat = [_flat(yaml.safe_load((entry.record.folder / "config.yaml").read_text())) for entry in entries]
     known = [key for key in dict.fromkeys(key for each in flat for key in each) if key.partition(".")[0] not in FREE]
+    # Compared as texts, since a set takes 1, 1.0 and True for one value.
     keys = [key for key in known if len({str(each.get(key, NONE)) for each in flat}) > 1]
     return Table(("key", *(entry.name for entry in entries)), [[key, *(str(each.get(key, NONE)) for each in flat)] for key in keys])
 
@@ -213,5 +222,5 @@ def _warnings(entries: Sequence[Entry]) -> Iterable[str]:
     for entry in entries[1:]:
         own = dict(fingerprint(entry.record))
         for key in ("environment", "renderer", "a frame's hash", "base model"):
-            if key in first and key in own and own[key] != first[key]:
+            if key in first and key in own and own[key] != first[key]:  # runs of older versions lack some
                 yield f"{entry.name} has another {key} than {entries[0].name}: {own[key]}, not {first[key]}."

@@ -10,7 +10,7 @@ from agent.run.layout import LOOKAHEAD, cycle_folder, gate_of
 
 def practised(record: RunRecord) -> dict[int, int]:
     """Return the environment steps of practice by cycle, look-ahead episodes among them; 0: demonstrations. Read from the stored episodes."""
-    folders = {0: [record.folder / "start"]}
+    folders = {0: [record.folder / "start"]}  # the warm start has no practice: its episodes are demonstrations
     folders |= {number: [folder := cycle_folder(record.folder, number), folder / LOOKAHEAD] for number in record.cycles}
     return {number: sum(listing.environment_steps(folder / "episodes") for folder in own) for number, own in folders.items()}
 
@@ -20,6 +20,7 @@ def evaluated(record: RunRecord) -> dict[int | None, int]:
     steps: dict[int | None, int] = {}
     for name, content in record.evaluations.items():
         cycle = gate_of(name)[1]
+        # Effort of a seed: its decisions and its environment steps.
         steps[cycle] = steps.get(cycle, 0) + sum(made for _, made in content["effort"].values())
     return steps
 
@@ -27,6 +28,7 @@ def evaluated(record: RunRecord) -> dict[int | None, int]:
 def seconds(record: RunRecord) -> Table:
     """Return the seconds by stage."""
     table = {name: [*(row.get(stage, 0) for stage in TIMED), sum(row.values())] for name, row in record.seconds().items()}
+    # A cycle in which nothing has finished has no row.
     rows = [(name, *(f"{each:.1f}" if each else NONE for each in row)) for name, row in table.items() if any(row)]
     return Table(("", *(stage.replace("_", " ") for stage in TIMED), "all"), rows).shown
 

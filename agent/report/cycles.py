@@ -30,13 +30,13 @@ def cycle_row(record: RunRecord, number: int) -> list[object]:
     stages = record.cycles[number]
     collected, curated, gate = (stages.get(stage, {}).get("figures", {}) for stage in ("collect", "curate", "evaluate"))
     recorded, config = stages.get("collect", {}).get("recorded", {}), record.config.at(number).collect
-    count = recorded.get("episodes", config.num_seeds * config.episodes_per_seed)
+    count = recorded.get("episodes", config.num_seeds * config.episodes_per_seed)  # older versions recorded no counts: then as the config asks
     parts = {"": count, " earlier": int(curated.get("earlier", 0)), " look-ahead": recorded.get("lookahead/episodes", 0)}
     return [
         number,
         gate_result(stages.get("cycle"), record.config.evaluate.gate_alpha),
         record.gate(stages.get("tune", {}).get("policy", ""), number) or NONE,
-        f"{100 * gate['gate_gain']:+.1f}, p = {gate['gate_p_value']:.2g}" if "won" in gate else NONE,
+        f"{100 * gate['gate_gain']:+.1f}, p = {gate['gate_p_value']:.2g}" if "won" in gate else NONE,  # without `won` no candidate came to the gate
         " + ".join(f"{part}{of}" for of, part in parts.items() if part) if collected else NONE,
         percent(collected["success"]) if collected else NONE,
         f"{curated['mixed_seeds']:.0f} of {curated['seeds']:.0f}" if curated else NONE,
@@ -50,6 +50,7 @@ def gates_by_task(record: RunRecord) -> Table:
     for number, stages in {0: record.start, **record.cycles}.items():
         card = record.gate_card(stages.get("tune", {}).get("policy", ""), number)
         if card and len(titles) > 1:
+            # 'task/seed': a task's name may hold slashes itself.
             parts = [card.part(key for key in card.outcomes if key.rpartition("/")[0] == title) for title in titles]
             rows.append([f"cycle {number}" if number else "warm start", *(part.success if part.outcomes else NONE for part in parts)])
     return Table(("at the gate", *titles), rows)
@@ -65,7 +66,7 @@ def gate_result(result: Content | None, alpha: float) -> str:
     alarms = "; ".join((result or {}).get("alarms", []))
     if result is None or "won" not in result:
         return f"no candidate: {alarms or 'nothing to learn from, all episodes of each seed ended alike'}" if result else "in progress"
-    unsure = result["gate_p_value"] > alpha and f"not surely better (p above {alpha:g})"
+    unsure = result["gate_p_value"] > alpha and f"not surely better (p above {alpha:g})"  # False, which `filter` drops, or a phrase
     why = "; ".join(filter(None, ("not better" if result["gate_gain"] <= 0 else unsure, alarms)))
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
     return f"● promoted: {seeds}{f'; {alarms}' if alarms else ''}" if result["promoted"] else f"○ rolled back: {seeds}; {why}"
@@ -76,9 +77,11 @@ def learnt(record: RunRecord) -> list[dict[str, object]]:
     found = []
     for number, stages in ((number, stages) for number, stages in record.cycles.items() if "curate" in stages):
         figures, tune = stages["curate"]["figures"], record.config.at(number).tune
+        # A coefficient of 0 switches a loss off.
         used = {kind: figures.get(kind, 0) for kind, names in KINDS.items() if any(getattr(tune, name) for name in names)}
         unused = [f"{grouped(figures[kind])} {NAMES[kind]}" for kind in KINDS if kind not in used and figures.get(kind)]
         total = sum(used.values())
+        # `if count` also keeps a total of 0 from being divided by.
         parts = [(kind, NAMES[kind], grouped(count), count / total) for kind, count in used.items() if count]
         found.append({"cycle": number, "parts": parts, "more": "; ".join(_more(record, number, used)), "unused": ", ".join(unused)})
     return found
@@ -91,7 +94,7 @@ def _more(record: RunRecord, number: int, used: dict[str, int]) -> Iterator[str]
     if used.get("demonstrations") and sources:
         yield f"demonstrations: {', '.join(sources)}"
     if used.get("pairs") and file.exists():
-        kinds = [f"{count} {PAIRS.get(kind, kind)}" for kind, count in load(file)["counts"].items()]
+        kinds = [f"{count} {PAIRS.get(kind, kind)}" for kind, count in load(file)["counts"].items()]  # a rule of the user's may name kinds of its own
         yield f"pairs: {', '.join(kinds)}"
     if figures.get("mixed_seeds"):
         yield f"{figures['mixed_seeds']:.0f} of {figures['seeds']:.0f} seeds are mixed"
@@ -109,12 +112,14 @@ def guards(record: RunRecord) -> Table:
     rows: list[tuple[str, tuple[str, ...], str]]  # name, words of its alarms, consequence
     rows = [("the labels contradict the rewards", ("labels contradict rewards",), "the cycle trains nothing")]
     if record.config.label.by == "detector":
+        # "cannot tell" and "could not be measured".
         rows.append(("the detector cannot tell a success", ("the detector c",), "the cycle trains nothing"))
     training = ("broke down", "collapsed onto", "too far from its champion", "unlearnt its")
     rows.append(("the training collapses: entropy, clipping, imitation, or a figure that is not finite", training, "the candidate is not evaluated"))
     if len(record.config.envs) > 1:
         rows.append(("a task is forgotten", ("is forgotten",), "the candidate is not promoted"))
     rows.append(("the exploration shrinks: far fewer seeds are solved at least once", ("exploration shrinks",), "a warning alone"))
+    # Alarms are stored as sentences, and a few words tell whose they are.
     counts = [sum(any(key in alarm for key in keys) for alarm in alarms(record)) for _, keys, _ in rows]
     cells = [(name, {0: "never", 1: "once"}.get(count, f"{count} times"), then) for (name, _, then), count in zip(rows, counts, strict=True)]
     return Table(("guard", "raised", "consequence"), cells)

@@ -80,8 +80,9 @@ def calibration(scored: list[Scored]) -> Markup:
     chart.axes(ticks, ticks, "detector's probability; up: share of successes")
     chart.line([(0, 0), (1, 1)], "c-soft", dashed=True)
     for number in range(BINS):
-        inside = [each for each in scored if min(int(each.probability * BINS), BINS - 1) == number]
+        inside = [each for each in scored if min(int(each.probability * BINS), BINS - 1) == number]  # a probability of 1 is in the last bin
         if inside:
+            # At the mean of the bin, and not its middle: scores crowd near 0 and 1. The mark's area grows with the bin's share.
             rate, x = Rate.of(sum(each.truth for each in inside), len(inside)), float(np.mean([each.probability for each in inside]))
             chart.whisker(x, rate.low, rate.high, "c-champion")
             chart.mark(x, rate.rate, "c-champion", f"{rate} at {percent(x)}", radius=2.5 + 6 * (len(inside) / len(scored)) ** 0.5)

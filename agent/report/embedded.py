@@ -15,6 +15,7 @@ BUDGET = 2_000_000  # bytes of the videos of practice; the page would grow with 
 def before_after(record: RunRecord) -> list[Video]:
     """Return the videos of test seeds that the better start fails and the last champion passes."""
     before, after = record.tested()
+    # As `videos.before_and_after` chose: file numbers go by this order.
     gained = [key for key, passed in after.outcomes.items() if passed and not before.outcomes.get(key)] if before and after else []
     return _told(record, gained, "before-after-", wide=True)
 
@@ -30,10 +31,11 @@ def practice(record: RunRecord) -> tuple[list[Video], str]:
     """Return the videos of the best and the worst episode of each cycle, and a sentence about those that the page has no room for."""
     files: dict[int, list[Path]] = defaultdict(list)
     for file in sorted((record.folder / "videos").glob("*.mp4")):
-        if number := cycle_number(file.stem.rpartition("-")[0]):
+        if number := cycle_number(file.stem.rpartition("-")[0]):  # cycle-003-best gives 3, videos of no cycle give 0
             files[number].append(file)
     shown = _within([sum(file.stat().st_size for file in files[number]) for number in sorted(files)])
     numbers = [sorted(files)[i] for i in shown]
+    # The third part of the name: best or worst.
     videos = [Video.read(file, f"cycle {number}, {file.stem.split('-')[2]} episode") for number in numbers for file in files[number]]
     left_out = [str(number) for number in sorted(files) if number not in numbers]
     return videos, f"The videos of cycles {', '.join(left_out)} are in the run's folder videos/." if left_out else ""
@@ -41,11 +43,11 @@ def practice(record: RunRecord) -> tuple[list[Video], str]:
 
 def _within(sizes: Sequence[int]) -> list[int]:
     """Return the places of as many cycles as the budget allows, evenly spaced, the first and the last among them."""
-    for count in range(len(sizes), 1, -1):
+    for count in range(len(sizes), 1, -1):  # as many as fit, but two at least, the first and the last
         places = sorted({round(i * (len(sizes) - 1) / (count - 1)) for i in range(count)})
         if sum(sizes[place] for place in places) <= BUDGET:
             return places
-    return [len(sizes) - 1] if sizes else []
+    return [len(sizes) - 1] if sizes else []  # not even two fit: the last cycle, however large
 
 
 def _told(record: RunRecord, keys: Sequence[str], prefix: str, wide: bool = False) -> list[Video]:

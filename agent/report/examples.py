@@ -48,10 +48,11 @@ def of_cycle(session: Session, cycle: Cycle, training_data: TrainingData, track:
             return
         codec = session.policy.codec
         episodes = _episodes(session, cycle, [pair for pair in pairs if pair.kind != "lookahead"]) + lookahead
-        cameras = len(session.config.envs[0].sources)
+        cameras = len(session.config.envs[0].sources)  # the environments of a run share their frames
         examples = [example(pair, episodes, codec, cameras) for pair in spread(pairs, COUNT)]
         if session.config.track.videos:
             _add_arrows(session, examples)
+        # Of all pairs, not of the few that are shown.
         content = {"counts": Counter(pair.kind for pair in training_data.pairs), "low": codec.low.tolist(), "high": codec.high.tolist()}
         save(file, content | {"examples": [{key: value for key, value in each.items() if key != "replayed"} for each in examples]})
     except Exception as error:  # pairs of a user's own rule may be anything, and replies may be those of a user's own policy
@@ -87,12 +88,13 @@ def example(pair: PreferencePair, episodes: Sequence[Episode], codec: Any, camer
         codec: of the policy, translates replies.
         cameras: number of frames of one moment.
     """
-    situation, (*ids, t) = pair.chosen[0].situation, pair.provenance
+    situation, (*ids, t) = pair.chosen[0].situation, pair.provenance  # two episodes, and the decision in both
     replies = [each[0].tokens for each in (pair.chosen, pair.rejected)]
     found = [_named(episodes, name, t, tokens) for tokens, name in zip(replies, ids, strict=True)]
     if pair.kind == "lookahead":
         found[1] = None  # the policy's own reply was tried for one decision alone: no episode tells how it would have ended
     sides = [_side(tokens, episode, codec, cameras) for tokens, episode in zip(replies, found, strict=True)]
+    # An id is task/seed/attempt, and a task's name may hold slashes: so it is split from the right.
     (task, _, seed), episode = ids[0].rpartition("/")[0].rpartition("/"), next((e for e in episodes if e.id == ids[0]), None)
     gains = episode.lookahead_gains if episode is not None and pair.kind == "lookahead" else None
     return {
@@ -113,7 +115,7 @@ def _side(tokens: np.ndarray, episode: Episode | None, codec: Any, cameras: int)
     """Return one side of a pair: the actions of its reply, and how the episode of this reply ended; None where that is not known."""
     outcome = {"success": None, "decisions": None, "attempt": None, "end": None}
     if episode is not None:
-        last = picture(episode.frames[episode.end][-cameras])
+        last = picture(episode.frames[episode.end][-cameras])  # the first camera's frame after the last decision that counts
         outcome = {"success": episode.success, "decisions": episode.end, "attempt": episode.attempt, "end": last}
     return {"actions": codec.decode(tokens).tolist(), **outcome}
 
@@ -131,7 +133,7 @@ def _named(episodes: Sequence[Episode], name: str, t: int, tokens: np.ndarray) -
 def _episodes(session: Session, cycle: Cycle, pairs: Sequence[PreferencePair]) -> list[Episode]:
     """Return the labelled episodes of this cycle and, where a pair names others, of earlier cycles."""
     found: list[Episode] = []
-    for each in (cycle, *reversed(credible(session.run, cycle))) if pairs else ():
+    for each in (cycle, *reversed(credible(session.run, cycle))) if pairs else ():  # without pairs no episode is read: that decodes every picture
         found += labelled(session.run, each)
         known = {episode.id for episode in found}
         if all(name in known for pair in pairs for name in pair.provenance[:2]):

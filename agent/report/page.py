@@ -9,7 +9,7 @@ from typing import Any
 from agent.run.files import write_text
 
 NONE = "\u2013"  # of a cell: a dash
-EMPTY = (NONE, "", 0, "0")
+EMPTY = (NONE, "", 0, "0")  # cells that say nothing; a column with no others is not shown
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,11 @@ def write_page(template: str, content: dict[str, Any], file: Path) -> Path:
     Raises:
         ValueError: the file cannot be written.
     """
+    # Here, because `etude watch` imports this module for its tables, and needs no template.
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "html")
+    # StrictUndefined: a misspelt name raises instead of leaving a gap.
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template(template).render(content).strip() + "\n"
     write_text(file, page.encode("ascii", "xmlcharrefreplace").decode())  # the same bytes whatever the locale
@@ -75,6 +77,7 @@ def percent(share: float) -> str:
 
 def minutes(seconds: float) -> str:
     """Return a duration in the unit that suits it."""
+    # Up to 100 s, then up to 100 minutes, then hours.
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 

@@ -31,6 +31,7 @@ class Chart:
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return the place of a point in the picture, pixels from the left and from the top."""
         (left, right), (low, high), (width, height) = self.x, self.y, self.size
+        # SVG counts pixels from the top, data go upwards. Tenths of a pixel are enough: further digits would only make the page larger.
         across, up = (x - left) / (right - left), (y - low) / (high - low)
         return round(LEFT + across * (width - LEFT - RIGHT), 1), round(height - BOTTOM - up * (height - TOP - BOTTOM), 1)
 
@@ -38,6 +39,7 @@ class Chart:
         """Draw grid lines with the labels of both axes."""
         for value, label in y_ticks.items():
             (x, y), (end, _) = self.at(self.x[0], value), self.at(self.x[1], value)
+            # A text of 12 pixels stands on its y: with 4 pixels more its middle is on the line.
             self.parts.append(f'<path class="grid" d="M{x} {y}H{end}"/><text x="{x - 6}" y="{y + 4}" text-anchor="end">{escape(label)}</text>')
         for value, label in x_ticks.items():
             x, y = self.at(value, self.y[0])
@@ -52,17 +54,21 @@ class Chart:
 
     def band(self, points: Sequence[tuple[float, float, float]], style: str) -> None:
         """Fill between the low and the high ends of (x, low, high)."""
+        # There along the low ends, and back along the high ones.
         path = [*(self.at(x, low) for x, low, _ in points), *(self.at(x, high) for x, _, high in reversed(points))]
+        # A single point has no area.
         self.parts.append(f'<polygon class="band {style}" points="{" ".join(f"{x} {y}" for x, y in path)}"/>' if len(points) > 1 else "")
 
     def whisker(self, x: float, low: float, high: float, style: str) -> None:
         """Draw an interval as a vertical line."""
         (at, bottom), (_, top) = self.at(x, low), self.at(x, high)
+        # The interval, with a stroke of 8 pixels at either end.
         self.parts.append(f'<path class="whisker {style}" d="M{at} {bottom}V{top}M{at - 4} {bottom}h8M{at - 4} {top}h8"/>')
 
     def mark(self, x: float, y: float, style: str, title: str, kind: str = "dot", radius: float = 4.5) -> None:
         """Draw a point: a `dot`, a `ring` or a `diamond`; its title shows under the pointer."""
         at, up = self.at(x, y)
+        # Left open: class and title follow.
         shape = f'<circle cx="{at}" cy="{up}" r="{radius}"' if kind != "diamond" else f'<path d="M{at} {up - 6}l6 6l-6 6l-6 -6z"'
         self.parts.append(f'{shape} class="{kind} {style}"><title>{escape(title)}</title>{"</path>" if kind == "diamond" else "</circle>"}')
 
@@ -90,20 +96,21 @@ def at_all_sizes(draw: Callable[[Size], Chart], label: str) -> Markup:
 
 def percent_ticks() -> dict[float, str]:
     """Return the labels of an axis from 0 to 1 in percent."""
-    return {share / 100: f"{share} %" if share == 100 else str(share) for share in (0, 25, 50, 75, 100)}
+    return {share / 100: f"{share} %" if share == 100 else str(share) for share in (0, 25, 50, 75, 100)}  # the unit once, at the top
 
 
 def whole_ticks(last: int, most: int = 12) -> dict[float, str]:
     """Return labels of whole numbers from 0 to `last`, at most so many."""
+    # A step of at least 1, also where `last` is 0.
     return {float(number): str(number) for number in range(0, last + 1, max(1, math.ceil(last / most)))}
 
 
 def round_ticks(low: float, high: float, count: int = 4) -> dict[float, str]:
     """Return about `count` labels at round numbers within a range."""
-    raw = (high - low) / count or 1.0
+    raw = (high - low) / count or 1.0  # a flat line has no range, and 0 no logarithm
     size = 10.0 ** math.floor(math.log10(raw))
-    step = next(each * size for each in (1, 2, 2.5, 5, 10) if each * size >= raw)
-    values = [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    step = next(each * size for each in (1, 2, 2.5, 5, 10) if each * size >= raw)  # found always: raw / size lies in [1, 10)
+    values = [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]  # 3 * 0.1 is 0.30000000000000004
     return {value: short(value) for value in values}
 
 
@@ -117,6 +124,6 @@ def short(value: float) -> str:
 
 def thinned(points: Sequence[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
     """Return at most about `most` points: means of neighbours, where there are more."""
-    size = math.ceil(len(points) / most) or 1
+    size = math.ceil(len(points) / most) or 1  # no points: `range` refuses a step of 0
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]

@@ -32,6 +32,7 @@ def content(record: RunRecord) -> dict[str, Any]:
     return {
         "title": record.config.task,
         "name": record.folder.resolve().name,
+        # The template needs each key: it refuses names that are missing.
         **(_headline(record) if summary else {"first": "", "last": "", "meaning": _so_far(record)}),
         "facts": _facts(record, sum(practised.values())),
         "alarms": [*cycles.alarms(record), *_beginnings(record)],
@@ -39,9 +40,10 @@ def content(record: RunRecord) -> dict[str, Any]:
         "curve": curves.success(record) if summary or record.champions() else "",
         "tasks": _tasks("task", summary.get("tasks", {}), ("base", "warm_start")),
         "gates": cycles.gates_by_task(record),
-        "variations": _tasks("variation", summary.get("variations", {}), ("before",)),
+        "variations": _tasks("variation", summary.get("variations", {}), ("before",)),  # the better start alone is evaluated in them
         "before_after": embedded.before_after(record),
         "failures": by_instruction,
+        # Only where no evaluation has stored its instructions.
         "in_practice": Table((), ()) if record.instructions() else failures.in_practice(record),
         "failure_videos": embedded.failures(record),
         "learnt": cycles.learnt(record),
@@ -73,6 +75,7 @@ def _headline(record: RunRecord) -> dict[str, str]:
     better, p_value = summary["before_is"], summary["p_value"]
     first, last = percent(ends[better.replace("_", " ")].rate), percent(ends["after"].rate)
     surely = f"It got {'better' if summary['gain'] > 0 else 'worse'}, beyond chance"
+    # The usual level of papers; that of the gate is `evaluate.gate_alpha`.
     meaning = "Chance alone could explain the difference" if p_value > 0.05 else surely
     plain = f"Before practice, the {NAMES[better]} passed {first} of the {ends['after'].n} test seeds; the last champion passes {last}. {meaning}."
     return {"first": first, "last": last, "meaning": plain}
@@ -90,6 +93,7 @@ def _facts(record: RunRecord, steps: int) -> list[tuple[str, str, str]]:
         facts.append(("cycles", str(len(results)), f"{promoted} promoted, {len(results) - promoted} not"))
     if steps:
         facts.append(("environment steps", grouped(steps), "of demonstrations and practice"))
+    # The run's own figure at its end; before that, what has finished.
     total = summary["seconds"]["total"] if summary else sum(record.seconds()["all"].values())
     return [*facts, ("work", minutes(total), "all stages and evaluations")]
 
@@ -104,6 +108,7 @@ def _took(summary: Content, name: str) -> str:
     """Return how long a success took on average, where that is known."""
     part = summary[name.replace(" ", "_")]
     decisions = part["decisions_to_success"]
+    # None: no seed was passed, or its effort was not stored.
     return "" if decisions is None else f"a success takes {decisions:.1f} decisions, {part['steps_to_success']:.1f} steps"
 
 
@@ -119,7 +124,7 @@ def _tasks(kind: str, parts: Content, starts: Sequence[str]) -> Table:
 def _beginnings(record: RunRecord) -> list[str]:
     """Return a sentence if many practice seeds of the first cycle begin alike; else []."""
     different, seeds = record.cycles.get(1, {}).get("collect", {}).get("beginnings", (0, 0))
-    if seeds < 16 or different >= 0.9 * seeds:
+    if seeds < 16 or different >= 0.9 * seeds:  # of few seeds some may begin alike by chance
         return []
     return [f"The {seeds} practice seeds of cycle 1 have only {different} different beginnings, so evaluation seeds repeat situations of practice."]
 
@@ -134,6 +139,7 @@ def _faults(record: RunRecord) -> Iterator[str]:
 
 def command(record: RunRecord) -> str:
     """Return the command that repeats the run, into a folder beside it."""
+    # This config holds the overrides of the command line too.
     return f"etude improve {shlex.quote(str(record.folder / 'config.yaml'))} {shlex.quote(f'{record.folder}-again')}"
 
 

@@ -22,7 +22,7 @@ class Window:
 
         self._root, self._label, self._closed = root, tkinter.Label(root), False
         self._label.pack()
-        root.protocol("WM_DELETE_WINDOW", self.close)
+        root.protocol("WM_DELETE_WINDOW", self.close)  # otherwise Tk destroys the window, and the next frame raises
 
     @classmethod
     def open(cls) -> "Window | None":
@@ -46,8 +46,8 @@ class Window:
             photo = ImageTk.PhotoImage(picture, master=self._root)  # kept until the next one is drawn: tkinter itself keeps no picture
             self._label.configure(image=photo)
             self._root.title(title)
-            self._root.update()
-            time.sleep(max(0.0, 1 / rate - (time.monotonic() - began)))
+            self._root.update()  # draws, and lets a click on "close" arrive: there is no main loop
+            time.sleep(max(0.0, 1 / rate - (time.monotonic() - began)))  # drawing took a part of the frame's time
 
     def close(self) -> None:
         """Close the window."""

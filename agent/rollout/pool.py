@@ -48,6 +48,7 @@ def configs_of_processes(config: Config, gpus: int, served: bool) -> list[Config
         return [config.model_copy(update={"processes": n, "policy": policy}) for n, policy in zip(shares, policies, strict=True)]
     alone: dict[str, Any] = {"threads": 1, "processes": 1}  # one thread beside other processes, and no process pool inside the pool
     if served:  # `num_envs` in each group
+        # `-(-a // b)` rounds up.
         alone["collect"] = config.collect.model_copy(update={"num_envs": -(-GROUPS * config.collect.num_envs // config.processes)})
     return [config.model_copy(update=alone)] * config.processes
 
@@ -92,7 +93,7 @@ class ProcessPool:
                 worker.send((acting if policy is None else tell(policy), part, variation, practice), len(part))
             for index in range(len(jobs)):
                 worker = self._workers[index % len(self._workers)]
-                while not worker.made:
+                while not worker.made:  # others may be ahead; theirs wait in `made`
                     self._receive(policy)
                 yield worker.next()
             complete = True
@@ -116,6 +117,7 @@ class ProcessPool:
         worker.note(kind, content)
         for group in (self._workers[i::GROUPS] for i in range(GROUPS)):
             asking = [each for each in group if each.asked is not None]
+            # A worker that has made all of its episodes asks no more, and nobody waits for it.
             if policy is not None and asking and len(asking) == sum(each.due > 0 for each in group):
                 questions: list[Any] = [each.asked for each in asking]
                 for each, decisions in zip(asking, decide(policy, questions), strict=True):

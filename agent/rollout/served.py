@@ -45,19 +45,20 @@ class Asking:
 
     def act(self, situations: Sequence[Situation], noise: np.ndarray | None) -> list[Decision]:
         """Decide for each situation; see `policies.policy.Policy`."""
-        self._line.send(("asked", (situations, noise)))
+        self._line.send(("asked", (situations, noise)))  # the kind by which `pool` tells a question from an episode
         return self._line.recv()
 
 
 def decide(policy: Policy, asked: Sequence[Question]) -> list[list[Decision]]:
     """Return the decisions for each of several processes, made together: the greedy ones, and those with noise."""
     replies: list[list[Decision]] = [[] for _ in asked]
+    # In two calls, because `Policy.act` takes noise for all of its situations or for none.
     for greedy in (True, False):
         chosen = [i for i, (_, noise) in enumerate(asked) if (noise is None) == greedy]
-        noises = [noise for _, noise in asked if noise is not None]
+        noises = [noise for _, noise in asked if noise is not None]  # in the order of `chosen` of the second round
         if chosen:
             situations = [situation for i in chosen for situation in asked[i][0]]
-            made = iter(policy.act(situations, None if greedy else np.concatenate(noises)))
+            made = iter(policy.act(situations, None if greedy else np.concatenate(noises)))  # one list for all processes, dealt out again below
             for i in chosen:
                 replies[i] = list(itertools.islice(made, len(asked[i][0])))
     return replies

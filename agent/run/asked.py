@@ -36,7 +36,7 @@ def asked(arguments: list[str]) -> tuple[Path, Config]:
     folder = automatic(config) if paths[-1] == "auto" else Path(paths[-1])
     if more and not (folder / "config.yaml").exists():
         raise ValueError(f"--cycles +{more} adds cycles to a finished run, and {folder} holds none; write --cycles {more}.")
-    return folder, with_further_cycles(Run(folder, config), more) if more else config
+    return folder, with_further_cycles(Run(folder, config), more) if more else config  # `Run` refuses a config that is not the folder's
 
 
 def automatic(config: Config) -> Path:
@@ -44,7 +44,7 @@ def automatic(config: Config) -> Path:
     name = os.environ.setdefault("WANDB_RUN_ID", secrets.token_hex(4))  # the W&B run, which begins later, has the same one
     if earlier := sorted(Path("runs").glob(f"*-{name}")):
         return earlier[0]
-    task = re.sub(r"[^a-z0-9]+", "-", config.task.removeprefix("etude/").lower()).strip("-")[:60]
+    task = re.sub(r"[^a-z0-9]+", "-", config.task.removeprefix("etude/").lower()).strip("-")[:60]  # 60: many file systems allow 255 bytes in a name
     return Path("runs") / f"{task}-{datetime.datetime.now():%Y%m%d-%H%M%S}-{name}"
 
 
@@ -53,5 +53,5 @@ def _further(arguments: list[str]) -> tuple[int, list[str]]:
     for at, each in enumerate(arguments):
         for found in (re.fullmatch(r"--cycles=\+(\d+)", each), re.fullmatch(r"--cycles \+(\d+)", " ".join(arguments[at : at + 2]))):
             if found:
-                return int(found[1]), arguments[:at] + arguments[at + (1 if "=" in each else 2) :]
+                return int(found[1]), arguments[:at] + arguments[at + (1 if "=" in each else 2) :]  # with a space it is two arguments
     return 0, arguments

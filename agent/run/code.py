@@ -14,6 +14,7 @@ def keep_code(folder: Path, config: Config) -> None:
     """Copy the files into the folder `code` of a run; a copy that is up to date stays."""
     for file in map(_file, (*(env.id for env in config.envs), config.policy.model)):
         copy = _copy(folder, file)
+        # Where the user's file is gone, its last copy stays.
         if file.is_file() and not _same(file, copy):
             copy.parent.mkdir(parents=True, exist_ok=True)
             write_text(copy, file.read_text("utf-8"))
@@ -24,23 +25,26 @@ def with_own_code(folder: Path, config: Config) -> Config:
 
     def own(name: str) -> str:
         file, copy = _file(name), _copy(folder, _file(name))
+        # The user's own file while it has not changed: beside it lie the modules that it imports.
         return name if not copy.is_file() or _same(file, copy) else f"{copy}:{name.rpartition(':')[2]}"
 
     # The title stays as it was: seeds and outcomes are kept by it.
     envs = tuple(env.model_copy(update={"id": own(env.id), "name": env.title}) if own(env.id) != env.id else env for env in config.envs)
     policy = config.policy.model_copy(update={"model": own(config.policy.model)})
+    # One environment is no list, as in the user's config.
     return config.model_copy(update={"env": envs if isinstance(config.env, tuple) else envs[0], "policy": policy})
 
 
 def _file(name: str) -> Path:
     """Return the .py file in a name such as `file.py:Class`; a path that is no file for other names."""
     place = name.rpartition(":")[0]
-    return Path(place) if place.endswith(".py") else Path("?")
+    return Path(place) if place.endswith(".py") else Path("?")  # no file has this name, so nothing is copied
 
 
 def _copy(folder: Path, file: Path) -> Path:
     """Return the place of a file's copy: its own relative path, or one with a digest where it lies outside the working folder."""
     outside = file.is_absolute() or ".." in file.parts
+    # The digest keeps files of one name from two folders apart.
     return folder / "code" / (Path(hashlib.sha256(str(file.parent).encode()).hexdigest()[:8], file.name) if outside else file)
 
 

@@ -53,6 +53,7 @@ def describe(rows: np.ndarray) -> dict[str, Any]:
     """
     if rows.ndim == 4:
         least, most, power = FRAMES
+        # In lerobot too the statistics are of a sample of the frames, as large as this one.
         count = min(max(min(least, len(rows)), min(int(len(rows) ** power), most)), len(rows))
         rows = rows[np.round(np.linspace(0, len(rows) - 1, count)).astype(int)]
         parts = [_weighted(np.arange(256) / 255, np.bincount(rows[..., channel].ravel(), minlength=256)) for channel in range(rows.shape[3])]
@@ -71,6 +72,7 @@ def _weighted(values: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     made = {"min": float(low), "max": float(high), "mean": mean, "std": float(np.sqrt((values - mean) ** 2 @ counts / total))}
     if total < 2:
         return made | dict.fromkeys(QUANTILES, mean)
+    # As in lerobot: without 1e-10 the bins of a constant column would have no width.
     histogram, edges = np.histogram(values, np.linspace(low - 1e-10, high + 1e-10, BINS + 1), weights=counts)
     up_to = np.cumsum(histogram)
     for key, share in QUANTILES.items():

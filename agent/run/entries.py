@@ -63,12 +63,13 @@ def entries(run: Path, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
         cycle = results["cycles"]
         yield from _table(run, cycle, "test/episodes", "test-*.json")
         yield from _files(run, cycle, {file.name: f"videos/{file.stem}" for file in sorted((run / "videos").glob("before-after-*.mp4"))})
+        # A run that goes on ends again, with another key.
         ended = {"cycle": cycle, **{f"after/{key}": results["after"][key] for key in ("rate", "low", "high")}}
         yield Entry(_key({**ended, "policy": results["policy"]}), lambda: Content(ended, artifacts.champion(run, results)))
 
 
 def _key(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]  # 64 bits tell the entries of a run apart
 
 
 def _figures(run: Path, row: dict[str, Any], step: int) -> Content:
@@ -81,23 +82,26 @@ def _figures(run: Path, row: dict[str, Any], step: int) -> Content:
     # The file that names the alarms of guards: of a cycle, or of the gate of the warm start.
     file = cycle_folder(run, cycle) / "cycle.json" if stage == "cycle" else run / "start" / "evaluate.json"
     alarms = load(file).get("alarms", []) if stage == "cycle" or (stage == "evaluate" and cycle == 0) else []
-    return Content(figures, made.get(stage, list)(), alarms)
+    return Content(figures, made.get(stage, list)(), alarms)  # `list()`: other stages make no artifact
 
 
 def _files(run: Path, cycle: int, names: dict[str, str]) -> Iterator[Entry]:
     """Yield an entry for each of these files in `videos/` that is there; `names` has their names in W&B."""
     for file, name in ((run / "videos" / file, name) for file, name in names.items()):
         if file.exists():
+            # By its size, since a digest would read the video at each start. The row is bound now: `content` is called later.
             row = {name: file, "cycle": cycle}
             yield Entry(_key([name, cycle, file.stat().st_size]), lambda row=row: Content(row))
 
 
 def _table(run: Path, cycle: int, name: str, pattern: str) -> Iterator[Entry]:
     """Yield an entry with the filmed episodes of some evaluations, as one table; none where no episode was filmed."""
+    # Test evaluations of variations have a further hyphen in their names, and are left out.
     cards = {file: load(file) for file in sorted((run / "evaluate").glob(pattern)) if gate_of(file.stem)[1] is not None or file.stem.count("-") == 1}
     roles = {file: _role(run, card["policy"], cycle, name) for file, card in cards.items()}
     rows = [_cells(run, roles[file], each) for file, card in cards.items() if roles[file] for each in card.get("episodes", [])]
     if rows:
+        # By the names of the videos alone, so that a run that was moved sends no table twice.
         yield Entry(_key([name, cycle, [{**row, "video": row["video"].name} for row in rows]]), lambda: Content({name: rows, "cycle": cycle}))
 
 

@@ -9,8 +9,8 @@ from agent.run.layout import summary
 def finished(run: Run) -> bool:
     """Return whether a run has its result and no further cycle may begin."""
     done = len(run.results())
-    more = done < run.config.cycles and may_begin(run.folder, done + 1, run.config.max_minutes)
-    return not more and summary(run.folder).get("cycles") == done
+    more = done < run.config.cycles and may_begin(run.folder, done + 1, run.config.max_minutes)  # `time_for` would store its answer
+    return not more and summary(run.folder).get("cycles") == done  # a run that went on has the summary of its earlier end
 
 
 def with_further_cycles(run: Run, count: int) -> Config:
@@ -27,5 +27,5 @@ def told(run: Run) -> str:
         return ""
     done, config = len(run.results()), run.config
     spent = f"; its max_minutes of {config.max_minutes:g} are spent" if done < config.cycles else ""
-    more = max(config.cycles - done, 0) or 4
+    more = max(config.cycles - done, 0) or 4  # 4 is a suggestion, where the config has no cycle left
     return f"{run.folder} is finished, with {done} cycles{spent}. For {more} more: etude improve {run.folder} --cycles +{more}"

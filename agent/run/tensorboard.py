@@ -24,13 +24,13 @@ class TensorBoard:
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows of a run so far that are not written yet; rows of gradient steps over `train/step`, all others over `cycle`."""
-        steps = itertools.accumulate("step" in row for row in rows)
-        for row, step in list(zip(rows, steps, strict=True))[self._written :]:
+        steps = itertools.accumulate("step" in row for row in rows)  # gradient steps of the whole run, up to and with each row
+        for row, step in list(zip(rows, steps, strict=True))[self._written :]:  # cut after counting: earlier rows count too
             for name, value in row.items():
-                if isinstance(value, int | float) and name not in ("cycle", "step"):
-                    self._writer.add_scalar(name, value, step - 1 if "step" in row else row["cycle"])
+                if isinstance(value, int | float) and name not in ("cycle", "step"):  # `promoted` is a truth value, drawn as 0 or 1
+                    self._writer.add_scalar(name, value, step - 1 if "step" in row else row["cycle"])  # from 0, as in W&B
         self._written = len(rows)
-        self._writer.flush()
+        self._writer.flush()  # a kill shall cost no row that `metrics.jsonl` has
 
     def close(self) -> None:
         """Close the event file."""

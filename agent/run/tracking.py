@@ -31,7 +31,7 @@ class Track:
     """
 
     def __init__(self, folder: Path, config: Config, mode: str = "") -> None:
-        self.folder, self.console = folder, Console(highlight=False)
+        self.folder, self.console = folder, Console(highlight=False)  # rich would colour each number
         self._rows: list[dict[str, Any]] = []
         self._board = TensorBoard(folder) if config.track.tensorboard else None
         self._wandb: WandbRun | None = None  # None: off, or not available
@@ -49,6 +49,7 @@ class Track:
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         """Write all rows of the run so far to `metrics.jsonl`, and publish what is new."""
+        # All rows, so that the file is whole after a kill too.
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         self._rows = rows
         if self._board:

@@ -28,7 +28,7 @@ def unpack(message: bytes) -> dict[str, Any]:
     try:
         content = msgpack.unpackb(message, object_hook=_from_map, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        why = " ".join(str(error).split())[:200] or type(error).__name__  # a client may have made this text, of any length
         raise ValueError(f"The message cannot be read ({why}); send a msgpack map with numpy arrays, as openpi's client does.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The message is a {type(content).__name__}; send a msgpack map with numpy arrays, as openpi's client does.")
@@ -49,7 +49,7 @@ def _from_map(content: dict[Any, Any]) -> Any:
         # Before the array is made: a shape is only a claim.
         if len(shape) > MOST_DIMS or any(not isinstance(size, int) or size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
             raise ValueError(f"an array of shape {shape[:MOST_DIMS]} and type {dtype} does not have {len(data)} bytes")
-        return np.frombuffer(data, dtype).reshape(shape)
+        return np.frombuffer(data, dtype).reshape(shape)  # a view of the message, so it cannot be written to
     if b"__npgeneric__" in content:
         return _dtype(content[b"dtype"]).type(content[b"data"])
     return content
@@ -57,6 +57,7 @@ def _from_map(content: dict[Any, Any]) -> Any:
 
 def _dtype(name: Any) -> np.dtype:
     """Return a plain numeric dtype; raise ValueError for any other, such as one of Python objects."""
+    # '<f16' is the longest plain name; others describe structures.
     if not isinstance(name, str) or len(name) > 4 or (dtype := np.dtype(name)).kind not in KINDS:
         raise ValueError(f"arrays hold truth values, whole numbers or floats, and not {str(name)[:20]!r}")
     return dtype

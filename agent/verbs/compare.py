@@ -21,6 +21,7 @@ def compare(arguments: list[str]) -> None:
     output.add_argument("--out", metavar="FOLDER", type=Path, default=Path("comparison"), help="for comparison.json and comparison.html (comparison)")
     given, _ = usage.read(arguments)
 
+    # After the arguments, in this verb as in the others: help and mistakes shall not wait for these imports.
     from rich.console import Console
     from rich.table import Table
 
@@ -33,10 +34,11 @@ def compare(arguments: list[str]) -> None:
     table = Table("run", "success, %", "gain, points", "p", "won, lost")
     for row in rows:
         rate, pair = row.card.success, row.against
+        # The first run has no cells here, and rich leaves them empty.
         gain = [f"{100 * pair.gain:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"] if pair else []
         gain += [f"{pair.p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
         table.add_row(row.title, f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]", *gain)
-    console = Console(highlight=False)
+    console = Console(highlight=False)  # rich would colour each number
     console.print(table)
     given.out.mkdir(parents=True, exist_ok=True)
     write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))

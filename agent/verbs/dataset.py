@@ -21,7 +21,7 @@ EXPORT = "Write the episodes of a run into a dataset of its own, demonstrations 
 def dataset(arguments: list[str]) -> None:
     """Run the verb."""
     verbs = {"info": _info, "merge": _merge, "export": _export}
-    if arguments[:1] in ([], ["-h"], ["--help"]):
+    if arguments[:1] in ([], ["-h"], ["--help"]):  # further on `--help` is that of `info`, `merge` or `export`
         print(fitted(HELP), end="")
     elif arguments[0] in verbs:
         verbs[arguments[0]](arguments[1:])

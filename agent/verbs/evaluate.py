@@ -39,6 +39,7 @@ def evaluate(arguments: list[str]) -> None:
     sources = [source]
     if given.against:
         other = find(given.against)
+        # Seeds mean the same only in the same environments.
         sources.append(other.within(given.env, keys) if given.env else other.beside(source, keys))
     _report(sources, given, given.out or Path("evaluations") / "-".join(map(_slug, (given.policy, source.config.task))))
 
@@ -55,10 +56,12 @@ def _report(sources: list["Source"], given: argparse.Namespace, out: Path) -> No
 
     results: list[Evaluation] = []
     for source in sources:
-        policies.set_threads(source.config.threads)
+        policies.set_threads(source.config.threads)  # each policy as in its own run
+        # For each policy anew: cameras, size and history may differ.
         with closing(Environments(source.config.envs, source.config.collect.num_envs)) as environments, bar(source.title, given.episodes) as step:
             keep = 0 if results else given.videos  # of the first policy only
             results.append(evaluate_source(source, environments, given.episodes, given.first_seed, keep=keep, watch=step))
+            # By replay, so before the environments are closed.
             videos = of_episodes(environments, results[0].episodes, out / "videos") if len(results) == 1 else []
         print(f"{source.title}: {results[-1].card.success}{f', {len(videos)} videos' if videos else ''}", flush=True)
         if faults := results[-1].faults:
@@ -71,4 +74,4 @@ def _report(sources: list["Source"], given: argparse.Namespace, out: Path) -> No
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")  # one folder, whatever slashes are in a name

@@ -2,6 +2,7 @@
 
 from agent.verbs.manual import fitted
 
+# In the layout of argparse, so that all verbs look alike.
 HELP = {
     "improve": """\
 usage: etude improve CONFIG RUN [--until STAGE] [overrides]
@@ -116,7 +117,7 @@ example:
 
 def show(verb: str) -> None:
     """Print the help of a verb in `HELP`; for `improve` every config key too."""
-    print(fitted(HELP[verb]), end="", flush=True)
+    print(fitted(HELP[verb]), end="", flush=True)  # before tyro writes to the same terminal
     if verb == "improve":
         from agent.config.config import Config
         from agent.config.help import show

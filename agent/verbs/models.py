@@ -16,6 +16,7 @@ def expert(arguments: list[str]) -> None:
     if others:
         raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
 
+    # `tyro` makes options of the arguments, and their help of the docstring.
     def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
         """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
         return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
@@ -34,7 +35,7 @@ def pretrain(arguments: list[str]) -> None:
 
     if not arguments:
         raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
-    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))
+    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))  # tyro wants a name for what the user gives without one
 
 
 def compose(arguments: list[str]) -> None:
@@ -49,7 +50,7 @@ def compose(arguments: list[str]) -> None:
     from agent.run.files import new_folder
     from policies.compose import compose
 
-    out = new_folder(Path(arguments[0]))
+    out = new_folder(Path(arguments[0]))  # before the long work: a folder with files is refused at once
     model, processor = compose()
     write_model(out, model, processor)
     print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")

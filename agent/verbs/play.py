@@ -31,12 +31,12 @@ def play(arguments: list[str]) -> None:
 
     source, window = find(given.policy).within(given.env, keys), None if given.out else Window.open()
     policies.set_threads(source.config.threads)
-    with closing(Environments(source.config.envs[0], 1)) as environments:
+    with closing(Environments(source.config.envs[0], 1)) as environments:  # one is enough: they are looked at one after the other
         source.check(environments.actions, environments.configs[0])
         policy, frames = source.load(environments.actions), []
         for episode in rollout(policy, environments, [Job(given.first_seed + i) for i in range(given.episodes)]):
             print(f"seed {episode.seed}: {episode.faults[0] if episode.faults else outcome(episode)}", flush=True)
-            shown = environments.first.apply(replayed, episode, True) if len(episode) else []
+            shown = environments.first.apply(replayed, episode, True) if len(episode) else []  # none where the reset failed
             if window:
                 window.show(shown, outcome(episode), environments.first.rate)
             frames += [(frame, outcome(episode)) for frame in shown]

@@ -35,10 +35,12 @@ def serve(arguments: list[str]) -> None:
     from agent.actor import Actor, load_actor
     from agent.source import find
 
+    # Anything that can be refused is refused here, before the port is opened.
     source = find(given.policy).on(given.device)
     policies.set_threads(source.config.threads)
     actor = load_actor(source)
     chosen = Limits(given.message_mib, given.rate, given.patience, given.clients)
+    # An actor for each client, since frame history is its own. All of them share the model.
     server = PolicyServer(lambda: Actor(actor.model, actor.env, actor.actions), chosen, lambda line: print(line, flush=True))
 
     async def run() -> None:

@@ -14,9 +14,9 @@ def sync(arguments: list[str]) -> None:
 
     with alone(folder):  # a run that works sends its figures itself
         run = Run(folder)
-        track = Track(folder, run.config, os.environ.get("WANDB_MODE") or "online")
+        track = Track(folder, run.config, os.environ.get("WANDB_MODE") or "online")  # whatever `track.mode` says: a sync is meant to send
         track.log(run.metrics())
-        sent = track.online
+        sent = track.online  # False where W&B failed on the way
         track.close()
     if not sent:
         raise ValueError(f"W&B has not received all of {folder}; log in (wandb login), and the same command sends the rest.")

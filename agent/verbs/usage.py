@@ -27,6 +27,7 @@ class Usage(argparse.ArgumentParser):
 
     def __init__(self, verb: str, says: str, example: str, overrides: bool = False) -> None:
         also = f"config keys:\n  {OVERRIDES}\n\n" if overrides else ""
+        # Without abbreviations: a later option could change what a shortened name means.
         super().__init__(
             prog=f"etude {verb}", description=says, epilog=f"{also}example:\n  {example}", allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,13 +47,14 @@ class Usage(argparse.ArgumentParser):
         own, keys, at = [], [], 0
         while at < len(arguments):
             start, at = at, at + 1
+            # A key has a section, while options of a verb have no dot.
             if self._overrides and arguments[start].startswith("--") and "." in arguments[start].partition("=")[0]:
                 while at < len(arguments) and not arguments[at].startswith("--"):  # a key may take several words
                     at += 1
                 keys += arguments[start:at]
             else:
                 own.append(arguments[start])
-        return self.parse_intermixed_args(own), keys
+        return self.parse_intermixed_args(own), keys  # options may stand before, between and behind the arguments
 
 
 def run_folder(arguments: Sequence[str], verb: str) -> Path:
@@ -68,7 +70,7 @@ def whole(least: int = 0) -> Callable[[str], int]:
     """Return a reader of whole numbers that are at least `least`."""
 
     def read(text: str) -> int:
-        if not (text.isdecimal() and int(text) >= least):
+        if not (text.isdecimal() and int(text) >= least):  # `int` alone also takes ' 5' and '1_000'
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
         return int(text)
 
@@ -81,6 +83,6 @@ def seconds(text: str) -> float:
         value: Any = float(text)
     except ValueError:
         value = 0
-    if not 0 < value < float("inf"):
+    if not 0 < value < float("inf"):  # NaN fails too
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return value
