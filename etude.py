@@ -113,10 +113,15 @@ def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_see
         episodes: number of episodes, one per seed.
         num_envs: environments stepped side by side; changes the speed, never the result.
         first_seed: of consecutive seeds; None: the test seeds, which are the same in every run.
+
+    Raises:
+        ValueError: the policy is an export, and was trained in an environment that is not our own.
     """
     from agent.evaluate.apart import evaluate_policy
     from agent.rollout.environments import Environments
 
+    if policy.source:
+        policy.source.refuse_foreign_code()
     environments = Environments(policy.env, num_envs)
     try:
         return evaluate_policy("", policy.model, environments, episodes, first_seed).card.success

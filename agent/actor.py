@@ -22,10 +22,11 @@ class Actor:
         model: a `policies.vlm.Vlm`, or a policy class of the user's.
         env: cameras, frame size, history and state key of its run.
         actions: action space of its run.
+        source: where it was loaded from.
     """
 
-    def __init__(self, model: Any, env: EnvConfig, actions: Actions) -> None:
-        self.model, self.env, self.actions = model, env, actions
+    def __init__(self, model: Any, env: EnvConfig, actions: Actions, source: Source | None = None) -> None:
+        self.model, self.env, self.actions, self.source = model, env, actions, source
         self.reset()
 
     def reset(self) -> None:
@@ -87,4 +88,4 @@ def load_actor(source: Source) -> Actor:
     """
     model = source.load()
     assert source.actions is not None, "a policy without actions is not loaded without an environment"
-    return Actor(model, source.config.envs[0], source.actions)
+    return Actor(model, source.config.envs[0], source.actions, source)

@@ -81,6 +81,9 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # without it the flush at exit raises the same error again
+    except OSError as error:  # a path that is too long, a full disk, a file where a folder is wanted
+        print(f"etude: {error.filename or 'A file'} cannot be used ({error.strerror or error}); name another one.", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("etude: stopped; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)  # 128 + 2, the number of SIGINT, as shells report it

@@ -20,7 +20,7 @@ from agent.config.read import override, parse, read, read_own
 from agent.run import base
 from agent.run.code import with_own_code
 from agent.run.files import digest, load
-from envs import EnvConfig
+from envs import TASKS, EnvConfig
 from envs.spaces import Actions
 from policies import PolicyConfig
 
@@ -95,12 +95,13 @@ class Source:
             policy = own.policy if self.actions else given.policy.model_copy(update={"model": own.policy.model})
             config = given.model_copy(update={"policy": policy, "threads": own.threads if self.actions else given.threads})
         elif env:
-            same = [each for each in own.envs if self.actions and env in (each.id, each.name)]  # with the kwargs and the success rule of its run
+            # With the kwargs and the success rule of its run. The name of an export's environment is a stranger's choice, so its id alone counts.
+            same = [each for each in own.envs if self.actions and (env == each.id or (env == each.name and not self.exported))]
             config = self._readable().model_copy(update={"env": same[0] if same else self._seen(EnvConfig(id=env))})
         elif self.actions is None:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
-        elif self.exported and (file := next((each.id for each in own.envs if ".py:" in each.id), "")):
-            raise ValueError(f"{self.title} was trained in {file}, and no code that an export names is run; name it: {self.title} {file}")
+        else:
+            self.refuse_foreign_code()
         config = override(config, keys) if keys else config
         if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
             raise ValueError(
@@ -108,6 +109,12 @@ class Source:
                 "set env.cameras, env.history and env.size as in its run."
             )
         return replace(self, config=config)
+
+    def refuse_foreign_code(self) -> None:
+        """Raise ValueError for an export whose environments are not our own: making one runs code with arguments that a stranger names."""
+        foreign = next((env.id for env in self.config.envs if self.exported and env.id not in TASKS), "")
+        if foreign:
+            raise ValueError(f"{self.title} was trained in {foreign}, and no code that an export names is run; name it: {self.title} {foreign}")
 
     def beside(self, other: "Source", keys: list[str]) -> "Source":
         """Return the policy in the environments of another one, seen by its own cameras; `keys` as of `within`."""
@@ -126,8 +133,8 @@ class Source:
         """Return an environment as a trained policy sees it: by the cameras of its run, at the same size and rate."""
         own = self.config.envs[0]
         # What its weights were trained on.
-        like = {"cameras": own.sources, "size": own.size, "history": own.history, "action_repeat": own.action_repeat, "state": own.state}
-        return env.model_copy(update=like) if self.actions else env
+        like = ("size", "history", "action_repeat", "state", "flip", "geom_groups", "action_bounds")
+        return env.model_copy(update={"cameras": own.sources, **{key: getattr(own, key) for key in like}}) if self.actions else env
 
     def check(self, actions: Actions, env: EnvConfig) -> None:
         """Raise ValueError if a trained policy gives other actions than an environment takes.

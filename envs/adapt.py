@@ -80,6 +80,10 @@ class Adapter:
             self.observe()
         return self._current
 
+    def forget_frames(self) -> None:
+        """Draw anew from now on: frames that were kept of an episode's end are not those of a moment to which the environment is taken back."""
+        self._views.forget()
+
     def step(self, actions: np.ndarray, look: bool = True) -> Outcome:
         """Execute a chunk of actions, each `action_repeat` times, up to the end of the episode; frames are drawn after the last step only.
 

@@ -15,7 +15,7 @@ from tests.test_api import TINY
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [file for file in sorted((ROOT / "configs").glob("*.yaml")) if file.stem != "sweep"], ids=lambda file: file.stem)
 def test_both_arms_can_be_made_of_every_config_of_our_own(file: Path) -> None:
     for losses in compare_losses.ARMS.values():
         config = compare_losses.arm_config(yaml.safe_load(file.read_text()), losses, cycles=20)

@@ -82,7 +82,7 @@ class LabelConfig(Strict):
     reward and success then reach no training data, and an episode goes on after a success unless the environment itself ends it. Evaluations
     always ask the environment; demonstrations count as the environment reports them."""
     detector: str = "champion"
-    """The success detector. `champion`: the model that acts, trained on detector examples too (`tune.detector_coef`). `base`: the base model, trained
+    """The success detector. `champion`: the model that acts, trained on detector examples too. `base`: the base model, trained
     once on demonstrations before the first cycle, then frozen; only with `by: detector`. Or one of your own, `file.py:function`, f(frames,
     instruction) -> probability (docs/extend.md). Each is calibrated, measured and guarded alike."""
     question: str = "is it done: {instruction} ?"

@@ -212,7 +212,7 @@ def decision_pairs(attempts: Sequence[LabelledEpisode], count: int, rng: np.rand
     # Combinations that never differ in an action give no pair, and the next one takes their place.
     for good, bad in _success_failure_pairs(attempts, rng):
         fork = first_difference(good, bad)
-        if fork is not None and len(pairs) < count:
+        if fork is not None and len(pairs) < count and differ(good, bad, fork):
             pairs.append(PreferencePair.of(good.situation(fork), good.tokens[fork], bad.tokens[fork], "decision", (good.id, bad.id, fork)))
     return pairs
 
@@ -225,7 +225,9 @@ def trajectory_pairs(attempts: Sequence[LabelledEpisode], count: int, rng: np.ra
     pairs: list[PreferencePair] = []
     for good, bad in _success_failure_pairs(attempts, rng):
         fork = first_difference(good, bad)
-        if fork is not None and fork < good.end and len(pairs) < count:  # after its success a good episode has no reply to prefer
+        if (
+            fork is not None and fork < good.end and len(pairs) < count and differ(good, bad, fork)
+        ):  # after its success a good episode has no reply to prefer
             chosen, rejected = (tuple(decisions(each)[fork:]) for each in (good, bad))
             pairs.append(PreferencePair(chosen, rejected, "trajectory", (good.id, bad.id, fork)))
     return pairs
@@ -249,6 +251,11 @@ def _success_failure_pairs(attempts: Sequence[LabelledEpisode], rng: np.random.G
     # Number i of the n x m combinations is success i // m with failure i % m.
     for place in rng.permutation(len(won) * len(lost)):
         yield won[place // len(lost)], lost[place % len(lost)]
+
+
+def differ(one: Episode, other: Episode, t: int) -> bool:
+    """Return whether two replies differ. Actions of demonstrations may differ by less than a bin, and then both are the same reply."""
+    return not np.array_equal(one.tokens[t], other.tokens[t])
 
 
 def first_difference(one: Episode, other: Episode) -> int | None:

@@ -21,6 +21,7 @@ from agent.run.layout import evaluation_name
 from agent.run.recognise import recorded
 from agent.run.tracking import Track
 from envs import EnvConfig
+from envs.faults import in_words
 
 Detect = Callable[[Checkpoint, Sequence[Episode]], Sequence[float]]
 """f(the policy that was evaluated, its episodes) -> the success detector's score of each; empty where no detector is used."""
@@ -75,8 +76,13 @@ def evaluate(
             track.note(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
             )
-        scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
-        return asdict(card) | {"faults": faults, "instructions": instructions, "episodes": write_videos(session, shown.episodes, scores, name)}
+        rows: list[dict[str, Any]] = []
+        try:
+            scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
+            rows = write_videos(session, shown.episodes, scores, name)
+        except (Exception, SystemExit) as error:  # a user's detector, or an encoder: what is only shown costs no evaluation
+            track.note(f"no videos of the {kind} evaluation: {in_words(error)}")
+        return asdict(card) | {"faults": faults, "instructions": instructions, "episodes": rows}
 
     content = run.keep(run.folder / "evaluate" / f"{name}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])

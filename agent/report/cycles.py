@@ -12,7 +12,7 @@ KINDS = {  # of training data, with the coefficients of the losses that use them
     "demonstrations": ("bc_coef",),
     "pairs": ("dpo_coef",),
     "samples": ("pg_coef", "filtered_bc_coef"),
-    "qa_examples": ("detector_coef",),
+    "qa_examples": (),  # always used
 }
 SOURCES = {  # of demonstrations, by the figures of `curate.json`; runs of older versions have the fourth alone
     "best": "of best episodes",
@@ -78,7 +78,7 @@ def learnt(record: RunRecord) -> list[dict[str, object]]:
     for number, stages in ((number, stages) for number, stages in record.cycles.items() if "curate" in stages):
         figures, tune = stages["curate"]["figures"], record.config.at(number).tune
         # A coefficient of 0 switches a loss off.
-        used = {kind: figures.get(kind, 0) for kind, names in KINDS.items() if any(getattr(tune, name) for name in names)}
+        used = {kind: figures.get(kind, 0) for kind, names in KINDS.items() if not names or any(getattr(tune, name) for name in names)}
         unused = [f"{grouped(figures[kind])} {NAMES[kind]}" for kind in KINDS if kind not in used and figures.get(kind)]
         total = sum(used.values())
         # `if count` also keeps a total of 0 from being divided by.

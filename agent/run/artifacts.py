@@ -51,7 +51,8 @@ def policy(run: Path, cycle: int) -> list[Artifact]:
     if cycle:  # training goes on from the champion that collected the episodes
         made_from = (*made_from, policy_of(run, load(folder / "collect.json")["policy"]))
     weights, figures = folder / "policy.safetensors", (("policy", load(folder / "tune.json")["policy"]),)
-    return [Artifact("model", "policy", f"cycle-{cycle}" if cycle else "warm-start", {weights.name: weights}, made_from, figures=figures)]
+    files = {weights.name: weights} if weights.is_file() else {}  # a run goes on without the weights of a rolled-back candidate
+    return [Artifact("model", "policy", f"cycle-{cycle}" if cycle else "warm-start", files, made_from, figures=figures)]
 
 
 def champion(run: Path, results: dict[str, Any]) -> list[Artifact]:

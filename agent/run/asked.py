@@ -36,7 +36,19 @@ def asked(arguments: list[str]) -> tuple[Path, Config]:
     folder = automatic(config) if paths[-1] == "auto" else Path(paths[-1])
     if more and not (folder / "config.yaml").exists():
         raise ValueError(f"--cycles +{more} adds cycles to a finished run, and {folder} holds none; write --cycles {more}.")
+    if more:
+        config = _as_it_went_on(config, configure.read_own(folder / "config.yaml"))
     return folder, with_further_cycles(Run(folder, config), more) if more else config  # `Run` refuses a config that is not the folder's
+
+
+def _as_it_went_on(config: Config, own: Config) -> Config:
+    """Return a run's config with what the run itself has settled: further cycles of an earlier command, and bounds from its demonstrations."""
+    settled = [
+        env.model_copy(update={"action_bounds": known.action_bounds}) if env.action_bounds == "quantiles" else env
+        for env, known in zip(config.envs, own.envs, strict=False)
+    ]
+    env = settled[0] if len(config.envs) == 1 else (*settled, *config.envs[len(settled) :])
+    return config.model_copy(update={"cycles": own.cycles, "max_minutes": own.max_minutes, "env": env})
 
 
 def automatic(config: Config) -> Path:
@@ -52,6 +64,8 @@ def _further(arguments: list[str]) -> tuple[int, list[str]]:
     """Return N of `--cycles +N`, 0 without it, and the other arguments; YAML would read +N as N."""
     for at, each in enumerate(arguments):
         for found in (re.fullmatch(r"--cycles=\+(\d+)", each), re.fullmatch(r"--cycles \+(\d+)", " ".join(arguments[at : at + 2]))):
+            if found and not int(found[1]):
+                raise ValueError("--cycles +0 adds no cycle; write --cycles +1 or more.")
             if found:
                 return int(found[1]), arguments[:at] + arguments[at + (1 if "=" in each else 2) :]  # with a space it is two arguments
     return 0, arguments

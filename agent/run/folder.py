@@ -39,7 +39,7 @@ from agent.run.metrics import metrics
 
 # Config keys that may differ when a run goes on: how long, how fast and where it works, and what is shown of it.
 FREE = {"cycles", "max_minutes", "threads", "processes", "track", "env.timeout", "collect.num_envs"}
-FREE |= {"policy.device", "policy.batch_size", "tune.micro_batch_tokens", "tune.gradient_checkpointing"}
+FREE |= {"policy.device", "policy.batch_size", "tune.micro_batch_tokens"}
 
 
 class Halt(Exception):

@@ -141,6 +141,8 @@ def as_wandb(value: Any) -> Any:
     """Return a number as it is, a file as picture or video, and a list of dicts as a table."""
     import wandb
 
+    if isinstance(value, Path) and not value.is_file():  # deleted since; the rest is sent all the same
+        return None
     if isinstance(value, Path):
         return wandb.Video(str(value), format="mp4") if value.suffix == ".mp4" else wandb.Image(str(value))
     if isinstance(value, list):

@@ -4,6 +4,7 @@ An array is the map `{__ndarray__: true, data, dtype, shape}` and a numpy number
 Source: openpi-client, `msgpack_numpy.py` and `websocket_client_policy.py` (github.com/Physical-Intelligence/openpi).
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgpack
 import numpy as np
 
 KINDS = "biuf"  # numpy's kinds of dtypes that are accepted: truth values, whole numbers, floats
-MOST_DIMS, MOST_ITEMS = 8, 4096  # dimensions of an array; entries of a map or list
+MOST_DIMS, MOST_ITEMS, MOST_MAPS = 8, 1024, 256  # dimensions of an array; entries of a map or list; maps and arrays of a message
 
 
 def pack(content: Any) -> bytes:
@@ -25,8 +26,16 @@ def unpack(message: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is no msgpack map, it is not complete, or an array in it is not what it says; one sentence.
     """
+    budget = itertools.count(1)
+
+    def counted(each: dict[Any, Any]) -> Any:
+        # msgpack limits one map or list at a time; nested ones would multiply to seconds of work and hundreds of megabytes.
+        if next(budget) > MOST_MAPS:
+            raise ValueError(f"it has more than {MOST_MAPS} maps and arrays")
+        return _from_map(each)
+
     try:
-        content = msgpack.unpackb(message, object_hook=_from_map, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
+        content = msgpack.unpackb(message, object_hook=counted, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__  # a client may have made this text, of any length
         raise ValueError(f"The message cannot be read ({why}); send a msgpack map with numpy arrays, as openpi's client does.") from error

@@ -17,7 +17,7 @@ def clone_behaviour(session: Session, training_data: TrainingData, track: Track)
     def go() -> dict[str, Any]:
         from agent.learning.trainer import train  # imports torch, which a resumed run that is past this stage may not need
 
-        settings = recipe(config, run.config.tune if training_data.pairs else None)
+        settings = recipe(config, run.config.at(1).tune if training_data.pairs else None)
         # Without training data it takes no step, and the warm start has the base model's weights.
         return train_checkpoint(session, None, folder, lambda policy, watch: train(
             policy, training_data, settings, seed=(run.config.seed, 0), steps=config.steps if training_data else 0,

@@ -19,7 +19,7 @@ def serve(arguments: list[str]) -> None:
     what.add_argument("--device", default="", help="torch device (that of the run)")
     place = usage.add_argument_group("where")
     place.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
-    place.add_argument("--port", type=whole(), default=8000, help="(8000); 0: any free one")
+    place.add_argument("--port", type=whole(most=65_535), default=8000, help="(8000); 0: any free one")
     limits = usage.add_argument_group("limits of a client")
     limits.add_argument("--message-mib", metavar="N", type=whole(1), default=8, help="longest message, MiB (8)")
     limits.add_argument("--rate", metavar="N", type=whole(1), default=100, help="messages a second; faster ones wait (100)")

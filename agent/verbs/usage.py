@@ -66,12 +66,14 @@ def run_folder(arguments: Sequence[str], verb: str) -> Path:
     return Path(arguments[0])
 
 
-def whole(least: int = 0) -> Callable[[str], int]:
-    """Return a reader of whole numbers that are at least `least`."""
+def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         if not (text.isdecimal() and int(text) >= least):  # `int` alone also takes ' 5' and '1_000'
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        if most is not None and int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is more than {most}")
         return int(text)
 
     return read

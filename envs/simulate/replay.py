@@ -79,6 +79,7 @@ def restore(adapter: Adapter, moment: Snapshot) -> None:
         getattr(adapter.model, name)[...] = values
     if moment.data is not None:
         _copy_data(adapter.model, moment.data, adapter.data)
+    adapter.forget_frames()
 
 
 def _layered(adapter: Adapter, kept: list[Any]) -> list[Any]:

@@ -146,10 +146,17 @@ def test_no_code_that_an_export_names_is_run(exported: Any, tmp_path: Path) -> N
     for change, says in (
         ({"policy": {**config["policy"], "model": place}}, "names no Hugging Face model"),
         ({"env": {**config["env"], "id": place}}, "no code that an export names is run; name it"),
+        ({"env": {**config["env"], "id": "subprocess:call", "kwargs": {"args": ["false"]}}}, "no code that an export names is run; name it"),
     ):
         save(folder / "etude.json", {**content, "config": {**config, **change}})
         with pytest.raises(ValueError, match=says):
             find(str(folder)).within("")
+        with pytest.raises(ValueError, match=says):
+            etude.evaluate(etude.load_policy(folder), 1)
+    named = {**config["env"], "id": "subprocess:call", "name": "etude/Slide-v0", "kwargs": {"args": ["false"]}}
+    save(folder / "etude.json", {**content, "config": {**config, "env": named}})
+    (env,) = find(str(folder)).within("etude/Slide-v0").config.envs
+    assert env.id == "etude/Slide-v0" and not env.kwargs, "the user's word counts, and not the name that a stranger chose"
     save(folder / "etude.json", {**content, "config": {**config, "policy": {**config["policy"], "trust_remote_code": True}}})
     assert not find(str(folder)).config.policy.trust_remote_code
     (folder / "etude.json").write_bytes(raw)

@@ -117,7 +117,7 @@ def test_sync_sends_a_run_that_was_not_tracked(run: Path, tmp_path: Path, monkey
     copy = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("wandb"))
     for _ in range(2):
         done = command("sync", copy)
-        assert done.returncode == 0 and "has received all" in done.stdout, done.stderr
+        assert done.returncode == 0 and "files in the run hold all of" in done.stdout, done.stderr
     again = received(copy)
     assert len(again.rows) == len(list(entries(copy, Run(copy).metrics()))) and again.summary["after/rate"] == summary(run)["after"]["rate"]
 

@@ -9,6 +9,7 @@ import pytest
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.simulate.render import mujoco
+from envs.simulate.replay import restore, snapshot
 
 XML = """<mujoco><worldbody><light pos="0 0 3"/><camera name="top" pos="0 0 2"/>
   <body><joint type="slide" axis="1 0 0"/><geom size=".2" rgba="1 0 0 1"/></body></worldbody></mujoco>"""
@@ -129,3 +130,15 @@ def test_the_old_interface_is_named_with_what_to_write(way: str, says: str, limi
         adapter = Adapter(config)
         adapter.reset(0)
         adapter.step(np.zeros((1, 2)))
+
+
+def test_a_moment_that_is_restored_is_drawn_anew():
+    adapter = Adapter(
+        EnvConfig(id=f"{__name__}:Eager", kwargs={"way": "keeps the end"}, cameras=("render",), size=16, action_repeat=1, instruction="roll")
+    )
+    adapter.reset(0)
+    moment = snapshot(adapter)
+    for _ in range(4):
+        adapter.step(np.zeros((1, 2), np.float32))
+    restore(adapter, moment)
+    assert adapter.observe().frames.max() == 0, "the ball is at its beginning; the kept frame of the end is brighter"

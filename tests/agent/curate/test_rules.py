@@ -1,6 +1,7 @@
 """Curation: what becomes a lesson, and which way its credit points."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,15 @@ def test_the_fastest_success_is_the_best_episode_and_ends_at_its_success() -> No
     attempts = [(each, Label.of(each)) for each in (slow, fast, episode(3, 2, [0.1], False))]
     shown = best_episodes(attempts, 1)
     assert [d.tokens[0] for d in shown] == [100, 101]
+
+
+@pytest.mark.parametrize("make", [decision_pairs, trajectory_pairs])
+def test_actions_that_differ_by_less_than_a_bin_make_no_pair(make: Any) -> None:
+    """As in a dataset, whose actions are finer than the bins: both are the same reply."""
+    good = episode(0, 0, [0.1, 0.9], True, tokens=[3, 4])
+    bad = replace(episode(0, 1, [0.1, 0.2], False, tokens=[3, 5]), actions=good.actions + np.float32(0.001))
+    attempts = [(each, Label.of(each)) for each in (good, bad)]
+    assert make(attempts, 2, np.random.default_rng(0)) == []
 
 
 def test_pairs_stand_at_the_first_decision_that_differs_and_share_its_frames() -> None:

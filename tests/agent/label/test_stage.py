@@ -96,7 +96,7 @@ def test_what_is_drawn_before_the_first_cycle_is_drawn_apart(prepared: Any, monk
     label_by, credit = {"by": "detector", "detector": "base"}, {"credit": "steps_to_go"}
     prepared("apart", {"wrong": True}, label=label_by, curate=credit, demonstrate={"episodes": 12, "steps": 2, "noise": 0.1})[0].close()
     rare = {seed for seed, _ in begun if len(seed) >= 5}
-    assert {seed[4] for seed in rare} == {1, 2}, "those of steps to go and of the base-model detector"
+    assert {seed[4] for seed in rare} == {1, 2, 3}, "those of steps to go, of the base-model detector, and of pairs of demonstrations"
     assert {(0, 0, i) for i in range(12)} < {seed for seed, _ in begun}, "the noise of twelve demonstrations"
     states = dict(begun)
     of_rare = [states[seed] for seed in rare]

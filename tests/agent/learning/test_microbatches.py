@@ -17,7 +17,8 @@ from agent.learning.terms import TERMS, Forward, own_term
 from agent.learning.trainer import train
 from agent.records import Demonstration, PolicySample, PreferencePair, QAExample, TrainingData
 from benchmarks.memory import peak_memory
-from policies import PolicyConfig, load
+from policies import PolicyConfig, families, load
+from policies.checkpointing import is_checkpointed
 from policies.policy import Situation
 
 ALL: dict[str, Any] = {
@@ -175,7 +176,7 @@ class Small:
         embed = policy.base.get_input_embeddings()
 
         def look(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            checkpointed = relieved and any("forward" in vars(part) for part in policy.model.modules())
+            checkpointed = relieved and is_checkpointed(families.text_model(policy.base).layers[0])
             if torch.is_grad_enabled() and inputs[0].numel() > tokens and not checkpointed:
                 self.failed += 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

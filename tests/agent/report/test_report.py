@@ -20,7 +20,7 @@ from agent.report.report import report
 from agent.report.watch import watch
 from agent.run.files import load, save, write_text
 from agent.run.folder import Run
-from tests.agent.report.runs import FILM, GATE, card, close_cycle, collect, finish, start, video, whole
+from tests.agent.report.runs import GATE, VIDEO, card, close_cycle, collect, finish, start, video, whole
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script>'
 
@@ -110,7 +110,7 @@ def test_data_is_escaped(page: str) -> None:
 
 
 def test_videos_of_every_cycle_are_embedded(page: str) -> None:
-    videos = [base64.b64decode(data).removeprefix(FILM).decode() for data in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
+    videos = [base64.b64decode(data).removeprefix(VIDEO).decode() for data in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
     assert videos == ["before-after-0", "before-after-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst"))]
 
 

@@ -73,7 +73,7 @@ def test_the_same_command_goes_on_after_a_stop_and_adds_no_more() -> None:
     folder = ended(4)
     config = asked(["run", "--cycles", "+4"])[1]
     Run(folder, config).begin()  # it is killed before the first of them has ended, and then after it
-    assert asked(["run", "--cycles", "+4"])[1] == config
+    assert asked(["run", "--cycles", "+4"])[1] == asked(["c.yaml", "run", "--cycles", "+4"])[1] == config
     save(folder / "cycle-005" / "cycle.json", {"figures": {}, "champion": "a", "promoted": False, "alarms": []})
     assert asked(["run", "--cycles", "+4"])[1] == config
 
@@ -85,6 +85,7 @@ def test_the_same_command_goes_on_after_a_stop_and_adds_no_more() -> None:
         ("c.yaml", "needs CONFIG and RUN"),
         ("nowhere", "needs CONFIG and RUN"),
         ("c.yaml new --cycles +4", "adds cycles to a finished run, and new holds none; write --cycles 4"),
+        ("run --cycles +0", "adds no cycle; write --cycles \\+1 or more"),
         ("run --cycles +x", "cycles is '\\+x'"),
     ],
 )
