@@ -179,7 +179,7 @@ def abuse(port: int, count: int) -> dict[str, Any]:
 def _malformed(port: int, i: int, held: list[Any]) -> bool:
     """Send noise, a cut or a lying message; return whether a text came back."""
     whole = pack(_observation(i, ("front", "wrist"), 64))
-    lie = msgpack.packb({"front": {b"__ndarray__": True, b"data": b"0", b"dtype": "|O", b"shape": [2**40]}, "prompt": "x"})
+    lie = bytes(msgpack.packb({"front": {b"__ndarray__": True, b"data": b"0", b"dtype": "|O", b"shape": [2**40]}, "prompt": "x"}) or b"")
     with connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None) as connection:
         connection.recv()
         connection.send((np.random.default_rng(i).bytes(500), whole[: len(whole) // 2], lie, "text")[i // 4 % 4])

@@ -17,7 +17,7 @@ MOST_DIMS, MOST_ITEMS, MOST_MAPS = 8, 1024, 256  # dimensions of an array; entri
 
 def pack(content: Any) -> bytes:
     """Return a message with numpy arrays and numbers in it."""
-    return msgpack.packb(content, default=_to_map)
+    return bytes(msgpack.packb(content, default=_to_map) or b"")  # the stubs of msgpack allow None, which never comes
 
 
 def unpack(message: bytes) -> dict[str, Any]:
