@@ -227,6 +227,13 @@ REFUSED = {
     "frame outside": (outside, "lies outside of the dataset"),
 }
 KINDS = LEFT_OUT | TOLD | REFUSED
+EXCLUSIVE = (  # kinds that undo one another: a set holds one of each group at most
+    {"state", "no state", "other state"},
+    {"success", "failures", "no success"},
+    {"rate", "fast", "slow"},
+    {"gripper", "idle"},
+    {"degrees", "small"},
+)
 
 
 def read(draft: Draft, root: Path) -> tuple[str, list[Any]]:
@@ -251,8 +258,8 @@ def read(draft: Draft, root: Path) -> tuple[str, list[Any]]:
 
 def planted(seed: int, names: frozenset[str]) -> None:
     """Plant oddities into a sound dataset, and check that they are named or read rightly."""
-    names -= {"no state"} if "state" in names else set()
-    names -= {"failures", "no success"} if "success" in names else set()  # one would undo the other
+    for group in EXCLUSIVE:
+        names -= set(sorted(names & group)[1:])
     draft = sound(seed)
     before = [len(each) for each in draft.actions]
     for name in sorted(names, key=lambda name: [*TOLD, *LEFT_OUT, *REFUSED].index(name)):  # what changes all actions comes first
