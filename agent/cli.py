@@ -38,7 +38,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude play POLICY [ENV]                look at a policy: in a window where there is a display, else as an MP4
   etude export RUN OUT                   a Hugging Face folder that transformers and peft load without etude
   etude serve POLICY                     a websocket server with openpi's client protocol
-  etude dataset info|merge|export        look at stored episodes, join them, take those of a run out of it
+  etude dataset info|merge|export|push   look at stored episodes, join them, take those of a run, upload them
 
   etude pretrain OUT                     make the embedded base model from nothing
   etude compose OUT                      make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower

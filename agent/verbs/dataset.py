@@ -1,4 +1,4 @@
-"""`etude dataset info|merge|export`: stored episodes, which are LeRobotDatasets v3.0."""
+"""`etude dataset info|merge|export|push`: stored episodes, which are LeRobotDatasets v3.0."""
 
 from pathlib import Path
 
@@ -9,19 +9,21 @@ HELP = """\
 usage: etude dataset info FOLDER...
        etude dataset merge FOLDER... OUT
        etude dataset export RUN OUT [--successes] [--every-step]
+       etude dataset push FOLDER USER/NAME [--public]
 
 Stored episodes: what there is, several datasets as one, and those of a run as a dataset of its own. All are LeRobotDatasets v3.0.
-More: etude dataset info|merge|export --help
+More: etude dataset info|merge|export|push --help
 """
 INFO = "Say what datasets hold: episodes, successes, cameras, rate."
 MERGE = "Write the episodes of several datasets, or of all stages of runs, into one; each episode once. They must have the same cameras and rate."
 EXPORT = "Write the episodes of a run into a dataset of its own, demonstrations first; episodes with a fault of the environment are left out."
+PUSH = "Upload a dataset to the Hugging Face hub, where `lerobot` finds it by its name. The token is that of `hf auth login` or HF_TOKEN."
 
 
 def dataset(arguments: list[str]) -> None:
     """Run the verb."""
-    verbs = {"info": _info, "merge": _merge, "export": _export}
-    if arguments[:1] in ([], ["-h"], ["--help"]):  # further on `--help` is that of `info`, `merge` or `export`
+    verbs = {"info": _info, "merge": _merge, "export": _export, "push": _push}
+    if arguments[:1] in ([], ["-h"], ["--help"]):  # further on `--help` is that of `info`, `merge`, `export` or `push`
         print(fitted(HELP), end="")
     elif arguments[0] in verbs:
         verbs[arguments[0]](arguments[1:])
@@ -66,3 +68,16 @@ def _export(arguments: list[str]) -> None:
     from agent.datasets import export
 
     print(f"written: {given.out}, {export(given.run, given.out, given.successes, given.every_step, print)} episodes")
+
+
+def _push(arguments: list[str]) -> None:
+    usage = Usage("dataset push", PUSH, "etude dataset push slide-episodes my-name/slide")
+    what = usage.add_argument_group("what")
+    what.add_argument("folder", metavar="FOLDER", type=Path, help="a dataset")
+    what.add_argument("repository", metavar="USER/NAME", help="of the hub; made if it is missing")
+    usage.add_argument_group("who may read it").add_argument("--public", action="store_true", help="anyone; without it a new repository is private")
+    given, _ = usage.read(arguments)
+
+    from agent.push import push
+
+    print(f"written: {push(given.folder, given.repository, given.public)}")
