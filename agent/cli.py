@@ -28,7 +28,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
         --thorough                       more episodes of slow environments, and look-ahead; without it half a minute on an idle core
   etude check --dataset PATH [--config FILE]   what a dataset holds, and whether it suits a run of this config
   etude check-model ID|FOLDER [--policy.KEY VALUE]   whether a model can work: memory, codec, log-probabilities
-  etude expert CONFIG OUT [--steps N]    train a Stable-Baselines3 expert of the config's environment, to demonstrate
+  etude expert CONFIG OUT                an expert to demonstrate: trained by Stable-Baselines3, or one that plans in copies of the simulator
   etude watch RUN                        follow a run as it goes
   etude report RUN                       write RUN/report.html
   etude sync RUN                         send W&B what it has not received of a run: figures, videos, tables, artifacts

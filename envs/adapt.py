@@ -163,6 +163,11 @@ class Adapter:
         return self._views.frame(self.config.sources[0], self._observation, size, pretty)
 
     @property
+    def steps(self) -> int:
+        """Return the environment steps of this episode so far."""
+        return self._steps
+
+    @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
         return tuple(self._info.get("achieved", ()))

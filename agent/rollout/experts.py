@@ -1,7 +1,8 @@
-"""Experts for demonstrations: an environment's oracle, a script, or a Stable-Baselines3 policy, which `etude expert` trains."""
+"""Experts for demonstrations: an environment's oracle, a script, or one of `etude expert`: a Stable-Baselines3 policy, or a planner."""
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,14 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.records import Rate
+from agent.rollout.planner import Planner
+from agent.run.files import read_object, write_text
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.expert import ask
 from envs.faults import NoExpert, in_words
 from envs.make import module_of
+from envs.simulate.replay import prove
 
 Expert = Callable[[Adapter], np.ndarray]
 """An environment in its present state -> float32[A], the action to execute there."""
@@ -101,7 +105,7 @@ def train(config: EnvConfig, out: Path, *, algorithm: str = "sac", steps: int = 
     from policies import experts  # here, because Stable-Baselines3 is an optional dependency
 
     if algorithm not in ("sac", "ppo"):
-        raise ValueError(f"algorithm is {algorithm!r}; allowed are 'sac' and 'ppo'.")
+        raise ValueError(f"algorithm is {algorithm!r}; allowed are 'sac', 'ppo' and 'lookahead'.")
     env = Blind(config, TRAINING + 100_000 * seed)
     with Progress(TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         bar = bars.add_task("expert", total=steps)
@@ -112,6 +116,33 @@ def train(config: EnvConfig, out: Path, *, algorithm: str = "sac", steps: int = 
 
         experts.train(env, out, algorithm=algorithm, steps=steps, seed=seed, watch=watch)
     return examine(config, resolve(str(out), config))
+
+
+def plan(config: EnvConfig, out: Path, *, horizon: int = 12, candidates: int = 64, episodes: int = 50) -> Rate:
+    """Write an expert that needs no training: it plans each action in copies of the simulator (`agent.rollout.planner`).
+
+    Args:
+        config: the environment; its reward says what comes nearer to success.
+        out: folder of the expert.
+        horizon, candidates: of the planner.
+        episodes: how many it is examined on.
+
+    Returns:
+        Success rate on seeds that are used for nothing else.
+
+    Raises:
+        ValueError: the simulation cannot be copied exactly.
+    """
+    planner = Planner(horizon, candidates)
+    adapter = Adapter(config)
+    copied = prove(adapter, range(EVALUATION, EVALUATION + 3), np.random.default_rng(0))["snapshot"]
+    adapter.close()
+    if not copied.exact:
+        why = copied.difference or "its episodes end too early to try"
+        raise ValueError(f"{config.id} cannot be copied exactly ({why}), so nothing can be planned in it; train an expert with --algorithm sac.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "expert.json", json.dumps({"algorithm": "lookahead", "horizon": horizon, "candidates": candidates}, indent=1) + "\n")
+    return examine(config, planner, episodes)
 
 
 def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
@@ -136,7 +167,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
             - '': the environment's own `oracle(steps)`;
             - `module:function` or `file.py:function`, f(env, observation) -> action;
             - `module:Class` or `file.py:Class`, a class with `get_action(observation)`, such as Meta-World's policies;
-            - the folder of an expert that `etude expert` trained.
+            - the folder of an expert that `etude expert` wrote.
         config: the environment.
 
     Returns:
@@ -148,6 +179,12 @@ def resolve(name: str, config: EnvConfig) -> Expert:
     if not name:
         return lambda adapter: adapter.oracle()
     if (Path(name) / "expert.json").exists():
+        facts = read_object(Path(name) / "expert.json")
+        if facts.get("algorithm") == "lookahead":
+            try:
+                return Planner(facts.get("horizon"), facts.get("candidates"))
+            except ValueError as error:
+                raise NoExpert(f"{Path(name) / 'expert.json'} is damaged: {error} Make it anew: etude expert CONFIG {name} --algorithm lookahead") from error
         try:
             from policies import experts
         except ModuleNotFoundError as error:

@@ -8,7 +8,7 @@ def expert(arguments: list[str]) -> None:
     import tyro
 
     import agent.config.read as configure
-    from agent.rollout.experts import train
+    from agent.rollout.experts import plan, train
 
     if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
         raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
@@ -17,9 +17,23 @@ def expert(arguments: list[str]) -> None:
         raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
 
     # `tyro` makes options of the arguments, and their help of the docstring.
-    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0) -> str:
-        """Train an expert; the same command goes on after a stop. algorithm: sac or ppo; steps: decisions at most."""
-        return f"success {train(env, Path(arguments[1]), algorithm=algorithm, steps=steps, seed=seed)}, written {arguments[1]}"
+    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0, horizon: int = 12, candidates: int = 64) -> str:
+        """Make an expert, and examine it on new seeds.
+
+        Args:
+            algorithm: sac or ppo: trained by Stable-Baselines3 on the observation's vectors; the same command goes on after a stop.
+                lookahead: not trained; plans each action in copies of the simulator, by the environment's dense reward.
+            steps: of sac and ppo: decisions at most.
+            seed: of sac and ppo.
+            horizon: of lookahead: actions in a plan, each held for env.action_repeat steps.
+            candidates: of lookahead: plans tried before each action.
+        """
+        out = Path(arguments[1])
+        if algorithm == "lookahead":
+            rate = plan(env, out, horizon=horizon, candidates=candidates)
+        else:
+            rate = train(env, out, algorithm=algorithm, steps=steps, seed=seed)
+        return f"success {rate}, written {out}"
 
     try:
         print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
