@@ -124,7 +124,8 @@ def plan(config: EnvConfig, out: Path, *, horizon: int = 12, candidates: int = 6
     Args:
         config: the environment; its reward says what comes nearer to success.
         out: folder of the expert.
-        horizon, candidates: of the planner.
+        horizon: actions in a plan.
+        candidates: plans tried before each action.
         episodes: how many it is examined on.
 
     Returns:
@@ -182,9 +183,10 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         facts = read_object(Path(name) / "expert.json")
         if facts.get("algorithm") == "lookahead":
             try:
-                return Planner(facts.get("horizon"), facts.get("candidates"))
+                return Planner(facts.get("horizon", 0), facts.get("candidates", 0))
             except ValueError as error:
-                raise NoExpert(f"{Path(name) / 'expert.json'} is damaged: {error} Make it anew: etude expert CONFIG {name} --algorithm lookahead") from error
+                again = f"Make it anew: etude expert CONFIG {name} --algorithm lookahead"
+                raise NoExpert(f"{Path(name) / 'expert.json'} is damaged: {error} {again}") from error
         try:
             from policies import experts
         except ModuleNotFoundError as error:

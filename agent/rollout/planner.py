@@ -45,10 +45,8 @@ class Planner:
         """Return the action for the present state, float32[A]; the environment is in the same state afterwards."""
         low, high, counts = adapter.actions.low, adapter.actions.high, adapter.actions.counts
         rng = np.random.default_rng([adapter.seed, adapter.steps])
-        if (adapter.seed, adapter.steps) == self._next:
-            plan = self._plan
-        else:  # a new episode, or a step that was not this planner's
-            plan = np.tile((low + high) / 2, (self.horizon, 1))
+        goes_on = (adapter.seed, adapter.steps) == self._next  # otherwise this is a new episode, or another one acted in between
+        plan = self._plan if goes_on else np.tile((low + high) / 2, (self.horizon, 1))
         around = plan + SPREAD * (high - low) / 2 * _smooth(rng, self.candidates - 1, *plan.shape)
         if (discrete := counts > 0).any():
             around[..., discrete] = low[discrete] + np.floor(rng.random((*around.shape[:2], int(discrete.sum()))) * counts[discrete])

@@ -78,8 +78,8 @@ def test_planning_leaves_no_trace_and_the_same_state_gives_the_same_action() -> 
     for _ in range(4):
         action = planner(one)
         np.testing.assert_array_equal(again(one), action, "a second planner, from the same state")
-        rewards = [each.step(action[None]).rewards for each in (one, other)]  # in `other` nothing was planned
-        np.testing.assert_array_equal(*rewards)
+        here, there = (each.step(action[None]).rewards for each in (one, other))  # in `other` nothing was planned
+        np.testing.assert_array_equal(here, there)
         np.testing.assert_array_equal(one.raw, other.raw)
     one.reset(5)
     fresh = Planner(6, 12)(one)
@@ -89,7 +89,7 @@ def test_planning_leaves_no_trace_and_the_same_state_gives_the_same_action() -> 
 def test_discrete_actions_are_planned_among_their_values() -> None:
     adapter = Adapter(
         EnvConfig(
-            id=f"{__name__}:Row", instruction="go to the light", success="info['place'] == 9", cameras=["observation"], size=32, action_repeat=1
+            id=f"{__name__}:Row", instruction="go to the light", success="info['place'] == 9", cameras=("observation",), size=32, action_repeat=1
         )
     )
     adapter.reset(0)
@@ -115,8 +115,8 @@ def test_the_verb_writes_a_folder_that_demonstrates(tmp_path: Path, capsys: pyte
 
 
 def test_what_cannot_be_copied_is_refused(tmp_path: Path) -> None:
-    config = EnvConfig(id=f"{__name__}:Elsewhere", instruction="wait", success="reward > 30", size=32, cameras=["observation"])
-    with pytest.raises(ValueError, match="cannot be copied exactly .* --algorithm sac"):
+    config = EnvConfig(id=f"{__name__}:Elsewhere", instruction="wait", success="reward > 30", size=32, cameras=("observation",))
+    with pytest.raises(ValueError, match=r"cannot be copied exactly .* --algorithm sac"):
         plan(config, tmp_path / "expert")
     assert not (tmp_path / "expert").exists()
 
