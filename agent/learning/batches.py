@@ -7,13 +7,14 @@ import contextlib
 import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from agent.config.keys import TuneConfig
-from agent.learning import losses
+from agent.learning import losses, reference
 from agent.learning.memory import fitting
 from agent.learning.terms import Forward
 from agent.records import Demonstration, PolicySample, PreferencePair, QAExample
@@ -84,6 +85,7 @@ class Batches:
         config: of the training.
         samples, demonstrations, pairs, qa_examples: the training data; their situations are rows that follow one another in this order.
         qa_coef: weight of the QA examples' loss.
+        reference_file: where the champion's log-probabilities of pairs are kept; None: nowhere.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Batches:
         pairs: Sequence[PreferencePair],
         qa_examples: Sequence[QAExample],
         qa_coef: float = QA_COEF,
+        reference_file: Path | None = None,
     ) -> None:
         self.qa_coef, self.checkpointing = qa_coef, False
         self.policy, self.samples, self.demonstrations, self.pairs, self.qa_examples = policy, samples, demonstrations, pairs, qa_examples
@@ -114,7 +117,7 @@ class Batches:
         self._questions = tokenise(policy, [[(each.question, each.answer)] for each in qa_examples]).tails if qa_examples else []
         ends = len(samples) + len(demonstrations) + np.cumsum([0, *map(len, sides)])
         self._sides = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]  # rows of each pair's chosen, then of its rejected replies
-        self._reference_P2 = self._reference([reply.tokens for reply in replies]) if pairs else torch.zeros(0, 2)
+        self._reference_P2 = self._reference([reply.tokens for reply in replies], reference_file) if pairs else torch.zeros(0, 2)
         self._uncredited = policy.codec.thought_length if policy.config.sample == "action" else 0  # greedy thoughts were not sampled: no credit
 
     def checkpoint_layers(self) -> None:
@@ -181,8 +184,13 @@ class Batches:
         sampled = [sample.logprobs[self._uncredited :] for sample in samples]
         return torch.as_tensor(np.stack(sampled), device=samples_BL.device) if sampled else samples_BL  # np.stack needs one at least
 
-    def _reference(self, tokens: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return float32[P, 2]: the champion's log-probability of the chosen and of the rejected side of each pair, before any step."""
+    def _reference(self, tokens: Sequence[np.ndarray], file: Path | None) -> torch.Tensor:
+        """Return float32[P, 2]: the champion's log-probability of the chosen and of the rejected side of each pair, before any step.
+
+        Args:
+            tokens: of all replies of the pairs.
+            file: keeps the result; None: nothing does.
+        """
         first = self._sides[0].start
 
         def attempt(most: int) -> torch.Tensor:
@@ -191,10 +199,17 @@ class Batches:
             logprobs = [self._distribution([first + i for i in part], each) for part, each in zip(parts, stacked, strict=True)]
             return torch.cat([self.policy.picked(each, own).sum(1) for each, own in zip(logprobs, stacked, strict=True)])
 
-        with torch.no_grad():
-            # 128 at a time: without a gradient there is room for more replies than in a step, but not for all of them.
-            sums, _ = fitting(attempt, 128, 1, "replies")
-        return torch.stack([sums[side.start - first : side.stop - first].sum() for side in self._sides]).reshape(-1, 2)
+        def compute() -> torch.Tensor:
+            with torch.no_grad():
+                # 128 at a time: without a gradient there is room for more replies than in a step, but not for all of them.
+                sums, _ = fitting(attempt, 128, 1, "replies")
+            return torch.stack([sums[side.start - first : side.stop - first].sum() for side in self._sides]).reshape(-1, 2)
+
+        if file is None:
+            return compute()
+        lengths = ",".join(str(len(side)) for side in self._sides)
+        key = reference.identity(self.policy, self.situations[first : first + len(tokens)], tokens, lengths)
+        return reference.kept(file, key, compute).to(self.policy.config.device)
 
 
 def distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:

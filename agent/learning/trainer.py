@@ -14,6 +14,7 @@ from agent.learning.batches import QA_COEF, Batches
 from agent.learning.microbatches import step_gradient
 from agent.learning.optimiser import Optimiser, descend
 from agent.learning.terms import TERMS, own_term
+from agent.learning.training import REFERENCE
 from agent.records import TrainingData
 
 MAX_GRAD_NORM = 1.0  # gradients are scaled down to this norm
@@ -60,7 +61,8 @@ def train(
     terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     steps = steps or config.epochs * math.ceil(most / config.batch_size)
     shares = [_share(len(part), most, config.batch_size) for part in kinds]
-    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples, qa_coef)
+    beside = checkpoint.with_name(REFERENCE) if checkpoint else None
+    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples, qa_coef, beside)
     warmup = max(round(config.warmup_ratio * steps), 1)
     optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM)
 

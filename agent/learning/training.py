@@ -10,6 +10,8 @@ from agent.rollout.session import Session
 from agent.run.files import write
 from agent.run.tracking import Track
 
+REFERENCE = "reference.safetensors"  # log-probabilities of the champion, beside the checkpoint of a training
+
 
 def base_model(session: Session) -> Checkpoint:
     """Return the checkpoint of the base model, after grounding if there was any; write its weights if they are not on disk yet.
@@ -41,7 +43,8 @@ def train_checkpoint(session: Session, champion: Checkpoint | None, folder: Path
     with track.bar(title) as step:
         rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
     name = keep_weights(policy, folder / "policy.safetensors")  # before the stage file, which says that they are complete
-    (folder / "checkpoint.pt").unlink(missing_ok=True)  # only now: a kill before the weights are written resumes from it
+    for each in ("checkpoint.pt", REFERENCE):  # only now: a kill before the weights are written resumes from these
+        (folder / each).unlink(missing_ok=True)
     # Six digits in the file. A step that lacks a figure had no data for it, so it does not count as 0 in the mean.
     kept = [{"step": i, **{key: float(f"{value:.6g}") for key, value in row.items()}} for i, row in enumerate(rows)]
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(key for row in rows for key in row)}
