@@ -165,7 +165,7 @@ class Adapter:
     @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
-        return tuple(self._info.get("achieved", ()))
+        return tuple(map(str, self._info.get("achieved", ())))  # plain texts: another process may not know a class of the user's
 
     def oracle(self) -> np.ndarray:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.

@@ -82,19 +82,24 @@ class EnvironmentProcess:
         self._answer(STARTING)  # packages are imported before it answers
 
     def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
-        try:
-            while self._connection.poll(limit):
-                kind, answer = self._connection.recv()
-                if kind == "done":
-                    return answer
-                if kind == "failed":
-                    raise answer
-                report(answer)
-                limit = STARTING if answer in MAKING else self.limit  # imports are over
-        except (EOFError, ConnectionError) as error:
-            raise self._died() from error
+        while self._connection.poll(limit):
+            kind, answer = self._received()
+            if kind == "done":
+                return answer
+            if kind == "failed":
+                raise answer
+            report(answer)
+            limit = STARTING if answer in MAKING else self.limit  # imports are over
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
+
+    def _received(self) -> tuple[str, Any]:
+        try:
+            return self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._died() from error
+        except Exception as error:  # it holds an object of the user's that cannot be unpickled here, and unpickling may raise anything
+            return "failed", ValueError(f"its answer cannot be read in the main process ({in_words(error)})")
 
     def _died(self) -> ChildProcessError:
         how = self._end()
