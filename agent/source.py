@@ -102,7 +102,7 @@ class Source:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
         else:
             self.refuse_foreign_code()
-        config = override(config, keys) if keys else config
+        config = self._bounded(override(config, keys) if keys else config)
         if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
             raise ValueError(
                 f"{self.title} sees {_told_sight(own.envs[0])}, and {other.title} gives {_told_sight(other)}; "
@@ -119,7 +119,15 @@ class Source:
     def beside(self, other: "Source", keys: list[str]) -> "Source":
         """Return the policy in the environments of another one, seen by its own cameras; `keys` as of `within`."""
         config = self._readable().model_copy(update={"env": tuple(map(self._seen, other.config.envs))})
-        return replace(self, config=override(config, keys) if keys else config)
+        return replace(self, config=self._bounded(override(config, keys) if keys else config))
+
+    def _bounded(self, config: Config) -> Config:
+        """Return a config in which a trained policy's own bounds of actions stand where it has `quantiles`, or none."""
+        if not self.actions:
+            return config
+        own = self.config.envs[0].action_bounds
+        envs = tuple(env if env.action_bounds not in (None, "quantiles") else env.model_copy(update={"action_bounds": own}) for env in config.envs)
+        return config.model_copy(update={"env": envs[0] if isinstance(config.env, EnvConfig) else envs})
 
     def _readable(self) -> Config:
         """Return the config; of an untrained model with the codec that its tokenizer can write."""

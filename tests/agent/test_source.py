@@ -99,6 +99,24 @@ def test_another_environment_is_seen_as_the_policy_was_trained(run: Path, tmp_pa
     assert find("nano").beside(policy, []).config.envs == policy.config.envs
 
 
+@pytest.mark.parametrize("bounds", ["env: {id: etude/Reach-v0, action_bounds: quantiles}", "env: [{id: etude/Reach-v0}, {id: etude/Push-v0}]"])
+def test_a_policy_keeps_its_own_bounds_in_the_environments_of_a_config(bounds: str, tmp_path: Path) -> None:
+    """A run replaces `quantiles` by those of its demonstrations; elsewhere the word says nothing."""
+    from agent.rollout.environments import Environments
+
+    make(tmp_path / "run", env={"id": "etude/Reach-v0", "action_bounds": [[-1, 1], [-0.5, 0.5], [-0.25, 1.0]]})
+    (tmp_path / "c.yaml").write_text(f"{bounds}\ndemonstrate: {{episodes: 0}}\n")
+    policy = find(str(tmp_path / "run"))
+    for source in (policy.within(str(tmp_path / "c.yaml")), policy.within("", ["--env.action_bounds", "quantiles"])):
+        assert {env.action_bounds for env in source.config.envs} == {((-1, 1), (-0.5, 0.5), (-0.25, 1.0))}
+    environments = Environments(policy.within(str(tmp_path / "c.yaml")).config.envs, 1)
+    policy.check(environments.actions, environments.configs[0])
+    environments.close()
+    (tmp_path / "c.yaml").write_text("env: {id: etude/Reach-v0, action_bounds: [-1, 1]}\n")
+    numbers = policy.within(str(tmp_path / "c.yaml")).config.envs[0]
+    assert numbers.action_bounds == (-1, 1), "numbers of the user's are not overruled, but refused"
+
+
 def test_other_actions_are_one_sentence(run: Path) -> None:
     from agent.evaluate.apart import evaluate_source
     from agent.rollout.environments import Environments
