@@ -1,7 +1,6 @@
 """Runs environments in another process: one that hangs or crashes costs its episode, not the run.
 
-All environments of one config share the process. When it is lost, a new one is started, the other environments are made again in it, and their
-actions since the last reset are repeated. So their episodes have the same results as without the loss.
+All environments of one config share the process. After its loss a new one repeats the actions of the others, so their episodes stay the same.
 
 Messages to the process are (number of the environment, method, arguments). Its messages are (kind, content):
 
@@ -83,7 +82,12 @@ class EnvironmentProcess:
 
     def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
         while self._connection.poll(limit):
-            kind, answer = self._received()
+            try:
+                kind, answer = self._connection.recv()
+            except (EOFError, ConnectionError) as error:
+                raise self._died() from error
+            except Exception as error:  # it holds an object of the user's that cannot be unpickled here
+                raise ValueError(f"its answer cannot be read in the main process ({in_words(error)})") from error
             if kind == "done":
                 return answer
             if kind == "failed":
@@ -92,14 +96,6 @@ class EnvironmentProcess:
             limit = STARTING if answer in MAKING else self.limit  # imports are over
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
-
-    def _received(self) -> tuple[str, Any]:
-        try:
-            return self._connection.recv()
-        except (EOFError, ConnectionError) as error:
-            raise self._died() from error
-        except Exception as error:  # it holds an object of the user's that cannot be unpickled here, and unpickling may raise anything
-            return "failed", ValueError(f"its answer cannot be read in the main process ({in_words(error)})")
 
     def _died(self) -> ChildProcessError:
         how = self._end()
