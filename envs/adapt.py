@@ -11,6 +11,7 @@ import numpy as np
 from envs import EnvConfig
 from envs.expert import ask
 from envs.faults import NoExpert, in_words
+from envs.frames import PictureSpec
 from envs.limits import LONGEST, time_limit
 from envs.make import make
 from envs.moments import Observation, Outcome
@@ -151,6 +152,11 @@ class Adapter:
     def drawn_by_mujoco(self) -> bool:
         """Return whether MuJoCo cameras draw all frames, and none comes from the environment itself."""
         return self._views.drawn_by_mujoco
+
+    @property
+    def specs(self) -> dict[str, PictureSpec]:
+        """Return how the pictures of each source become frames, by its name."""
+        return self._views.specs
 
     @property
     def raw(self) -> Any:

@@ -30,7 +30,7 @@ from envs.moments import Observation, Outcome
 from envs.process import begin, end, portable
 from envs.spaces import Actions
 
-COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco")  # attributes of an `Adapter` that its `Proxy` has too
+COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco", "specs")  # attributes of an `Adapter` that its `Proxy` has too
 STARTING = 120.0  # seconds that the process, and making each environment, may take
 MAKING = ("making", "making the expert")  # stages of the doctor that may import packages, and so have as long
 
@@ -127,6 +127,7 @@ class Proxy:
     rate: float
     limit: int | None
     drawn_by_mujoco: bool
+    specs: dict[str, Any]
     _numbers = itertools.count()
 
     def __init__(self, process: EnvironmentProcess, like: "Proxy | Adapter | None" = None) -> None:
@@ -147,8 +148,7 @@ class Proxy:
     def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return `function(adapter, *arguments)`, called in the process of the environment.
 
-        The time limit is for each reset, step and observation of the adapter, and for the time between two of them. Before the first there are
-        `STARTING` seconds, for imports. The call is repeated once if another program kills the process.
+        The time limit is from one reset, step or observation to the next. The call is repeated once if another program kills the process.
 
         Args:
             function: one that pickle can name, so defined at the top of a module. It must reset the adapter itself.
