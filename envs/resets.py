@@ -32,7 +32,7 @@ class Resets:
 
     def __init__(self, env: gymnasium.Env, keep: Callable[[], None], forget: Callable[[], None]) -> None:
         self._env, self._keep, self._forget = env, keep, forget
-        self._depth, self.seen = 0, False  # layers whose step runs at this moment
+        self._depth, self.seen = 0, False  # depth: of the layer whose step runs at this moment, 1 around all of them; 0: none does
         self._begun: Any = None  # what a reset within the present step returned
         self._ending = 0  # depth of the layer whose step called that reset, or tells of it in `info`; 0: none does
         self._lost = False  # whether that layer returned no last observation
@@ -71,13 +71,15 @@ class Resets:
         Raises:
             Malformed: its `step` has another form, or returns nothing of the end of its episode.
         """
-        self._depth, self._begun, self._ending, self._lost = 0, None, 0, False
+        self._depth, self._begun, self._ending, self._lost = 1, None, 0, False
         try:
-            returned = self._step(self._env.step, (action,), {})
+            returned = self._at(1, self._env.step(action))
         except ValueError as error:
             if "values to unpack" not in str(error):  # by a wrapper of Gymnasium
                 raise
             raise Malformed(f"its step returned no (observation, reward, terminated, truncated, info) ({error}); {OLD}.") from error
+        finally:
+            self._depth = 0
         if not _is_outcome(returned):
             raise Malformed(f"its step returned {_kind(returned)}, and Gymnasium needs (observation, reward, terminated, truncated, info); {OLD}.")
         observation, reward, terminated, truncated, info = returned
@@ -89,13 +91,19 @@ class Resets:
         return observation, reward, bool(terminated), bool(truncated), info
 
     def _step(self, step: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return what the `step` of a layer returns; if it has begun the next episode, then with the end of the last one."""
+        """Return what the `step` of a layer returns, within a step of the environment as `_at` does."""
+        if not self._depth:  # some environments step in their reset
+            return step(*arguments, **named)
         self._depth += 1
         depth = self._depth
         try:
             returned = step(*arguments, **named)
         finally:
             self._depth = depth - 1
+        return self._at(depth, returned)
+
+    def _at(self, depth: int, returned: Any) -> Any:
+        """Return what the step of the layer at a depth returned; if it has begun the next episode, then with the end of the last one."""
         if not _is_outcome(returned) or not (returned[2] or returned[3]):
             return returned
         if not self._ending and any(returned[4].get(key) is not None for key in (*ENDS, "final_info")):

@@ -170,6 +170,30 @@ def test_the_last_observation_goes_through_the_wrappers_outside(inner: str, wrap
     np.testing.assert_array_equal(seen["resets itself"], seen[""])
 
 
+class Settled(Eager):
+    """Steps in its reset, and ends an episode there."""
+
+    def reset(self, **named: Any):
+        seen, info = super().reset(**named)
+        if not getattr(self, "settling", False):
+            self.settling = True
+            for _ in range(4):
+                self.step(np.zeros(2))
+            self.settling = False
+            seen, info = super().reset(**named)
+        return seen, info
+
+
+def test_steps_within_a_reset_are_no_end_of_an_episode() -> None:
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Settled", kwargs={"way": "keeps the end"}, cameras=("eye",), size=16, instruction="roll"))
+    for _ in range(2):
+        assert adapter.reset(0).frames.max() == 0 and not adapter.resets_itself
+    plain = episode("Eager", "not at all")[1]
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Settled", cameras=("top", "render", "eye"), size=16, action_repeat=1))
+    adapter.reset(0)
+    np.testing.assert_array_equal(adapter.step(np.zeros((4, 2))).observation.frames, plain.observation.frames)
+
+
 def test_an_info_that_is_lost_is_named_within_wrappers_too() -> None:
     adapter = Adapter(EnvConfig(id=f"{__name__}:lossy", cameras=("eye",), size=16, action_repeat=1, instruction="roll"))
     adapter.reset(0)
