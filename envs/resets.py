@@ -7,6 +7,7 @@ whose step that is then returns the last observation and info of the episode, so
 
 import contextlib
 import functools
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +38,9 @@ class Resets:
         self._ending = 0  # depth of the layer whose step called that reset, or tells of it in `info`; 0: none does
         self._lost = False  # whether that layer returned no last observation
         for layer in layers(env):
-            with contextlib.suppress(AttributeError):  # one with slots cannot be watched
-                layer.reset = _watched(layer.reset, weakref.WeakMethod(self._reset))
-                layer.step = _watched(layer.step, weakref.WeakMethod(self._step))
+            with contextlib.suppress(AttributeError, TypeError):  # one with slots cannot be watched
+                _watch(layer, "reset", weakref.WeakMethod(self._reset))
+                _watch(layer, "step", weakref.WeakMethod(self._step))
 
     def begin(self, seed: int, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; return its observation and info.
@@ -135,15 +136,20 @@ class Resets:
         return self._begun
 
 
-def _watched(method: Callable[..., Any], watcher: "weakref.WeakMethod[Any]") -> Callable[..., Any]:
-    """Return a function in the place of a layer's `reset` or `step`, which leaves each call to the watcher while that exists."""
+def _watch(layer: Any, name: str, watcher: "weakref.WeakMethod[Any]") -> None:
+    """Leave each call of the `reset` or `step` of a layer to the watcher, while that exists.
 
-    @functools.wraps(method)
-    def told(*arguments: Any, **named: Any) -> Any:
-        watching = watcher()
+    A deep copy, in which an expert may look ahead, is not watched and has its own methods: a method is copied with the object to which it is bound.
+    """
+    given, watched = vars(layer).get(name), weakref.ref(layer)
+
+    @functools.wraps(getattr(layer, name))
+    def told(self: Any, *arguments: Any, **named: Any) -> Any:
+        method = given or getattr(type(self), name).__get__(self)
+        watching = watcher() if self is watched() else None
         return watching(method, arguments, named) if watching else method(*arguments, **named)
 
-    return told
+    setattr(layer, name, types.MethodType(told, layer))
 
 
 def _is_outcome(returned: Any) -> bool:

@@ -1,5 +1,6 @@
 """Environments that reset themselves within a step, and `reset` and `step` of another form than Gymnasium's."""
 
+import copy
 from typing import Any, ClassVar
 
 import gymnasium
@@ -168,6 +169,21 @@ def test_the_last_observation_goes_through_the_wrappers_outside(inner: str, wrap
         assert outcome.terminated and outcome.success
         seen[way] = before if inner == "lost" and not way else outcome.observation.frames
     np.testing.assert_array_equal(seen["resets itself"], seen[""])
+
+
+def test_a_deep_copy_of_the_environment_steps_and_resets_by_itself() -> None:
+    """As an expert that looks ahead would copy it; the adapter watches these methods of the environment alone."""
+    config = EnvConfig(id=f"{__name__}:outside", kwargs={"inner": "itself", "wrappers": "Dark Order", "way": "x"}, cameras=("eye",), size=16)
+    adapter = Adapter(config.model_copy(update={"instruction": "roll"}))
+    adapter.reset(0)
+    apart = copy.deepcopy(adapter.env)
+    for _ in range(3):
+        apart.step(np.zeros(2))
+    assert (adapter.env.unwrapped.steps, apart.unwrapped.steps) == (0, 3)  # type: ignore[attr-defined]
+    assert apart.step(np.zeros(2))[4]["final_obs"] is not None and apart.unwrapped.steps == 0  # type: ignore[attr-defined]
+    adapter.env.step(np.zeros(2))
+    apart.reset()
+    assert adapter.env.unwrapped.steps == 1  # type: ignore[attr-defined]
 
 
 class Settled(Eager):
