@@ -42,7 +42,7 @@ def check(config: Config, whole: bool, out: Path = Path(), thorough: bool = Fals
         thorough: take as long as it takes, and try look-ahead episodes too. Otherwise an environment takes at most 30 s on an idle core.
     """
     console = Console(highlight=False)
-    config = settled(config)
+    config = settled(config, limit=LIMIT)
     faults = [fault for env in config.envs for fault in _environment(env, config, out, console, thorough)]
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):

@@ -44,6 +44,7 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     env = config.envs[0]
     hub = config.policy.model if _on_hub(source) else ""  # '': the folder itself holds all weights
     codec = {**description(policy, env.frame_names), "image_size": env.size, "action_repeat": env.action_repeat}
+    codec["pictures"] = [{**source.spec(name).description(), "flip": env.flip_of(name)} for _ in range(env.history) for name in env.sources]
     out.mkdir(parents=True, exist_ok=True)
     write_folder(out, lambda partial: write_plain(policy, partial, merged, hub))
     write_text(
@@ -56,6 +57,7 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     weights = {name: each for name, each in digests(out).items() if name.endswith(".safetensors")}  # the card and other texts may be edited
     content = {"config": yaml.safe_load(write_yaml(plain)), "actions": actions.description(), "name": source.name, "files": weights}
     content |= {"model": model, "base": policy.base_name if hub else None}
+    content["pictures"] = {name: spec.description() for name, spec in source.pictures.items()}
     save(out / EXPORT, content)  # after the weights: with this file the folder counts as an export
     write_text(out / "README.md", card(source, codec, "peft" if lora and not merged else "transformers", out.name))
 

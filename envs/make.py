@@ -8,6 +8,7 @@
 """
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -91,8 +92,9 @@ def _load_file(file: Path) -> Any:
     """Return the module in a file; a file is executed once a process."""
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    # In sys.modules, so that pickle and dataclasses find its classes. The name has the whole path: two folders may have files of one name.
-    name = f"etude_file_{file.resolve().stem}_{abs(hash(file.resolve()))}"
+    # In sys.modules, so that pickle and dataclasses find its classes. Two folders may have files of one name, so the whole path counts; by a digest
+    # and not by `hash`, because pickle needs the same name in every process.
+    name = f"etude_file_{file.resolve().stem}_{hashlib.sha256(bytes(file.resolve())).hexdigest()[:16]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"

@@ -38,7 +38,8 @@ class DemonstrateConfig(Strict):
     """The dataset's cameras that stand for those of `env.cameras`, in that order. Empty: they have the same names."""
     steps_per_row: float | None = Field(default=None, gt=0)
     """Environment steps that one row of a LeRobotDataset of another producer lasts: 2 for 10 rows a second in an environment of 20 steps, 0.4 for 50
-    rows. null: 1, and a dataset with another rate than the environment's is refused until this key says what is meant."""
+    rows. Rows that are merged add their rewards. null: 1, and a dataset with another rate than the environment's is refused until this key says what
+    is meant."""
     expert: str = ""
     """Who demonstrates. Empty: the environment's own `oracle(steps)`. Or `module:function` or `file.py:function` (f(env, observation) -> action), or
     `module:Class` with `get_action(observation)` (Meta-World's policies), or the folder of an expert made by `etude expert`."""

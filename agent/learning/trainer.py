@@ -69,8 +69,11 @@ def train(
     def gradient_of(step: int, rows: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         # A seed for each kind, and rows by the step alone: a resumed training draws the same.
         drawn = [_rows_of_step(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
-        # What an earlier step halved stays halved, also after a resume: gradients summed in other parts are rounded differently.
-        most = int(rows[-1].get("micro_batch_tokens", config.micro_batch_tokens)) if rows else config.micro_batch_tokens
+        # What memory forced upon an earlier step stays so, also after a resume: gradients summed in other parts are rounded differently.
+        last = rows[-1] if rows else {}
+        most = int(last.get("micro_batch_tokens", config.micro_batch_tokens))
+        if last.get("checkpointing"):
+            batches.checkpoint_layers()
         return step_gradient(batches, batches.step(drawn), config, terms, most, optimiser.clear)
 
     return descend(policy, optimiser, steps, gradient_of, checkpoint, lambda step, figures: watch(step, steps, figures))

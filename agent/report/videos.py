@@ -12,6 +12,7 @@ from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run import files
 from agent.run.folder import Cycle
+from agent.run.layout import evaluation_video
 from agent.run.mp4 import titled, write
 from agent.run.tracking import Track
 from envs.adapt import Adapter
@@ -103,7 +104,7 @@ def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, befo
     gained = [key for key, passed in after.outcomes.items() if passed and not before.outcomes[key]][:count]
     videos = {}
     for key in gained:
-        file = session.run.folder / "videos" / f"before-after-{len(videos)}.mp4"
+        file = evaluation_video(session.run.folder, "before-after", last.name, len(videos))
         task, seed = key.rsplit("/", 1)  # a task's name may hold slashes: etude/Reach-v0
         job = Job(int(seed), kind=session.environments.of(task))
         # Evaluations store no episodes; a greedy rollout of the same seed gives the same one again.
@@ -112,7 +113,7 @@ def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, befo
         left, right = (adapter.apply(replayed, episode, True) for episode in attempts)
         longest = max(len(left), len(right))  # the shorter one stays on its last frame
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
-        videos[f"before-after-{len(videos)}"] = write(pairs, file, f"{attempts[0].instruction}: before | after", adapter.rate)
+        videos[file.stem] = write(pairs, file, f"{attempts[0].instruction}: before | after", adapter.rate)
     return videos
 
 

@@ -61,6 +61,15 @@ def test_what_a_run_would_refuse_the_check_says(content: dict[str, Any], says: s
     assert [file.name for file in tmp_path.iterdir()] == ["check-tests-envs-test-doctor-Dial.png"]
 
 
+def test_an_expert_that_hangs_does_not_hang_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The expert is asked for the bounds of its actions before anything is examined, and `env.timeout` may be 0."""
+    monkeypatch.setattr("agent.check.LIMIT", 1.0)
+    fatal = Path(__file__).parents[1] / "envs/fatal.py"
+    env = {"id": f"{fatal}:Fatal", "kwargs": {"way": "hang", "seeds": []}, "cameras": ["eye"], "size": 16, "action_bounds": "quantiles"}
+    with pytest.raises(ValueError, match=r"quantiles need an expert's actions, and in .*:Fatal, seed \d+: no answer within 1 s; its process was"):
+        checked({"env": env, "demonstrate": {"expert": f"{fatal}:stuck"}}, True, tmp_path, capsys)
+
+
 def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for content, whole in (({"demonstrate": {"expert": f"{__name__}:full"}}, True), ({}, False)):
         ready, said = checked(content, whole, tmp_path, capsys)

@@ -111,7 +111,7 @@ def test_practice_has_the_videos_that_there_is_room_for(tmp_path: Path, monkeypa
 def test_a_video_of_an_earlier_end_of_the_run_is_not_shown(tmp_path: Path) -> None:
     whole(tmp_path)
     (tmp_path / "videos").mkdir()
-    for name in ("before-after-0", "before-after-999", "failure-0"):
+    for name in ("before-after-candidate5-0", "before-after-candidate2-1", "failure-candidate5-0", "failure-candidate2-1"):
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"")
     record = RunRecord.read(tmp_path)
     assert [video.caption for video in embedded.before_after(record)] == ["seed 57"]
