@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from agent.run.episodes import CAMERA, CHUNK, COLUMNS, DATA, LISTING, count
 
-FACTS = ("task", "seed", "attempt", "success", "first_success")  # of an episode, as in `agent.records.Episode`
+FACTS = ("task", "seed", "attempt", "success", "first_success", "faults")  # of an episode, as in `agent.records.Episode`
 
 
 def facts(root: Path) -> list[dict[str, Any]]:
