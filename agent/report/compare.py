@@ -1,5 +1,6 @@
 """Several runs -> one self-contained HTML page: paired on the test seeds that they share, and over cycles and environment steps."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -218,9 +219,16 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def _warnings(entries: Sequence[Entry]) -> Iterable[str]:
     """Yield why the comparison may mislead: other frames, or another base model."""
-    first = dict(fingerprint(entries[0].record))
-    for entry in entries[1:]:
-        own = dict(fingerprint(entry.record))
+    first, *others = [_fingerprint(entry.record) for entry in entries]
+    for entry, own in zip(entries[1:], others, strict=True):
         for key in ("environment", "renderer", "a frame's hash", "base model"):
             if key in first and key in own and own[key] != first[key]:  # runs of older versions lack some
-                yield f"{entry.name} has another {key} than {entries[0].name}: {own[key]}, not {first[key]}."
+                yield f"{entry.name} has another {key.removeprefix('a ')} than {entries[0].name}: {own[key]}, not {first[key]}."
+
+
+def _fingerprint(record: RunRecord) -> dict[str, str]:
+    """Return the values of a run's fingerprint by their name: of several environments each different one, in alphabetical order."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, value in fingerprint(record):
+        found[name].add(value)
+    return {name: "; ".join(sorted(values)) for name, values in found.items()}

@@ -91,6 +91,15 @@ def test_cycles_say_why_a_candidate_was_rolled_back(page: str) -> None:
     [
         (None, "in progress"),
         ({"promoted": False}, "no candidate: nothing to learn from"),
+        ({"promoted": False, "alarms": ["exploration shrinks: 3 %"]}, "nothing to learn from, all episodes of each seed ended alike; exploration"),
+        (
+            {"promoted": False, "alarms": ["the detector cannot tell", "exploration shrinks: 3 %"]},
+            "no candidate: the detector cannot tell; exploration",
+        ),
+        (
+            {"promoted": False, "won": 5, "lost": 5, "gate_gain": 0, "gate_p_value": 1.0, "alarms": ["exploration shrinks: 3 %"]},
+            "○ rolled back: 5 seeds won, 5 lost; not better; exploration shrinks: 3 %",
+        ),
         ({"promoted": False, "won": 3, "lost": 5, "gate_gain": -0.01, "gate_p_value": 0.7}, "○ rolled back: 3 seeds won, 5 lost; not better"),
         ({"promoted": False, "won": 5, "lost": 3, "gate_gain": 0.01, "gate_p_value": 0.7}, "5 seeds won, 3 lost; not surely better (p above"),
         (
