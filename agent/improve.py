@@ -115,12 +115,6 @@ def wrong_twice(run: Run, cycle: Cycle) -> str:
     return "; ".join(last) if last == before else ""
 
 
-def first_champion(session: Session) -> Checkpoint:
-    """Return the champion before the first cycle: the warm start, or the base model if the gate rolled the warm start back."""
-    file = session.run.folder / "start" / "evaluate.json"  # missing where there was no demonstration
-    return base_model(session) if file.exists() and not load(file)["figures"]["promoted"] else session.run.checkpoint(session.run.folder / "start")
-
-
 def latest(run: Run, champion: Checkpoint) -> Checkpoint:
     """Return the champion after the finished cycles, given the one before the first cycle."""
     for number, result in enumerate(run.results(), 1):
