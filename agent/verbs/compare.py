@@ -28,7 +28,7 @@ def compare(arguments: list[str]) -> None:
     from agent.evaluate.runs import compare_runs, written
     from agent.evaluate.statistics import compare as paired
     from agent.report.compare import compare as write_page
-    from agent.run.files import write_text
+    from agent.run.files import writable, write_text
 
     rows = compare_runs(given.runs)
     table = Table("run", "success, %", "gain, points", "p", "won, lost")
@@ -39,8 +39,8 @@ def compare(arguments: list[str]) -> None:
         gain += [f"{pair.p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
         table.add_row(row.title, f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]", *gain)
     console = Console(highlight=False)  # rich would colour each number
-    console.print(table)
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
-    write_page(given.runs, given.out / "comparison.html", paired)
+    with writable(given.out):
+        console.print(table)
+        write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
+        write_page(given.runs, given.out / "comparison.html", paired)
     console.print(f"{len(rows[0].card.outcomes)} common test seeds; written: {given.out}/comparison.json, comparison.html")
