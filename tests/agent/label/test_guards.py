@@ -10,12 +10,13 @@ import pytest
 from agent.collect.curriculum import exploration_shrinks
 from agent.config.config import Config
 from agent.evaluate.guards import tasks_forgotten
-from agent.improve import improve, wrong_twice
+from agent.improve import improve
 from agent.label.guards import detector_fails, labels_contradict
 from agent.records import Episode, Label, Scorecard
 from agent.rollout.session import Session
 from agent.run.files import load, save
 from agent.run.folder import Run
+from agent.run.further import wrong_twice
 from agent.run.tracking import Track
 from agent.tune.guards import training_collapses
 
@@ -35,7 +36,7 @@ def test_the_same_alarm_twice_is_the_last(tmp_path: Path) -> None:
     told = [["no judge: 55 %"], ["no judge: 56 %"], ["no judge: 56 %"], [], []]
     for number, alarms in enumerate(told, 1):
         save(run.cycle(number).folder / "label.json", {"alarms": alarms})
-    assert [wrong_twice(run, run.cycle(number)) for number in range(1, 7)] == ["", "", "", "no judge: 56 %", "", ""]
+    assert [wrong_twice(tmp_path, number) for number in range(1, 7)] == ["", "", "", "no judge: 56 %", "", ""]
 
 
 def test_labels_that_contradict_rewards_are_named() -> None:

@@ -171,7 +171,7 @@ def test_a_finished_run_that_goes_on_is_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_better_than_its_warm_start_is_what_the_gain_is_over(tmp_path: Path) -> None:
-    run = start(tmp_path)
+    run = start(tmp_path, cycles=0)
     finish(run, "base", "base", (57, 57), base=398)
     words = text_of(report(tmp_path).read_text())
     assert "99.5 % → 14.2 %" in words and "gain over the base" in words and "worse, beyond chance" in words and "warm start" in words
