@@ -64,23 +64,6 @@ config keys:
 example:
   etude check-model HuggingFaceTB/SmolVLM-256M-Instruct --env.size 224
 """,
-    "expert": """\
-usage: etude expert CONFIG OUT [--algorithm sac|ppo] [--steps N] [--seed N]
-
-Train a Stable-Baselines3 expert of the config's environment, to demonstrate. The same command goes on after a stop.
-
-what:
-  CONFIG            a YAML file with one environment
-  OUT               folder of the expert, for demonstrate.expert
-
-training:
-  --algorithm       sac or ppo (sac)
-  --steps N         decisions at most (100000)
-  --seed N          of weights, exploration and episodes (0)
-
-example:
-  etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch
-""",
     "watch": """\
 usage: etude watch RUN
 

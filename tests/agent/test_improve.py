@@ -453,7 +453,7 @@ def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any
         (["improve", "configs/reach.yaml", "r", "--collect.episodes_per_seed", "three"], "collect.episodes_per_seed is 'three'"),
         (["improve", "configs/reach.yaml", "RUN", "--env.id", "etude/Nowhere-v0", "--track.mode", "off"], "cannot be made"),
         (["improve", "configs/reach.yaml", "r", "--until", "lunch"], "--until is 'lunch'; give one stage of a cycle: collect, label"),
-        (["improve", "configs/reach.yaml", "r", "--until"], "--until is ''; give one stage"),
+        (["improve", "configs/reach.yaml", "r", "--until"], "--until needs a STAGE (collect, label"),
         (["collect", "configs/reach.yaml", "r"], "Unknown verb"),
         (["watch", "nowhere"], "needs the folder of a run"),
         (["report", "nowhere"], "needs the folder of a run"),
