@@ -46,14 +46,14 @@ def play(arguments: list[str]) -> None:
     # One environment is enough: they are looked at one after the other.
     with nullcontext() if window else writable(file.parent), closing(Environments(source.config.envs[0], 1)) as environments:
         source.check(environments.actions, environments.configs[0])
-        films = _films(source.load(environments.actions), environments, jobs)
+        shown = _shown(source.load(environments.actions), environments, jobs)
         if window:
-            _show(films, window, environments.first.rate)
+            _show(shown, window, environments.first.rate)
         else:
-            _write(films, file, environments.first.rate)
+            _write(shown, file, environments.first.rate)
 
 
-def _films(policy: Any, environments: "Environments", jobs: list["Job"]) -> Iterator[tuple[str, list["np.ndarray"]]]:
+def _shown(policy: Any, environments: "Environments", jobs: list["Job"]) -> Iterator[tuple[str, list["np.ndarray"]]]:
     """Yield title and frames of each episode, which is described in a line."""
     from agent.report.videos import outcome, shown_again
     from agent.rollout.rollout import rollout
@@ -63,17 +63,17 @@ def _films(policy: Any, environments: "Environments", jobs: list["Job"]) -> Iter
         yield outcome(episode), shown_again(environments, episode, print)
 
 
-def _show(films: Iterable[tuple[str, list["np.ndarray"]]], window: "Window", rate: float) -> None:
-    for title, frames in films:
+def _show(shown: Iterable[tuple[str, list["np.ndarray"]]], window: "Window", rate: float) -> None:
+    for title, frames in shown:
         window.show(frames, title, rate)
         if window.closed:
             break
     window.close()
 
 
-def _write(films: Iterable[tuple[str, list["np.ndarray"]]], file: Path, rate: float) -> None:
+def _write(shown: Iterable[tuple[str, list["np.ndarray"]]], file: Path, rate: float) -> None:
     from agent.run.mp4 import titled, write
 
-    pictures = (titled(frame, title) for title, frames in films for frame in frames)
+    pictures = (titled(frame, title) for title, frames in shown for frame in frames)
     if (first := next(pictures, None)) is not None:  # there may be none: where each reset failed
         print(f"written: {write(chain([first], pictures), file, '', rate)}")

@@ -66,7 +66,7 @@ def test_where_the_detector_labels_alone_the_frame_with_the_highest_score_counts
 
 
 @pytest.mark.parametrize(("by", "left"), [("both", 1), ("detector", 3)])
-def test_a_faulty_episode_is_not_judged(by: str, left: int, tmp_path: Path) -> None:
+def test_a_faulty_episode_is_no_measurement(by: str, left: int, tmp_path: Path) -> None:
     record = scored(start(tmp_path), SCORES, [False, False, True, False], by, faulty=[3])
     assert detector(record)["n"] == left and not [each for each in detector(record)["mistakes"] if "seed 3" in each["where"]]
     assert [row[1:] for row in failures.in_practice(record).rows] == [(3, "33.3\u00a0%")]
