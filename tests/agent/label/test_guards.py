@@ -121,10 +121,10 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
     """Flipped labels, a detector that always says yes, thirty times the learning rate, each in the first of two cycles."""
     config = Config(**{
         "cycles": 2, "threads": 1, "policy": {"batch_size": 16, "temperature": 0.5}, "track": {"mode": "off", "videos": False},
-        "demonstrate": {"episodes": 24, "steps": 40}, "collect": {"num_seeds": 8, "episodes_per_seed": 4, "num_envs": 16},
+        "demonstrate": {"episodes": 16, "steps": 32}, "collect": {"num_seeds": 8, "episodes_per_seed": 4, "num_envs": 16},
         "env": {"id": "etude/Reach-v0"}, "label": {"by": "detector" if poison == "detector" else "env"},
-        "tune": {"batch_size": 32, "epochs": 4, "learning_rate": 3e-4},
-        "evaluate": {"gate_episodes": 24, "test_episodes": 8, "gate_alpha": 1.0},
+        "tune": {"batch_size": 32, "epochs": 2, "learning_rate": 3e-4},
+        "evaluate": {"gate_episodes": 12, "test_episodes": 2, "gate_alpha": 1.0},
     })  # fmt: skip
     session = Session(Run(tmp_path / "run", config).begin())
     run = session.run
