@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from agent.config.read import parse
 from agent.curate.stage import curate
 from agent.evaluate.stage import gate, gate_warm_start
-from agent.improve import first_champion, latest
+from agent.improve import latest
 from agent.label.stage import detector_examples
 from agent.records import Checkpoint, Scorecard, decisions
 from agent.rollout.session import Session
@@ -144,7 +144,7 @@ def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_
     session = Session(Run(shutil.copytree(whole, tmp_path / "run")).begin())
     run = session.run
     cycle, track = run.cycle(2), Track(run.folder, run.config)
-    champion, made = latest(run, first_champion(session)), []
+    champion, made = latest(run, run.checkpoint(run.folder / "start")), []
     for imitation in (1.0, 0.0):
         changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"bc_coef": imitation})})
         made.append(curate(session, champion, replace(cycle, config=changed), track, partial(detector_examples, run)))
@@ -453,7 +453,7 @@ def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any
         (["improve", "configs/reach.yaml", "r", "--collect.episodes_per_seed", "three"], "collect.episodes_per_seed is 'three'"),
         (["improve", "configs/reach.yaml", "RUN", "--env.id", "etude/Nowhere-v0", "--track.mode", "off"], "cannot be made"),
         (["improve", "configs/reach.yaml", "r", "--until", "lunch"], "--until is 'lunch'; give one stage of a cycle: collect, label"),
-        (["improve", "configs/reach.yaml", "r", "--until"], "--until is ''; give one stage"),
+        (["improve", "configs/reach.yaml", "r", "--until"], "--until needs a STAGE (collect, label"),
         (["collect", "configs/reach.yaml", "r"], "Unknown verb"),
         (["watch", "nowhere"], "needs the folder of a run"),
         (["report", "nowhere"], "needs the folder of a run"),

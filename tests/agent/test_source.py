@@ -10,6 +10,7 @@ import pytest
 
 import etude
 from agent.export import export
+from agent.run.code import keep_code, with_own_code
 from agent.run.files import load, save
 from agent.source import EXPORT, find
 from tests.agent.runs import make
@@ -62,10 +63,28 @@ def test_a_run_that_was_copied_acts_and_is_evaluated(copied: Path) -> None:
     assert (rate.rate, rate.n) == (1.0, 3)
 
 
-def test_another_file_of_the_same_name_is_not_taken_for_the_runs_own(copied: Path) -> None:
+def test_another_file_of_the_same_name_is_not_taken_for_the_runs_own(copied: Path, capsys: pytest.CaptureFixture) -> None:
+    assert find("goal").config.envs[0].id == "goal/code/goal.py:Goal" and not capsys.readouterr().err, "there is one file alone"
     Path("goal.py").write_text(GOAL.replace("WON", "99"))
-    assert etude.evaluate(etude.load_policy(copied), episodes=1, num_envs=1).rate == 1.0
     assert find("goal").config.envs[0].title == "goal.py:Goal"
+    assert capsys.readouterr().err == "etude: goal.py is not as the run in goal knows it; the run's copy goal/code/goal.py is used.\n"
+    assert etude.evaluate(etude.load_policy(copied), episodes=1, num_envs=1).rate == 1.0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_file_is_as_its_copy_whatever_its_line_ends(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"# -*- coding: {encoding} -*-\r\n# für alle\r\nclass Goal:\r\n    pass\r\n".encode(encoding)
+    Path("goal.py").write_bytes(text)
+    config = etude.Config(env={"id": "goal.py:Goal"})  # type: ignore[arg-type]
+    keep_code(Path("run"), config)
+    for change in (text, text.replace(b"\r\n", b"\n")):
+        Path("goal.py").write_bytes(change)
+        assert with_own_code(Path("run"), config) == config and not capsys.readouterr().err
+    Path("goal.py").write_bytes(text + b"# more\r\n")
+    assert with_own_code(Path("run"), config).envs[0].id == "run/code/goal.py:Goal"
 
 
 def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_allows(run: Path) -> None:
