@@ -33,6 +33,7 @@ from agent.run.labels import labelled
 from agent.run.layout import evaluation_name, gate_of
 from agent.run.tracking import Track
 from policies.loading import NANO
+from tests.called import apart, etude
 
 TINY = {
     "cycles": 2,
@@ -75,10 +76,6 @@ class Sized(gymnasium.Env):
 """
 
 
-def etude(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "agent.cli", *map(str, arguments)], capture_output=True, text=True, **more)
-
-
 def config(folder: Path, **changes: Any) -> Path:
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump({**TINY, **changes}))
@@ -101,7 +98,7 @@ def essence(run: Path) -> dict[str, Any]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    done = etude("improve", config(folder), folder / "run")
+    done = apart("improve", config(folder), folder / "run")
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -251,13 +248,13 @@ def test_a_run_takes_its_grounding_first_and_goes_on_with_that_model(tmp_path: P
     """A new environment: the whole model learns to see it; killed after that, the same command goes on with what it has become."""
     env = {"id": "etude/Reach-v0", "cameras": ["front", "wrist"]}
     file = config(tmp_path, env=env, cycles=1, ground={"steps": 3})
-    done = etude("improve", file, tmp_path / "run", "--until", "collect")
+    done = apart("improve", file, tmp_path / "run", "--until", "collect")
     assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/where_right"] <= 1
     changed, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run" / "ground" / "model", NANO))
     assert any("vision" in name and not torch.equal(tensor, shipped[name]) for name, tensor in changed.items())
-    done = etude("improve", file, tmp_path / "run")
+    done = apart("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
     name = next(name for name in tuned if name.endswith("embed_tokens.weight"))
@@ -271,7 +268,7 @@ def test_a_model_with_adapters_takes_its_grounding_and_goes_on_with_them_merged(
     policy = {"model": str(smolvlm), "codec": "digits", "train": "lora+connector", "batch_size": 8, "prompt": "{instruction}."}
     file = config(tmp_path, policy=policy, cycles=1, ground={"steps": 3})
     for until in ("collect", "evaluate"):  # the second command goes on with the first one's model
-        done = etude("improve", file, tmp_path / "run", "--until", until)
+        done = apart("improve", file, tmp_path / "run", "--until", until)
         assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/instruction_right"] <= 1
@@ -344,7 +341,7 @@ def test_killed_in_each_stage_and_resumed_it_ends_bit_identical(whole: Path, tmp
     for name in STAGE_FILES:
         killed += kill_when(command, (run / name).exists)
     assert killed >= 10
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -362,7 +359,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
 
         killed += kill_when(command, ready)
     assert killed >= 5
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -376,13 +373,13 @@ def test_damaged_weights_stop_the_run_and_what_it_advises_mends_it(processes: in
     raw[len(raw) // 2] ^= 1
     weights.write_bytes(raw)
     before = {each: each.read_bytes() for each in run.rglob("*.safetensors")}
-    done = etude("improve", file, run, "--processes", processes)
+    done = apart("improve", file, run, "--processes", processes)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"{weights} holds the weights" in done.stderr and f"delete the folder {run}/start and every cycle's folder" in done.stderr
     assert before == {each: each.read_bytes() for each in run.rglob("*.safetensors")}
     for each in ("start", "cycle-001", "cycle-002"):
         shutil.rmtree(run / each)
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -393,7 +390,7 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
     for name in ("cycle-001/episodes/meta/info.json", "cycle-002/tune.json"):
         killed += kill_when(command, (run / name).exists)
     assert killed == 2
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -403,7 +400,7 @@ def test_the_detector_judges_and_learns(label: dict[str, Any], tmp_path: Path) -
     collect = {**TINY["collect"], "dynamic_sampling": 0, "lookahead_episodes": 0}  # which go by the environment's reward
     videos = {"mode": "off", "videos": True}
     file = config(tmp_path, cycles=2, label={**label}, env={"id": "etude/Reach-v0", "max_episode_steps": 12}, collect=collect, track=videos)
-    done = etude("improve", file, tmp_path / "run")
+    done = apart("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     critic = [row for row in rows if row["stage"] == "detector"]
@@ -423,10 +420,10 @@ def test_the_detector_judges_and_learns(label: dict[str, Any], tmp_path: Path) -
 def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     run, file = tmp_path / "run", config(tmp_path)
     for stage in ("collect", "label", "curate", "tune", "evaluate"):
-        done = etude("improve", file, run, f"--until={stage}")
+        done = apart("improve", file, run, f"--until={stage}")
         assert done.returncode == 0 and f"{stage}: finished" in done.stdout, done.stderr
     assert load(run / "champion.json")["policy"] == load(run / "cycle-001" / "cycle.json")["champion"]
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -436,7 +433,7 @@ def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any
     """With a success detector: a family whose positions have three dimensions, and one whose prompt attends both ways, are asked as well."""
     policy = {"model": str(folder_of(family)), "codec": "digits", "precision": "float32", "train": train, "batch_size": 4}
     collect = {"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}
-    done = etude("improve", config(tmp_path, policy=policy, cycles=1, collect=collect, label={"by": "both"}), tmp_path / "run")
+    done = apart("improve", config(tmp_path, policy=policy, cycles=1, collect=collect, label={"by": "both"}), tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["cycles"] == 1 and 0 <= summary["after"]["rate"] <= 1
