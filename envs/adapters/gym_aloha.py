@@ -33,7 +33,7 @@ class Numbers(gymnasium.ObservationWrapper):
 
 def _numbers(physics: Any) -> dict[str, Any]:
     """Return what gym-aloha's environment reads of its task's observation, with a picture of one pixel."""
-    from gym_aloha.tasks.sim import BimanualViperXTask
+    from gym_aloha.tasks.sim import BimanualViperXTask  # pyright: ignore[reportMissingImports]
 
     return {"qpos": BimanualViperXTask.get_qpos(physics), "images": {"top": NOTHING}}
 
@@ -45,7 +45,7 @@ def make(name: str, **options: Any) -> gymnasium.Env:
         name: `gym_aloha/AlohaTransferCube-v0` or `gym_aloha/AlohaInsertion-v0`.
         options: further arguments of gym-aloha's environment.
     """
-    import gym_aloha
+    import gym_aloha  # pyright: ignore[reportMissingImports]
 
     gymnasium.register_envs(gym_aloha)
     return Numbers(gymnasium.make(name, obs_type="pixels_agent_pos", disable_env_checker=True, **options))

@@ -29,8 +29,8 @@ class Libero(Robosuite):
     """
 
     def __init__(self, task: Any, states: np.ndarray) -> None:
-        from libero.libero import get_libero_path
-        from libero.libero.envs.env_wrapper import ControlEnv
+        from libero.libero import get_libero_path  # pyright: ignore[reportMissingImports]
+        from libero.libero.envs.env_wrapper import ControlEnv  # pyright: ignore[reportMissingImports]
 
         file = os.path.join(get_libero_path("bddl_files"), task.problem_folder, task.bddl_file)
         self.instruction, self._states = task.language, states
@@ -48,7 +48,7 @@ class Libero(Robosuite):
 
     def _reset(self) -> Any:
         """Return an observation; where objects do not fit into their regions, draw again."""
-        from robosuite.utils.errors import RandomizationError
+        from robosuite.utils.errors import RandomizationError  # pyright: ignore[reportMissingImports]
 
         while True:
             with contextlib.suppress(RandomizationError):
@@ -62,7 +62,7 @@ def make(name: str, render_mode: str | None = None) -> Libero:
         name: `libero_spatial`, `libero_object`, `libero_goal`, `libero_10`, `libero_90` or another suite, a slash, and the number of a task.
         render_mode: none; LIBERO's renderer is not used.
     """
-    from libero.libero import benchmark
+    from libero.libero import benchmark  # pyright: ignore[reportMissingImports]
 
     suite, _, number = name.partition("/")
     suites = benchmark.get_benchmark_dict()

@@ -22,8 +22,8 @@ def make(name: str, render_mode: str | None = None, **options: Any) -> gymnasium
     Raises:
         ValueError: no frame can be drawn on this machine.
     """
-    from mani_skill import envs
-    from mani_skill.utils.wrappers.gymnasium import CPUGymWrapper
+    from mani_skill import envs  # pyright: ignore[reportMissingImports]
+    from mani_skill.utils.wrappers.gymnasium import CPUGymWrapper  # pyright: ignore[reportMissingImports]
 
     gymnasium.register_envs(envs)
     chosen = {"obs_mode": "rgb", "control_mode": "pd_ee_delta_pose", "sim_backend": "physx_cpu", "render_mode": render_mode} | options

@@ -5,6 +5,7 @@ etude draws the MuJoCo cameras (`agentview`, `frontview`, `robot0_eye_in_hand`) 
 """
 
 import contextlib
+import importlib
 import inspect
 import random
 from collections.abc import Callable, Iterator
@@ -83,8 +84,7 @@ def make(task: str, robots: str | list[str] = "Panda", render_mode: str | None =
         render_mode: none; robosuite's renderer is not used.
         options: further arguments of `robosuite.make`, such as `reward_shaping: true` for a dense reward.
     """
-    import robosuite
-
+    robosuite: Any = importlib.import_module("robosuite")  # the package, and not this module
     known = sorted(robosuite.ALL_ENVIRONMENTS)
     if task not in known:
         raise ValueError(f"robosuite has no task {task!r}; it has {', '.join(known)}")
