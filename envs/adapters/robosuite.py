@@ -37,7 +37,7 @@ class Robosuite(gymnasium.Env):
         self.model, self.data = self.robosuite.sim.model._model, self.robosuite.sim.data._data  # MuJoCo's own, for cameras and snapshots
         low, high = self.robosuite.action_spec
         self.action_space = gymnasium.spaces.Box(low.astype(np.float32), high.astype(np.float32))
-        boxes = {name: gymnasium.spaces.Box(-np.inf, np.inf, value.shape, np.float32) for name, value in first.items()}
+        boxes: dict[str, gymnasium.Space] = {name: gymnasium.spaces.Box(-np.inf, np.inf, value.shape, np.float32) for name, value in first.items()}
         self.observation_space = gymnasium.spaces.Dict(boxes)
         self.control_freq, self.horizon, self.ignore_done = self.robosuite.control_freq, self.robosuite.horizon, self.robosuite.ignore_done
 
