@@ -37,7 +37,10 @@ class Libero(Robosuite):
         super().__init__(lambda: ControlEnv(file, **ROBOSUITE).env)
 
     def _begin(self, seed: int | None) -> Any:
-        observation = self._reset()
+        numbers = np.random.get_state()
+        self._reset()
+        np.random.set_state(numbers)
+        observation = self._reset()  # again: what lies in a drawer is placed by where its cabinet stood before, which was in another episode
         if seed is not None and seed in TEST_SEEDS:
             self.robosuite.sim.set_state_from_flattened(self._states[seed % len(self._states)])
             self.robosuite.sim.forward()

@@ -25,7 +25,7 @@ from envs.simulate.replay import NOT_POSSIBLE, restore, snapshot
 FOLDER = Path(__file__).parents[3] / "configs" / "envs"
 PACKAGES = {  # a config, and the package that it needs
     "robosuite-lift": "robosuite",
-    "libero-goal-7": "libero",
+    "libero-spatial-4": "libero",  # the bowl lies in a drawer, where the cabinet has to stand first
     "aloha-transfer-cube": "gym_aloha",
     "pusht": "gym_pusht",
     "myosuite-finger-reach": "myosuite",
