@@ -4,11 +4,8 @@ from typing import Any
 
 import numpy as np
 
-ROUND, CLOSE, AHEAD = (
-    120.0,
-    75.0,
-    35.0,
-)  # distances from the middle of the block: of the way round it, of a push, and the length of a push; pixels of 512
+ROUND, CLOSE = 120.0, 75.0  # distance from the middle of the block on the way round it, and at the beginning of a push, pixels of 512
+AHEAD = 35.0  # length of a push in one decision, pixels
 TURN = 0.7  # radians of the way round in one decision
 
 
