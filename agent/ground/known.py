@@ -44,7 +44,7 @@ def settled_weights(config: Config, run: Path | None = None) -> Config:
 
 
 def strange(places: list[Place]) -> list[str]:
-    """Return the titles of environments whose scenes the embedded model has never seen, and no simulator's state answers questions about."""
+    """Return the titles of environments whose scenes the embedded model has never seen, and no simulator's state can be asked about."""
     return [place.config.title for place in places if place.config.id not in PRETRAINED and not answered_by_simulator(place)]
 
 
@@ -58,4 +58,6 @@ def in_a_sentence(config: Config, places: list[Place]) -> str:
         "all": "its vision tower learns too (policy.train is all)",
     }.get(config.policy.train, f"policy.train is {config.policy.train}")
     asked = "" if config.ground.steps == 0 else ", first from questions that frames, actions and time answer (stage ground)"
-    return f"The embedded model has never seen scenes like those of {', '.join(titles)}, and no MuJoCo state explains them: {learns}{asked}."
+    return (
+        f"The embedded model has never seen scenes like those of {', '.join(titles)}, and no MuJoCo state can be asked about them: {learns}{asked}."
+    )

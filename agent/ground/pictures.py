@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 HUES = {"red": 0.0, "yellow": 0.14, "green": 0.35, "blue": 0.63, "purple": 0.8}  # of the colours that are named, shares of the circle of hues
-VIVID, BRIGHT = 0.45, 0.25  # least saturation and brightness of a pixel whose colour is named
+VIVID, BRIGHT = 0.3, 0.25  # least saturation and brightness of a pixel whose colour is named
 FEW, MUCH = 4, 0.2  # pixels: a spot has at least so many, and covers at most this share of the frame
 WHOLE = 0.8  # share of its pixels that lies in one piece: else there are several spots, and none can be named
 CHANGE = 24  # of 255: a pixel that changes by more in some channel has changed

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agent.ground.scenes import Question, Scene, Tolerance
+from agent.ground.scenes import Question, Scene
+from agent.ground.tolerance import Tolerance
 from agent.ground.wording import OWN, Wording
 from envs.adapt import Adapter
 from envs.host import Proxy

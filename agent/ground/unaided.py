@@ -13,7 +13,8 @@ import numpy as np
 from agent.ground.clips import Clip, play
 from agent.ground.entries import entries, ranges
 from agent.ground.pictures import HUES, Place, change, colour_spots, movers, vivid
-from agent.ground.scenes import Question, Scene, Tolerance
+from agent.ground.scenes import Question, Scene
+from agent.ground.tolerance import Tolerance
 from agent.ground.wording import OWN, Wording
 from envs.adapt import Adapter
 from envs.host import Proxy
@@ -60,7 +61,7 @@ def scenes(
                 yield clip
 
     drawn = clips()
-    first = list(itertools.islice(drawn, FIRST))
+    first = list(itertools.islice(drawn, FIRST if sources else 1))
     spans = ranges([clip.values for clip in first])
     before = first[-1]
     for clip in itertools.chain(first, drawn):
@@ -73,7 +74,7 @@ def _moments(clip: Clip, rng: np.random.Generator, spans: Mapping[str, tuple[np.
     """Yield scenes of single moments of an episode, its end among them where that is a success."""
     last, moving = len(clip.actions), [list(movers(view)) for view in np.moveaxis(clip.frames, 1, 0)]
     chosen = rng.permutation(last + 1)[:MOMENTS].tolist()
-    for t in {*chosen, last} if clip.success else chosen:
+    for t in sorted({*chosen, last}) if clip.success else chosen:
         frames = clip.frames[t]
         spots = [colour_spots(view) for view in frames]
         tools = [of_view[t] for of_view in moving]
