@@ -22,7 +22,7 @@ def show(config: Config) -> NoReturn:
 
     class Help(Config):  # `Config.env` may be a list, whose keys have no names
         env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
-        ground: Ground = Ground()
+        ground: Ground = Ground()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     registry = ConstructorRegistry()
     registry.primitive_rule(_as_yaml)

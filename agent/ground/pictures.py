@@ -4,6 +4,7 @@ A place is x, y from the top left as shares of the frame. h, w = height and widt
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -52,7 +53,8 @@ def spot(mask: np.ndarray, whole: float = WHOLE) -> Place | None:
     if not FEW <= count <= MUCH * mask.size:
         return None
     if whole:
-        pieces, number = ndimage.label(mask, structure=np.ones((3, 3)))
+        labelled: Any = ndimage.label(mask, structure=np.ones((3, 3)))  # its type says less
+        pieces, number = labelled
         sizes = np.bincount(pieces.ravel(), minlength=number + 1)[1:]
         if sizes.max() < whole * count:
             return None
