@@ -112,11 +112,11 @@ def _improve(arguments: list[str]) -> None:
     arguments, until = _until(arguments)  # taken out first: it is no config key
     folder, chosen = asked(arguments)
     # After `asked`, which tells mistakes at once: these imports take a while.
-    from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
     from agent.run.folder import Run
+    from agent.settled import settled
 
     with alone(folder):
         session = Session(Run(folder, settled(chosen, folder), until))

@@ -13,6 +13,7 @@ from agent.demonstrate.stage import demonstrate
 from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.stage import close_cycle, gate, gate_warm_start, test_evaluation
 from agent.evaluate.statistics import beats, compare
+from agent.ground.known import in_a_sentence
 from agent.ground.stage import ground
 from agent.label.base_detector import make_base_detector
 from agent.label.stage import detector_examples, label, rated, steps_to_go_examples
@@ -39,6 +40,8 @@ def improve(session: Session, track: Track) -> None:
         track.note(f"This run goes on with another config: {run.changes}.")
     if changed := recognise(run, session.environments.firsts):
         track.note(changed)
+    if said := in_a_sentence(session.config, session.environments.firsts):
+        track.note(said)
     ground(session, track)  # first: it makes the base model that all of the following start from
     starts = {"base": base_model(session)}
     warm = warm_start(session, track)

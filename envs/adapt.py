@@ -163,6 +163,11 @@ class Adapter:
         """Return the environment's own latest observation."""
         return self._observation
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """Return the environment's own latest info."""
+        return self._info
+
     def render_frame(self, size: int, pretty: bool = False) -> np.ndarray:
         """Return uint8[size, size, 3] of the first camera, for videos; `pretty` adds shadows and multisampling."""
         self._views.update_markers()  # for callers that step the environment themselves, as videos do

@@ -47,7 +47,7 @@ def checked(content: dict[str, Any], whole: bool, folder: Path, capsys: pytest.C
         ({"demonstrate": {"episodes": 0}, "curate": {"rule": "nowhere:rule"}}, "curate.rule 'nowhere:rule' cannot be used"),
         ({"demonstrate": {"episodes": 0}, "policy": {"model": "nowhere/at-all/here"}}, "Model 'nowhere/at-all/here' cannot be loaded"),
         ({"demonstrate": {"episodes": 0}, "evaluate": {"variations": {"odd": {"camra": 1}}}}, "evaluate.variations 'odd'"),
-        ({"demonstrate": {"episodes": 0}, "ground": {"steps": 3}}, "ground.steps needs a MuJoCo environment"),
+        ({"demonstrate": {"episodes": 0}, "ground": {"from": {"ball": "info.ball"}}}, "ground.from says that 'ball' is 'info.ball', and info holds"),
     ],
 )
 def test_what_a_run_would_refuse_the_check_says(content: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

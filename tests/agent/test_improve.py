@@ -35,6 +35,7 @@ from agent.run.tracking import Track
 from policies.loading import NANO
 from tests.called import apart, etude
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = {
     "cycles": 2,
     "threads": 1,
@@ -297,10 +298,23 @@ def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path
     assert "ground: 0 of" in done.stdout and not (tmp_path / "run" / "ground" / "model").exists()
 
 
-def test_grounding_need_frames_that_we_draw(tmp_path: Path) -> None:
-    file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
-    done = etude("improve", file, tmp_path / "run")
-    assert done.returncode == 1 and "frames that etude draws" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.slow
+def test_a_scene_without_a_simulator_is_asked_about_and_the_vision_tower_learns(tmp_path: Path) -> None:
+    """By default, and said at the start; the run's own config says what trains, and a second command goes on with it."""
+    env = {"id": f"{ROOT / 'examples' / 'point_goal.py'}:PointGoal", "cameras": ["pixels"], "max_episode_steps": 8}
+    file = config(tmp_path, env=env, cycles=1, ground={"steps": 2, "from": {"dot": "info.dot_xy"}})
+    for until in ("collect", "evaluate"):
+        done = etude("improve", file, tmp_path / "run", "--until", until)
+        assert done.returncode == 0, done.stderr
+        said = " ".join(done.stdout.split())
+        assert "has never seen scenes like those of" in said and "policy.train is all" in said
+    assert Run(tmp_path / "run").config.policy.train == "all"
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["stage"] == "ground" and first["ground/steps"] == 2
+    for kind in ("where", "left", "action", "apart", "same", "moved", "position"):
+        assert 0 <= first[f"ground/{kind}_right"] <= 1 and 0 < first[f"ground/{kind}_constant"] < 1
+    tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
+    assert any("vision" in name for name in tuned)
 
 
 def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
