@@ -61,8 +61,7 @@ def train(
     terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     steps = steps or config.epochs * math.ceil(most / config.batch_size)
     shares = [_share(len(part), most, config.batch_size) for part in kinds]
-    beside = checkpoint.with_name(REFERENCE) if checkpoint else None
-    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples, qa_coef, beside)
+    batches = Batches(policy, config, *kinds, qa_coef, checkpoint.with_name(REFERENCE) if checkpoint else None)
     warmup = max(round(config.warmup_ratio * steps), 1)
     optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM)
 
