@@ -17,7 +17,7 @@ test: gl  ## every test, two at a time
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-envs: gl .venv-envs/.installed  ## tests with environments of other packages, which want another MuJoCo and so a .venv-envs of their own
-	$(ENVS)/python -m pytest tests/envs/test_third_party.py
+	$(ENVS)/python -m pytest tests/envs/test_third_party.py tests/envs/adapters
 
 test-lerobot: gl .venv-lerobot/.installed  ## round trip of datasets with the real lerobot, which wants another torch and so a .venv-lerobot of its own
 	LEROBOT_PYTHON=$(LEROBOT)/python $(BIN)/python -m pytest tests/agent/run/test_lerobot.py
@@ -55,7 +55,9 @@ bench: gl  ## the published throughput figures
 	@test -x $(ENVS)/pip || $(PYTHON) -m venv .venv-envs
 	@echo "Installing environments of other packages into .venv-envs; this takes a few minutes, once."
 	@$(ENVS)/python $(PIP) "$$(grep '^torch==' constraints-envs.txt)"
-	@$(ENVS)/python $(PIP) -c constraints-envs.txt -e '.[dev,baselines,envs]'
+	@$(ENVS)/python $(PIP) -c constraints-envs.txt -e '.[dev,baselines,envs,aloha,libero]'
+	@$(ENVS)/python $(PIP) -c constraints-envs.txt --no-deps gym-pusht myosuite myo-sim
+	@$(ENVS)/python $(PIP) -c constraints-envs.txt colorednoise pymunk shapely termcolor
 	@touch $@
 
 .venv-docs/.installed: pyproject.toml constraints.txt

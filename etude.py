@@ -48,7 +48,6 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
         ValueError: the run cannot begin or go on; one sentence says why, and what to do.
     """
     from agent.config.read import read
-    from agent.demonstrate.bounds import settled
     from agent.improve import improve
     from agent.ready import ready
     from agent.report.report import report
@@ -56,6 +55,7 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
     from agent.run.files import alone, read_object
     from agent.run.folder import Run
     from agent.run.tracking import Track
+    from agent.settled import settled
 
     folder, settings = Path(run), read(Path(config)) if isinstance(config, str | Path) else config
     with alone(folder):  # refuses a second process in the same folder

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.source import Source
 from envs import EnvConfig
-from envs.frames import flipped, is_picture, lookup, picture
+from envs.frames import WHOLE, PictureSpec, flipped, is_picture, picture, view
 from envs.spaces import Actions
 from envs.state import DEFAULT, keys, read_state
 from policies.policy import Situation
@@ -31,7 +31,7 @@ class Actor:
 
     def reset(self) -> None:
         """Begin an episode: clear the frame history and the actions that are still to come."""
-        self._past: deque[np.ndarray] = deque(maxlen=self.env.history)  # uint8[cameras, h, w, 3] each, oldest first
+        self._past: deque[np.ndarray] = deque()  # uint8[cameras, h, w, 3] each, oldest first
         self._held: list[np.ndarray] = []  # float[A] for each step until the next decision
 
     def act(self, observation: Any, instruction: str) -> Any:
@@ -52,22 +52,38 @@ class Actor:
 
     def decide(self, observation: Any, instruction: str) -> list[np.ndarray]:
         """Return the actions of one decision, float[A] each, one for each environment step until the next decision; arguments as of `act`."""
-        # One entry a decision, not a step: history has the spacing that the policy was trained with.
-        self._past.append(np.stack([self._picture(observation, name) for name in self.env.sources]))
-        while len(self._past) < self.env.history:  # at the first decision the same frames fill the whole history
-            self._past.append(self._past[0])
-        situation = Situation(instruction, np.concatenate(list(self._past)), self._state(observation))
+        frames = np.stack([self._picture(observation, name) for name in self.env.sources])
+        # One entry a decision, not a step: history has the spacing that the policy was trained with. At the first decision the same frames fill it.
+        past = deque([*(self._past or [frames] * self.env.history), frames], self.env.history)
+        situation = Situation(instruction, np.concatenate(list(past)), self._state(observation))
         (decision,) = self.model.act([situation], None)  # None: greedy, as in evaluations
+        self._past = past  # only now: an observation that was refused is no part of the history
         return [action for action in decision.actions for _ in range(self.env.action_repeat)]
 
+    def spec(self, name: str) -> PictureSpec:
+        """Return how the pictures of a camera became frames in training."""
+        return self.source.spec(name) if self.source else PictureSpec()
+
     def _picture(self, observation: Any, name: str) -> np.ndarray:
-        whole = not isinstance(observation, dict) and len(self.env.sources) == 1 and is_picture(observation)
+        spec = self.spec(name)
         try:
-            return flipped(picture(observation if whole else lookup(observation, name), self.env.size), self.env.flip_of(name))
+            return flipped(picture(self._found(observation, name), self.env.size, spec.values, spec.square), self.env.flip_of(name))
         except KeyError as error:
             keys = ", ".join(map(repr, observation)) if isinstance(observation, dict) else f"a {type(observation).__name__}"
             cameras = ", ".join(map(repr, self.env.sources))
             raise ValueError(f"The policy sees {cameras}, and the observation has {keys}; add {name!r} to it.") from error
+        except ValueError as error:
+            raise ValueError(f"The picture {name!r} of the observation cannot be used: {error}.") from error
+
+    def _found(self, observation: Any, name: str) -> Any:
+        """Return the picture of a camera; raise KeyError where there is none."""
+        if isinstance(observation, dict):
+            return observation[name] if name in observation else view(observation, name)  # a client names them as `metadata` does
+        if is_picture(observation) and len(self.env.sources) == 1:
+            return observation
+        if name.partition(".")[0] != WHOLE:  # the observation is a state, or pictures of other cameras
+            raise KeyError(name)
+        return view(observation, name)
 
     def _state(self, observation: Any) -> np.ndarray | None:
         if not self.model.config.state:  # proprioception is recorded in every run, but only some prompts have it

@@ -24,17 +24,18 @@ Trained by etude from `{base}` ({train}), in `{ids}`.
 
 * It was trained and evaluated in simulation, in the environments above alone. Nothing is known of a real robot.
 * Its instructions were those of the environment, such as {example}. Other words may have no meaning for it.
-* It expects frames of {size} x {size} pixels from the same cameras, and holds each action for {repeat} environment steps.
+* It expects pictures of the same cameras, and holds each action for {repeat} environment steps.
 {more}
 ## Act without etude
 
 `act.py` needs {library}. It writes the prompt and reads the reply as `action_codec.json` says.
+It brings pictures of the environment into the form of training: {form}.
 
 ```python
 from act import Policy
 
 policy = Policy()
-actions = policy.act([{arguments}], "{words}")  # float32[{chunk}, {dims}]; pictures are uint8[h, w, 3]
+actions = policy.act([{arguments}], "{words}")  # float32[{chunk}, {dims}]; pictures are [h, w, 3]
 ```
 
 ## Act with etude
@@ -72,7 +73,7 @@ def card(source: Source, codec: dict[str, Any], library: str, folder: str) -> st
         ids=", ".join(env.title for env in config.envs),
         results=_results(source),
         example=repr(words),
-        size=codec["image_size"],
+        form=_form(codec),
         repeat=codec["action_repeat"],
         more=state,
         library="`transformers`" if library == "transformers" else "`transformers` and `peft`",
@@ -83,6 +84,17 @@ def card(source: Source, codec: dict[str, Any], library: str, folder: str) -> st
         folder=folder,
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}"  # sort_keys: the library comes first
+
+
+def _form(codec: dict[str, Any]) -> str:
+    """Return what `act.py` does with pictures, as the end of a sentence."""
+    size, named = codec["image_size"], dict(zip(codec["images"], codec["pictures"], strict=True))
+    done = [f"{size} x {size} pixels, with black borders where they are not square"]
+    done += [f"`{name}` turned over ({spec['flip']})" for name, spec in named.items() if spec["flip"]]
+    ranges = {name: spec["values"] for name, spec in named.items() if spec["values"]}
+    done += [f"the numbers of `{name}` from {low:g} (black) to {high:g} (white)" for name, (low, high) in ranges.items()]
+    done += [f"only the square in the middle of `{name}`, if it is wider than high" for name, spec in named.items() if spec["square"]]
+    return "; ".join(done)
 
 
 def _named(run: Path) -> str:

@@ -16,7 +16,8 @@ from rich.table import Table
 
 import policies
 from agent.config.config import Config
-from agent.demonstrate.bounds import settled
+from agent.demonstrate.bounds import settled as settled_bounds
+from agent.ground.known import in_a_sentence, settled_weights
 from agent.rollout.experts import resolve
 from agent.rollout.session import Session
 from agent.run.files import write
@@ -42,11 +43,11 @@ def check(config: Config, whole: bool, out: Path = Path(), thorough: bool = Fals
         thorough: take as long as it takes, and try look-ahead episodes too. Otherwise an environment takes at most 30 s on an idle core.
     """
     console = Console(highlight=False)
-    config = settled(config)
+    config = settled_bounds(config, limit=LIMIT)
     faults = [fault for env in config.envs for fault in _environment(env, config, out, console, thorough)]
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):
-            faults = list(_refused(config))
+            faults = list(_refused(config, console))
         _print(faults, console)
     console.print("[red]Correct this before you start a run.[/]" if faults else "[green]Ready.[/]")
     return not faults
@@ -92,13 +93,15 @@ def _print(faults: list[str], console: Console) -> None:
         console.print(f"[red]fault[/]  {markup.escape(fault)}")
 
 
-def _refused(config: Config) -> Iterator[str]:
-    """Yield the sentence with which `etude improve` would refuse a config, if it would; write nothing."""
+def _refused(config: Config, console: Console) -> Iterator[str]:
+    """Print what the model has never seen; yield the sentence with which `etude improve` would refuse a config, if it would; write nothing."""
     from agent.ready import ready  # here, since `etude tasks` needs none of it
 
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(Run(Path(folder) / "run", config))  # a new run, which never begins
+        session = Session(Run(Path(folder) / "run", settled_weights(config)))  # a new run, which never begins
         try:
+            if said := in_a_sentence(session.config, session.environments.firsts):
+                console.print(f"[yellow]note[/]   {markup.escape(said)}", soft_wrap=True)
             ready(session)
         except ValueError as error:
             yield str(error)

@@ -112,11 +112,11 @@ def _improve(arguments: list[str]) -> None:
     arguments, until = _until(arguments)  # taken out first: it is no config key
     folder, chosen = asked(arguments)
     # After `asked`, which tells mistakes at once: these imports take a while.
-    from agent.demonstrate.bounds import settled
     from agent.ready import ready
     from agent.rollout.session import Session
     from agent.run.files import alone
     from agent.run.folder import Run
+    from agent.settled import settled
 
     with alone(folder):
         session = Session(Run(folder, settled(chosen, folder), until))
@@ -130,15 +130,10 @@ def _improve(arguments: list[str]) -> None:
 
 def _until(arguments: list[str]) -> tuple[list[str], str]:
     """Return the arguments without `--until STAGE`, and the stage; '' where there is none."""
-    given = [i for i, each in enumerate(arguments) if each == "--until" or each.startswith("--until=")]
-    if not given:
-        return arguments, ""
-    stage, rest = arguments[given[0]].partition("=")[2], arguments[given[0] + 1 :]
-    if arguments[given[0]] == "--until":  # then the stage is the next argument
-        stage, rest = (rest[0], rest[1:]) if rest else ("", [])
-    if stage not in STAGES or len(given) > 1:
+    rest, stage = _taken(arguments, "--until", f"STAGE ({', '.join(STAGES)})", "etude improve configs/slide.yaml runs/slide --until collect")
+    if stage and stage not in STAGES:
         raise ValueError(f"--until is {stage!r}; give one stage of a cycle: {', '.join(STAGES)}.")
-    return [*arguments[: given[0]], *rest], stage
+    return rest, stage
 
 
 def _work(session: "Session") -> None:
@@ -194,13 +189,18 @@ def _check(arguments: list[str]) -> None:
 
 
 def _taken(arguments: list[str], option: str, value: str, example: str) -> tuple[list[str], str]:
-    """Return the arguments without an option and its value, and the value; '' where there is none."""
-    if option not in arguments:
+    """Return the arguments without `--option VALUE` or `--option=VALUE`, and the value; '' where there is none."""
+    places = [i for i, each in enumerate(arguments) if each.partition("=")[0] == option]
+    if not places:
         return arguments, ""
-    at = arguments.index(option)
-    if arguments[at + 1 : at + 2] == [] or arguments[at + 1].startswith("--"):
-        raise ValueError(f"{option} needs a {value}, as in: {example}")
-    return [*arguments[:at], *arguments[at + 2 :]], arguments[at + 1]
+    at = places[0]
+    _, equals, given = arguments[at].partition("=")
+    rest = arguments[at + 1 :]
+    if not equals and rest:  # then the value is the next argument
+        given, rest = rest[0], rest[1:]
+    if not given or given.startswith("--") or len(places) > 1:
+        raise ValueError(f"{option} needs {'one' if len(places) > 1 else 'a'} {value}, as in: {example}")
+    return [*arguments[:at], *rest], given
 
 
 def _check_model(arguments: list[str]) -> None:

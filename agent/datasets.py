@@ -1,9 +1,13 @@
 """`etude dataset`: what stored episodes are, several datasets as one, and the episodes of a run as a dataset of its own."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from agent.config.config import Config
 from agent.config.read import read_own
@@ -11,11 +15,22 @@ from agent.records import Episode
 from agent.rollout.environments import Environments
 from agent.rollout.steps import every_step, step_by_step
 from agent.run import episodes as dataset
+from agent.run import listing
 from agent.run.code import with_own_code
-from agent.run.files import read_object
+from agent.run.files import read_object, writable
+from agent.run.layout import cycle_number
 from envs.faults import in_words
 
 SHARD = 128  # episodes written at a time
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all episodes of a dataset have in common."""
+
+    fps: float  # entries per second of simulated time, of the first task
+    cameras: tuple[str, ...]
+    rates: dict[str, float]  # the same by task, for timestamps
 
 
 @dataclass(frozen=True)
@@ -41,20 +56,20 @@ def datasets_of(folder: Path) -> list[Path]:
     """
     if (folder / "meta" / "info.json").is_file():
         return [folder]
-    found = sorted(file.parent.parent for file in folder.rglob("episodes/meta/info.json"))
+    found = [file.parent.parent for file in folder.rglob("episodes/meta/info.json")]
     if not found:
         raise ValueError(f"There is no dataset of etude in {folder}; give a run, or one of its folders `episodes`.")
-    # False sorts first, and the rest keeps its order.
-    return sorted(found, key=lambda each: not each.is_relative_to(folder / "start"))  # demonstrations come first
+    # Demonstrations first, as False sorts before True; then by the number of the cycle, since "cycle-1000" sorts before "cycle-999".
+    return sorted(found, key=lambda root: [(part != "start", cycle_number(part), part) for part in root.relative_to(folder).parts])
 
 
 def info(root: Path) -> Info:
     """Return what the dataset in a folder holds."""
-    stored = dataset.read(root)
+    stored, kind = dataset.read(root), _kind(root)
     return Info(
         root, len(stored), sum(each.success for each in stored), sum(bool(each.faults) for each in stored), sum(map(len, stored)),
         # Without a decision there is no instruction: the reset failed.
-        len({each.instruction for each in stored if len(each)}), _fps(root), _cameras(root),
+        len({each.instruction for each in stored if len(each)}), kind["fps"], tuple(kind.get("cameras", ())),
         sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) / 2**20,
     )  # fmt: skip
 
@@ -66,14 +81,10 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
         How many were written, and how many were left out because they were there already.
 
     Raises:
-        ValueError: a dataset is missing or damaged, they have other cameras, rates or actions, or `out` has files.
+        ValueError: a dataset is missing or damaged, they have other cameras, rates or shapes, or `out` has files. Nothing is written then.
     """
     roots = [root for folder in folders for root in datasets_of(folder)]
-    kinds = {(_fps(root), _cameras(root)): root for root in roots}  # one root of each kind, for the message
-    if len(kinds) > 1:
-        one, other = list(kinds.items())[:2]
-        raise ValueError(f"{one[1]} has {_told(*one[0])}, and {other[1]} has {_told(*other[0])}; merge datasets that are alike.")
-    (fps, cameras), seen, left = next(iter(kinds)), set(), 0
+    kind, seen, left = _kind_of(roots), set(), 0
 
     def once() -> Iterator[Episode]:
         nonlocal left
@@ -84,7 +95,30 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
                 yield episode
             seen.add(key)
 
-    return _write(out, once(), fps, cameras), left  # in this order: `left` is counted while `_write` reads
+    return _write(out, once(), kind), left  # in this order: `left` is counted while `_write` reads
+
+
+def _kind_of(roots: Sequence[Path]) -> Kind:
+    """Return the kind of datasets.
+
+    Raises:
+        ValueError: one is damaged, or they have other cameras, rates or shapes.
+    """
+    kind = _agreed({root: _kind(root) for root in roots}, _told)
+    rates = _agreed({root: listing.rates(root) for root in roots}, lambda task, rate: f"{_told('fps', rate)} of {task}")
+    return Kind(kind["fps"], tuple(kind.get("cameras", ())), rates)
+
+
+def _agreed(found: dict[Path, dict[str, Any]], told: Callable[[str, Any], str]) -> dict[str, Any]:
+    """Return the values of all datasets by their name; raise ValueError where two datasets have other ones. `told` puts a value into words."""
+    agreed: dict[str, tuple[Path, Any]] = {}
+    for root, values in found.items():
+        for name, value in values.items():
+            where, known = agreed.setdefault(name, (root, value))
+            # Rates are read off timestamps, which are rounded.
+            if value != known and not (isinstance(value, float) and math.isclose(value, known, rel_tol=1e-5)):
+                raise ValueError(f"{where} has {told(name, known)}, and {root} has {told(name, value)}; merge datasets that are alike.")
+    return {name: value for name, (_, value) in agreed.items()}
 
 
 def export(run: Path, out: Path, successes: bool = False, steps: bool = False, note: Callable[[str], None] = lambda line: None) -> int:
@@ -107,12 +141,13 @@ def export(run: Path, out: Path, successes: bool = False, steps: bool = False, n
     roots = datasets_of(run)
     wanted = (each for root in roots for each in dataset.read(root) if len(each) and not each.faults and (each.success or not successes))
     if not steps:
-        return _write(out, wanted, _fps(roots[0]), _cameras(roots[0]))
+        return _write(out, wanted, _kind_of(roots))
     config = _config(run)
     environments = Environments(tuple(map(step_by_step, config.envs)), 1)
     try:
-        # The rate of steps here, where a stored dataset has that of decisions.
-        return _write(out, _replayed(environments, wanted, note), environments.first.rate, environments.first.config.frame_names)
+        # The rates of steps here, where a stored dataset has those of decisions.
+        rates = {each.config.title: each.rate for each in environments.firsts}
+        return _write(out, _replayed(environments, wanted, note), Kind(environments.first.rate, environments.first.config.frame_names, rates))
     finally:
         environments.close()
 
@@ -127,20 +162,20 @@ def _replayed(environments: Environments, episodes: Iterable[Episode], note: Cal
             environments.renew(kind)
 
 
-def _write(out: Path, episodes: Iterable[Episode], fps: float, cameras: tuple[str, ...]) -> int:
-    """Write episodes into a new dataset, a shard at a time; return how many."""
+def _write(out: Path, episodes: Iterable[Episode], kind: Kind) -> int:
+    """Write episodes into a new dataset, a shard at a time, and return how many; an error on the way leaves nothing of it."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; name a new folder.")
-    shard: list[Episode] = []
-    for episode in episodes:
+    with writable(out), TemporaryDirectory(dir=out) as folder:
+        partial = Path(folder)
         # Without what look-ahead episodes alone have: all episodes of a dataset have the same columns.
-        shard.append(replace(episode, policy_tokens=None, lookahead_gains=None))
-        if len(shard) == SHARD:
-            dataset.append(out, shard, fps=fps, cameras=cameras)
-            shard = []
-    dataset.append(out, shard, fps=fps, cameras=cameras)
-    if not (count := dataset.count(out)):
-        raise ValueError(f"No episode was left to be written into {out}.")
+        plain = (replace(episode, policy_tokens=None, lookahead_gains=None) for episode in episodes)
+        while shard := list(islice(plain, SHARD)):
+            dataset.append(partial, shard, fps=kind.fps, cameras=kind.cameras, rates=kind.rates)
+        if not (count := dataset.count(partial)):
+            raise ValueError(f"No episode was left to be written into {out}.")
+        for part in sorted(partial.iterdir()):  # `meta`, without which there is no dataset, is the last one
+            part.replace(out / part.name)
     return count
 
 
@@ -153,21 +188,23 @@ def _config(folder: Path) -> Config:
     return with_own_code(run, read_own(run / "config.yaml"))
 
 
-def _fps(root: Path) -> float:
-    return read_object(root / "meta" / "info.json")["fps"]
+def _kind(root: Path) -> dict[str, Any]:
+    """Return `fps`, `cameras` and the shape of each array of a dataset's episodes; `fps` alone where no episode has a decision."""
+    info = read_object(root / "meta" / "info.json")
+    kinds = info.get("etude", {}).get("kinds", [])  # datasets of other producers lack the key
+    shapes = json.loads(kinds[0]) if kinds else {}
+    return {name: each for name, each in shapes.items() if name not in dataset.OPTIONAL} | {"fps": info["fps"]}  # `_write` drops optional ones
 
 
-def _cameras(root: Path) -> tuple[str, ...]:
-    kinds = read_object(root / "meta" / "info.json").get("etude", {}).get("kinds", [])  # datasets of other producers lack the key
-    return tuple(json.loads(kinds[0])["cameras"]) if kinds else ()
+def _told(name: str, value: Any) -> str:
+    """Return an entry of `_kind` in words."""
+    if name == "fps":
+        return f"{value:g} entries a second"
+    return f"cameras {', '.join(value)}" if name == "cameras" else f"{name} of the shape {value}"
 
 
 def line(row: Info) -> str:
     """Return what a dataset holds, as a line."""
     faulty = f", {row.faulty} faulty" if row.faulty else ""
     counts = f"{row.episodes} episodes, {row.successes} succeed{faulty}, {row.decisions} entries, {row.instructions} instructions"
-    return f"{row.folder}: {counts}; {_told(row.fps, row.cameras)}; {row.mib:.1f} MiB"
-
-
-def _told(fps: float, cameras: tuple[str, ...]) -> str:
-    return f"cameras {', '.join(cameras)}, {fps:g} entries a second"
+    return f"{row.folder}: {counts}; {_told('cameras', row.cameras)}, {_told('fps', row.fps)}; {row.mib:.1f} MiB"

@@ -8,8 +8,9 @@ import yaml
 from agent.card import card
 from agent.config.read import write as write_yaml
 from agent.run.base import grounded
-from agent.run.files import digests, save, write_folder, write_text
+from agent.run.files import digests, save, writable, write_folder, write_text
 from agent.source import EXPORT, Source
+from envs.spaces import Actions
 
 
 def export(source: Source, out: Path, merged: bool = False) -> None:
@@ -23,20 +24,25 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     Raises:
         ValueError: it is no Hugging Face model, it was never trained, or the folder has files.
     """
-    config, run, actions = source.config, source.run, source.actions
-    if run is None or actions is None:
+    config, actions = source.config, source.actions
+    if source.run is None or actions is None:
         raise ValueError(f"{source.title} is no policy of a run; give a run, or a checkpoint in one.")
     # Whatever can be refused is refused before the model is loaded.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; name a new folder.")
-    lora = config.policy.train.startswith("lora")
-    if merged and not lora:
+    if merged and not config.policy.train.startswith("lora"):
         raise ValueError(
             f"{source.title} has no LoRA adapters (policy.train is {config.policy.train}), so there is nothing to merge; leave --merged out."
         )
     if config.policy.train == "lora+connector" and not merged:
         raise ValueError(f"{source.title} also trained the connector, which no adapter file holds; add --merged.")
-    policy = source.load()
+    with writable(out):
+        _write(source, actions, out, merged)
+
+
+def _write(source: Source, actions: Actions, out: Path, merged: bool) -> None:
+    """Load the policy and write it; `actions` are of its run, other arguments as of `export`."""
+    config, policy, lora = source.config, source.load(), source.config.policy.train.startswith("lora")
     if not hasattr(policy, "processor"):  # our own `Vlm` has one, which pictures and texts go through
         raise ValueError(f"policy.model {config.policy.model!r} is a class of your own and no Hugging Face model; copy the run's folder instead.")
     from policies.exporting import BASE, description, write_plain  # imports torch
@@ -44,7 +50,7 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     env = config.envs[0]
     hub = config.policy.model if _on_hub(source) else ""  # '': the folder itself holds all weights
     codec = {**description(policy, env.frame_names), "image_size": env.size, "action_repeat": env.action_repeat}
-    out.mkdir(parents=True, exist_ok=True)
+    codec["pictures"] = [{**source.spec(name).description(), "flip": env.flip_of(name)} for _ in range(env.history) for name in env.sources]
     write_folder(out, lambda partial: write_plain(policy, partial, merged, hub))
     write_text(
         out / "action_codec.json", "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in codec.items()) + "\n}\n"
@@ -56,6 +62,7 @@ def export(source: Source, out: Path, merged: bool = False) -> None:
     weights = {name: each for name, each in digests(out).items() if name.endswith(".safetensors")}  # the card and other texts may be edited
     content = {"config": yaml.safe_load(write_yaml(plain)), "actions": actions.description(), "name": source.name, "files": weights}
     content |= {"model": model, "base": policy.base_name if hub else None}
+    content["pictures"] = {name: spec.description() for name, spec in source.pictures.items()}
     save(out / EXPORT, content)  # after the weights: with this file the folder counts as an export
     write_text(out / "README.md", card(source, codec, "peft" if lora and not merged else "transformers", out.name))
 

@@ -13,6 +13,7 @@ from agent.demonstrate.stage import demonstrate
 from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.stage import close_cycle, gate, gate_warm_start, test_evaluation
 from agent.evaluate.statistics import beats, compare
+from agent.ground.known import in_a_sentence
 from agent.ground.stage import ground
 from agent.label.base_detector import make_base_detector
 from agent.label.stage import detector_examples, label, rated, steps_to_go_examples
@@ -22,6 +23,7 @@ from agent.report import examples, remaining, videos
 from agent.rollout.session import Session
 from agent.run.files import load
 from agent.run.folder import Cycle, Run
+from agent.run.further import wrong_twice
 from agent.run.recognise import recognise
 from agent.run.tracking import Track
 from agent.tune.guards import training_collapses
@@ -38,6 +40,8 @@ def improve(session: Session, track: Track) -> None:
         track.note(f"This run goes on with another config: {run.changes}.")
     if changed := recognise(run, session.environments.firsts):
         track.note(changed)
+    if said := in_a_sentence(session.config, session.environments.firsts):
+        track.note(said)
     ground(session, track)  # first: it makes the base model that all of the following start from
     starts = {"base": base_model(session)}
     warm = warm_start(session, track)
@@ -46,7 +50,7 @@ def improve(session: Session, track: Track) -> None:
     champion = latest(run, gate_warm_start(session, starts["base"], warm, track))
     session.record_champion(champion)
     for cycle in run.cycles():
-        if alarms := wrong_twice(run, cycle):
+        if alarms := wrong_twice(run.folder, cycle.number):
             track.note(f"cycle {cycle.number} is not begun: {alarms}; the last two cycles ended so without training, and so would this one")
             break
         champion = turn(session, champion, cycle, track)
@@ -104,21 +108,6 @@ def warm_start(session: Session, track: Track) -> Checkpoint:
     if any(episode.success for episode in shown):
         training_data = replace(training_data, qa_examples=tuple(steps_to_go_examples(run)))
     return clone_behaviour(session, training_data, track)
-
-
-def wrong_twice(run: Run, cycle: Cycle) -> str:
-    """Return the alarms about labels on which the last two cycles ended, if both have exactly the same, else ''.
-
-    A cycle with alarms trains nothing, neither policy nor detector. The same figures again mean that a further cycle would fare no better.
-    """
-    last, before = (load(run.cycle(cycle.number - back).folder / "label.json")["alarms"] if cycle.number > back else [] for back in (1, 2))
-    return "; ".join(last) if last == before else ""
-
-
-def first_champion(session: Session) -> Checkpoint:
-    """Return the champion before the first cycle: the warm start, or the base model if the gate rolled the warm start back."""
-    file = session.run.folder / "start" / "evaluate.json"  # missing where there was no demonstration
-    return base_model(session) if file.exists() and not load(file)["figures"]["promoted"] else session.run.checkpoint(session.run.folder / "start")
 
 
 def latest(run: Run, champion: Checkpoint) -> Checkpoint:

@@ -8,11 +8,12 @@
 | `nano`, a hub id, a local model, `file.py:Class` | a model that was never trained here |
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from agent.config.config import Config
 from agent.config.plugins import load_model
@@ -21,6 +22,7 @@ from agent.run import base
 from agent.run.code import with_own_code
 from agent.run.files import digest, load
 from envs import TASKS, EnvConfig
+from envs.frames import PictureSpec
 from envs.spaces import Actions
 from policies import PolicyConfig
 
@@ -39,6 +41,7 @@ class Source:
     weights: Path | None = None  # to load into the model; None: the model itself has them
     exported: Path | None = None  # folder of the export
     base: str | None = None  # recorded fingerprint of an export's base model on the hub
+    pictures: dict[str, PictureSpec] = field(default_factory=dict)  # by the names of its cameras; empty: never trained, or by an earlier version
 
     def load(self, actions: Actions | None = None) -> Any:
         """Return the policy.
@@ -72,6 +75,10 @@ class Source:
                 raise ValueError(f"{self.weights} holds the weights {model.name}, and {self.name} were recorded.")
         return model
 
+    def spec(self, camera: str) -> PictureSpec:
+        """Return how the pictures of a camera became frames in training."""
+        return self.pictures.get(camera, PictureSpec())
+
     def on(self, device: str) -> "Source":
         """Return the policy on another torch device; empty: where it was."""
         policy = self.config.policy.model_copy(update={"device": device} if device else {})
@@ -102,7 +109,7 @@ class Source:
             raise ValueError(f"{self.title} is an untrained model; name an environment or a config too, as in: {self.title} etude/Slide-v0")
         else:
             self.refuse_foreign_code()
-        config = override(config, keys) if keys else config
+        config = self._bounded(override(config, keys) if keys else config)
         if self.actions and (other := next((each for each in config.envs if _sight(each) != _sight(own.envs[0])), None)):
             raise ValueError(
                 f"{self.title} sees {_told_sight(own.envs[0])}, and {other.title} gives {_told_sight(other)}; "
@@ -119,7 +126,15 @@ class Source:
     def beside(self, other: "Source", keys: list[str]) -> "Source":
         """Return the policy in the environments of another one, seen by its own cameras; `keys` as of `within`."""
         config = self._readable().model_copy(update={"env": tuple(map(self._seen, other.config.envs))})
-        return replace(self, config=override(config, keys) if keys else config)
+        return replace(self, config=self._bounded(override(config, keys) if keys else config))
+
+    def _bounded(self, config: Config) -> Config:
+        """Return a config in which a trained policy's own bounds of actions stand where it has `quantiles`, or none."""
+        if not self.actions:
+            return config
+        own = self.config.envs[0].action_bounds
+        envs = tuple(env if env.action_bounds not in (None, "quantiles") else env.model_copy(update={"action_bounds": own}) for env in config.envs)
+        return config.model_copy(update={"env": envs[0] if isinstance(config.env, EnvConfig) else envs})
 
     def _readable(self) -> Config:
         """Return the config; of an untrained model with the codec that its tokenizer can write."""
@@ -192,23 +207,47 @@ def _of_run(title: str, run: Path, weights: Path, name: str) -> Source:
     config = with_own_code(run, read_own(run / "config.yaml"))  # the user's files may have changed or gone since
     if grounded := base.grounded(run):
         config = config.model_copy(update={"policy": config.policy.model_copy(update={"model": str(grounded)})})
-    actions = Actions.from_description(load(run / "champion.json")["actions"])  # stored, so that no environment needs to be made here
-    return Source(title, config, actions, name, run, weights)
+    champion = load(run / "champion.json")
+    actions = Actions.from_description(champion["actions"])  # stored, so that no environment needs to be made here
+    pictures = TypeAdapter(dict[str, PictureSpec]).validate_python(champion.get("pictures", {}))  # earlier versions did not write them
+    return Source(title, config, actions, name, run, weights, pictures=pictures)
+
+
+class _Export(BaseModel):
+    """The content of `etude.json`, as `agent.export` writes it."""
+
+    config: dict[str, Any]
+    actions: dict[str, Any]
+    name: str
+    files: dict[str, str]
+    model: str | None
+    base: str | None
+    pictures: dict[str, PictureSpec] = {}  # none in exports of earlier versions
 
 
 def _exported(folder: Path) -> Source:
     """Return the policy of an export. Its folder may come from a stranger, so that no code in it, or named by it, is run."""
-    content = load(folder / EXPORT)
-    for file, recorded in content["files"].items():
-        if not (folder / file).is_file() or digest(folder / file) != recorded:
-            raise ValueError(f"{folder / file} is {'not what was exported' if (folder / file).is_file() else 'gone'}; export the run again.")
-    config = parse(content["config"], str(folder / EXPORT))
+    file, at = folder / EXPORT, ""
+    try:
+        content, at = _Export.model_validate(load(file)), " at actions"
+        actions = Actions.from_description(content.actions)
+    except Exception as error:  # `load` and pydantic raise a ValueError, numpy and Gymnasium many types by what `actions` holds
+        if isinstance(error, ValidationError) and (place := error.errors()[0]["loc"]):  # empty: all of it
+            at = f" at {'.'.join(map(str, place))}"
+        raise ValueError(f"{file} is damaged{at}; export the run again.") from error
+    for name, recorded in content.files.items():
+        if not (folder / name).is_file() or digest(folder / name) != recorded:
+            raise ValueError(f"{folder / name} is {'not what was exported' if (folder / name).is_file() else 'gone'}; export the run again.")
+    try:
+        config = parse(content.config, str(file))
+    except ValueError as error:
+        raise ValueError(f"{error} Where another version of etude wrote it, use that version, or export the run again.") from error
     inside = {None: config.policy.model, ".": str(folder), "base": str(folder / "base")}  # None: the base model is a hub id
-    if (model := inside.get(content["model"], ":")) == ":" or ":" in config.policy.model:  # a name such as `file.py:Class` would be imported
-        raise ValueError(f"{folder / EXPORT} names no Hugging Face model; export the run again.")
+    if (model := inside.get(content.model, ":")) == ":" or ":" in config.policy.model:  # a name such as `file.py:Class` would be imported
+        raise ValueError(f"{file} names no Hugging Face model; export the run again.")
     policy = config.policy.model_copy(update={"model": model, "trust_remote_code": False})
-    actions = Actions.from_description(content["actions"])
-    return Source(str(folder), config.model_copy(update={"policy": policy}), actions, content["name"], exported=folder, base=content["base"])
+    config = config.model_copy(update={"policy": policy})
+    return Source(str(folder), config, actions, content.name, exported=folder, base=content.base, pictures=content.pictures)
 
 
 def _sight(env: EnvConfig) -> tuple[int, int]:

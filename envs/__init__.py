@@ -27,7 +27,8 @@ class EnvConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = "etude/Reach-v0"
-    """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, or a name from the entry-point group `etude.envs`."""
+    """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, a name for an adapter (`robosuite:Lift`,
+    `libero:libero_spatial/0`), or a name from the entry-point group `etude.envs`."""
     name: str = ""
     """Name in records, evaluations and reports; empty: its id. Needed where a run has two environments of one id."""
     weight: float = Field(default=1.0, gt=0)

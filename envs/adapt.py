@@ -11,6 +11,7 @@ import numpy as np
 from envs import EnvConfig
 from envs.expert import ask
 from envs.faults import NoExpert, in_words
+from envs.frames import PictureSpec
 from envs.limits import LONGEST, time_limit
 from envs.make import make
 from envs.moments import Observation, Outcome
@@ -153,9 +154,19 @@ class Adapter:
         return self._views.drawn_by_mujoco
 
     @property
+    def specs(self) -> dict[str, PictureSpec]:
+        """Return how the pictures of each source become frames, by its name."""
+        return self._views.specs
+
+    @property
     def raw(self) -> Any:
         """Return the environment's own latest observation."""
         return self._observation
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Return the environment's own latest info."""
+        return self._info
 
     def render_frame(self, size: int, pretty: bool = False) -> np.ndarray:
         """Return uint8[size, size, 3] of the first camera, for videos; `pretty` adds shadows and multisampling."""
@@ -170,7 +181,7 @@ class Adapter:
     @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
-        return tuple(self._info.get("achieved", ()))
+        return tuple(map(str, self._info.get("achieved", ())))  # plain texts: another process may not know a class of the user's
 
     def oracle(self) -> np.ndarray:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.

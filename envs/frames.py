@@ -1,5 +1,6 @@
 """Converts images of third-party environments, from observations or `render()`, to frames uint8[size, size, 3]."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -9,6 +10,20 @@ from PIL import Image
 WHOLE = "observation"  # name of the observation itself, where it is a picture or a stack of pictures
 WIDEST = 1e6  # of the values of a picture: a wider range, such as that of all floats, says nothing
 Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """How the pictures of a camera became frames in training. A policy apart from its environment reads pictures alike."""
+
+    values: Range | None = None
+    """Stand for black and white (`value_range`); None: as `picture` takes them."""
+    square: bool = False
+    """Whether MuJoCo drew square frames. The same camera shows more at both sides of a wider picture."""
+
+    def description(self) -> dict[str, Any]:
+        """Return the fields for a JSON file."""
+        return {"values": self.values and list(self.values), "square": self.square}
 
 
 def lookup(holder: Any, path: str) -> Any:
@@ -87,7 +102,7 @@ def view(observation: Any, name: str) -> Any:
     return lookup(observation, rest) if first == WHOLE and rest else observation
 
 
-def picture(value: Any, size: int, values: Range | None = None) -> np.ndarray:
+def picture(value: Any, size: int, values: Range | None = None, square: bool = False) -> np.ndarray:
     """Return uint8[size, size, 3] for an image in any of the usual forms: HWC, CHW or HW; grey, RGB, or RGBA without transparency.
 
     It is resized once: averaged over areas where it shrinks, interpolated where it grows. An image that is not square keeps its aspect ratio, and
@@ -97,9 +112,10 @@ def picture(value: Any, size: int, values: Range | None = None) -> np.ndarray:
         value: the image.
         size: height and width of the result, pixels.
         values: that stand for black and white (`value_range`). None: 0 and 255 of whole numbers, 0 and 1 of floats.
+        square: of a wider image only the square in its middle is shown (`PictureSpec.square`).
 
     Raises:
-        ValueError: it is not an image, its values are outside of their range, or its four channels may be four stacked frames.
+        ValueError: it is not an image, its values are outside of their range, its four channels may be four stacked frames, or it is too narrow.
     """
     pixels = np.asarray(value)
     if not is_picture(pixels):
@@ -116,6 +132,8 @@ def picture(value: Any, size: int, values: Range | None = None) -> np.ndarray:
             "give RGB, or one frame alone (env.history shows earlier ones)"
         )
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    if square:
+        pixels = _middle(pixels)
     if pixels.shape[:2] == (size, size):
         return pixels.copy()  # an environment may write the next frame into the same buffer
     height, width = (max(1, round(size * side / max(pixels.shape[:2]))) for side in pixels.shape[:2])
@@ -129,6 +147,14 @@ def flipped(frame: np.ndarray, flip: str) -> np.ndarray:
     """Return a frame uint8[h, w, 3] that is mirrored: 'vertical' (top to bottom), 'horizontal' (left to right), 'both' or ''."""
     rows, columns = (-1 if flip in (each, "both") else 1 for each in ("vertical", "horizontal"))
     return np.ascontiguousarray(frame[::rows, ::columns])
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    """Return the square in the middle of an image [h, w, 3]: a camera of MuJoCo has one vertical field of view at every aspect ratio."""
+    height, width = pixels.shape[:2]
+    if width < height:
+        raise ValueError(f"an image of {width} x {height} pixels shows less than the square ones of training; draw it at least as wide as high")
+    return pixels[:, (width - height) // 2 :][:, :height]
 
 
 def _to_bytes(pixels: np.ndarray, values: Range | None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Runs environments in another process: one that hangs or crashes costs its episode, not the run.
 
-All environments of one config share the process. When it is lost, a new one is started, the other environments are made again in it, and their
-actions since the last reset are repeated. So their episodes have the same results as without the loss.
+All environments of one config share the process. After its loss a new one repeats the actions of the others, so their episodes stay the same.
 
 Messages to the process are (number of the environment, method, arguments). Its messages are (kind, content):
 
@@ -31,7 +30,7 @@ from envs.moments import Observation, Outcome
 from envs.process import begin, end, portable
 from envs.spaces import Actions
 
-COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco")  # attributes of an `Adapter` that its `Proxy` has too
+COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco", "specs")  # attributes of an `Adapter` that its `Proxy` has too
 STARTING = 120.0  # seconds that the process, and making each environment, may take
 MAKING = ("making", "making the expert")  # stages of the doctor that may import packages, and so have as long
 
@@ -82,17 +81,19 @@ class EnvironmentProcess:
         self._answer(STARTING)  # packages are imported before it answers
 
     def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
-        try:
-            while self._connection.poll(limit):
+        while self._connection.poll(limit):
+            try:
                 kind, answer = self._connection.recv()
-                if kind == "done":
-                    return answer
-                if kind == "failed":
-                    raise answer
-                report(answer)
-                limit = STARTING if answer in MAKING else self.limit  # imports are over
-        except (EOFError, ConnectionError) as error:
-            raise self._died() from error
+            except (EOFError, ConnectionError) as error:
+                raise self._died() from error
+            except Exception as error:  # it holds an object of the user's that cannot be unpickled here
+                raise ValueError(f"its answer cannot be read in the main process ({in_words(error)})") from error
+            if kind == "done":
+                return answer
+            if kind == "failed":
+                raise answer
+            report(answer)
+            limit = STARTING if answer in MAKING else self.limit  # imports are over
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
 
@@ -126,6 +127,7 @@ class Proxy:
     rate: float
     limit: int | None
     drawn_by_mujoco: bool
+    specs: dict[str, Any]
     _numbers = itertools.count()
 
     def __init__(self, process: EnvironmentProcess, like: "Proxy | Adapter | None" = None) -> None:
@@ -146,8 +148,7 @@ class Proxy:
     def apply(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return `function(adapter, *arguments)`, called in the process of the environment.
 
-        The time limit is for each reset, step and observation of the adapter, and for the time between two of them. Before the first there are
-        `STARTING` seconds, for imports. The call is repeated once if another program kills the process.
+        The time limit is from one reset, step or observation to the next. The call is repeated once if another program kills the process.
 
         Args:
             function: one that pickle can name, so defined at the top of a module. It must reset the adapter itself.

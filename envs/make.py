@@ -4,10 +4,12 @@
 |---|---|
 | `etude/Reach-v0`, `module:Id` | an id that is registered with Gymnasium, after importing a module |
 | `path/to/file.py:factory`, `module:factory` | a class or function that returns an environment |
+| `libero:libero_spatial/0`, `robosuite:Lift` | a name for an adapter: a module of `envs/adapters/`, whose `make` gets what follows the colon |
 | `name` | an entry point of the group `etude.envs` in an installed package |
 """
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 import gymnasium
 
 from envs import TASKS, EnvConfig
+from envs.adapters import INSTALL
 from envs.faults import in_words
 
 GROUP = "etude.envs"  # of entry points; Gymnasium 1.0 removed its own group
@@ -38,6 +41,11 @@ def make(config: EnvConfig) -> gymnasium.Env:
     try:
         env = _make(config, kwargs)
     except (Exception, SystemExit) as error:  # a constructor may raise anything
+        line = INSTALL.get(config.id.partition(":")[0])
+        if isinstance(error, ModuleNotFoundError) and line:
+            raise ValueError(f"Environment {config.id!r} needs a package that is not installed ({error}): {line}") from error
+        if isinstance(error, ValueError) and line:  # a sentence of ours, or of the package that the id names rightly
+            raise ValueError(f"Environment {config.id!r} cannot be made: {error}.") from error
         raise ValueError(
             f"Environment {config.id!r} cannot be made ({in_words(error)}); give a Gymnasium id (`etude tasks` lists our own), "
             "module:Id, file.py:factory, or a name of an `etude.envs` entry point."
@@ -78,6 +86,8 @@ def _factory(name: str) -> Callable[..., Any] | None:
     place, _, attribute = name.rpartition(":")
     if not place:
         return None
+    if place.isidentifier() and importlib.util.find_spec(f"envs.adapters.{place}"):
+        return functools.partial(importlib.import_module(f"envs.adapters.{place}").make, attribute)
     module = module_of(place)
     return getattr(module, attribute) if place.endswith(".py") else None if attribute in gymnasium.registry else getattr(module, attribute, None)
 
@@ -91,8 +101,9 @@ def _load_file(file: Path) -> Any:
     """Return the module in a file; a file is executed once a process."""
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    # In sys.modules, so that pickle and dataclasses find its classes. The name has the whole path: two folders may have files of one name.
-    name = f"etude_file_{file.resolve().stem}_{abs(hash(file.resolve()))}"
+    # In sys.modules, so that pickle and dataclasses find its classes. Two folders may have files of one name, so the whole path counts; by a digest
+    # and not by `hash`, because pickle needs the same name in every process.
+    name = f"etude_file_{file.resolve().stem}_{hashlib.sha256(bytes(file.resolve())).hexdigest()[:16]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"

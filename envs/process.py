@@ -64,8 +64,11 @@ def end_with_parent(parent: int) -> None:
 
 
 def portable(error: BaseException) -> Exception:
-    """Return an error that any process can unpickle: built-in types are kept, others become a RuntimeError with their description."""
+    """Return an error that any process can unpickle.
+
+    Built-in types are kept. Another type becomes the description of the error, as a ValueError if it is one, else as a RuntimeError.
+    """
     if type(error).__module__ in ("builtins", NoExpert.__module__) and isinstance(error, Exception):
         with contextlib.suppress(Exception):  # some types need more arguments than a message
             return type(error)(str(error))
-    return RuntimeError(in_words(error))
+    return (ValueError if isinstance(error, ValueError) else RuntimeError)(in_words(error))

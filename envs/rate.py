@@ -16,16 +16,20 @@ def control_rate(env: gymnasium.Env) -> float | None:
 
     | source | unit | environments |
     |---|---|---|
-    | `control_freq` | Hz | robosuite, ManiSkill |
+    | `control_freq`, `control_hz` | Hz | robosuite, ManiSkill; PushT, whose `dt` is a step of the physics |
     | the wrapped environment's `control_timestep()` | s | dm_control behind Shimmy |
     | `dt` | s | Gymnasium MuJoCo, Gymnasium-Robotics, Meta-World, Pendulum |
     | `metadata["render_fps"]` | Hz | others; last, as it is rounded, a constant (Shimmy: 10), or only the speed of a window |
     """
-    return next((rate for read in (_frequency, _dm_control, _dt, _render_fps) if (rate := _rate_from(read, env))), None)
+    return next((rate for read in (_frequency, _hertz, _dm_control, _dt, _render_fps) if (rate := _rate_from(read, env))), None)
 
 
 def _frequency(env: gymnasium.Env) -> float:
     return float(env.get_wrapper_attr("control_freq"))
+
+
+def _hertz(env: gymnasium.Env) -> float:
+    return float(env.get_wrapper_attr("control_hz"))
 
 
 def _dm_control(env: gymnasium.Env) -> float:

@@ -1,11 +1,13 @@
 """`reset` and `step` of an environment as Gymnasium defines them, also where it resets itself within the step that ends an episode.
 
 Such an environment (same-step autoreset) begins the next episode by itself. What is drawn after the step then shows that one, and `info` may be of it
-too. So the `reset` of each layer is watched, and where a step calls it, the last moment of the episode is drawn before it runs.
+too. So `reset` and `step` of each layer are watched. Where a step calls a reset, the last moment of the episode is drawn before it runs. The layer
+whose step that is then returns the last observation and info of the episode, so that the wrappers outside of it transform these as any others.
 """
 
 import contextlib
 import functools
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,11 +33,14 @@ class Resets:
 
     def __init__(self, env: gymnasium.Env, keep: Callable[[], None], forget: Callable[[], None]) -> None:
         self._env, self._keep, self._forget = env, keep, forget
-        self._stepping, self.seen = False, False
+        self._depth, self.seen = 0, False  # depth: of the layer whose step runs at this moment, 1 around all of them; 0: none does
         self._begun: Any = None  # what a reset within the present step returned
+        self._ending = 0  # depth of the layer whose step called that reset, or tells of it in `info`; 0: none does
+        self._lost = False  # whether that layer returned no last observation
         for layer in layers(env):
-            with contextlib.suppress(AttributeError):  # one with slots cannot be watched
-                layer.reset = _watched(layer.reset, weakref.WeakMethod(self._noticed))
+            with contextlib.suppress(AttributeError, TypeError):  # one with slots cannot be watched
+                _watch(layer, "reset", weakref.WeakMethod(self._reset))
+                _watch(layer, "step", weakref.WeakMethod(self._step))
 
     def begin(self, seed: int, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; return its observation and info.
@@ -67,54 +72,89 @@ class Resets:
         Raises:
             Malformed: its `step` has another form, or returns nothing of the end of its episode.
         """
-        self._stepping, self._begun = True, None
+        self._depth, self._begun, self._ending, self._lost = 1, None, 0, False
         try:
-            returned = self._env.step(action)
+            returned = self._at(1, self._env.step(action))
         except ValueError as error:
             if "values to unpack" not in str(error):  # by a wrapper of Gymnasium
                 raise
             raise Malformed(f"its step returned no (observation, reward, terminated, truncated, info) ({error}); {OLD}.") from error
         finally:
-            self._stepping = False
-        if not (isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict)):
+            self._depth = 0
+        if not _is_outcome(returned):
             raise Malformed(f"its step returned {_kind(returned)}, and Gymnasium needs (observation, reward, terminated, truncated, info); {OLD}.")
         observation, reward, terminated, truncated, info = returned
-        if not (terminated or truncated):
-            if self._begun is not None:
-                self._forget()
-            return observation, reward, bool(terminated), bool(truncated), info
-        self.seen |= self._begun is not None
+        if terminated or truncated:
+            self.seen |= self._begun is not None
+            observation = latest if self._lost else observation  # the one before stands for it
+        elif self._begun is not None:
+            self._forget()
+        return observation, reward, bool(terminated), bool(truncated), info
+
+    def _step(self, step: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return what the `step` of a layer returns, within a step of the environment as `_at` does."""
+        if not self._depth:  # some environments step in their reset
+            return step(*arguments, **named)
+        self._depth += 1
+        depth = self._depth
+        try:
+            returned = step(*arguments, **named)
+        finally:
+            self._depth = depth - 1
+        return self._at(depth, returned)
+
+    def _at(self, depth: int, returned: Any) -> Any:
+        """Return what the step of the layer at a depth returned; if it has begun the next episode, then with the end of the last one."""
+        if not _is_outcome(returned) or not (returned[2] or returned[3]):
+            return returned
+        if not self._ending and any(returned[4].get(key) is not None for key in (*ENDS, "final_info")):
+            self._ending = depth  # its reset was not noticed, as of an environment that begins an episode by another method
+        return self._ended(*returned) if depth == self._ending else returned
+
+    def _ended(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Return the result of a step that begins the next episode, with the last observation and info of the one that ended."""
         kept = [info[key] for key in ENDS if info.get(key) is not None]
-        if kept or (self._begun is not None and observation is self._begun[0]):  # where the last observation is lost, the one before stands for it
-            observation = kept[0] if kept else latest
+        self._lost = not kept and self._begun is not None and observation is self._begun[0]
         if isinstance(info.get("final_info"), dict):
-            info = info["final_info"]
+            ended = info["final_info"]
         elif self._begun is not None and info is self._begun[1]:
             raise Malformed(
                 "it resets itself in the step that ends an episode, and returns the info of the next one, so a success would be lost; "
                 "switch that off, or keep the last info under info['final_info']."
             )
-        return observation, reward, bool(terminated), bool(truncated), info
+        else:
+            ended = info
+        return kept[0] if kept else observation, reward, terminated, truncated, ended
 
-    def _noticed(self, reset: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return what `reset` returns; if a step calls it, keep the end of the episode first."""
-        if not self._stepping:
+    def _reset(self, reset: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return what the `reset` of a layer returns; if a step calls it, keep the end of the episode first."""
+        if not self._depth or self._ending:  # by `begin`, or by the `reset` of a layer outside of this one
             return reset(*arguments, **named)
-        self._stepping = False  # the layers below are reset by this one
+        self._ending = self._depth
         self._keep()
         self._begun = reset(*arguments, **named)
         return self._begun
 
 
-def _watched(reset: Callable[..., Any], watcher: "weakref.WeakMethod[Any]") -> Callable[..., Any]:
-    """Return a function that tells the watcher, while it exists, of each call of `reset`."""
+def _watch(layer: Any, name: str, watcher: "weakref.WeakMethod[Any]") -> None:
+    """Leave each call of the `reset` or `step` of a layer to the watcher, while that exists.
 
-    @functools.wraps(reset)
-    def told(*arguments: Any, **named: Any) -> Any:
-        noticed = watcher()
-        return noticed(reset, arguments, named) if noticed else reset(*arguments, **named)
+    A deep copy, in which an expert may look ahead, is not watched and has its own methods: a method is copied with the object to which it is bound.
+    """
+    given, watched = vars(layer).get(name), weakref.ref(layer)
 
-    return told
+    @functools.wraps(getattr(layer, name))
+    def told(self: Any, *arguments: Any, **named: Any) -> Any:
+        method = given or getattr(type(self), name).__get__(self)
+        watching = watcher() if self is watched() else None
+        return watching(method, arguments, named) if watching else method(*arguments, **named)
+
+    setattr(layer, name, types.MethodType(told, layer))
+
+
+def _is_outcome(returned: Any) -> bool:
+    """Return whether a step returned what Gymnasium needs."""
+    return isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict)
 
 
 def layers(env: gymnasium.Env) -> list[Any]:

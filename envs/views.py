@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from envs import EnvConfig
-from envs.frames import flipped, picture, pictures, value_range, view
+from envs.frames import PictureSpec, flipped, picture, pictures, value_range, view
 from envs.simulate import render
 
 
@@ -34,7 +34,7 @@ class Views:
         cameras = [self.model.camera(i).name for i in range(self.model.ncam)] if self.model is not None else []
         self._mujoco_names = set(filter(None, cameras))
         self._check(cameras)
-        self._ranges = {name: None if name == "render" else value_range(env.observation_space, name) for name in config.sources}
+        self._ranges = {name: value_range(env.observation_space, name) for name in {*config.sources} - {"render"} - self._mujoco_names}
 
     @property
     def cameras(self) -> tuple[Any, ...]:
@@ -45,6 +45,12 @@ class Views:
     def drawn_by_mujoco(self) -> bool:
         """Return whether MuJoCo cameras draw all frames, and none comes from the environment itself."""
         return self.model is not None and None not in self.cameras
+
+    @property
+    def specs(self) -> dict[str, PictureSpec]:
+        """Return how the pictures of each source become frames."""
+        drawn = zip(self._config.sources, self.cameras, strict=True)
+        return {name: PictureSpec(self._ranges.get(name), camera is not None) for name, camera in drawn}
 
     def find_simulation(self) -> None:
         """Find MuJoCo's model and data, and whether they look as before; some environments make or repaint them at each reset."""
@@ -106,7 +112,7 @@ class Views:
         else:
             try:
                 image = self._env.render() if name == "render" else view(observation, name)
-                frame = picture(image, size, self._ranges[name])
+                frame = picture(image, size, self._ranges.get(name))
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{self._config.id}: camera {name!r} gives no frame: {error}.") from error
             if self.model is not None and (code := render.pending_error()):  # of the environment's own context, which is current

@@ -70,7 +70,7 @@ def _own(key: str, holder: Any, seed: int) -> str:
     value = value.value if isinstance(value, Enum) else value
     if isinstance(value, list | tuple) and value:
         value = value[int(np.random.default_rng(seed).integers(len(value)))]
-    return value.decode(errors="replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value) if isinstance(value, str) else ""
 
 
 def _attribute(holder: Any, name: str) -> Any:

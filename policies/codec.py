@@ -82,6 +82,10 @@ class Codec:
         """Return float64[..., A]: for float[..., A] actions, those that come back when they are encoded and decoded."""
         return self._values(self._bins_of(actions))
 
+    def shares(self, actions: np.ndarray) -> np.ndarray:
+        """Return float64[..., A]: the numbers that write float[..., A] actions, as shares of all numbers; `write_numbers` makes text of them."""
+        return self._bins_of(actions) / (self.num_bins - 1)
+
     def _bins_of(self, actions: np.ndarray) -> np.ndarray:
         """Return int64[..., A]: the bins that decode to the nearest actions."""
         within = np.clip(np.asarray(actions, np.float64), self.low, self.high)

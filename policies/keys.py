@@ -37,9 +37,10 @@ class PolicyConfig(BaseModel):
     """H, actions per decision; more is faster, and blinder."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
-    train: Literal["text", "all", "lora", "lora+connector"] = "text"
-    """Trained weights: the text model, everything, or LoRA adapters on the text model. `lora+connector` also trains the whole connector (projector)
-    between vision tower and text model: it learns where a new scene's objects are. Stage `ground` trains the same, but everything for `text`."""
+    train: Literal["auto", "text", "all", "lora", "lora+connector"] = "auto"
+    """Trained weights: the text model, everything, or LoRA adapters on the text model. `auto`: everything where the embedded model has never seen
+    such a scene (PyBullet, pygame, MiniGrid) and no MuJoCo state explains it; else the text model. `lora+connector` also trains the whole connector
+    (projector) between vision tower and text model: it learns where a new scene's objects are. Stage `ground` trains the same, but all for `text`."""
     lora: dict[str, bool | int | float | str | list[str]] = {}
     """Options of LoRA, named as in peft's `LoraConfig`: `{r: 32, use_dora: true}`. Possible are `r` (16), `lora_alpha` (twice `r`), `use_rslora`,
     `use_dora` and `target_modules` (all linear layers of the text model). Replies are scored as they are acted, so there is no dropout."""

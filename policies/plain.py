@@ -3,7 +3,9 @@
     from act import Policy
 
     policy = Policy()
-    actions = policy.act([front, wrist], "open the red drawer")  # pictures uint8[h, w, 3], in the order of `images` in action_codec.json
+    actions = policy.act([front, wrist], "open the red drawer")  # pictures [h, w, 3], in the order of `images` in action_codec.json
+
+Pictures are those of the environment: `act` scales their numbers, crops, resizes and turns them over as training did (`pictures`, `image_size`).
 
 It imports nothing of etude.
 """
@@ -50,14 +52,16 @@ class Policy:
         """Return the tokens of the reply, and the logits of the whole vocabulary, float32[V], before each.
 
         Args:
-            images: uint8[h, w, 3] each.
+            images: [h, w, 3] each, RGB, one for each name in `images` of action_codec.json.
             instruction: what to do.
             state: proprioception as text, where the prompt has any ("state" in action_codec.json).
         """
         codec, device = self.codec, self.model.device
         words = instruction.lower() if codec["lower_case"] else instruction
         text = codec["chat"].replace("{state}", state).replace("{instruction}", words)
-        pictures = [Image.fromarray(image) for image in images]
+        if len(images) != len(codec["pictures"]):
+            raise ValueError(f"there are {len(images)} pictures, and the policy sees {len(codec['pictures'])}: {', '.join(codec['images'])}")
+        pictures = [Image.fromarray(frame(image, codec["image_size"], **spec)) for image, spec in zip(images, codec["pictures"], strict=True)]
         inputs = self.processor(text=[text], images=pictures, return_tensors="pt", add_special_tokens=codec["add_special_tokens"]).to(device)
         reply, logits = [], []
         for place, fixed in enumerate(codec["before"]):  # the fixed words of a chain of thought, between its numbers
@@ -89,3 +93,39 @@ class Policy:
             if name in inputs and tokens:
                 more = torch.tensor([tokens if fill is None else [fill] * len(tokens)], dtype=inputs[name].dtype, device=inputs[name].device)
                 inputs[name] = torch.cat([inputs[name], more], dim=1)
+
+
+def frame(image: np.ndarray, size: int, values: list[float] | None, square: bool, flip: str) -> np.ndarray:
+    """Return a picture as training saw it, uint8[size, size, 3].
+
+    Args:
+        image: [h, w, 3], RGB.
+        size: height and width of the result, pixels.
+        values: that stand for black and white; None: 0 and 255 of whole numbers, 0 and 1 of floats.
+        square: of a wider picture the square in its middle is what training saw.
+        flip: 'vertical' (top to bottom), 'horizontal' (left to right), 'both' or ''.
+
+    Raises:
+        ValueError: it is no such picture.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"a picture has the shape {pixels.shape}; [h, w, 3] is needed")
+    height, width = pixels.shape[:2]
+    floats = np.issubdtype(pixels.dtype, np.floating)
+    low, high = values or ((0, 1) if floats else (0, 255))
+    slack = 1e-3 * (high - low) if floats else 0  # interpolation may exceed the range a little
+    if not low - slack <= pixels.min() <= pixels.max() <= high + slack:  # NaN fails too
+        raise ValueError(f"the numbers of a picture range from {pixels.min():.4g} to {pixels.max():.4g}; they must lie in [{low:g}, {high:g}]")
+    if pixels.dtype != np.uint8 or (low, high) != (0, 255):
+        pixels = np.rint((pixels.clip(low, high) - low) / (high - low) * 255).astype(np.uint8)
+    if square and width < height:
+        raise ValueError(f"a picture of {width} x {height} pixels shows less than those of training; draw it at least as wide as high")
+    if square:
+        pixels, width = pixels[:, (width - height) // 2 :][:, :height], height
+    rows, columns = (max(1, round(size * side / max(height, width))) for side in (height, width))  # the aspect ratio stays
+    smooth = Image.Resampling.BOX if min(height, width) >= size else Image.Resampling.BICUBIC
+    fitted = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((columns, rows), smooth))
+    above, left = (size - rows) // 2, (size - columns) // 2
+    framed = np.pad(fitted, ((above, size - rows - above), (left, size - columns - left), (0, 0)))  # with black borders
+    return np.ascontiguousarray(framed[:: -1 if flip in ("vertical", "both") else 1, :: -1 if flip in ("horizontal", "both") else 1])

@@ -278,7 +278,7 @@ class Vlm(Trained):
             if self.config.train == "lora+connector":
                 families.train_connector(model, self.config.model)
             return adapted
-        if self.config.train == "text":  # everything was frozen above
+        if self.config.train in ("text", "auto"):  # a run has settled `auto`; everything was frozen above
             families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
         return model

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from agent.config.read import read
+from envs.adapt import Adapter
 from examples import compare_losses
 from tests.test_api import TINY
 
@@ -21,6 +24,26 @@ def test_both_arms_can_be_made_of_every_config_of_our_own(file: Path) -> None:
     for losses in compare_losses.ARMS.values():
         config = compare_losses.arm_config(yaml.safe_load(file.read_text()), losses, cycles=20)
         assert all(getattr(config.at(20).tune, name) == value for name, value in losses.items())
+
+
+def test_the_point_goal_is_reached_by_its_expert_and_seldom_by_chance() -> None:
+    """Its YAML names the environment and a number of demonstrations; the expert needs nothing else."""
+    config, rng = read(ROOT / "examples" / "point_goal.yaml"), np.random.default_rng(0)
+    assert config.env.model_fields_set == {"id", "cameras", "action_repeat", "max_episode_steps"} and config.demonstrate.model_fields_set == {
+        "episodes"
+    }
+    adapter, reached = Adapter(config.envs[0]), {"expert": 0, "random": 0}
+    for who in reached:
+        for seed in range(40):
+            assert adapter.reset(seed).instruction.startswith("go to the ")
+            outcome = None
+            while outcome is None or not (outcome.terminated or outcome.truncated):
+                action = adapter.oracle() if who == "expert" else adapter.actions.from_env(rng.integers(5))
+                outcome = adapter.step(action[None], look=False)
+            reached[who] += outcome.success
+    assert reached["expert"] == 40 and reached["random"] <= 8
+    first, again, other = (adapter.reset(seed).frames for seed in (3, 3, 4))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 @pytest.mark.slow

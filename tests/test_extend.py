@@ -1,7 +1,6 @@
 """docs/extend.md, followed to the letter in an empty folder; and one sentence for each part that is wrong."""
 
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from envs.spaces import Actions
 from policies import PolicyConfig
 from policies.policy import Situation
 from tests.agent.made import episode
+from tests.called import apart, etude
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "extend.md"
@@ -45,14 +45,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def etude(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "agent.cli", *words], cwd=place, capture_output=True, text=True)
-
-
 @pytest.mark.slow
 def test_the_page_works_as_it_stands(place: Path) -> None:
     (command,) = re.findall(r"^```\n(etude .*)\n```", PAGE.read_text(), re.MULTILINE)
-    done = etude(place, *command.split()[1:], *SHORTER.split(), "--evaluate.gate_alpha", "1")
+    done = apart(*command.split()[1:], *SHORTER.split(), "--evaluate.gate_alpha", "1", cwd=place)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     run = Run(place / "runs" / "own")
     critic = load(run.cycle(1).folder / "detector.json")
@@ -64,7 +60,7 @@ def test_the_page_works_as_it_stands(place: Path) -> None:
 def test_a_detector_alone_labels_and_learns_nothing(place: Path) -> None:
     """With `detector` the user's word is the only one; it has nothing to be taught."""
     words = ["--label.by", "detector", "--curate.rule", "", "--tune.loss", "", "--policy.model", "nano", "--demonstrate.episodes", "6"]
-    done = etude(place, "improve", "own.yaml", "runs/alone", *SHORTER.split(), "--cycles", "1", *words)
+    done = etude("improve", "own.yaml", "runs/alone", *SHORTER.split(), "--cycles", "1", *words, cwd=place)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     run = Run(place / "runs" / "alone")
     figures = load(run.cycle(1).folder / "detector.json")["figures"]
@@ -292,7 +288,7 @@ def test_a_term_of_ones_own_changes_nothing_else(place: Path) -> None:
 
 def test_a_missing_part_is_said_before_anything_is_written(place: Path) -> None:
     (place / "rule.py").unlink()
-    done = etude(place, "improve", "own.yaml", "runs/own", *SHORTER.split())
+    done = etude("improve", "own.yaml", "runs/own", *SHORTER.split(), cwd=place)
     assert done.returncode == 1 and "Traceback" not in done.stderr and not (place / "runs" / "own" / "config.yaml").exists()
     assert "curate.rule 'rule.py:successes' cannot be used" in " ".join(done.stderr.split())
 

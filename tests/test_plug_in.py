@@ -2,11 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.called import etude
 
 PAGE = Path(__file__).parent.parent / "docs" / "plug-in.md"
 SHORTER = "--threads 1 --cycles 1 --ground.steps 4 --demonstrate.episodes 4 --demonstrate.steps 5 --collect.num_seeds 3"
@@ -25,16 +25,11 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
     assert [command.split()[1] for command in commands] == ["check", "improve", "improve", "report"]
     for command in commands:
         line = command.split()[1:] + (SHORTER.split() if "runs/disc" in command and "improve" in command else [])
-        done = subprocess.run([sys.executable, "-m", "agent.cli", *line], cwd=tmp_path, capture_output=True, text=True)
+        done = etude(*line, cwd=tmp_path)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
         assert "check" not in command or "Ready." in done.stdout
     logged = [json.loads(row)["stage"] for row in (tmp_path / "runs" / "smoke" / "metrics.jsonl").read_text().splitlines()]
     stages = ("ground", "demonstrate", "collect", "label", "curate", "tune", "evaluate", "cycle")
     assert set(stages) <= set(logged) and logged.count("evaluate") == 2, "the smoke test goes through every stage, and both gates"
     assert (tmp_path / "check-disc-py-Disc.png").exists() and (tmp_path / "runs" / "disc" / "report.html").stat().st_size > 1000
-    assert (
-        "oracle succeeds in 20 of 20"
-        in subprocess.run(
-            [sys.executable, "-m", "agent.cli", "check", "disc.py:Disc", "--config", "disc.yaml"], cwd=tmp_path, capture_output=True, text=True
-        ).stdout
-    )
+    assert "oracle succeeds in 20 of 20" in etude("check", "disc.py:Disc", "--config", "disc.yaml", cwd=tmp_path).stdout

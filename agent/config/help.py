@@ -1,13 +1,13 @@
 """`etude improve CONFIG RUN --help`: every key with its meaning, by tyro."""
 
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
 import tyro
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from agent.config.config import Config
-from agent.config.keys import Phase
+from agent.config.keys import GroundConfig, Phase
 from envs import EnvConfig
 
 FORMS = """The same keys as in CONFIG, with its values as defaults. YAML stands for one text in quotes, which replaces the value in CONFIG:
@@ -17,8 +17,12 @@ FORMS = """The same keys as in CONFIG, with its values as defaults. YAML stands 
 def show(config: Config) -> NoReturn:
     """Print every key with its meaning, and its value in a config; of several environments, the first one's."""
 
+    class Ground(GroundConfig):  # tyro shows the names of fields, and `from` is none in Python
+        sources: Annotated[dict[str, str], tyro.conf.arg(name="from")] = Field(default={}, alias="from")
+
     class Help(Config):  # `Config.env` may be a list, whose keys have no names
         env: EnvConfig = EnvConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+        ground: Ground = Ground()  # pyright: ignore[reportIncompatibleVariableOverride]
 
     registry = ConstructorRegistry()
     registry.primitive_rule(_as_yaml)

@@ -13,16 +13,28 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# Those from `action` on, and `where`, `way`, `instruction`, `colour`, `done`, are asked where no simulator answers.
+Kind = Literal[
+    "where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done",
+    "action", "apart", "same", "moved", "left", "position", "nearer",
+]  # fmt: skip
+
+
 class GroundConfig(Strict):
-    """Grounding in a new environment, before the warm start: questions about frames, answered from the simulator's own state."""
+    """Grounding in a new environment, before the warm start: questions about frames. MuJoCo's state answers them; elsewhere frames, actions, time."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     steps: int | None = Field(default=None, ge=0)
-    """Gradient steps on questions. null: 600 for the embedded model in MuJoCo environments whose frames etude draws, and 0 elsewhere. Our own tasks
-    need none: the embedded model was made with them."""
-    kinds: tuple[Literal["where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done"], ...] = ()
+    """Gradient steps on questions. null: 600 for the embedded model, and 0 for others. Our own tasks need none: the embedded model was made with
+    them."""
+    kinds: tuple[Kind, ...] = ()
     """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: name those that the policy's prompt needs."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate."""
+    sources: dict[str, str] = Field(default={}, alias="from")
+    """Positions, for further questions where there is no MuJoCo state: a name, and the entry of `info` or `observation` that holds one to three
+    numbers (`{ball: info.ball_xy, goal: observation.goal}`)."""
     tool: str = ""
     """Site or body that questions call the tool. Empty: a site of that name, else the end of the robot's longest chain of bodies."""
 
@@ -38,7 +50,8 @@ class DemonstrateConfig(Strict):
     """The dataset's cameras that stand for those of `env.cameras`, in that order. Empty: they have the same names."""
     steps_per_row: float | None = Field(default=None, gt=0)
     """Environment steps that one row of a LeRobotDataset of another producer lasts: 2 for 10 rows a second in an environment of 20 steps, 0.4 for 50
-    rows. null: 1, and a dataset with another rate than the environment's is refused until this key says what is meant."""
+    rows. Rows that are merged add their rewards. null: 1, and a dataset with another rate than the environment's is refused until this key says what
+    is meant."""
     expert: str = ""
     """Who demonstrates. Empty: the environment's own `oracle(steps)`. Or `module:function` or `file.py:function` (f(env, observation) -> action), or
     `module:Class` with `get_action(observation)` (Meta-World's policies), or the folder of an expert made by `etude expert`."""

@@ -111,7 +111,7 @@ def _sentence(error: Any, source: str) -> str:
     model: Any = Config
     for part in (part for part in path[:-1] if not isinstance(part, int)):
         model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
-    known = list(model.model_fields)
+    known = [field.alias or name for name, field in model.model_fields.items()]
     # Keys of phases are checked within the section that they change, so that its name stands before them here too.
     name = ".".join(str(part) for part in path if not isinstance(part, int))
     if name in REMOVED:
@@ -210,4 +210,4 @@ def config_keys(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
         inner = EnvConfig if name == "env" else field.annotation  # one or several: a union, which has no fields
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
-        yield from config_keys(inner, f"{prefix}{name}.") if nested else [(prefix + name, field)]
+        yield from config_keys(inner, f"{prefix}{name}.") if nested else [(prefix + (field.alias or name), field)]

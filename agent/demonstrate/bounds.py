@@ -22,7 +22,7 @@ Bounds = tuple[tuple[float, float], ...]
 EPISODES = 8  # of an expert, at most, in each environment, from which quantiles are taken
 
 
-def settled(config: Config, run: Path | None = None) -> Config:
+def settled(config: Config, run: Path | None = None, limit: float = 0.0) -> Config:
     """Return the config with numbers in the place of `quantiles`; a run that goes on has them in its config already.
 
     Resumed runs, evaluations, `load_policy` and exports read the config in the run's folder, so all of them have the same bounds.
@@ -30,6 +30,7 @@ def settled(config: Config, run: Path | None = None) -> Config:
     Args:
         config: as the user gave it.
         run: folder of the run, which need not exist; None: there is none.
+        limit: `env.timeout` of an environment that has none, while its expert is asked; 0: none.
 
     Raises:
         ValueError: there are no demonstrations, or they cannot be read.
@@ -41,7 +42,7 @@ def settled(config: Config, run: Path | None = None) -> Config:
     if run is not None and (run / "config.yaml").exists():
         saved = [env.action_bounds for env in read_own(run / "config.yaml").envs]  # not computed again: the dataset may have grown since
     else:
-        found = _of_dataset(config) if config.demonstrate.dataset else _of_experts(config)
+        found = _of_dataset(config) if config.demonstrate.dataset else _of_experts(config, limit)
         saved = [found for _ in config.envs]
     # Only what was asked for: where the folder holds a run with other bounds or environments, `Run` says so.
     envs = [
@@ -57,11 +58,12 @@ def _of_dataset(config: Config) -> Bounds:
     return survey_of(config.demonstrate.dataset).bounds
 
 
-def _of_experts(config: Config) -> Bounds:
-    """Return the quantiles of the experts of all environments together: one policy acts in all of them."""
+def _of_experts(config: Config, limit: float) -> Bounds:
+    """Return the quantiles of the experts of all environments together: one policy acts in all of them; `limit` as of `settled`."""
     base = SEEDS["demonstrations"] + 100_000 * config.seed  # as in stage `demonstrate`: these are its first episodes
     seeds = range(base, base + min(EPISODES, config.demonstrate.episodes))
-    shown = [actions for env in config.envs for actions in _shown(env, env.expert or config.demonstrate.expert, seeds)]
+    envs = [env.model_copy(update={"timeout": env.timeout or limit}) for env in config.envs]
+    shown = [actions for env in envs for actions in _shown(env, env.expert or config.demonstrate.expert, seeds)]
     return Survey.of(shown).bounds
 
 
@@ -69,14 +71,16 @@ def _shown(env: EnvConfig, expert: str, seeds: Sequence[int]) -> list[np.ndarray
     """Return float32[n, A], the actions of an expert, for each seed; an episode with a fault counts up to there.
 
     Raises:
-        ValueError: there is no expert, or it gives no action in any episode.
+        ValueError: there is no expert, it hangs at once, or it gives no action in any episode.
     """
     with closing(_unbounded(env)) as environments:
         shown = []
         for seed in seeds:
             try:
                 shown.append(environments.first.apply(_play, expert, seed))
-            except (TimeoutError, ChildProcessError):  # of an environment in a process of its own
+            except (TimeoutError, ChildProcessError) as error:  # of an environment in a process of its own
+                if not shown and isinstance(error, TimeoutError):  # each further episode might take as long
+                    raise ValueError(f"env.action_bounds quantiles need an expert's actions, and in {env.title}, seed {seed}: {error}.") from error
                 environments.renew(0)
     shown = [each for each in shown if len(each)]
     if not shown:

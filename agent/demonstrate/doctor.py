@@ -66,7 +66,9 @@ def examine(source: str, config: Config | None) -> Findings:
     """
     found, tally = Findings(), Tally()
     try:
-        rows = _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally)
+        rows = (
+            _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally, config is None)
+        )
         if not rows.actions:
             raise ValueError(f"No episode can be used ({', '.join(tally.lines(3)) or 'it is empty'}).")  # told as a fault, by the `except` below
         survey = Survey.of(rows.actions)
@@ -95,7 +97,7 @@ def _minari(source: str, found: Findings, tally: Tally) -> Rows:
     return rows
 
 
-def _lerobot(files: LeRobot, found: Findings, tally: Tally) -> Rows:
+def _lerobot(files: LeRobot, found: Findings, tally: Tally, alone: bool) -> Rows:
     rows, own = Rows(), "etude" in files.info
     for row in files.listing:
         try:
@@ -110,7 +112,7 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally) -> Rows:
     found.lines |= {"words": f"{len(rows.tasks)} instruction{'s' * (len(rows.tasks) != 1)}: {told}"}
     success = f"{rows.successes} of {len(rows.actions)} episodes ({files.success_column})" if files.success_column else "no column says it"
     found.lines |= {"success": success, "timestamps": f"off by at most {rows.off:.2g} frames"}
-    if not files.success_column:
+    if alone and not files.success_column:  # with a config `_suits` says it: the environment's success rule may decide
         found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
@@ -202,7 +204,7 @@ def _suits(config: Config, found: Findings) -> None:
     loss, sentences = loss_figures(episodes, codec)
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
-    found.notes += [each for each in [*dataset.sentences(), *sentences] if each not in found.notes]  # `_lerobot` has told some of these
+    found.notes += [*dataset.sentences(), *sentences]
     found.lines |= {"decisions": f"{tally.decisions} in the first {len(episodes)} episodes, {tally.idle} of them idle"}
     if found.sheet is None and episodes:
         found.sheet = _sheet([each.frames for each in episodes[:SHEET]])

@@ -163,8 +163,9 @@ class LeRobot:
                 yield actions.reshape(-1, shape[-1])
 
     def recordings(
-        self, cameras: Sequence[str], leave_out: Callable[[str, str], None], *, span: int, size: int, steps_per_row: float = 1, state: bool = False
-    ) -> Iterator[Recording]:
+        self, cameras: Sequence[str], leave_out: Callable[[str, str], None], *, span: int, size: int, steps_per_row: float = 1, state: bool = False,
+        success: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Iterator[Recording]:  # fmt: skip
         """Yield the usable episodes as recordings with one action an environment step.
 
         Args:
@@ -174,16 +175,18 @@ class LeRobot:
             size: height and width of the frames, pixels.
             steps_per_row: environment steps that a row lasts.
             state: read the state.
+            success: f(rewards of the rows, float64[n]) -> bool[n], in place of `hits`.
         """
         for row in self.listing:
             try:
-                yield self.recording(row, cameras, span, size, steps_per_row, state)
+                yield self.recording(row, cameras, span, size, steps_per_row, state, success)
             except Unusable as error:
                 leave_out(error.why, error.where)
 
     def recording(
-        self, row: dict[str, Any], cameras: Sequence[str], span: int, size: int, steps_per_row: float = 1, state: bool = False
-    ) -> Recording:
+        self, row: dict[str, Any], cameras: Sequence[str], span: int, size: int, steps_per_row: float = 1, state: bool = False,
+        success: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Recording:  # fmt: skip
         """Return one episode; arguments as of `recordings`.
 
         Raises:
@@ -200,11 +203,12 @@ class LeRobot:
         row_N = np.minimum((np.arange(steps) / steps_per_row + 1e-6).astype(int), len(rows) - 1)
         moments = [*row_N[::span].tolist(), len(rows) - 1]  # the frame after the last action is not recorded: the one before it stands for it
         states = column(rows, STATE, number, self.sizes[STATE])[moments].astype(np.float32) if state else None
-        hits, instruction = self.hits(rows, row), self.instruction(rows, number)
-        reached = np.zeros(steps, bool)
-        reached[np.minimum((np.flatnonzero(hits) * steps_per_row + 1e-6).astype(int), steps - 1)] = True  # also of rows that no step falls on
+        # Rewards and success come at the end of their row, and each row counts once, also one that no step falls on.
+        step_n = np.clip(np.ceil((np.arange(len(rows)) + 1) * steps_per_row - 1e-6).astype(int) - 1, 0, steps - 1)
+        hits = np.bincount(step_n, success(rewards) if success else self.hits(rows, row), steps) > 0
         frames = self._pictures(row, rows, cameras, moments, size)
-        return Recording(number, instruction, actions[row_N], rewards[row_N], reached | hits[row_N], frames, None, states)
+        instruction = self.instruction(rows, number)
+        return Recording(number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), hits, frames, None, states)
 
     def _pictures(self, row: dict[str, Any], rows: pa.Table, cameras: Sequence[str], moments: list[int], size: int) -> np.ndarray:
         """Return the frames of an episode's rows `moments`, uint8[T + 1, C, size, size, 3]."""

@@ -168,14 +168,17 @@ class Foreign(Dataset):
         """Yield all usable episodes, failures among them."""
         _ = self.survey  # first, so that a dataset without a usable action is refused before its frames are read
         span = self.env.action_repeat * codec.chunk
+        success = None if self.rule is None else self._hits
         for each in self.files.recordings(
-            self.cameras, tally.leave_out, span=span, size=self.env.size, steps_per_row=self.steps_per_row, state=self.has_state
+            self.cameras, tally.leave_out, span=span, size=self.env.size, steps_per_row=self.steps_per_row, state=self.has_state, success=success
         ):
-            if self.rule is not None:
-                totals = np.cumsum(each.rewards)  # `total_reward` of the rule: the sum up to each step
-                hits = np.array([self.rule({}, None, float(now), float(total)) for now, total in zip(each.rewards, totals, strict=True)])
-                each = replace(each, hits=hits)
             yield self._episode(each, _remembered(each.frames, self.env.history), codec)
+
+    def _hits(self, rewards: np.ndarray) -> np.ndarray:
+        """Return whether `env.success` holds after each row, bool[n], by the rewards of the rows as they were recorded, float64[n]."""
+        assert self.rule is not None, "asked only where there is one"
+        totals = np.cumsum(rewards)  # `total_reward` of the rule: the sum up to each row
+        return np.array([self.rule({}, None, float(now), float(total)) for now, total in zip(rewards, totals, strict=True)])
 
     def sentences(self) -> list[str]:
         """Return what a user should know before a policy learns from it."""

@@ -97,7 +97,7 @@ class Survey:
 
 
 def without(episode: Episode, idle_T: np.ndarray) -> Episode:
-    """Return an episode without those decisions, and without the observation after each; its success and at least one decision stay."""
+    """Return an episode without those decisions, and without the observation before each; its success and at least one decision stay."""
     keep = ~idle_T
     keep[len(keep) - 1 if episode.first_success is None else episode.first_success] = True
     if keep.all():

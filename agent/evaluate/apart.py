@@ -1,6 +1,7 @@
 """An evaluation apart from a run: any policy, greedy, on the test seeds or others, alone or against another policy on the same seeds."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -40,9 +41,18 @@ def evaluate_source(
     Raises:
         ValueError: the policy cannot be loaded, or gives other actions than the environments take.
     """
+    return evaluate_policy(source.title, _loaded(source, environments), environments, count, first, keep=keep, watch=watch)
+
+
+def check_source(source: Source) -> None:
+    """Raise ValueError if a policy cannot be loaded, or its environments cannot be made or take other actions; nothing of it is kept."""
+    with closing(Environments(source.config.envs, 1)) as environments:
+        _loaded(source, environments)
+
+
+def _loaded(source: Source, environments: Environments) -> Any:
     source.check(environments.actions, environments.configs[0])  # before the weights are loaded, which takes longer
-    policy = source.load(environments.actions)
-    return evaluate_policy(source.title, policy, environments, count, first, keep=keep, watch=watch)
+    return source.load(environments.actions)
 
 
 def evaluate_policy(

@@ -4,9 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.config.read import read_own
 from agent.evaluate.statistics import Comparison, compare
 from agent.records import Scorecard
 from agent.run.files import load
+from agent.run.further import finished, finished_cycles
 from agent.run.layout import evaluation_name, summary
 
 
@@ -27,7 +29,8 @@ def compare_runs(runs: list[Path]) -> list[Row]:
     """
     if len(runs) < 2:
         raise ValueError("etude compare needs two runs or more, as in: etude compare runs/slide-0 runs/slide-1")
-    if twice := next((run for i, run in enumerate(runs) if run in runs[:i]), None):
+    places = [run.resolve() for run in runs]  # a run may be named by several paths
+    if twice := next((run for i, run in enumerate(runs) if places[i] in places[:i]), None):
         raise ValueError(f"{twice} is named twice; name each run once.")
     cards = [_card(run) for run in runs]
     common = [key for key in cards[0].outcomes if all(key in card.outcomes for card in cards)]  # a list, for the order of the first run
@@ -45,8 +48,10 @@ def _card(run: Path) -> Scorecard:
     """Return the scorecard of a run's last champion on its test seeds."""
     if not (run / "config.yaml").is_file():
         raise ValueError(f"There is no run in {run} (no config.yaml); name the folder of a run.")
-    if not (content := summary(run)):
-        raise ValueError(f"The run in {run} is not finished, so it has no test evaluation yet; the same etude improve goes on with it.")
+    config, content = read_own(run / "config.yaml"), summary(run)
+    if not finished(run, config):
+        done = f"has finished {finished_cycles(run)} of {config.cycles} cycles since it went on" if content else "is not finished"
+        raise ValueError(f"The run in {run} {done}, so it has no test evaluation yet; the same etude improve goes on with it.")
     card = load(run / "evaluate" / f"{evaluation_name('test', content['policy'])}.json")
     # JSON made a list of each pair.
     return Scorecard(card["policy"], card["outcomes"], {key: (effort[0], effort[1]) for key, effort in card["effort"].items()})

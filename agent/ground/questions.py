@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from agent.ground.scenes import Question, Scene
+from agent.ground.tolerance import Tolerance
 from agent.ground.wording import OWN, Wording
 from envs.adapt import Adapter
-from envs.faults import NoExpert, in_words
 from envs.host import Proxy
 from envs.simulate.objects import SceneObject, find
 from policies.codec import REACH
 
-FEW, SPOILT = 4, 0.2  # faulty seeds that are tolerated: so many in any case, and this share of all seeds
 SIDE = 0.05  # metres from an object's centre to its "far side", where a tool has to be to push it towards another one
 
 
@@ -48,17 +47,12 @@ def scenes(
     Raises:
         ValueError: too many seeds are faulty, or there is no expert.
     """
-    num_faults = 0
-    for tried, seed in enumerate(seeds, 1):
-        try:
+    tolerance = Tolerance(adapter.config.title)
+    for seed in seeds:
+        made: list[Scene] = []
+        with tolerance.of(seed):
             made, rng = adapter.apply(_episode, seed, rng, expert, tool, wording)  # runs where the environment lives
-            yield from made
-        except NoExpert:  # a mistake in the config, which would cost every seed
-            raise
-        except (Exception, SystemExit) as error:  # an environment and an expert may raise anything; this costs the seed's scenes
-            if (num_faults := num_faults + 1) > max(FEW, SPOILT * tried):
-                faults = f"{num_faults} of {tried} seeds for scenes of stage ground were faulty"
-                raise ValueError(f"{adapter.config.title}: {faults}; the last was {seed}, {in_words(error)}.") from error
+        yield from made
 
 
 def _episode(

@@ -10,7 +10,7 @@ class Question:
     """A question about a scene, with its answer."""
 
     kind: str
-    """Kind, as in `ground.kinds`: where, offset, way, instruction, pair, plan, relation, colour, count, done."""
+    """Kind, one of those of `ground.kinds`: where, way, action, ..."""
     question: str
     """Words; may hold numbers as the codec writes them."""
     answer: str

@@ -1,15 +1,18 @@
 """Stage `ground` of a run, before the warm start: the base model is trained on questions about frames of the run's environments."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from agent.ground import questions
+from agent.ground import questions, unaided
+from agent.ground.chance import constant_answers, no_better
+from agent.ground.clips import read
+from agent.ground.known import Place, answered_by_simulator
 from agent.ground.scenes import Scene
-from agent.ground.wording import Wording, wording_of
+from agent.ground.wording import wording_of
 from agent.records import SEEDS
 from agent.rollout.experts import everyone
 from agent.rollout.session import Session
@@ -18,7 +21,6 @@ from agent.run.folder import Run
 from agent.run.tracking import Track
 from envs import PRETRAINED
 from envs.adapt import Adapter
-from envs.host import Proxy
 
 SCENES = 3000  # largest number of training scenes
 HELD_OUT = 200  # further scenes, for accuracy alone
@@ -35,33 +37,21 @@ def ground(session: Session, track: Track) -> None:
         track: for progress bars, notes and figures.
 
     Raises:
-        ValueError: `ground.steps` does not suit the environments, too many seeds are faulty, or too few scenes have questions.
+        ValueError: too many seeds are faulty, or too few scenes have questions.
     """
     run = session.run
     config, folder = run.config.ground, run.folder / "ground"
-    seeing, steps = to_ground(session)
+    places, steps = to_ground(session)
     if not steps:
         return
 
     def learn_to_see() -> dict[str, Any]:
         from agent.ground import train as teach  # here, since it imports torch
 
-        policy, count = session.trainable_base(), min(SCENES, HELD_OUT + BATCH * steps)  # the batches hold no more scenes in all
-        wording = wording_of(policy)
-        # Endless, one of each environment in turn.
-        drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each, wording) for each in seeing), strict=True))
-        with track.bar("ground: scenes", count + HELD_OUT) as step:
-            scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
-        if config.kinds:
-            scenes = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
-        scenes = [scene for scene in scenes if scene.questions and scene.places]
-        if len(scenes) < HELD_OUT + BATCH:
-            few = f"{len(scenes)} of {count + HELD_OUT} scenes have a visible object and a question"
-            if config.steps is None and not config.kinds:  # the config does not ask for grounding, so the run goes on without it
-                track.note(f"ground: {few}, so the base model stays as it is")
-                return {"figures": {"scenes": len(scenes), "steps": 0}}
-            kinds = f" of the kinds {', '.join(config.kinds)}" if config.kinds else ""
-            raise ValueError(f"Only {few}{kinds}; name other ground.kinds or env.cameras, or set ground.steps to 0.")
+        policy = session.trainable_base()
+        scenes = _draw(run, places, policy, min(SCENES, HELD_OUT + BATCH * steps), track)  # the batches hold no more scenes in all
+        if not scenes:
+            return {"figures": {"scenes": 0, "steps": 0}}
         with track.bar("ground: see", steps) as step:
             teach.see(
                 policy,
@@ -77,6 +67,14 @@ def ground(session: Session, track: Track) -> None:
         digests = write_base_model(run.folder, policy)  # after a kill from here on, the last steps are trained again from the checkpoint
         right = teach.quiz(policy, scenes[-HELD_OUT:], batch=min(60, policy.config.batch_size))
         accuracy = {f"{kind}_right": share for kind, (share, _) in right.items()}
+        if not all(map(answered_by_simulator, places)):
+            constant = constant_answers(policy, scenes[-HELD_OUT:])
+            accuracy |= {f"{kind}_constant": share for kind, share in constant.items()}
+            for kind in no_better(right, constant):
+                track.note(
+                    f"ground: {kind} questions are answered no better than by one answer to all of them "
+                    f"({100 * right[kind][0]:.0f} and {100 * constant[kind]:.0f} % right, {right[kind][1]} held-out questions)"
+                )
         return {"figures": {"scenes": len(scenes) - HELD_OUT, "steps": steps, **accuracy}, "model": digests}
 
     run.keep(folder / "ground.json", learn_to_see)
@@ -84,33 +82,70 @@ def ground(session: Session, track: Track) -> None:
     track.log(run.metrics())
 
 
-def to_ground(session: Session) -> tuple[list[Adapter | Proxy], int]:
-    """Return the environments on whose frames the base model can be trained, and the number of gradient steps; 0: no grounding.
+def _draw(run: Run, places: Sequence[Place], policy: Any, count: int, track: Track) -> list[Scene]:
+    """Return `count` scenes with questions, and `HELD_OUT` more; none where too few have any and the config does not ask for grounding.
 
     Raises:
-        ValueError: `ground.steps` is more than 0, and there is no such environment.
+        ValueError: too few scenes have questions, and the config asks for grounding.
     """
-    run = session.run
+    config = run.config.ground
+    # Endless, one of each environment in turn.
+    drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each, policy) for each in places), strict=True))
+    with track.bar("ground: scenes", count + HELD_OUT) as step:
+        scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
+    if config.kinds:
+        scenes = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
+    simulated = all(map(answered_by_simulator, places))
+    scenes = [scene for scene in scenes if scene.questions and (scene.places or not simulated)]
+    if len(scenes) >= HELD_OUT + BATCH:
+        return scenes
+    few = f"{len(scenes)} of {count + HELD_OUT} scenes have {'a visible object and ' if simulated else ''}a question"
+    if config.steps is None and not config.kinds:  # the config does not ask for grounding, so the run goes on without it
+        track.note(f"ground: {few}, so the base model stays as it is")
+        return []
+    kinds = f" of the kinds {', '.join(config.kinds)}" if config.kinds else ""
+    raise ValueError(f"Only {few}{kinds}; name other ground.kinds or env.cameras, or set ground.steps to 0.")
+
+
+def to_ground(session: Session) -> tuple[list[Place], int]:
+    """Return the environments on whose frames the base model is trained, and the number of gradient steps; 0: no grounding.
+
+    Raises:
+        ValueError: `ground.from` names what an environment does not have, or nothing uses it.
+    """
+    run, places = session.run, session.environments.firsts
     config, folder = run.config.ground, run.folder
-    # With a history the frames of earlier observations come first, and the questions' "view 1" would mean one of them.
-    seeing = [each for each in session.environments.firsts if each.drawn_by_mujoco and each.config.history == 1]
-    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in seeing)
+    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in places)
     steps = config.steps if config.steps is not None else 600 if new else 0
     # A run that began without grounding goes on without it, or its warm start would not belong to its base model.
     if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
-        return seeing, 0
-    if steps and not seeing:
-        raise ValueError(
-            "ground.steps needs a MuJoCo environment, frames that etude draws (of its cameras, or render) and env.history 1; set it to 0 here."
-        )
-    return seeing, steps
+        return places, 0
+    if steps and not (folder / "ground" / "ground.json").exists():
+        for each in places if config.sources else ():
+            if answered_by_simulator(each):
+                raise ValueError(f"ground.from is for scenes without MuJoCo, whose state answers questions about {each.config.title}; remove it.")
+            each.apply(_has, config.sources)
+    return places, steps
 
 
-def _scenes(run: Run, adapter: Adapter | Proxy, wording: Wording) -> Iterator[Scene]:
+def _has(adapter: Adapter, sources: dict[str, str]) -> None:
+    """Check that an environment's info and observation hold what `ground.from` names.
+
+    Raises:
+        ValueError: they do not.
+    """
+    adapter.reset(SEEDS["ground"], look=False)
+    for name, source in sources.items():
+        read(adapter, name, source)
+
+
+def _scenes(run: Run, adapter: Place, policy: Any) -> Iterator[Scene]:
     """Yield an endless stream of scenes of one of the run's environments."""
-    config = run.config.demonstrate
-    expert = adapter.config.expert or config.expert
+    config, ground = run.config.demonstrate, run.config.ground
+    expert, wording = adapter.config.expert or config.expert, wording_of(policy)
     # An expert moves the robot only where the run has one: neither without demonstrations, nor where a dataset replaces the expert.
     experts = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
-    seeds = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed)
-    return questions.scenes(adapter, seeds, np.random.default_rng([run.config.seed, 7]), experts, run.config.ground.tool, wording)
+    seeds, rng = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed), np.random.default_rng([run.config.seed, 7])
+    if answered_by_simulator(adapter):
+        return questions.scenes(adapter, seeds, rng, experts, ground.tool, wording)
+    return unaided.scenes(adapter, seeds, rng, experts, policy.codec.shares, ground.sources, wording)

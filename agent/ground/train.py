@@ -7,7 +7,7 @@ view, M number tokens, D width of the text model.
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from agent.ground.chance import near
 from agent.ground.scenes import Scene
 from agent.learning.optimiser import Optimiser, descend
 from policies import codec
@@ -62,13 +63,15 @@ def see(
             context = "fork" if workers else None  # forked processes share the scenes' memory; they never use the device, which a fork must not
             # `batch_size=None`: an item of the dataset is a whole batch.
             batches = iter(DataLoader(dataset, batch_size=None, sampler=range(step, steps), num_workers=workers, multiprocessing_context=context))
-        chosen, tokens = next(batches)
-        drawn = [scenes[i] for i in chosen]
+        logprobs, pointing, reading = [], torch.zeros(()), torch.zeros(())
         with autocast("auto", policy.config.device):
-            features = policy.encode(policy.pixels([scene.frames for scene in drawn]), batch)
-            scores = score(policy, features, [scene.frames for scene in drawn], tokens)
-            pointing, reading = pupil.pointer.loss(policy, features, drawn)
-        answering = -scores.logprobs.mean()  # a mean over answer tokens, so long answers weigh more
+            for chosen, tokens in next(batches):
+                drawn = [scenes[i] for i in chosen]
+                features = policy.encode(policy.pixels([scene.frames for scene in drawn]), len(drawn))
+                logprobs.append(score(policy, features, [scene.frames for scene in drawn], tokens).logprobs)
+                if any(scene.places for scene in drawn):
+                    pointing, reading = pupil.pointer.loss(policy, features, drawn)
+        answering = -torch.cat(logprobs).mean()  # a mean over answer tokens, so long answers weigh more
         figures = {"answering": answering, "pointing": pointing, "reading": reading}
         loss = answering + pointing + reading
         loss.backward()
@@ -132,6 +135,14 @@ def _draw(count: int, batch: int, seed: int, step: int) -> list[int]:
     return np.random.default_rng([seed, step]).choice(count, batch, replace=False).tolist()
 
 
+def _alike(scenes: Sequence[Scene], chosen: Sequence[int]) -> list[list[int]]:
+    """Return the indices `chosen` in groups of scenes with as many frames: the frames of a forward pass have one shape."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i in chosen:
+        groups.setdefault(scenes[i].frames.shape, []).append(i)
+    return list(groups.values())
+
+
 def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[tuple[str, str]]]:
     """Return `count` (question, answer) pairs of each scene, drawn by `seed`: `PLANS` plans, where there are any, and others."""
     rng = np.random.default_rng([*seed, 1])  # the 1 sets it apart from the generator of `_draw`
@@ -146,7 +157,7 @@ def _ask(scenes: Sequence[Scene], count: int, seed: Sequence[int]) -> list[list[
 
 
 class Batches(Dataset):
-    """The batches of `see` as a torch dataset, one item a step: indices of scenes, and questions as tokens.
+    """The batches of `see` as a torch dataset, one item a step: indices of scenes, and questions as tokens, in groups of scenes with as many frames.
 
     All of it is on the CPU, and an item depends on its step alone. So other processes can prepare the items, and in any order.
 
@@ -159,9 +170,10 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[list[int], Tokenised]:
+    def __getitem__(self, step: int) -> list[tuple[list[int], Tokenised]]:
         chosen = _draw(len(self.scenes), self.batch, self.seed, step)
-        return chosen, tokenise(self.policy, _ask([self.scenes[i] for i in chosen], self.questions, (self.seed, step)))
+        asked = dict(zip(chosen, _ask([self.scenes[i] for i in chosen], self.questions, (self.seed, step)), strict=True))
+        return [(group, tokenise(self.policy, [asked[i] for i in group])) for group in _alike(self.scenes, chosen)]
 
 
 class Pupil:
@@ -243,8 +255,8 @@ def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tup
     numerals_NK = codec.numerals(policy.processor.tokenizer, policy.config.codec)
     number = {tuple(row): i for i, row in enumerate(numerals_NK.tolist())}
     outcomes: dict[str, list[bool]] = defaultdict(list)  # by kind
-    for start in range(0, len(scenes), batch):
-        chosen = scenes[start : start + batch]
+    for rows in (group[start : start + batch] for group in _alike(scenes, range(len(scenes))) for start in range(0, len(group), batch)):
+        chosen = [scenes[i] for i in rows]
         with torch.inference_mode():
             frames = [s.frames for s in chosen]
             scores = score(policy, policy.features(frames), frames, [[(q.question, q.answer) for q in s.questions] for s in chosen])
@@ -252,25 +264,5 @@ def quiz(policy: Any, scenes: Sequence[Scene], batch: int = 60) -> dict[str, tup
         for predicted, target, (scene, index) in zip(scores.predicted.tolist(), scores.target.tolist(), scores.owner.tolist(), strict=True):
             answers[scene, index].append((predicted, target))
         for (scene, index), tokens in answers.items():
-            outcomes[chosen[scene].questions[index].kind].append(_near(tokens, number, numerals_NK.shape[1]))
+            outcomes[chosen[scene].questions[index].kind].append(near(tokens, number, numerals_NK.shape[1]))
     return {kind: (float(np.mean(row)), len(row)) for kind, row in sorted(outcomes.items())}
-
-
-def _near(tokens: Sequence[tuple[int, int]], number: Mapping[tuple[int, ...], int], width: int) -> bool:
-    """Return whether an answer's predicted tokens are the given ones, but for numbers that are off by one.
-
-    Args:
-        tokens: (predicted, given) tokens of an answer, in its order.
-        number: the tokens of a number -> its index.
-        width: K, how many tokens a number has.
-    """
-    place = 0
-    while place < len(tokens):
-        predicted, given = zip(*tokens[place : place + width], strict=True)
-        if given in number:
-            near, place = predicted in number and abs(number[predicted] - number[given]) <= 1, place + width
-        else:
-            near, place = predicted[0] == given[0], place + 1
-        if not near:
-            return False
-    return True

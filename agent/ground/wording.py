@@ -26,6 +26,15 @@ EMBEDDED = {
     "count left": "how many things are left of the tool ?",
     "count": "how many {colour} things are there ?",
     "done": "is it done: {text} ?",
+    # Of questions that need no simulator state; as far as possible in words that the shipped model knows.
+    "action": "which way is it from view 1 to view {second} ?",
+    "apart": "how far is it from view 1 to view {second} ?",
+    "same": "is view {second} of view 1 ?",
+    "moved": "where is it from view {first} to view {second} ?",
+    "left": "{text} : how far is it to done ?",
+    "position": "where is the {name} ?",
+    "entry offset": "how far is it from the {one} to the {other} ?",
+    "nearer": "is the {one} nearer to the {name} than the {other} is ?",
 }
 ENGLISH = {
     "where": "Where is the {name} in view {view}?",
@@ -41,6 +50,14 @@ ENGLISH = {
     "colour": "What colour is the object at{place} in view {view}?",  # a number begins with a space
     "count left": "How many coloured objects are left of the tool?",
     "count": "How many {colour} objects are there?",
+    "action": "Which action was taken between view 1 and view {second}?",
+    "apart": "How many decisions lie between view 1 and view {second}?",
+    "same": "Are view 1 and view {second} of the same place?",
+    "moved": "Where did something move between view {first} and view {second}?",
+    "left": "{text}. How many decisions are left?",
+    "position": "What are the coordinates of the {name}?",
+    "entry offset": "How far is it from the {one} to the {other}?",
+    "nearer": "Is the {one} nearer to the {name} than the {other} is?",
     "done": "is it done: {text} ?",  # the default of `label.question`, which a detector is then asked
 }
 

@@ -9,7 +9,7 @@ import torch
 Result = TypeVar("Result")
 
 
-def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, spare: Callable[[], None] | None = None) -> tuple[Result, int]:
+def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, spare: Callable[[], int] | None = None) -> tuple[Result, int]:
     """Return `attempt(most)`, and the size that fitted: it is halved, with one log line, each time that the device runs out of memory.
 
     Args:
@@ -17,7 +17,8 @@ def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, 
         most: size of a part to begin with.
         least: size of the smallest possible part.
         unit: of the size, for the log line: `tokens`.
-        spare: called once where not even parts of size `least` fit, so that attempts after it need less memory; None: there is no such way.
+        spare: called once where not even parts of size `least` fit, so that attempts after it need less memory; returns the size to begin with again.
+            None: there is no such way.
 
     Raises:
         ValueError: not even parts of size `least` fit.
@@ -37,8 +38,7 @@ def fitting(attempt: Callable[[int], Result], most: int, least: int, unit: str, 
             most = max(most // 2, least)
             logging.getLogger("etude").warning("The device is out of memory; the step is repeated in parts of at most %d %s.", most, unit)
         else:
-            spare()  # last, because it makes each further step slower
-            spare = None
+            most, spare = spare(), None  # last, because it makes each further step slower
             logging.getLogger("etude").warning("The device is out of memory; from now on the backward pass computes layers again (checkpointing).")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # blocks of the old sizes, which the smaller parts could not use

@@ -54,7 +54,8 @@ def step_gradient(
         step: the training data of the step.
         config: coefficients of the terms.
         terms: of the loss.
-        most: largest number of tokens of a micro-batch; it is halved where memory runs out, and then is the figure `micro_batch_tokens`.
+        most: largest number of tokens of a micro-batch; it is halved where memory runs out, and then is the figure `micro_batch_tokens`. The figure
+            `checkpointing` is 1 from where layers are computed again.
         clear: removes the gradient from the parameters.
 
     Raises:
@@ -70,13 +71,20 @@ def step_gradient(
             if agreed:  # in the second round at the latest: then all that is known is true
                 return loss, figures
 
+    def relieved() -> int:
+        nonlocal most
+        batches.checkpoint_layers()
+        most = config.micro_batch_tokens  # what was halved before may fit now
+        return min(most, step.size)
+
     begin = min(most, step.size)  # halving more than the step has would repeat the same attempt
     # The longest single reply or question: no part can be smaller.
     least = min(begin, max(part.tokens for unit in step.units for part in unit.cut(1)))
     # Checkpointing is the last resort, once: where layers are checkpointed already, there is nothing to spare.
-    (loss, figures), fitted = fitting(attempt, begin, least, "tokens", None if batches.checkpointing else batches.checkpoint_layers)
-    most = most if fitted == begin else fitted  # `begin` says nothing about memory, only about the step's size
-    return loss, figures if most == config.micro_batch_tokens else {**figures, "micro_batch_tokens": float(most)}
+    (loss, figures), fitted = fitting(attempt, begin, least, "tokens", None if batches.checkpointing else relieved)
+    most = most if fitted == min(most, step.size) else fitted  # the step's size says nothing about memory
+    figures |= {} if most == config.micro_batch_tokens else {"micro_batch_tokens": float(most)}
+    return loss, figures | ({"checkpointing": 1.0} if batches.checkpointing else {})
 
 
 def _known(batches: Batches, step: Step, parts: Sequence[Part], mixing: bool) -> torch.Tensor:

@@ -12,6 +12,8 @@ import torch
 
 from agent.run.files import write
 
+EVERY = 250  # steps from one checkpoint to the next
+
 
 class Optimiser:
     """AdamW with linear warm-up, cosine decay to 2 % of the learning rate, and gradient clipping.
@@ -91,7 +93,7 @@ def descend(
         steps: in all, those before the checkpoint included.
         gradient_of: f(step, figures of the steps before) -> loss and figures; it adds the gradient to the parameters. It must depend on its arguments
             alone, so that a resumed training does the same.
-        checkpoint: file for weights, optimiser and figures, written every 250 steps. A damaged one is deleted with a warning.
+        checkpoint: file for weights, optimiser and figures, written every `EVERY` steps. A damaged one is deleted with a warning.
         watch: called with the number of steps done and the figures of the last one.
 
     Returns:
@@ -107,7 +109,7 @@ def descend(
         loss, figures = gradient_of(step, rows)
         rows.append({**figures, "loss": loss, "learning_rate": optimiser.learning_rate, "grad_norm": optimiser.step()})
         watch(step + 1, rows[-1])
-        if checkpoint and (step + 1) % 250 == 0:
+        if checkpoint and (step + 1) % EVERY == 0:
             # The optimiser's moments too: without them the next steps would differ from those of a run that was not killed.
             saved = {"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}
             write(checkpoint, functools.partial(torch.save, saved))  # atomic: a kill here leaves the checkpoint before

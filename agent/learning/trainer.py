@@ -61,16 +61,18 @@ def train(
     terms = (*TERMS, functools.partial(own_term, config.loss, plugin("tune.loss", config.loss))) if config.loss else TERMS
     steps = steps or config.epochs * math.ceil(most / config.batch_size)
     shares = [_share(len(part), most, config.batch_size) for part in kinds]
-    beside = checkpoint.with_name(REFERENCE) if checkpoint else None
-    batches = Batches(policy, config, samples, demonstrations, pairs, qa_examples, qa_coef, beside)
+    batches = Batches(policy, config, *kinds, qa_coef, checkpoint.with_name(REFERENCE) if checkpoint else None)
     warmup = max(round(config.warmup_ratio * steps), 1)
     optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM)
 
     def gradient_of(step: int, rows: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         # A seed for each kind, and rows by the step alone: a resumed training draws the same.
         drawn = [_rows_of_step(len(part), share, step, (*seed, i)) for i, (part, share) in enumerate(zip(kinds, shares, strict=True))]
-        # What an earlier step halved stays halved, also after a resume: gradients summed in other parts are rounded differently.
-        most = int(rows[-1].get("micro_batch_tokens", config.micro_batch_tokens)) if rows else config.micro_batch_tokens
+        # What memory forced upon an earlier step stays so, also after a resume: gradients summed in other parts are rounded differently.
+        last = rows[-1] if rows else {}
+        most = int(last.get("micro_batch_tokens", config.micro_batch_tokens))
+        if last.get("checkpointing"):
+            batches.checkpoint_layers()
         return step_gradient(batches, batches.step(drawn), config, terms, most, optimiser.clear)
 
     return descend(policy, optimiser, steps, gradient_of, checkpoint, lambda step, figures: watch(step, steps, figures))

@@ -1,5 +1,6 @@
 """Several runs -> one self-contained HTML page: paired on the test seeds that they share, and over cycles and environment steps."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
     from agent.evaluate.statistics import Comparison
 
 COLOURS = 8  # in html/style.css; further runs begin anew
-HEAD = ("run", "after", "against the first run", "p", "won, lost", "seeds", "before", "gain of the run", "environment steps", "work", "cycles")
+HEAD = (
+    "run",
+    "after",
+    "against the first run",
+    "p, raw",
+    "p, Holm",
+    "won, lost",
+    "seeds",
+    "before",
+    "gain of the run",
+    "environment steps",
+    "work",
+    "cycles",
+)
 FREE = ("threads", "processes", "track")  # sections that decide how a run works, not what it learns
 
 Paired = Callable[[Scorecard, Scorecard], "Comparison"]  # of a candidate and a champion, as `agent.evaluate.statistics.compare`
@@ -79,7 +93,6 @@ def content(entries: Sequence[Entry], paired: Paired) -> dict[str, Any]:
         "meaning": _meaning(entries, differences, adjusted),
         "ends": [_end(entry, i) for i, entry in enumerate(entries) if "after" in entry.record.ends()],
         "table": Table(HEAD, [_row(entries[0], None, None), *map(_row, entries[1:], differences, adjusted)]).shown,
-        "many": len(entries) > 2,
         "by_cycle": over(entries, "cycle", lambda entry: {number: number for number in entry.record.champions()}),
         # Without a run's stored episodes its steps are not known: then there is no chart.
         "by_steps": over(entries, "environment steps of practice", _steps_so_far) if all(sum(entry.steps.values()) for entry in entries) else "",
@@ -116,7 +129,7 @@ def _meaning(entries: Sequence[Entry], differences: Sequence[Any], adjusted: Seq
     if not known:
         return f"None of the other runs can be compared with {first} yet: they share no test seeds, or are not finished."
     surely = {
-        word: [f"{name} ({100 * each.gain:+.1f} points, p = {p:.2g})" for name, each, p in known if p <= 0.05 and each.gain * sign > 0]
+        word: [f"{name} ({100 * each.gain:+.1f} points, adjusted p = {p:.2g})" for name, each, p in known if p <= 0.05 and each.gain * sign > 0]
         for word, sign in (("better", 1), ("worse", -1))
     }
     said = [f"Surely {word} than {first}: {', '.join(names)}." for word, names in surely.items() if names]
@@ -135,6 +148,7 @@ def _row(entry: Entry, difference: Any, adjusted: float | None) -> list[object]:
         entry.name,
         str(ends["after"]) if "after" in ends else entry.record.now(),
         f"{100 * against.gain:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]" if against else NONE,
+        f"{against.p_value:.2g}" if against else NONE,
         f"{adjusted:.2g}" if adjusted is not None else NONE,
         f"{against.won}, {against.lost}" if against else NONE,
         seeds,
@@ -218,9 +232,16 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def _warnings(entries: Sequence[Entry]) -> Iterable[str]:
     """Yield why the comparison may mislead: other frames, or another base model."""
-    first = dict(fingerprint(entries[0].record))
-    for entry in entries[1:]:
-        own = dict(fingerprint(entry.record))
+    first, *others = [_fingerprint(entry.record) for entry in entries]
+    for entry, own in zip(entries[1:], others, strict=True):
         for key in ("environment", "renderer", "a frame's hash", "base model"):
             if key in first and key in own and own[key] != first[key]:  # runs of older versions lack some
-                yield f"{entry.name} has another {key} than {entries[0].name}: {own[key]}, not {first[key]}."
+                yield f"{entry.name} has another {key.removeprefix('a ')} than {entries[0].name}: {own[key]}, not {first[key]}."
+
+
+def _fingerprint(record: RunRecord) -> dict[str, str]:
+    """Return the values of a run's fingerprint by their name: of several environments each different one, in alphabetical order."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, value in fingerprint(record):
+        found[name].add(value)
+    return {name: "; ".join(sorted(values)) for name, values in found.items()}

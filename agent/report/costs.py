@@ -10,7 +10,8 @@ from agent.run.layout import LOOKAHEAD, cycle_folder, gate_of
 
 def practised(record: RunRecord) -> dict[int, int]:
     """Return the environment steps of practice by cycle, look-ahead episodes among them; 0: demonstrations. Read from the stored episodes."""
-    folders = {0: [record.folder / "start"]}  # the warm start has no practice: its episodes are demonstrations
+    # The warm start has no practice: its episodes are demonstrations. Those of a dataset were recorded elsewhere, and cost the run no step.
+    folders = {0: [] if record.config.demonstrate.dataset else [record.folder / "start"]}
     folders |= {number: [folder := cycle_folder(record.folder, number), folder / LOOKAHEAD] for number in record.cycles}
     return {number: sum(listing.environment_steps(folder / "episodes") for folder in own) for number, own in folders.items()}
 

@@ -21,6 +21,8 @@ SOURCES = {  # of demonstrations, by the figures of `curate.json`; runs of older
     "hindsight": "in hindsight",
     "conditioned": "of the policy's own, marked good or bad",
 }
+NO_DATA = "nothing to learn from, all episodes of each seed ended alike"
+WARNING = "exploration shrinks"  # begins the one alarm that holds nothing back
 PAIRS = {"decision": "of two episodes", "lookahead": "by look-ahead", "hindsight": "in hindsight", "trajectory": "of whole episodes"}  # by kind
 NAMES = {"demonstrations": "demonstrations", "pairs": "preference pairs", "samples": "policy samples", "qa_examples": "questions to the detector"}
 
@@ -63,9 +65,12 @@ def gate_result(result: Content | None, alpha: float) -> str:
         result: content of the cycle's `cycle.json`; None while there is none.
         alpha: `evaluate.gate_alpha`.
     """
-    alarms = "; ".join((result or {}).get("alarms", []))
-    if result is None or "won" not in result:
-        return f"no candidate: {alarms or 'nothing to learn from, all episodes of each seed ended alike'}" if result else "in progress"
+    if result is None:
+        return "in progress"
+    alarms = "; ".join(raised := result.get("alarms", []))
+    if "won" not in result:
+        held_back = any(not each.startswith(WARNING) for each in raised)
+        return "no candidate: " + "; ".join(filter(None, ("" if held_back else NO_DATA, alarms)))
     unsure = result["gate_p_value"] > alpha and f"not surely better (p above {alpha:g})"  # False, which `filter` drops, or a phrase
     why = "; ".join(filter(None, ("not better" if result["gate_gain"] <= 0 else unsure, alarms)))
     seeds = f"{result['won']} seeds won, {result['lost']} lost"
@@ -118,7 +123,7 @@ def guards(record: RunRecord) -> Table:
     rows.append(("the training collapses: entropy, clipping, imitation, or a figure that is not finite", training, "the candidate is not evaluated"))
     if len(record.config.envs) > 1:
         rows.append(("a task is forgotten", ("is forgotten",), "the candidate is not promoted"))
-    rows.append(("the exploration shrinks: far fewer seeds are solved at least once", ("exploration shrinks",), "a warning alone"))
+    rows.append(("the exploration shrinks: far fewer seeds are solved at least once", (WARNING,), "a warning alone"))
     # Alarms are stored as sentences, and a few words tell whose they are.
     counts = [sum(any(key in alarm for key in keys) for alarm in alarms(record)) for _, keys, _ in rows]
     cells = [(name, {0: "never", 1: "once"}.get(count, f"{count} times"), then) for (name, _, then), count in zip(rows, counts, strict=True)]

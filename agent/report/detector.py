@@ -58,7 +58,8 @@ def detector(record: RunRecord) -> dict[str, Any]:
 
 def _scored(record: RunRecord, number: int, content: dict[str, Any]) -> list[Scored]:
     """Return the scores of a cycle's episodes that count as measurements; none where the episodes are not on disk any more."""
-    rows = listing.facts(cycle_folder(record.folder, number) / "episodes")
+    # A faulty episode is scored, but the figures in `detector.json` leave it out, too.
+    rows = [row for row in listing.facts(cycle_folder(record.folder, number) / "episodes") if not row["faults"]]
     alone, (slope, offset) = record.config.label.by == "detector", content["calibration"]
     found = []
     for row in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.report.failures import chosen
 from agent.report.page import Video
 from agent.report.record import RunRecord
-from agent.run.layout import cycle_number
+from agent.run.layout import cycle_number, evaluation_video
 
 BUDGET = 2_000_000  # bytes of the videos of practice; the page would grow with each cycle
 
@@ -17,14 +17,14 @@ def before_after(record: RunRecord) -> list[Video]:
     before, after = record.tested()
     # As `videos.before_and_after` chose: file numbers go by this order.
     gained = [key for key, passed in after.outcomes.items() if passed and not before.outcomes.get(key)] if before and after else []
-    return _told(record, gained, "before-after-", wide=True)
+    return _told(record, gained, "before-after", wide=True)
 
 
 def failures(record: RunRecord) -> list[Video]:
     """Return the videos of test seeds that the last champion fails."""
     after = record.tested()[1]
     keys = chosen(after.outcomes, record.instructions()) if after else []
-    return _told(record, keys, "failure-")
+    return _told(record, keys, "failure")
 
 
 def practice(record: RunRecord) -> tuple[list[Video], str]:
@@ -50,11 +50,11 @@ def _within(sizes: Sequence[int]) -> list[int]:
     return [len(sizes) - 1] if sizes else []  # not even two fit: the last cycle, however large
 
 
-def _told(record: RunRecord, keys: Sequence[str], prefix: str, wide: bool = False) -> list[Video]:
-    """Return the videos PREFIX-0, PREFIX-1, ... of these test seeds, with instruction and seed; others are of an earlier end of the run."""
+def _told(record: RunRecord, keys: Sequence[str], kind: str, wide: bool = False) -> list[Video]:
+    """Return the videos of these test seeds, with instruction and seed; those of an earlier end of the run are of another policy."""
     videos, instructions = [], record.instructions()
     for number, key in enumerate(keys):
-        file = record.folder / "videos" / f"{prefix}{number}.mp4"
+        file = evaluation_video(record.folder, kind, record.summary["policy"], number)
         if file.exists():
             caption = ", ".join(filter(None, (instructions.get(key, ""), f"seed {key.rpartition('/')[2]}")))
             videos.append(Video.read(file, caption, wide))

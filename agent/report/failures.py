@@ -52,7 +52,8 @@ def in_practice(record: RunRecord) -> Table:
     number = max((number for number, stages in record.cycles.items() if "collect" in stages), default=0)
     groups: dict[str, list[bool]] = defaultdict(list)
     for row in listing.facts(cycle_folder(record.folder, number) / "episodes") if number else ():
-        groups[row["instruction"]].append(row["success"])
+        if not row["faults"]:  # a fault says nothing about the policy
+            groups[row["instruction"]].append(row["success"])
     ordered = sorted(groups.items(), key=lambda each: (sum(each[1]) / len(each[1]), each[0]))[:FEW]
     rows = [(name, len(each), percent(sum(each) / len(each))) for name, each in ordered]
     return Table(("instruction", "episodes", f"success in practice, cycle {number}"), rows)

@@ -11,6 +11,7 @@ from agent.records import Rate, Scorecard
 from agent.run import layout
 from agent.run.clock import may_begin
 from agent.run.files import load
+from agent.run.further import finished
 from agent.run.layout import STAGES, evaluation_name, gate_of
 
 Content = dict[str, Any]  # of a stage file, or of all stage files of a folder by stage
@@ -31,10 +32,9 @@ class RunRecord:
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
         """Return the record of a run; raises ValueError where there is none, or a damaged one."""
-        settings, summary = read_own(folder / "config.yaml"), layout.summary(folder)
+        settings = read_own(folder / "config.yaml")
         cycles = {number: _stages(each) for number, each in layout.cycle_folders(folder).items()}
-        if summary.get("cycles", 0) < sum(number <= settings.cycles for number in cycles):  # continued, with more cycles
-            summary = {}
+        summary = layout.summary(folder) if finished(folder, settings) else {}  # a run that goes on has the summary of its earlier end
         return cls(settings, _stages(folder / "ground") | _stages(folder / "start"), cycles, _stages(folder / "evaluate"), summary, folder)
 
     def now(self) -> str:

@@ -8,7 +8,7 @@ from agent.report.videos import replayed, write
 from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run.files import load
-from agent.run.layout import evaluation_name
+from agent.run.layout import evaluation_name, evaluation_video
 
 
 def failures(session: Session, champion: Checkpoint, after: Scorecard) -> dict[str, Path]:
@@ -30,5 +30,6 @@ def failures(session: Session, champion: Checkpoint, after: Scorecard) -> dict[s
             continue
         adapter = session.environments.firsts[job.kind]
         frames = adapter.apply(replayed, episode, True)
-        videos[f"failure-{number}"] = write(frames, folder / "videos" / f"failure-{number}.mp4", episode.instruction, adapter.rate)
+        file = evaluation_video(folder, "failure", after.policy, number)
+        videos[file.stem] = write(frames, file, episode.instruction, adapter.rate)
     return videos

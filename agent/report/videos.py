@@ -1,5 +1,6 @@
 """Videos and pictures of a run. Episodes are replayed from their seeds and actions, and rendered larger than the policy sees them."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run import files
 from agent.run.folder import Cycle
+from agent.run.layout import evaluation_video
 from agent.run.mp4 import titled, write
 from agent.run.tracking import Track
 from envs.adapt import Adapter
@@ -70,20 +72,33 @@ def extremes(environments: Environments, episodes: Sequence[Episode], folder: Pa
     return videos
 
 
-def of_episodes(environments: Environments, episodes: Sequence[Episode], folder: Path) -> list[Path]:
-    """Write a video of each episode into a folder, `SEED-success.mp4` or `SEED-failure.mp4`, and return the files.
+def of_episodes(environments: Environments, episodes: Sequence[Episode], folder: Path, note: Callable[[str], None]) -> list[Path]:
+    """Write a video of each episode into a folder, `SEED-ENVIRONMENT-success.mp4` or `-failure.mp4`, and return the files.
 
-    An episode that cannot be replayed has no video.
+    An episode that cannot be replayed, or encoded, has no video, and `note` gets a sentence.
     """
     files = []
-    for episode in (each for each in episodes if len(each)):
-        adapter = environments.firsts[environments.of(episode.task)]
-        file = folder / f"{episode.seed}-{'success' if episode.success else 'failure'}.mp4"
-        try:
-            files.append(write(adapter.apply(replayed, episode, True), file, outcome(episode), adapter.rate))
-        except (Exception, SystemExit):  # the environment may raise anything when it replays an episode
-            environments.renew(environments.of(episode.task))
+    for episode in episodes:
+        # Environments share seeds.
+        name = f"{episode.seed}-{re.sub('[^A-Za-z0-9]+', '-', episode.task)}-{'success' if episode.success else 'failure'}.mp4"
+        rate = environments.firsts[environments.of(episode.task)].rate
+        if frames := shown_again(environments, episode, note):
+            try:
+                files.append(write(frames, folder / name, outcome(episode), rate))
+            except Exception as error:  # of the encoder, or of a full disk: what is only shown costs no evaluation
+                note(f"no video of seed {episode.seed}: {in_words(error)}")
     return files
+
+
+def shown_again(environments: Environments, episode: Episode, note: Callable[[str], None]) -> list[np.ndarray]:
+    """Return the frames of `replayed`; none where the episode has no decision or cannot be executed again: then `note` gets a sentence."""
+    kind = environments.of(episode.task)
+    try:
+        return environments.firsts[kind].apply(replayed, episode, True) if len(episode) else []
+    except (Exception, SystemExit) as error:  # the environment may raise anything when it replays an episode
+        note(f"no video of seed {episode.seed}: {in_words(error)}")
+        environments.renew(kind)
+        return []
 
 
 def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, before: Scorecard, after: Scorecard, count: int = 3) -> dict[str, Path]:
@@ -103,7 +118,7 @@ def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, befo
     gained = [key for key, passed in after.outcomes.items() if passed and not before.outcomes[key]][:count]
     videos = {}
     for key in gained:
-        file = session.run.folder / "videos" / f"before-after-{len(videos)}.mp4"
+        file = evaluation_video(session.run.folder, "before-after", last.name, len(videos))
         task, seed = key.rsplit("/", 1)  # a task's name may hold slashes: etude/Reach-v0
         job = Job(int(seed), kind=session.environments.of(task))
         # Evaluations store no episodes; a greedy rollout of the same seed gives the same one again.
@@ -112,7 +127,7 @@ def before_and_after(session: Session, first: Checkpoint, last: Checkpoint, befo
         left, right = (adapter.apply(replayed, episode, True) for episode in attempts)
         longest = max(len(left), len(right))  # the shorter one stays on its last frame
         pairs = [np.concatenate([left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]], 1) for i in range(longest)]
-        videos[f"before-after-{len(videos)}"] = write(pairs, file, f"{attempts[0].instruction}: before | after", adapter.rate)
+        videos[file.stem] = write(pairs, file, f"{attempts[0].instruction}: before | after", adapter.rate)
     return videos
 
 

@@ -15,12 +15,15 @@ class Window:
 
     Args:
         root: of tkinter.
+
+    Attributes:
+        closed: whether it is closed, by the user or by `close`.
     """
 
     def __init__(self, root: Any) -> None:
         import tkinter
 
-        self._root, self._label, self._closed = root, tkinter.Label(root), False
+        self._root, self._label, self.closed = root, tkinter.Label(root), False
         self._label.pack()
         root.protocol("WM_DELETE_WINDOW", self.close)  # otherwise Tk destroys the window, and the next frame raises
 
@@ -39,7 +42,7 @@ class Window:
         from PIL import ImageTk
 
         for frame in frames:
-            if self._closed:
+            if self.closed:
                 return
             began = time.monotonic()
             picture = Image.fromarray(frame).resize((frame.shape[1] * SCALE, frame.shape[0] * SCALE))
@@ -51,6 +54,6 @@ class Window:
 
     def close(self) -> None:
         """Close the window."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._root.destroy()

@@ -22,6 +22,7 @@ from typing import Any
 from agent.config.config import Config
 from agent.records import Checkpoint, Episode, Job
 from agent.rollout.served import Question, decide, tell
+from envs.faults import in_words
 from envs.process import begin, end, portable
 from policies.policy import Policy
 
@@ -81,8 +82,7 @@ class ProcessPool:
             practice: whether to use the environments for practice.
 
         Raises:
-            ValueError: a process died.
-            Exception: what a process raised.
+            ValueError: a process died, or something was raised in it.
         """
         policy = None if isinstance(acting, Checkpoint) else acting
         # Dealt in turn, not in blocks: episodes are yielded in order, and with blocks those of the last worker would all wait in memory.
@@ -170,7 +170,10 @@ class _Worker:
         if kind == "episode":
             return content
         if kind == "failed":
-            raise content  # without the worker's traceback, which cannot be sent
+            if isinstance(content, ValueError):
+                raise content
+            # Without the worker's traceback, which cannot be sent.
+            raise ValueError(f"A rollout process failed ({in_words(content)}); the same command with processes: 1 shows where.") from content
         raise ValueError(f"A rollout process died ({content}); run the same command again to go on, with processes: 1 if it happens again.")
 
     def close(self) -> None:

@@ -151,10 +151,12 @@ class Session:
         return policy
 
     def record_champion(self, checkpoint: Checkpoint) -> None:
-        """Write `champion.json`: the champion's weights and action space, by which `agent.actor` loads it without its environment."""
+        """Write `champion.json`: the champion's weights, action space and pictures, by which `agent.actor` loads it without its environment."""
         file = self.run.folder / "champion.json"
         weights = str(checkpoint.weights.relative_to(self.run.folder))  # relative, so that a run's folder can be moved
-        content = {"weights": weights, "policy": checkpoint.name, "actions": self.environments.first.actions.description()}
+        first = self.environments.first
+        content = {"weights": weights, "policy": checkpoint.name, "actions": first.actions.description()}
+        content["pictures"] = {name: spec.description() for name, spec in first.specs.items()}
         if not file.exists() or load(file) != content:  # a finished run that is started again changes no file
             self.run.still_there()
             save(file, content)

@@ -42,13 +42,15 @@ def asked(arguments: list[str]) -> tuple[Path, Config]:
 
 
 def _as_it_went_on(config: Config, own: Config) -> Config:
-    """Return a run's config with what the run itself has settled: further cycles of an earlier command, and bounds from its demonstrations."""
+    """Return a run's config with what the run itself has settled: further cycles, bounds from its demonstrations, and what trains."""
     settled = [
         env.model_copy(update={"action_bounds": known.action_bounds}) if env.action_bounds == "quantiles" else env
         for env, known in zip(config.envs, own.envs, strict=False)
     ]
     env = settled[0] if len(config.envs) == 1 else (*settled, *config.envs[len(settled) :])
-    return config.model_copy(update={"cycles": own.cycles, "max_minutes": own.max_minutes, "env": env})
+    train = own.policy.train if config.policy.train == "auto" else config.policy.train
+    policy = config.policy.model_copy(update={"train": train})
+    return config.model_copy(update={"cycles": own.cycles, "max_minutes": own.max_minutes, "env": env, "policy": policy})
 
 
 def automatic(config: Config) -> Path:

@@ -4,24 +4,28 @@ With them a run can be used where the working folder, or the machine, is another
 """
 
 import hashlib
+import sys
 from pathlib import Path
 
 from agent.config.config import Config
-from agent.run.files import write_text
+from agent.run.files import write
 
 
 def keep_code(folder: Path, config: Config) -> None:
     """Copy the files into the folder `code` of a run; a copy that is up to date stays."""
-    for file in map(_file, (*(env.id for env in config.envs), config.policy.model)):
+    for file in _files(config):
         copy = _copy(folder, file)
         # Where the user's file is gone, its last copy stays.
         if file.is_file() and not _same(file, copy):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            write_text(copy, file.read_text("utf-8"))
+            write(copy, lambda partial, file=file: partial.write_bytes(file.read_bytes()))
 
 
 def with_own_code(folder: Path, config: Config) -> Config:
-    """Return the config of a run with its copies, where a file is not there any more or has changed."""
+    """Return the config of a run with its copies, where a file is not there any more or has changed; a line on stderr tells of a changed one."""
+    for file in _files(config):
+        if file.is_file() and (copy := _copy(folder, file)).is_file() and not _same(file, copy):
+            print(f"etude: {file} is not as the run in {folder} knows it; the run's copy {copy} is used.", file=sys.stderr)
 
     def own(name: str) -> str:
         file, copy = _file(name), _copy(folder, _file(name))
@@ -33,6 +37,11 @@ def with_own_code(folder: Path, config: Config) -> Config:
     policy = config.policy.model_copy(update={"model": own(config.policy.model)})
     # One environment is no list, as in the user's config.
     return config.model_copy(update={"env": envs if isinstance(config.env, tuple) else envs[0], "policy": policy})
+
+
+def _files(config: Config) -> list[Path]:
+    """Return the files that a config names, each once."""
+    return list(dict.fromkeys(map(_file, (*(env.id for env in config.envs), config.policy.model))))
 
 
 def _file(name: str) -> Path:
@@ -49,4 +58,5 @@ def _copy(folder: Path, file: Path) -> Path:
 
 
 def _same(file: Path, copy: Path) -> bool:
-    return file.is_file() and copy.is_file() and file.read_bytes() == copy.read_bytes()
+    """Return whether both are there with the same lines; line ends may differ, as git changes them from machine to machine."""
+    return file.is_file() and copy.is_file() and file.read_bytes().splitlines() == copy.read_bytes().splitlines()

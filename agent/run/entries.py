@@ -20,7 +20,7 @@ from typing import Any
 from agent.run import artifacts
 from agent.run.artifacts import Artifact
 from agent.run.files import load
-from agent.run.layout import cycle_folder, gate_of, summary
+from agent.run.layout import cycle_folder, evaluation_video, gate_of, summary
 
 COLUMNS = ("policy", "task", "seed", "instruction", "outcome", "detector's score", "video")  # of a table of episodes
 
@@ -62,7 +62,8 @@ def entries(run: Path, rows: Sequence[dict[str, Any]]) -> Iterator[Entry]:
     if results := summary(run):
         cycle = results["cycles"]
         yield from _table(run, cycle, "test/episodes", "test-*.json")
-        yield from _files(run, cycle, {file.name: f"videos/{file.stem}" for file in sorted((run / "videos").glob("before-after-*.mp4"))})
+        shown = evaluation_video(run, "before-after", results["policy"], "*")  # not those of an earlier end of the run
+        yield from _files(run, cycle, {file.name: f"videos/before-after-{i}" for i, file in enumerate(sorted(shown.parent.glob(shown.name)))})
         # A run that goes on ends again, with another key.
         ended = {"cycle": cycle, **{f"after/{key}": results["after"][key] for key in ("rate", "low", "high")}}
         yield Entry(_key({**ended, "policy": results["policy"]}), lambda: Content(ended, artifacts.champion(run, results)))

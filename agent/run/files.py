@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,32 +69,55 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another process holds the lock, or the folder cannot be written.
     """
-    made, lock = [], folder / "lock"  # made: new folders, innermost first
-    try:
+    lock = folder / "lock"
+    with contextlib.ExitStack() as stack:
         try:
-            made += [path for path in (folder, *folder.parents) if not path.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_made(folder))
             new = not lock.exists()
-            stream = lock.open("a")  # stays empty: the lock is the kernel's, and ends with its process, also by a kill
+            stream = stack.enter_context(lock.open("a"))  # stays empty: the lock is the kernel's, and ends with its process, also by a kill
         except OSError as error:
             raise ValueError(f"{folder} cannot be the folder of a run ({error.strerror}: {error.filename}); name another folder.") from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                taken = not _same(stream.fileno(), lock)  # false if the former holder removed the file between open and lock
-            except BlockingIOError:
-                taken = True
-            except OSError:  # a file system without locks: work unprotected rather than not at all
-                taken = False
-            if taken:
-                raise ValueError(f"Another process is at work in {folder}; wait until it has ended, or name another folder.")
-            try:
-                yield
-            finally:
-                if new and _same(stream.fileno(), lock):  # the folder may have been moved, and another process at work in its place
-                    lock.unlink()
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = not _same(stream.fileno(), lock)  # false if the former holder removed the file between open and lock
+        except BlockingIOError:
+            taken = True
+        except OSError:  # a file system without locks: work unprotected rather than not at all
+            taken = False
+        if taken:
+            raise ValueError(f"Another process is at work in {folder}; wait until it has ended, or name another folder.")
+        try:
+            yield
+        finally:
+            if new and _same(stream.fileno(), lock):  # the folder may have been moved, and another process at work in its place
+                lock.unlink()
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Make the folder of a result, if missing, before the work for the result begins; one that stays empty is removed afterwards.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_made(folder))
+            tempfile.TemporaryFile(dir=folder).close()  # permissions do not tell of a file system that can only be read
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be written ({error.strerror}); name another folder.") from error
+        yield
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it, where they are missing; afterwards those of them that stayed empty are removed."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]  # innermost first
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        for path in made:
+        for path in new:
             with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
 

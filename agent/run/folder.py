@@ -2,7 +2,7 @@
 
 ```
 config.yaml       the config                         base.json         fingerprint of the base model
-environment.json  what its frames depend on          champion.json     the champion's weights and action space
+environment.json  what its frames depend on          champion.json     the champion's weights, action space, pictures
 metrics.jsonl     every figure                       clock.json        which cycles `max_minutes` let begin
 summary.json      base, warm start and champion      report.html       one page
 ground/           ground.json, model/ (the grounded base model); only if the stage ran

@@ -51,6 +51,18 @@ def gate_of(evaluation: str) -> tuple[str, int | None]:
     return (policy, int(rest[1])) if kind == "gate" else ("", None)
 
 
+def evaluation_video(run: Path, kind: str, policy: str, number: int | str) -> Path:
+    """Return the file of a video of a test evaluation.
+
+    Args:
+        run: folder of the run.
+        kind: `before-after` or `failure`.
+        policy: fingerprint of the weights that were evaluated; a run that goes on has another last champion later.
+        number: 0, 1, ...
+    """
+    return run / "videos" / f"{kind}-{policy}-{number}.mp4"
+
+
 def remedy(folder: Path) -> str:
     """Return the end of an error sentence: what to delete if a stage file in `folder` (a cycle, `start` or `ground`) is lost or changed."""
     # All that was made from the lost file must go too, or later stages would not fit the new one.

@@ -1,6 +1,7 @@
 """What a dataset of episodes says without its frames: reading whole episodes decodes every picture, which a report has no time for."""
 
 import json
+import math
 from bisect import bisect
 from itertools import accumulate
 from pathlib import Path
@@ -11,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.run.episodes import CAMERA, CHUNK, COLUMNS, DATA, LISTING, count
+from agent.run.files import read_object
 
-FACTS = ("task", "seed", "attempt", "success", "first_success")  # of an episode, as in `agent.records.Episode`
+FACTS = ("task", "seed", "attempt", "success", "first_success", "faults")  # of an episode, as in `agent.records.Episode`
 
 
 def facts(root: Path) -> list[dict[str, Any]]:
@@ -42,6 +44,25 @@ def environment_steps(root: Path) -> int:
     column = COLUMNS["rewards"]  # one entry a step, NaN where the episode had ended
     tables = [_table(root, DATA, shard, [column]) for shard in range(len(_shards(root)))]
     return sum(int((~np.isnan(np.array(table[column].to_pylist(), np.float32))).sum()) for table in tables if table.num_rows)
+
+
+def rates(root: Path) -> dict[str, float]:
+    """Return decisions per second of simulated time by task, read off the timestamps: a dataset's `fps` is the rate of its first task.
+
+    A task whose episodes have one decision each is not mentioned, as their only timestamp is 0.
+
+    Raises:
+        ValueError: the dataset is damaged.
+    """
+    latest: dict[str, tuple[float, int]] = {}  # last timestamp of the longest episode, seconds, and the number of decisions before it
+    for shard in range(len(_shards(root))):
+        rows, times = _table(root, LISTING, shard, ["length", "etude/task"]).to_pylist(), _table(root, DATA, shard, ["timestamp"])
+        for row, end in zip(rows, accumulate(row["length"] for row in rows), strict=True):
+            last = times["timestamp"][end - 1].as_py(), row["length"] - 1
+            latest[row["etude/task"]] = max(latest.get(row["etude/task"], last), last)
+    fps = read_object(root / "meta/info.json")["fps"] if latest else 0
+    found = {task: steps / seconds for task, (seconds, steps) in latest.items() if steps}
+    return {task: float(fps) if math.isclose(rate, fps, rel_tol=1e-6) else rate for task, rate in found.items()}  # timestamps are float32
 
 
 def frame(root: Path, order: int, t: int) -> bytes:

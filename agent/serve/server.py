@@ -154,7 +154,8 @@ def metadata(actor: Actor) -> dict[str, Any]:
     env, actions = actor.env, actor.actions
     return {
         "policy": actor.model.name,
-        "cameras": list(env.sources),  # keys of an observation, each with a picture uint8[h, w, 3]
+        "cameras": list(env.sources),  # keys of an observation, each with a picture [h, w, 3]
+        "picture_values": {name: actor.spec(name).description()["values"] for name in env.sources},  # black and white; None: 0, and 255 or 1.0
         "image_size": env.size,  # pixels; other sizes are resized
         "state": list(keys(env.state)) if actor.model.config.state else [],  # keys of the proprioception, in the order in which they are joined
         "prompt": PROMPT,  # key of the instruction

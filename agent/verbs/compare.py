@@ -8,7 +8,8 @@ from agent.verbs.usage import Usage
 SAYS = """Compare the last champions of finished runs on their common test seeds.
 
 The table has each run's success with its 95 % interval (Wilson), and its gain over the first run: paired 95 % interval (Agresti and Min), p of the
-exact McNemar test, seeds won and lost. The interval is about test scenes; it says nothing about other run seeds. comparison.json has all pairs."""
+exact McNemar test, raw and adjusted for the number of runs (Holm), seeds won and lost. The interval is about test scenes; it says nothing about
+other run seeds. comparison.json has all pairs, with raw p."""
 
 
 def compare(arguments: list[str]) -> None:
@@ -28,19 +29,21 @@ def compare(arguments: list[str]) -> None:
     from agent.evaluate.runs import compare_runs, written
     from agent.evaluate.statistics import compare as paired
     from agent.report.compare import compare as write_page
-    from agent.run.files import write_text
+    from agent.report.compare import holm
+    from agent.run.files import writable, write_text
 
     rows = compare_runs(given.runs)
-    table = Table("run", "success, %", "gain, points", "p", "won, lost")
-    for row in rows:
+    table = Table("run", "success, %", "gain, points", "p, raw", "p, Holm", "won, lost")
+    adjusted = [None, *holm([row.against and row.against.p_value for row in rows[1:]])]
+    for row, p_value in zip(rows, adjusted, strict=True):
         rate, pair = row.card.success, row.against
         # The first run has no cells here, and rich leaves them empty.
         gain = [f"{100 * pair.gain:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"] if pair else []
-        gain += [f"{pair.p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
+        gain += [f"{pair.p_value:.2g}", f"{p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
         table.add_row(row.title, f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]", *gain)
     console = Console(highlight=False)  # rich would colour each number
-    console.print(table)
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
-    write_page(given.runs, given.out / "comparison.html", paired)
+    with writable(given.out):
+        console.print(table)
+        write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))
+        write_page(given.runs, given.out / "comparison.html", paired)
     console.print(f"{len(rows[0].card.outcomes)} common test seeds; written: {given.out}/comparison.json, comparison.html")

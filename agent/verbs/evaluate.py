@@ -33,6 +33,7 @@ def evaluate(arguments: list[str]) -> None:
     output.add_argument("--out", metavar="FOLDER", type=Path, help="default: evaluations/POLICY-ENV")
     given, keys = usage.read(arguments)
 
+    from agent.run.files import writable
     from agent.source import find
 
     source = find(given.policy).within(given.env, keys)
@@ -41,13 +42,15 @@ def evaluate(arguments: list[str]) -> None:
         other = find(given.against)
         # Seeds mean the same only in the same environments.
         sources.append(other.within(given.env, keys) if given.env else other.beside(source, keys))
-    _report(sources, given, given.out or Path("evaluations") / "-".join(map(_slug, (given.policy, source.config.task))))
+    out = given.out or Path("evaluations") / "-".join(map(_slug, (given.policy, source.config.task)))
+    with writable(out):
+        _report(sources, given, out)
 
 
 def _report(sources: list["Source"], given: argparse.Namespace, out: Path) -> None:
     """Evaluate one policy or two, write files, and print the rates."""
     import policies
-    from agent.evaluate.apart import Evaluation, evaluate_source, written
+    from agent.evaluate.apart import Evaluation, check_source, evaluate_source, written
     from agent.evaluate.statistics import compare
     from agent.report.videos import of_episodes
     from agent.rollout.environments import Environments
@@ -55,6 +58,8 @@ def _report(sources: list["Source"], given: argparse.Namespace, out: Path) -> No
     from agent.verbs.progress import bar
 
     results: list[Evaluation] = []
+    for other in sources[1:]:  # the first one is checked as its evaluation begins
+        check_source(other)
     for source in sources:
         policies.set_threads(source.config.threads)  # each policy as in its own run
         # For each policy anew: cameras, size and history may differ.
@@ -62,13 +67,12 @@ def _report(sources: list["Source"], given: argparse.Namespace, out: Path) -> No
             keep = 0 if results else given.videos  # of the first policy only
             results.append(evaluate_source(source, environments, given.episodes, given.first_seed, keep=keep, watch=step))
             # By replay, so before the environments are closed.
-            videos = of_episodes(environments, results[0].episodes, out / "videos") if len(results) == 1 else []
+            videos = of_episodes(environments, results[0].episodes, out / "videos", print) if len(results) == 1 else []
         print(f"{source.title}: {results[-1].card.success}{f', {len(videos)} videos' if videos else ''}", flush=True)
         if faults := results[-1].faults:
             print(f"  {len(faults)} seeds failed by a fault of the environment: {faults[0]}")
     if len(results) > 1:
         print(f"difference: {compare(results[0].card, results[1].card)}")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "evaluation.json", json.dumps(written(sources[0].config.envs, *results), indent=1))
     print(f"written: {out / 'evaluation.json'}")
 

@@ -64,29 +64,6 @@ config keys:
 example:
   etude check-model HuggingFaceTB/SmolVLM-256M-Instruct --env.size 224
 """,
-    "expert": """\
-usage: etude expert CONFIG OUT [--algorithm sac|ppo|lookahead] ...
-
-Make an expert of the config's environment, to demonstrate, and examine it on new seeds. The same command goes on after a stop.
-
-what:
-  CONFIG            a YAML file with one environment
-  OUT               folder of the expert, for demonstrate.expert
-  --algorithm       sac or ppo: trained by Stable-Baselines3 on the observation's vectors (sac);
-                    lookahead: plans each action in copies of the simulator, by the environment's dense reward
-
-training, of sac and ppo:
-  --steps N         decisions at most (100000)
-  --seed N          of weights, exploration and episodes (0)
-
-planning, of lookahead:
-  --horizon N       actions in a plan, each held for env.action_repeat steps (12)
-  --candidates N    plans tried before each action (64)
-
-example:
-  etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch
-  etude expert configs/lift.yaml experts/lift --algorithm lookahead
-""",
     "watch": """\
 usage: etude watch RUN
 

@@ -1,55 +1,74 @@
 """Verbs that make models and experts: expert, pretrain, compose."""
 
+from argparse import SUPPRESS
 from pathlib import Path
+from typing import Any
+
+from agent.verbs.usage import Usage, whole
+
+EXPERT = """Make an expert of the config's environment, to demonstrate, and examine it on new seeds. Training goes on after a stop."""
+PRETRAIN = """Make the embedded base model from nothing: etude-nano, trained to answer questions about frames of our own tasks.
+
+No action is a target, and no seed of a run is used. The same command goes on after a stop. At the end OUT holds a Hugging Face folder for
+policy.model, and pretrain.json with the settings and the accuracy on held-out scenes, which is printed too."""
 
 
 def expert(arguments: list[str]) -> None:
     """Run the verb `expert`."""
-    import tyro
+    usage = Usage("expert", EXPERT, "etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
+    what = usage.add_argument_group("what")
+    what.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file with one environment")
+    what.add_argument("out", metavar="OUT", type=Path, help="folder of the expert, for demonstrate.expert")
+    kinds = "sac or ppo: trained on the observation's vectors (sac); lookahead: plans in copies of the simulator, by the environment's dense reward"
+    what.add_argument("--algorithm", choices=("sac", "ppo", "lookahead"), default="sac", help=kinds)
+    training = usage.add_argument_group("training, of sac and ppo")
+    training.add_argument("--steps", metavar="N", type=whole(1), default=100_000, help="decisions at most (100000)")
+    training.add_argument("--seed", metavar="N", type=whole(), default=0, help="of weights, exploration and episodes (0)")
+    planning = usage.add_argument_group("planning, of lookahead")
+    planning.add_argument("--horizon", metavar="N", type=whole(1), default=12, help="actions in a plan, each held for env.action_repeat steps (12)")
+    planning.add_argument("--candidates", metavar="N", type=whole(2), default=64, help="plans tried before each action (64)")
+    given, _ = usage.read(arguments)
 
     import agent.config.read as configure
     from agent.rollout.experts import plan, train
 
-    if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments[:2]):
-        raise ValueError("etude expert needs CONFIG and OUT, as in: etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
-    env, *others = configure.read(Path(arguments[0])).envs
+    env, *others = configure.read(given.config).envs
     if others:
-        raise ValueError(f"{arguments[0]} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
-
-    # `tyro` makes options of the arguments, and their help of the docstring.
-    def run(algorithm: str = "sac", steps: int = 100_000, seed: int = 0, horizon: int = 12, candidates: int = 64) -> str:
-        """Make an expert, and examine it on new seeds.
-
-        Args:
-            algorithm: sac or ppo: trained by Stable-Baselines3 on the observation's vectors; the same command goes on after a stop.
-                lookahead: not trained; plans each action in copies of the simulator, by the environment's dense reward.
-            steps: of sac and ppo: decisions at most.
-            seed: of sac and ppo.
-            horizon: of lookahead: actions in a plan, each held for env.action_repeat steps.
-            candidates: of lookahead: plans tried before each action.
-        """
-        out = Path(arguments[1])
-        if algorithm == "lookahead":
-            rate = plan(env, out, horizon=horizon, candidates=candidates)
-        else:
-            rate = train(env, out, algorithm=algorithm, steps=steps, seed=seed)
-        return f"success {rate}, written {out}"
-
+        raise ValueError(f"{given.config} has {1 + len(others)} environments; an expert is trained in one: give it a config of its own.")
     try:
-        print(tyro.cli(run, prog="etude expert CONFIG OUT", args=arguments[2:]))
+        if given.algorithm == "lookahead":
+            success = plan(env, given.out, horizon=given.horizon, candidates=given.candidates)
+        else:
+            success = train(env, given.out, algorithm=given.algorithm, steps=given.steps, seed=given.seed)
     except ModuleNotFoundError as error:
         raise ValueError(f"An expert is trained by Stable-Baselines3 ({error}): pip install 'etude[baselines]'.") from error
+    print(f"success {success}, written {given.out}")
 
 
 def pretrain(arguments: list[str]) -> None:
     """Run the verb `pretrain`."""
-    import tyro
+    usage = Usage("pretrain", PRETRAIN, "etude pretrain models/base --device cuda --processes 8")
+    what = usage.add_argument_group("what")
+    what.add_argument("out", metavar="OUT", type=Path, help="a new folder, for the model; or that of a command that was stopped")
+    # What is not given is left to the defaults of the function itself.
+    own: dict[str, Any] = {"metavar": "N", "default": SUPPRESS}
+    what.add_argument("--base", **{**own, "metavar": "FOLDER"}, type=Path, help="an earlier etude-nano to begin from (None: from nothing)")
+    training = usage.add_argument_group("training")
+    training.add_argument("--see", **own, type=whole(), help="gradient steps of the first part, of all weights (4000)")
+    training.add_argument("--read", **own, type=whole(), help="gradient steps of the second part, of the text model alone (6000)")
+    training.add_argument("--num-scenes", **own, type=whole(1), help="drawn from our own tasks in equal shares (24000)")
+    training.add_argument("--seed", **own, type=whole(), help="environment seed of the first scene (40000000)")
+    training.add_argument("--batch", **own, type=whole(1), help="scenes a step (24)")
+    training.add_argument("--questions", **own, type=whole(1), help="about each scene of a batch, and twice as many in the second part (6)")
+    machine = usage.add_argument_group("machine")
+    machine.add_argument("--device", **{**own, "metavar": "DEVICE"}, help="of torch (cpu); the second part is not needed on a GPU")
+    machine.add_argument("--threads", **own, type=whole(1), help="of torch (2)")
+    machine.add_argument("--processes", **own, type=whole(1), help="that draw scenes (1); the result is the same for any number")
+    given, _ = usage.read(arguments)
 
     from agent.ground.pretrain import pretrain
 
-    if not arguments:
-        raise ValueError("etude pretrain needs OUT, as in: etude pretrain models/base")
-    print(tyro.cli(pretrain, prog="etude pretrain", args=["--out", *arguments]))  # tyro wants a name for what the user gives without one
+    print(pretrain(**vars(given)))
 
 
 def compose(arguments: list[str]) -> None:

@@ -1,9 +1,19 @@
 """`etude play`: look at a policy, in a window or as an MP4."""
 
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agent.verbs.usage import ENV, POLICY, Usage, whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from agent.records import Job
+    from agent.report.window import Window
+    from agent.rollout.environments import Environments
 
 SAYS = """Look at a policy, by greedy decisions: episode after episode in a window where there is a display, else as one MP4."""
 
@@ -22,26 +32,48 @@ def play(arguments: list[str]) -> None:
 
     import policies
     from agent.records import Job
-    from agent.report.videos import outcome, replayed
     from agent.report.window import Window
     from agent.rollout.environments import Environments
-    from agent.rollout.rollout import rollout
-    from agent.run.mp4 import write
+    from agent.run.files import writable
     from agent.source import find
 
-    source, window = find(given.policy).within(given.env, keys), None if given.out else Window.open()
+    source, file = find(given.policy).within(given.env, keys), given.out or Path("play.mp4")
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; name a file in it, as in: --out {file / 'play.mp4'}")
     policies.set_threads(source.config.threads)
-    with closing(Environments(source.config.envs[0], 1)) as environments:  # one is enough: they are looked at one after the other
+    window = None if given.out else Window.open()
+    jobs = [Job(given.first_seed + i) for i in range(given.episodes)]
+    # One environment is enough: they are looked at one after the other.
+    with nullcontext() if window else writable(file.parent), closing(Environments(source.config.envs[0], 1)) as environments:
         source.check(environments.actions, environments.configs[0])
-        policy, frames = source.load(environments.actions), []
-        for episode in rollout(policy, environments, [Job(given.first_seed + i) for i in range(given.episodes)]):
-            print(f"seed {episode.seed}: {episode.faults[0] if episode.faults else outcome(episode)}", flush=True)
-            shown = environments.first.apply(replayed, episode, True) if len(episode) else []  # none where the reset failed
-            if window:
-                window.show(shown, outcome(episode), environments.first.rate)
-            frames += [(frame, outcome(episode)) for frame in shown]
+        shown = _shown(source.load(environments.actions), environments, jobs)
         if window:
-            window.close()
-        elif frames:
-            file = given.out or Path("play.mp4")
-            print(f"written: {write([frame for frame, _ in frames], file, [title for _, title in frames], environments.first.rate)}")
+            _show(shown, window, environments.first.rate)
+        else:
+            _write(shown, file, environments.first.rate)
+
+
+def _shown(policy: Any, environments: "Environments", jobs: list["Job"]) -> Iterator[tuple[str, list["np.ndarray"]]]:
+    """Yield title and frames of each episode, which is described in a line."""
+    from agent.report.videos import outcome, shown_again
+    from agent.rollout.rollout import rollout
+
+    for episode in rollout(policy, environments, jobs):
+        print(f"seed {episode.seed}: {episode.faults[0] if episode.faults else outcome(episode)}", flush=True)
+        yield outcome(episode), shown_again(environments, episode, print)
+
+
+def _show(shown: Iterable[tuple[str, list["np.ndarray"]]], window: "Window", rate: float) -> None:
+    for title, frames in shown:
+        window.show(frames, title, rate)
+        if window.closed:
+            break
+    window.close()
+
+
+def _write(shown: Iterable[tuple[str, list["np.ndarray"]]], file: Path, rate: float) -> None:
+    from agent.run.mp4 import titled, write
+
+    pictures = (titled(frame, title) for title, frames in shown for frame in frames)
+    if (first := next(pictures, None)) is not None:  # there may be none: where each reset failed
+        print(f"written: {write(chain([first], pictures), file, '', rate)}")

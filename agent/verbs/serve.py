@@ -41,7 +41,7 @@ def serve(arguments: list[str]) -> None:
     actor = load_actor(source)
     chosen = Limits(given.message_mib, given.rate, given.patience, given.clients)
     # An actor for each client, since frame history is its own. All of them share the model.
-    server = PolicyServer(lambda: Actor(actor.model, actor.env, actor.actions), chosen, lambda line: print(line, flush=True))
+    server = PolicyServer(lambda: Actor(actor.model, actor.env, actor.actions, source), chosen, lambda line: print(line, flush=True))
 
     async def run() -> None:
         async with await server.start(given.host, given.port) as started:

@@ -47,14 +47,22 @@ class Usage(argparse.ArgumentParser):
         own, keys, at = [], [], 0
         while at < len(arguments):
             start, at = at, at + 1
-            # A key has a section, while options of a verb have no dot.
-            if self._overrides and arguments[start].startswith("--") and "." in arguments[start].partition("=")[0]:
-                while at < len(arguments) and not arguments[at].startswith("--"):  # a key may take several words
+            name, equals, _ = arguments[start].partition("=")
+            if self._overrides and self._is_key(name):
+                while not equals and at < len(arguments) and not arguments[at].startswith("--"):  # a key may take several words
                     at += 1
                 keys += arguments[start:at]
             else:
                 own.append(arguments[start])
         return self.parse_intermixed_args(own), keys  # options may stand before, between and behind the arguments
+
+    def _is_key(self, name: str) -> bool:
+        """Return whether `--name` is a config key: one of a section, which has a dot, or one of its own, as `--threads`."""
+        if not name.startswith("--") or name in self._option_string_actions:
+            return False
+        from agent.config.config import Config  # here, since its imports take a while
+
+        return "." in name or name[2:].replace("-", "_") in Config.model_fields
 
 
 def run_folder(arguments: Sequence[str], verb: str) -> Path:

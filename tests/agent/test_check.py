@@ -47,7 +47,7 @@ def checked(content: dict[str, Any], whole: bool, folder: Path, capsys: pytest.C
         ({"demonstrate": {"episodes": 0}, "curate": {"rule": "nowhere:rule"}}, "curate.rule 'nowhere:rule' cannot be used"),
         ({"demonstrate": {"episodes": 0}, "policy": {"model": "nowhere/at-all/here"}}, "Model 'nowhere/at-all/here' cannot be loaded"),
         ({"demonstrate": {"episodes": 0}, "evaluate": {"variations": {"odd": {"camra": 1}}}}, "evaluate.variations 'odd'"),
-        ({"demonstrate": {"episodes": 0}, "ground": {"steps": 3}}, "ground.steps needs a MuJoCo environment"),
+        ({"demonstrate": {"episodes": 0}, "ground": {"from": {"ball": "info.ball"}}}, "ground.from says that 'ball' is 'info.ball', and info holds"),
     ],
 )
 def test_what_a_run_would_refuse_the_check_says(content: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -59,6 +59,15 @@ def test_what_a_run_would_refuse_the_check_says(content: dict[str, Any], says: s
         is_ready(session)
     session.close()
     assert [file.name for file in tmp_path.iterdir()] == ["check-tests-envs-test-doctor-Dial.png"]
+
+
+def test_an_expert_that_hangs_does_not_hang_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The expert is asked for the bounds of its actions before anything is examined, and `env.timeout` may be 0."""
+    monkeypatch.setattr("agent.check.LIMIT", 1.0)
+    fatal = Path(__file__).parents[1] / "envs/fatal.py"
+    env = {"id": f"{fatal}:Fatal", "kwargs": {"way": "hang", "seeds": []}, "cameras": ["eye"], "size": 16, "action_bounds": "quantiles"}
+    with pytest.raises(ValueError, match=r"quantiles need an expert's actions, and in .*:Fatal, seed \d+: no answer within 1 s; its process was"):
+        checked({"env": env, "demonstrate": {"expert": f"{fatal}:stuck"}}, True, tmp_path, capsys)
 
 
 def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """The command line: what is asked is printed, and what makes no sense is one sentence that changes nothing."""
 
 import contextlib
+import inspect
 import os
 import re
 import subprocess
@@ -46,7 +47,7 @@ VERBS = re.findall(r"^  etude ([a-z-]+) ", cli.HELP, re.MULTILINE)
 
 
 @pytest.mark.parametrize("asked", ["--help", "-h"])
-@pytest.mark.parametrize("verb", [verb for verb in dict.fromkeys(VERBS) if verb != "pretrain"])  # tyro's, after torch
+@pytest.mark.parametrize("verb", dict.fromkeys(VERBS))
 def test_every_verb_has_a_help_of_its_own(verb: str, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with contextlib.suppress(SystemExit):
@@ -54,6 +55,18 @@ def test_every_verb_has_a_help_of_its_own(verb: str, asked: str, monkeypatch: py
     told = capsys.readouterr().out
     assert told.startswith(f"usage: etude {verb}") and told != cli.HELP
     assert max(map(len, told.splitlines())) <= (80 if verb != "improve" else 150)  # tyro draws the keys
+
+
+def test_the_help_of_pretrain_has_the_functions_own_defaults(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    from agent.ground.pretrain import pretrain
+
+    with pytest.raises(SystemExit, match="0"):
+        etude("pretrain", "models/base", "--help", monkeypatch=monkeypatch)
+    told = " ".join(capsys.readouterr().out.split())
+    (_, out), *options = inspect.signature(pretrain).parameters.items()
+    assert "etude pretrain [-h]" in told and told.index("OUT") > 0 and out.default is inspect.Parameter.empty
+    for name, parameter in options:
+        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ [^()]*\({parameter.default}[:)]", told), name
 
 
 @pytest.mark.parametrize("verb", ["info", "merge", "export"])
@@ -89,9 +102,17 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("check --config --env.size 3", "--config needs a FILE"),
         ("check Reacher-v5 --env.size 3 --config", "--config needs a FILE"),
         ("check Reacher-v5 --env.size 3 --config nowhere.yaml", "Config nowhere.yaml cannot be read"),
+        ("check Reacher-v5 --env.size 3 --config=nowhere.yaml", "Config nowhere.yaml cannot be read"),
+        ("check --config= --env.size 3", "--config needs a FILE"),
+        ("check --config=a.yaml --config b.yaml", "--config needs one FILE"),
+        ("improve c.yaml RUN/out --until=lunch", "--until is 'lunch'; give one stage of a cycle: collect, label"),
+        ("improve c.yaml RUN/out --until", "--until needs a STAGE (collect, label, curate, tune, evaluate), as in"),
         ("check Reacher-v5 extra", "'extra' is not an override"),
-        ("expert c.yaml --steps 3", "needs CONFIG and OUT"),
-        ("pretrain", "needs OUT"),
+        ("expert c.yaml --steps 3", "the following arguments are required: OUT; see etude expert --help"),
+        ("expert c.yaml RUN/out --algorithm=dqn", "argument --algorithm: invalid choice: 'dqn'"),
+        ("expert nowhere.yaml RUN/out", "Config nowhere.yaml cannot be read"),
+        ("pretrain", "the following arguments are required: OUT; see etude pretrain --help"),
+        ("pretrain RUN/out --see=many", "argument --see: 'many' is no whole number of at least 0"),
         ("compose", "needs OUT"),
         ("compose --layers 8", "needs OUT"),
         ("compose OUT --layers 8", "it is only: etude compose OUT (policy.layers of a config keeps its first layers)"),
@@ -105,6 +126,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("evaluate RUN/none", "There is no run in"),
         ("evaluate nano nowhere.yaml", "Config nowhere.yaml cannot be read"),
         ("evaluate nano etude/Reach-v0 --env.siz 3", "Unknown override '--env.siz'; did you mean '--env.size'?"),
+        ("evaluate --env.siz=3 nano etude/Reach-v0", "Unknown override '--env.siz'; did you mean '--env.size'?"),
+        ("evaluate nano etude/Reach-v0 --max-minutes soon", "command line: max_minutes is 'soon'"),
+        ("evaluate nano etude/Reach-v0 --seed=3 --threads=many", "command line: threads is 'many'"),
+        ("evaluate nano etude/Reach-v0 --minutes 3", "unrecognized arguments: --minutes 3; see etude evaluate --help"),
         ("evaluate nano etude/Reach-v0 extra", "unrecognized arguments: extra"),
         ("play", "the following arguments are required: POLICY"),
         ("play RUN --episodes 0", "'0' is no whole number of at least 1"),

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from agent.config.read import parse
 from agent.curate.stage import curate
 from agent.evaluate.stage import gate, gate_warm_start
-from agent.improve import first_champion, latest
+from agent.improve import latest
 from agent.label.stage import detector_examples
 from agent.records import Checkpoint, Scorecard, decisions
 from agent.rollout.session import Session
@@ -33,7 +33,9 @@ from agent.run.labels import labelled
 from agent.run.layout import evaluation_name, gate_of
 from agent.run.tracking import Track
 from policies.loading import NANO
+from tests.called import apart, etude
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = {
     "cycles": 2,
     "threads": 1,
@@ -75,10 +77,6 @@ class Sized(gymnasium.Env):
 """
 
 
-def etude(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "agent.cli", *map(str, arguments)], capture_output=True, text=True, **more)
-
-
 def config(folder: Path, **changes: Any) -> Path:
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump({**TINY, **changes}))
@@ -101,7 +99,7 @@ def essence(run: Path) -> dict[str, Any]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    done = etude("improve", config(folder), folder / "run")
+    done = apart("improve", config(folder), folder / "run")
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -144,7 +142,7 @@ def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_
     session = Session(Run(shutil.copytree(whole, tmp_path / "run")).begin())
     run = session.run
     cycle, track = run.cycle(2), Track(run.folder, run.config)
-    champion, made = latest(run, first_champion(session)), []
+    champion, made = latest(run, run.checkpoint(run.folder / "start")), []
     for imitation in (1.0, 0.0):
         changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"bc_coef": imitation})})
         made.append(curate(session, champion, replace(cycle, config=changed), track, partial(detector_examples, run)))
@@ -251,13 +249,13 @@ def test_a_run_takes_its_grounding_first_and_goes_on_with_that_model(tmp_path: P
     """A new environment: the whole model learns to see it; killed after that, the same command goes on with what it has become."""
     env = {"id": "etude/Reach-v0", "cameras": ["front", "wrist"]}
     file = config(tmp_path, env=env, cycles=1, ground={"steps": 3})
-    done = etude("improve", file, tmp_path / "run", "--until", "collect")
+    done = apart("improve", file, tmp_path / "run", "--until", "collect")
     assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/where_right"] <= 1
     changed, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run" / "ground" / "model", NANO))
     assert any("vision" in name and not torch.equal(tensor, shipped[name]) for name, tensor in changed.items())
-    done = etude("improve", file, tmp_path / "run")
+    done = apart("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
     name = next(name for name in tuned if name.endswith("embed_tokens.weight"))
@@ -271,7 +269,7 @@ def test_a_model_with_adapters_takes_its_grounding_and_goes_on_with_them_merged(
     policy = {"model": str(smolvlm), "codec": "digits", "train": "lora+connector", "batch_size": 8, "prompt": "{instruction}."}
     file = config(tmp_path, policy=policy, cycles=1, ground={"steps": 3})
     for until in ("collect", "evaluate"):  # the second command goes on with the first one's model
-        done = etude("improve", file, tmp_path / "run", "--until", until)
+        done = apart("improve", file, tmp_path / "run", "--until", until)
         assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["stage"] == "ground" and first["ground/steps"] == 3 and 0 <= first["ground/instruction_right"] <= 1
@@ -300,10 +298,23 @@ def test_where_nothing_can_be_asked_about_the_base_model_stays_as_it_is(tmp_path
     assert "ground: 0 of" in done.stdout and not (tmp_path / "run" / "ground" / "model").exists()
 
 
-def test_grounding_need_frames_that_we_draw(tmp_path: Path) -> None:
-    file = config(tmp_path, env={"cameras": ["render"], "kwargs": {"render_mode": "rgb_array"}}, ground={"steps": 3})
-    done = etude("improve", file, tmp_path / "run")
-    assert done.returncode == 1 and "frames that etude draws" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.slow
+def test_a_scene_without_a_simulator_is_asked_about_and_the_vision_tower_learns(tmp_path: Path) -> None:
+    """By default, and said at the start; the run's own config says what trains, and a second command goes on with it."""
+    env = {"id": f"{ROOT / 'examples' / 'point_goal.py'}:PointGoal", "cameras": ["pixels"], "max_episode_steps": 8}
+    file = config(tmp_path, env=env, cycles=1, ground={"steps": 2, "from": {"dot": "info.dot_xy"}})
+    for until in ("collect", "evaluate"):
+        done = etude("improve", file, tmp_path / "run", "--until", until)
+        assert done.returncode == 0, done.stderr
+        said = " ".join(done.stdout.split())
+        assert "has never seen scenes like those of" in said and "policy.train is all" in said
+    assert Run(tmp_path / "run").config.policy.train == "all"
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["stage"] == "ground" and first["ground/steps"] == 2
+    for kind in ("where", "left", "action", "apart", "same", "moved", "position"):
+        assert 0 <= first[f"ground/{kind}_right"] <= 1 and 0 < first[f"ground/{kind}_constant"] < 1
+    tuned = load_file(tmp_path / "run" / "start" / "policy.safetensors")
+    assert any("vision" in name for name in tuned)
 
 
 def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
@@ -344,7 +355,7 @@ def test_killed_in_each_stage_and_resumed_it_ends_bit_identical(whole: Path, tmp
     for name in STAGE_FILES:
         killed += kill_when(command, (run / name).exists)
     assert killed >= 10
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -362,7 +373,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
 
         killed += kill_when(command, ready)
     assert killed >= 5
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -376,13 +387,13 @@ def test_damaged_weights_stop_the_run_and_what_it_advises_mends_it(processes: in
     raw[len(raw) // 2] ^= 1
     weights.write_bytes(raw)
     before = {each: each.read_bytes() for each in run.rglob("*.safetensors")}
-    done = etude("improve", file, run, "--processes", processes)
+    done = apart("improve", file, run, "--processes", processes)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"{weights} holds the weights" in done.stderr and f"delete the folder {run}/start and every cycle's folder" in done.stderr
     assert before == {each: each.read_bytes() for each in run.rglob("*.safetensors")}
     for each in ("start", "cycle-001", "cycle-002"):
         shutil.rmtree(run / each)
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -393,7 +404,7 @@ def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Pat
     for name in ("cycle-001/episodes/meta/info.json", "cycle-002/tune.json"):
         killed += kill_when(command, (run / name).exists)
     assert killed == 2
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -403,7 +414,7 @@ def test_the_detector_judges_and_learns(label: dict[str, Any], tmp_path: Path) -
     collect = {**TINY["collect"], "dynamic_sampling": 0, "lookahead_episodes": 0}  # which go by the environment's reward
     videos = {"mode": "off", "videos": True}
     file = config(tmp_path, cycles=2, label={**label}, env={"id": "etude/Reach-v0", "max_episode_steps": 12}, collect=collect, track=videos)
-    done = etude("improve", file, tmp_path / "run")
+    done = apart("improve", file, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     critic = [row for row in rows if row["stage"] == "detector"]
@@ -423,10 +434,10 @@ def test_the_detector_judges_and_learns(label: dict[str, Any], tmp_path: Path) -
 def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     run, file = tmp_path / "run", config(tmp_path)
     for stage in ("collect", "label", "curate", "tune", "evaluate"):
-        done = etude("improve", file, run, f"--until={stage}")
+        done = apart("improve", file, run, f"--until={stage}")
         assert done.returncode == 0 and f"{stage}: finished" in done.stdout, done.stderr
     assert load(run / "champion.json")["policy"] == load(run / "cycle-001" / "cycle.json")["champion"]
-    assert etude("improve", file, run).returncode == 0
+    assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
 
 
@@ -436,7 +447,7 @@ def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any
     """With a success detector: a family whose positions have three dimensions, and one whose prompt attends both ways, are asked as well."""
     policy = {"model": str(folder_of(family)), "codec": "digits", "precision": "float32", "train": train, "batch_size": 4}
     collect = {"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}
-    done = etude("improve", config(tmp_path, policy=policy, cycles=1, collect=collect, label={"by": "both"}), tmp_path / "run")
+    done = apart("improve", config(tmp_path, policy=policy, cycles=1, collect=collect, label={"by": "both"}), tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["cycles"] == 1 and 0 <= summary["after"]["rate"] <= 1
@@ -453,7 +464,7 @@ def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any
         (["improve", "configs/reach.yaml", "r", "--collect.episodes_per_seed", "three"], "collect.episodes_per_seed is 'three'"),
         (["improve", "configs/reach.yaml", "RUN", "--env.id", "etude/Nowhere-v0", "--track.mode", "off"], "cannot be made"),
         (["improve", "configs/reach.yaml", "r", "--until", "lunch"], "--until is 'lunch'; give one stage of a cycle: collect, label"),
-        (["improve", "configs/reach.yaml", "r", "--until"], "--until is ''; give one stage"),
+        (["improve", "configs/reach.yaml", "r", "--until"], "--until needs a STAGE (collect, label"),
         (["collect", "configs/reach.yaml", "r"], "Unknown verb"),
         (["watch", "nowhere"], "needs the folder of a run"),
         (["report", "nowhere"], "needs the folder of a run"),

@@ -78,7 +78,7 @@ NUMBERS = ["--env.id", f"{__name__}:Numbers", "--env.cameras", "eye", "--env.ins
         (NEW, ["--env.id", "etude/Nowhere-v0"], "cannot be made"),
         (NEW, ["--policy.model", "empty"], "Model 'empty' cannot be loaded"),
         (NEW, ["--evaluate.variations", "{odd: {variation: {camra: 1}}}"], "evaluate.variations 'odd'"),
-        (NEW, [*NUMBERS, "--ground.steps", "3"], "frames that etude draws"),
+        (NEW, [*NUMBERS, "--ground.from", "{ball: info.ball}"], "ground.from says that 'ball' is 'info.ball'"),
         (NEW, [*NUMBERS, "--collect.lookahead_episodes", "2"], "that restores snapshots exactly"),
         (NEW, NUMBERS, "no scripted oracle to demonstrate with"),
         (NEW, [*NUMBERS, "--demonstrate.expert", f"{__name__}:sees"], "sees fails with TypeError: sees() takes 1 positional argument but 2 were"),

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import etude
-from agent.source import find
+from agent.export import export
+from agent.run.code import keep_code, with_own_code
+from agent.run.files import load, save
+from agent.source import EXPORT, find
 from tests.agent.runs import make
 
 GOAL = """
@@ -60,10 +63,28 @@ def test_a_run_that_was_copied_acts_and_is_evaluated(copied: Path) -> None:
     assert (rate.rate, rate.n) == (1.0, 3)
 
 
-def test_another_file_of_the_same_name_is_not_taken_for_the_runs_own(copied: Path) -> None:
+def test_another_file_of_the_same_name_is_not_taken_for_the_runs_own(copied: Path, capsys: pytest.CaptureFixture) -> None:
+    assert find("goal").config.envs[0].id == "goal/code/goal.py:Goal" and not capsys.readouterr().err, "there is one file alone"
     Path("goal.py").write_text(GOAL.replace("WON", "99"))
-    assert etude.evaluate(etude.load_policy(copied), episodes=1, num_envs=1).rate == 1.0
     assert find("goal").config.envs[0].title == "goal.py:Goal"
+    assert capsys.readouterr().err == "etude: goal.py is not as the run in goal knows it; the run's copy goal/code/goal.py is used.\n"
+    assert etude.evaluate(etude.load_policy(copied), episodes=1, num_envs=1).rate == 1.0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_file_is_as_its_copy_whatever_its_line_ends(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"# -*- coding: {encoding} -*-\r\n# für alle\r\nclass Goal:\r\n    pass\r\n".encode(encoding)
+    Path("goal.py").write_bytes(text)
+    config = etude.Config(env={"id": "goal.py:Goal"})  # type: ignore[arg-type]
+    keep_code(Path("run"), config)
+    for change in (text, text.replace(b"\r\n", b"\n")):
+        Path("goal.py").write_bytes(change)
+        assert with_own_code(Path("run"), config) == config and not capsys.readouterr().err
+    Path("goal.py").write_bytes(text + b"# more\r\n")
+    assert with_own_code(Path("run"), config).envs[0].id == "run/code/goal.py:Goal"
 
 
 def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_allows(run: Path) -> None:
@@ -85,6 +106,63 @@ def test_words_and_what_they_name(run: Path) -> None:
         find(str(run / "cycle-001"))
 
 
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    export(find(str(run)), folder)
+    return folder
+
+
+DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
+    "kind": ({"actions": {"kind": "Torus"}}, " at actions"),
+    "shape": ({"actions": {"kind": "Box", "low": [0], "high": [1], "shape": [2], "dtype": "float32"}}, " at actions"),
+    "dtype": ({"actions": {"kind": "Box", "low": [0], "high": [1], "shape": [1], "dtype": "nothing"}}, " at actions"),
+    "text": ({"actions": "Box"}, " at actions"),
+    "a file": ({"files": ["model.safetensors"]}, " at files"),
+    "a digest": ({"files": {"model.safetensors": 3}}, r" at files\.model\.safetensors"),
+    "base": ({"base": 3}, " at base"),
+    "name": ({"name": None}, " at name"),
+    "values": ({"pictures": {"front": {"values": [1], "square": True}}}, r" at pictures\.front\.values.*"),
+    "pictures": ({"pictures": ["front"]}, " at pictures"),
+    "config": ({"config": []}, " at config"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_export_is_one_sentence(exported: Path, kind: str, tmp_path: Path) -> None:
+    """The checksum holds: such a file was written by a program, not cut off by a kill."""
+    changes, place = DAMAGED[kind]
+    save(tmp_path / EXPORT, load(exported / EXPORT) | changes)
+    with pytest.raises(ValueError, match=rf"^{tmp_path / EXPORT} is damaged{place}; export the run again\.$"):
+        find(str(tmp_path))
+
+
+def test_an_export_with_a_missing_key_or_none_at_all_is_one_sentence(exported: Path, tmp_path: Path) -> None:
+    content = load(exported / EXPORT)
+    for key in content.keys() - {"pictures"}:
+        save(tmp_path / EXPORT, {name: value for name, value in content.items() if name != key})
+        with pytest.raises(ValueError, match=rf"etude\.json is damaged at {key}; export the run again\.$"):
+            find(str(tmp_path))
+    for key in content["actions"]:
+        save(tmp_path / EXPORT, {**content, "actions": {name: value for name, value in content["actions"].items() if name != key}})
+        with pytest.raises(ValueError, match=r"etude\.json is damaged at actions; export the run again\.$"):
+            find(str(tmp_path))
+    raw = (exported / EXPORT).read_text()
+    for text in ("", "[]", "null", raw[:300], raw.replace('"name"', '"nome"'), "\0"):
+        (tmp_path / EXPORT).write_text(text)
+        with pytest.raises(ValueError, match=r"etude\.json is damaged; export the run again\.$"):
+            find(str(tmp_path))
+    save(tmp_path / EXPORT, [content])
+    with pytest.raises(ValueError, match=r"etude\.json is damaged; export the run again\.$"):
+        find(str(tmp_path))
+    save(tmp_path / EXPORT, {**content, "files": {}, "config": {**content["config"], "nonsense": 1}})
+    with pytest.raises(ValueError, match=r"etude\.json.*nonsense.* Where another version of etude wrote it, use that version, or export"):
+        find(str(tmp_path))
+    save(tmp_path / EXPORT, {name: value for name, value in content.items() if name != "pictures"} | {"files": {}})
+    assert find(str(tmp_path)).pictures == {}, "an export of an earlier version"
+    assert find(str(exported)).spec("front").square
+
+
 def test_another_environment_is_seen_as_the_policy_was_trained(run: Path, tmp_path: Path) -> None:
     policy = find(str(run))
     (env,) = policy.within("Pusher-v5").config.envs
@@ -97,6 +175,24 @@ def test_another_environment_is_seen_as_the_policy_was_trained(run: Path, tmp_pa
     untrained = find("nano").within(str(tmp_path / "c.yaml")).config
     assert (untrained.policy.num_bins, untrained.policy.model, untrained.envs[0].id) == (65, "nano", "etude/Push-v0")
     assert find("nano").beside(policy, []).config.envs == policy.config.envs
+
+
+@pytest.mark.parametrize("bounds", ["env: {id: etude/Reach-v0, action_bounds: quantiles}", "env: [{id: etude/Reach-v0}, {id: etude/Push-v0}]"])
+def test_a_policy_keeps_its_own_bounds_in_the_environments_of_a_config(bounds: str, tmp_path: Path) -> None:
+    """A run replaces `quantiles` by those of its demonstrations; elsewhere the word says nothing."""
+    from agent.rollout.environments import Environments
+
+    make(tmp_path / "run", env={"id": "etude/Reach-v0", "action_bounds": [[-1, 1], [-0.5, 0.5], [-0.25, 1.0]]})
+    (tmp_path / "c.yaml").write_text(f"{bounds}\ndemonstrate: {{episodes: 0}}\n")
+    policy = find(str(tmp_path / "run"))
+    for source in (policy.within(str(tmp_path / "c.yaml")), policy.within("", ["--env.action_bounds", "quantiles"])):
+        assert {env.action_bounds for env in source.config.envs} == {((-1, 1), (-0.5, 0.5), (-0.25, 1.0))}
+    environments = Environments(policy.within(str(tmp_path / "c.yaml")).config.envs, 1)
+    policy.check(environments.actions, environments.configs[0])
+    environments.close()
+    (tmp_path / "c.yaml").write_text("env: {id: etude/Reach-v0, action_bounds: [-1, 1]}\n")
+    numbers = policy.within(str(tmp_path / "c.yaml")).config.envs[0]
+    assert numbers.action_bounds == (-1, 1), "numbers of the user's are not overruled, but refused"
 
 
 def test_other_actions_are_one_sentence(run: Path) -> None:

@@ -15,8 +15,8 @@ from agent.run.entries import entries
 from agent.run.folder import Run
 from agent.run.layout import summary
 from tests.agent.test_improve import TINY, config, kill_when
-from tests.agent.test_improve import etude as command
 from tests.agent.wandb_files import Received, received
+from tests.called import apart
 
 METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         started = [sys.executable, "-m", "agent.cli", "improve", str(file), str(folder / "run")]
         for name in ("cycle-001/collect.json", "cycle-001/cycle.json"):
             assert kill_when(started, (folder / "run" / name).exists)
-        done = command("improve", file, folder / "run")
+        done = apart("improve", file, folder / "run")
         assert done.returncode == 0, done.stderr
         assert done.stderr == "", "a log file has the lines of stages alone"
     return folder / "run"
@@ -116,7 +116,7 @@ def test_sync_sends_a_run_that_was_not_tracked(run: Path, tmp_path: Path, monkey
     monkeypatch.setenv("WANDB_MODE", "offline")
     copy = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("wandb"))
     for _ in range(2):
-        done = command("sync", copy)
+        done = apart("sync", copy)
         assert done.returncode == 0 and "files in the run hold all of" in done.stdout, done.stderr
     again = received(copy)
     assert len(again.rows) == len(list(entries(copy, Run(copy).metrics()))) and again.summary["after/rate"] == summary(run)["after"]["rate"]
@@ -124,5 +124,5 @@ def test_sync_sends_a_run_that_was_not_tracked(run: Path, tmp_path: Path, monkey
 
 def test_sync_without_wandb_is_one_sentence(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    done = command("sync", shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("wandb")))
+    done = apart("sync", shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("wandb")))
     assert done.returncode == 1 and "the same command sends the rest" in done.stderr and "Traceback" not in done.stderr

@@ -54,3 +54,9 @@ def expert(env: gymnasium.Env, observation: Any) -> np.ndarray:
     if env.unwrapped.seed_now == 7:  # type: ignore[attr-defined]
         time.sleep(3600)
     return np.array([0.5, -0.5])
+
+
+def stuck(env: gymnasium.Env, observation: Any) -> np.ndarray:
+    """Go on for ever in thought, in every episode."""
+    time.sleep(3600)
+    raise AssertionError

@@ -34,6 +34,7 @@ from envs.host import EnvironmentProcess, Proxy, examine_in_process
 from envs.process import end_with_parent, portable
 from policies.codec import Codec
 from policies.scripted import Random
+from tests.envs.worded import odd
 
 
 def config(way: str, **kwargs: Any) -> EnvConfig:
@@ -255,6 +256,40 @@ def _second(seed: int) -> np.ndarray:
     adapter = Adapter(config("hang", seeds=()).model_copy(update={"timeout": 0}))
     adapter.reset(seed)
     return adapter.step(np.ones((1, 2))).rewards
+
+
+def worded(fault: str = "") -> Proxy:
+    file = Path(__file__).parent / "worded.py"
+    return Proxy(EnvironmentProcess(EnvConfig(id=f"{file}:Worded", kwargs={"fault": fault}, cameras=("eye",), size=16, action_repeat=1), 30))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "says"),
+    [("Broken", RuntimeError, "Broken: code 5 at here"), ("Refused", ValueError, "Refused: code 5 at here"), ("EOFError", EOFError, "here")],
+)
+def test_an_error_of_any_class_arrives_in_words(fault: str, kind: type[Exception], says: str) -> None:
+    there = worded(fault)
+    there.reset(0)
+    with pytest.raises(kind, match=f"^{says}$"):
+        there.step(np.zeros((3, 2)))
+    assert there._process.generation == 1, "its process lives"
+    there._process.close()
+
+
+def test_texts_of_a_class_of_the_users_arrive_as_plain_ones() -> None:
+    there = worded()
+    outcome = (there.reset(0), there.step(np.zeros((3, 2))))[1]
+    assert [type(each) for each in (outcome.observation.instruction, *outcome.achieved)] == [str, str]
+    assert outcome.achieved == ("go on",)
+    there._process.close()
+
+
+def test_an_answer_that_cannot_be_read_here_is_one_sentence() -> None:
+    there = worded()
+    with pytest.raises(ValueError, match="its answer cannot be read in the main process"):
+        there.apply(odd)
+    there.reset(0)  # the process lives
+    there._process.close()
 
 
 def test_an_error_that_takes_more_than_words_keeps_its_name() -> None:

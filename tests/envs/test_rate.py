@@ -38,6 +38,7 @@ DM_CONTROL = SimpleNamespace(control_timestep=lambda: 0.025)
         (Clocked({"render_fps": 80}, dt=0.0125), 80.0),
         (Clocked({"render_fps": 30}, dt=0.05), 20.0),
         (Clocked({}, dt=0.002, control_freq=20), 20.0),
+        (Clocked({"render_fps": 10}, dt=0.01, control_hz=10), 10.0),
         (Clocked({"render_fps": 10}, _env=DM_CONTROL), 40.0),
         (Clocked({"render_fps": 13}, dt=0.08), 12.5),
         (gymnasium.wrappers.TimeLimit(Clocked({}, dt=0.1), 5), 10.0),

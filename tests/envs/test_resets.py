@@ -1,5 +1,6 @@
 """Environments that reset themselves within a step, and `reset` and `step` of another form than Gymnasium's."""
 
+import copy
 from typing import Any, ClassVar
 
 import gymnasium
@@ -90,6 +91,139 @@ def test_the_last_frame_is_of_the_episode_that_ended(name: str, way: str):
     assert (frames[2] == (150 if way == "loses the observation" else 200)).all(), "an observation that is lost is that of the step before"
     np.testing.assert_array_equal(adapter.render_frame(16), last[0])  # videos
     np.testing.assert_array_equal(adapter.reset(0).frames, episode("Eager", "not at all")[0].reset(0).frames)
+
+
+class Dark(gymnasium.ObservationWrapper):
+    """Halves the brightness of what the eye sees."""
+
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"eye": observation["eye"] // 2}
+
+
+class Last(gymnasium.Wrapper):
+    """Shows the last two observations, in two rows of one picture; it has a state of its own, and no `observation`."""
+
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (32, 16), np.uint8)})
+
+    def reset(self, **named: Any):
+        seen, info = self.env.reset(**named)
+        self.past = seen
+        return self.both(seen), info
+
+    def step(self, action: Any):
+        seen, *others = self.env.step(action)
+        return self.both(seen), *others
+
+    def both(self, seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        past, self.past = self.past, seen
+        return {"eye": np.concatenate([past["eye"], seen["eye"]])}
+
+
+class Next(gymnasium.Wrapper):
+    """Begins the next episode in the environment below it, and keeps the end of the last one in Gymnasium's way."""
+
+    def step(self, action: Any):
+        seen, reward, ended, cut, info = self.env.step(action)
+        if not ended:
+            return seen, reward, ended, cut, info
+        begun, told = self.env.reset()
+        return begun, reward, ended, cut, {**told, "final_obs": seen, "final_info": info}
+
+
+class Unnoticed(Eager):
+    """Begins the next episode without `reset`."""
+
+    def step(self, action: np.ndarray):
+        seen, reward, ended, cut, info = super().step(action)
+        if ended and self.way == "says so":
+            return Eager.look(self) | {"eye": np.zeros((16, 16), np.uint8)}, reward, ended, cut, {"final_obs": seen, "final_info": info}
+        return seen, reward, ended, cut, info
+
+
+INNER = {
+    "itself": lambda way: Eager("keeps the end" if way else ""),
+    "wrapper": lambda way: Next(Eager()) if way else Eager(),
+    "unnoticed": lambda way: Unnoticed("says so" if way else ""),
+    "between": lambda way: Next(Dark(Eager())) if way else Dark(Eager()),
+    "lost": lambda way: Eager("loses the observation" if way else ""),
+}
+
+
+def outside(inner: str, wrappers: str, way: str = "") -> gymnasium.Env:
+    env = INNER[inner](way)
+    for wrapper in wrappers.split():
+        env = {"Dark": Dark, "Last": Last, "Order": gymnasium.wrappers.OrderEnforcing}[wrapper](env)
+    return env
+
+
+@pytest.mark.parametrize("wrappers", ["Order", "Dark", "Dark Order", "Last", "Dark Last Dark"])
+@pytest.mark.parametrize("inner", INNER)
+def test_the_last_observation_goes_through_the_wrappers_outside(inner: str, wrappers: str) -> None:
+    seen = {}
+    for way in ("", "resets itself"):
+        kwargs = {"inner": inner, "wrappers": wrappers, "way": way}
+        adapter = Adapter(EnvConfig(id=f"{__name__}:outside", kwargs=kwargs, cameras=("eye",), size=32, action_repeat=1, instruction="roll"))
+        adapter.reset(0)
+        before = adapter.step(np.zeros((3, 2))).observation.frames
+        outcome = adapter.step(np.zeros((1, 2)))
+        assert outcome.terminated and outcome.success
+        seen[way] = before if inner == "lost" and not way else outcome.observation.frames
+    np.testing.assert_array_equal(seen["resets itself"], seen[""])
+
+
+def test_a_deep_copy_of_the_environment_steps_and_resets_by_itself() -> None:
+    """As an expert that looks ahead would copy it; the adapter watches these methods of the environment alone."""
+    config = EnvConfig(id=f"{__name__}:outside", kwargs={"inner": "itself", "wrappers": "Dark Order", "way": "x"}, cameras=("eye",), size=16)
+    adapter = Adapter(config.model_copy(update={"instruction": "roll"}))
+    adapter.reset(0)
+    apart = copy.deepcopy(adapter.env)
+    for _ in range(3):
+        apart.step(np.zeros(2))
+    assert (adapter.env.unwrapped.steps, apart.unwrapped.steps) == (0, 3)  # type: ignore[attr-defined]
+    assert apart.step(np.zeros(2))[4]["final_obs"] is not None and apart.unwrapped.steps == 0  # type: ignore[attr-defined]
+    adapter.env.step(np.zeros(2))
+    apart.reset()
+    assert adapter.env.unwrapped.steps == 1  # type: ignore[attr-defined]
+
+
+class Settled(Eager):
+    """Steps in its reset, and ends an episode there."""
+
+    def reset(self, **named: Any):
+        seen, info = super().reset(**named)
+        if not getattr(self, "settling", False):
+            self.settling = True
+            for _ in range(4):
+                self.step(np.zeros(2))
+            self.settling = False
+            seen, info = super().reset(**named)
+        return seen, info
+
+
+def test_steps_within_a_reset_are_no_end_of_an_episode() -> None:
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Settled", kwargs={"way": "keeps the end"}, cameras=("eye",), size=16, instruction="roll"))
+    for _ in range(2):
+        assert adapter.reset(0).frames.max() == 0 and not adapter.resets_itself
+    plain = episode("Eager", "not at all")[1]
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Settled", cameras=("top", "render", "eye"), size=16, action_repeat=1))
+    adapter.reset(0)
+    np.testing.assert_array_equal(adapter.step(np.zeros((4, 2))).observation.frames, plain.observation.frames)
+
+
+def test_an_info_that_is_lost_is_named_within_wrappers_too() -> None:
+    adapter = Adapter(EnvConfig(id=f"{__name__}:lossy", cameras=("eye",), size=16, action_repeat=1, instruction="roll"))
+    adapter.reset(0)
+    with pytest.raises(ValueError, match="lossy: it resets itself in the step that ends an episode, and returns the info of the next one"):
+        adapter.step(np.zeros((4, 2)))
+
+
+def lossy() -> gymnasium.Env:
+    class Copied(gymnasium.Wrapper):
+        def step(self, action: Any):
+            *others, info = self.env.step(action)
+            return *others, dict(info)
+
+    return Copied(Eager("loses the end"))
 
 
 def test_an_info_that_is_lost_is_named():

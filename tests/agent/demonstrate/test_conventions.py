@@ -168,6 +168,20 @@ def test_more_rows_than_steps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(episode.frames[:, 0], [frame(0, t) for t in (0, 10, 20, 30, 39)])
 
 
+@pytest.mark.parametrize(("fps", "steps_per_row"), [(10, 2), (50, 0.4), (40, 0.5), (20, 1), (7, 2.7)])
+def test_rewards_keep_their_total_and_success_by_them_at_any_rate(fps: int, steps_per_row: float, tmp_path: Path) -> None:
+    """Rows that are merged add their rewards, and a row that is spread counts once; `env.success` is asked of the rows as they were recorded."""
+    rng = np.random.default_rng(0)
+    rewards = [rng.uniform(0, 0.5, 37).round(3).tolist() for _ in range(2)]
+    rewards[0][18] = 1.0  # of a row that is merged with others
+    source = write(tmp_path, [arm(37), arm(37)], rows={"next.reward": rewards}, fps=fps)
+    totals = np.sum(rewards, axis=1)
+    for rule, success in (("reward > 0.9", [True, False]), (f"total_reward > {totals.mean()}", (totals > totals.mean()).tolist())):
+        episodes, _ = read(config(source, rule, steps_per_row=steps_per_row))
+        np.testing.assert_allclose([each.total_reward for each in episodes], totals, rtol=1e-5)
+        assert [each.success for each in episodes] == success
+
+
 def arm_rows(source: Path) -> Any:
     import pyarrow.parquet as pq
 

@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from agent import cli
+from agent.config.read import read
 from agent.demonstrate.doctor import MOMENTS, SIZE, examine
 from tests.agent.demonstrate.written import CAMERA, frame, write
 
@@ -85,6 +86,22 @@ def test_with_a_config_it_says_whether_the_dataset_suits(tmp_path: Path, monkeyp
     assert code == 1 and "5 rows a second, and etude/Reach-v0 takes 20 steps a second; set demonstrate.steps_per_row to 4" in said
     code, said = run(monkeypatch, capsys, "--dataset", "small", "--config", configured(tmp_path, env={"cameras": ["top"]}))
     assert code == 1 and "fault" in said and "there is no camera 'top'" in said
+
+
+@pytest.mark.parametrize(
+    ("env", "rewards", "says"),
+    [
+        (None, 0.0, "The dataset has no success column (next.success), so all its episodes count as successes."),
+        ({}, None, "The dataset has no success column (next.success), so all its episodes count as successes."),
+        ({}, 0.0, "so all its episodes count as successes; an env.success over reward or total_reward would be asked of its rewards."),
+        ({"success": "reward > 0.5"}, 0.9, "The dataset has no success column, so env.success decides by its rewards."),
+    ],
+)
+def test_about_success_there_is_one_sentence(env: dict[str, Any] | None, rewards: float | None, says: str, tmp_path: Path) -> None:
+    root = write(tmp_path / "pick", [rows(24)] * 2, rows={} if rewards is None else {"next.reward": [[rewards] * 24] * 2})
+    found = examine(str(root), None if env is None else read(Path(configured(tmp_path, env=env))))
+    told = [note for note in found.notes if "success" in note]
+    assert len(told) == 1 and told[0].endswith(says) and not found.faults
 
 
 @pytest.mark.parametrize(

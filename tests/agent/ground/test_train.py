@@ -83,10 +83,10 @@ def test_batches_laid_out_in_other_processes_teach_the_same(fresh: Any, drawn: l
 
 def test_a_training_example_that_goes_on_sees_the_batches_that_are_left(fresh: Any, drawn: list[Any]) -> None:
     batches = teach.Batches(fresh, drawn, steps=4, batch=4, questions=3, seed=0)
-    chosen, spelt = batches[3]
+    ((chosen, spelt),) = batches[3]  # one group: all scenes have as many frames
     assert len(batches) == 4 and len(set(chosen)) == 4 and spelt.owner[:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     left = list(torch.utils.data.DataLoader(batches, batch_size=None, sampler=range(2, 4)))
-    assert len(left) == 2 and left[1][0] == chosen and left[1][1].tails == spelt.tails
+    assert len(left) == 2 and left[1][0][0] == chosen and left[1][0][1].tails == spelt.tails
 
 
 def test_reading_trains_the_text_model_alone(drawn: list[Any]) -> None:

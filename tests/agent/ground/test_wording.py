@@ -10,8 +10,9 @@ import pytest
 import torch
 import yaml
 
+from agent.ground import chance
 from agent.ground.questions import scenes
-from agent.ground.train import _near, quiz, see
+from agent.ground.train import quiz, see
 from agent.ground.wording import EMBEDDED, ENGLISH, OWN, Wording, wording_of
 from envs import EnvConfig
 from envs.adapt import Adapter
@@ -79,7 +80,7 @@ def test_a_number_of_several_digits_may_be_off_by_one() -> None:
 
     def near(*predicted: tuple[int, ...], word: int = 9) -> bool:
         tokens = [(a, b) for one, other in zip(predicted, given, strict=True) for a, b in zip(one, other, strict=True)]
-        return _near([*tokens, (word, 9)], number, 3)
+        return chance.near([*tokens, (word, 9)], number, 3)
 
     assert near(*given) and near((0, 2, 4), (0, 4, 3))
     assert not near((0, 2, 5), (0, 4, 4)), "two off"

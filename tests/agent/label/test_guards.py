@@ -10,12 +10,13 @@ import pytest
 from agent.collect.curriculum import exploration_shrinks
 from agent.config.config import Config
 from agent.evaluate.guards import tasks_forgotten
-from agent.improve import improve, wrong_twice
+from agent.improve import improve
 from agent.label.guards import detector_fails, labels_contradict
 from agent.records import Episode, Label, Scorecard
 from agent.rollout.session import Session
 from agent.run.files import load, save
 from agent.run.folder import Run
+from agent.run.further import wrong_twice
 from agent.run.tracking import Track
 from agent.tune.guards import training_collapses
 
@@ -35,7 +36,7 @@ def test_the_same_alarm_twice_is_the_last(tmp_path: Path) -> None:
     told = [["no judge: 55 %"], ["no judge: 56 %"], ["no judge: 56 %"], [], []]
     for number, alarms in enumerate(told, 1):
         save(run.cycle(number).folder / "label.json", {"alarms": alarms})
-    assert [wrong_twice(run, run.cycle(number)) for number in range(1, 7)] == ["", "", "", "no judge: 56 %", "", ""]
+    assert [wrong_twice(tmp_path, number) for number in range(1, 7)] == ["", "", "", "no judge: 56 %", "", ""]
 
 
 def test_labels_that_contradict_rewards_are_named() -> None:
@@ -120,10 +121,10 @@ def test_a_poisoned_cycle_is_named_and_not_promoted_and_the_next_clean_one_learn
     """Flipped labels, a detector that always says yes, thirty times the learning rate, each in the first of two cycles."""
     config = Config(**{
         "cycles": 2, "threads": 1, "policy": {"batch_size": 16, "temperature": 0.5}, "track": {"mode": "off", "videos": False},
-        "demonstrate": {"episodes": 24, "steps": 40}, "collect": {"num_seeds": 8, "episodes_per_seed": 4, "num_envs": 16},
+        "demonstrate": {"episodes": 16, "steps": 32}, "collect": {"num_seeds": 8, "episodes_per_seed": 4, "num_envs": 16},
         "env": {"id": "etude/Reach-v0"}, "label": {"by": "detector" if poison == "detector" else "env"},
-        "tune": {"batch_size": 32, "epochs": 4, "learning_rate": 3e-4},
-        "evaluate": {"gate_episodes": 24, "test_episodes": 8, "gate_alpha": 1.0},
+        "tune": {"batch_size": 32, "epochs": 2, "learning_rate": 3e-4},
+        "evaluate": {"gate_episodes": 12, "test_episodes": 2, "gate_alpha": 1.0},
     })  # fmt: skip
     session = Session(Run(tmp_path / "run", config).begin())
     run = session.run

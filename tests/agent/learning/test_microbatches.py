@@ -71,7 +71,7 @@ def gradient(
 
 def agree(one: tuple[torch.Tensor, float, dict[str, float]], other: tuple[torch.Tensor, float, dict[str, float]]) -> None:
     torch.testing.assert_close(one[0], other[0], rtol=0, atol=1e-6 * float(one[0].abs().max()))
-    known = [{k: v for k, v in figures.items() if k != "micro_batch_tokens"} for _, _, figures in (one, other)]
+    known = [{k: v for k, v in figures.items() if k not in ("micro_batch_tokens", "checkpointing")} for _, _, figures in (one, other)]
     assert known[0] == pytest.approx(known[1], rel=1e-5, abs=1e-5) and one[1] == pytest.approx(other[1], rel=1e-5)
 
 
@@ -168,16 +168,16 @@ def test_peak_memory_does_not_grow_with_the_demonstrations(policy: Any) -> None:
 class Small:
     """A real model on a device that holds so many tokens: a larger forward pass in training raises what CUDA raises.
 
-    With `relieved` it holds any number whose layers are computed again.
+    It holds `relieved` tokens whose layers are computed again.
     """
 
-    def __init__(self, policy: Any, tokens: int, relieved: bool = False) -> None:
+    def __init__(self, policy: Any, tokens: int, relieved: int = 0) -> None:
         self.failed = 0
         embed = policy.base.get_input_embeddings()
 
         def look(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            checkpointed = relieved and is_checkpointed(families.text_model(policy.base).layers[0])
-            if torch.is_grad_enabled() and inputs[0].numel() > tokens and not checkpointed:
+            checkpointed = is_checkpointed(families.text_model(policy.base).layers[0])
+            if torch.is_grad_enabled() and inputs[0].numel() > (relieved if checkpointed and relieved else tokens):
                 self.failed += 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -207,16 +207,49 @@ def test_layers_are_computed_again_where_not_even_one_reply_fits(policy: Any, si
     rows = train(policy, data, config)
     plain = policy.weights()
     policy.put(start)
-    small = Small(policy, 10, relieved=True)
+    small = Small(policy, 10, relieved=WHOLE)
     with caplog.at_level(logging.WARNING):
         again = train(policy, data, config)
     small.remove()
     told = [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()]
     assert len(told) == small.failed and "computes layers again" in told[-1] and not any("computes" in each for each in told[:-1])
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in rows], rel=1e-4)
+    assert all(row["checkpointing"] and "micro_batch_tokens" not in row for row in again), "with it whole steps fit, as they were meant"
+    assert all("checkpointing" not in row for row in rows)
     after = policy.weights()
     moved = max(float((plain[name] - value).abs().max()) for name, value in start.items())
     assert moved > 0 and all(float((after[name] - value).abs().max()) < 0.1 * moved for name, value in plain.items())
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("relieved", [WHOLE, 120])
+def test_a_training_that_goes_on_does_what_memory_forced_upon_it(
+    relieved: int, policy: Any, situations: list[Situation], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """It does not run out of memory a second time, and takes the same steps."""
+    monkeypatch.setattr("agent.learning.optimiser.EVERY", 1)
+    found, start, file = examples(policy, situations), policy.weights(), tmp_path / "steps.pt"
+    data, config = TrainingData(found.demonstrations, found.pairs, found.samples), TuneConfig(**ALL)
+    small = Small(policy, 10, relieved)
+    whole, after = train(policy, data, config, steps=4), policy.weights()
+    assert ("micro_batch_tokens" in whole[-1]) == (relieved != WHOLE), "with checkpointing it begins again, and is halved as far as it must be"
+    policy.put(start)
+
+    def kill(step: int, steps: int, figures: dict[str, float]) -> None:
+        if step == 3:
+            raise Stop  # after two checkpoints
+
+    with pytest.raises(Stop):
+        train(policy, data, config, steps=4, checkpoint=file, watch=kill)
+    small.failed = 0
+    policy.put(start)  # as the next start does: the champion is the reference of DPO
+    resumed = train(policy, data, config, steps=4, checkpoint=file)
+    small.remove()
+    assert not small.failed and resumed == whole
+    assert all(torch.equal(after[name], value) for name, value in policy.weights().items())
 
 
 def test_a_device_that_holds_not_one_reply_is_one_sentence(policy: Any, situations: list[Situation]) -> None:

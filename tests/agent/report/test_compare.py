@@ -71,7 +71,15 @@ def test_other_frames_are_warned_of(tmp_path: Path) -> None:
     for folder, frames in zip(folders, ("0123", "4567"), strict=True):
         save(folder / "environment.json", {"etude/Reach-v0": {"packages": {"mujoco": "4.0.0"}, "frames": frames}})
     words = text_of(compare(folders, tmp_path / "page.html", paired).read_text())
-    assert "b has another a frame's hash than a: 4567, not 0123" in words
+    assert "b has another frame's hash than a: 4567, not 0123" in words
+
+
+def test_frames_of_each_of_several_environments_count(tmp_path: Path) -> None:
+    folders = [finished(tmp_path / name, 200) for name in ("a", "b")]
+    for folder, frames in zip(folders, ("0123", "4567"), strict=True):
+        save(folder / "environment.json", {"etude/Reach-v0": {"frames": frames}, "etude/Press-v0": {"frames": "89ab"}})
+    words = text_of(compare(folders, tmp_path / "page.html", paired).read_text())
+    assert "b has another frame's hash than a: 4567; 89ab, not 0123; 89ab" in words and "another environment" not in words
 
 
 def test_one_run_or_none_at_all_is_a_sentence(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def everything(folder: Path) -> Path:
     summary = json.loads((folder / "summary.json").read_text())
     write_text(folder / "summary.json", json.dumps(summary | {"tasks": {f"task {i}": summary for i in range(3)}}))
     frames = [np.full((64, 128, 3), 12 * i, np.uint8) for i in range(20)]
-    for name in ("before-after-0", "cycle-001-best", "cycle-002-worst", "failure-0"):
+    last = summary["policy"]
+    for name in (f"before-after-{last}-0", "cycle-001-best", "cycle-002-worst", f"failure-{last}-0"):
         write(frames, folder / "videos" / f"{name}.mp4", "video", 20)
     return folder
 

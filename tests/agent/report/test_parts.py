@@ -4,6 +4,8 @@ import base64
 import io
 import re
 import shutil
+from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,15 @@ from tests.agent.made import episode
 from tests.agent.report.runs import collect, start, whole
 
 
-def scored(run: Run, scores: list[list[float]], successes: list[bool], by: str = "both") -> RunRecord:
-    """Return the record of a run whose detector has given the episodes of its first cycle these scores."""
+def scored(run: Run, scores: list[list[float]], successes: list[bool], by: str = "both", faulty: Container[int] = ()) -> RunRecord:
+    """Return the record of a run whose detector has given the episodes of its first cycle these scores; those of `faulty` seeds were broken off."""
     folder = collect(run, 1, "base")
     made: list[Episode] = [
         episode(seed, 0, [0.0] * (len(each) - 1), success) for seed, (each, success) in enumerate(zip(scores, successes, strict=True))
     ]
     for number, each in enumerate(made):
         each.frames[:] = np.arange(len(each.frames))[:, None, None, None, None] + 10 * number  # each frame says which one it is
+    made = [replace(each, faults=("decision 1: it broke",)) if each.seed in faulty else each for each in made]
     dataset.append(folder / "episodes", made, fps=2, cameras=("front",))
     figures = {"episodes": len(made), "true_yes": 1.0, "false_yes": 2.0, "true_no": 3.0, "false_no": 4.0, "auroc": 0.75}
     save(folder / "detector.json", {"figures": figures, "calibration": [1.0, 0.0], "scores": scores, "seconds": 1.0})
@@ -60,6 +63,13 @@ def test_where_the_detector_labels_alone_the_frame_with_the_highest_score_counts
     assert shown["n"] == 4
     assert [each["where"] for each in shown["mistakes"]] == ["cycle 1, seed 1, after decision 1", "cycle 1, seed 2, after decision 2"]
     assert [each["said"].partition(": ")[2] for each in shown["mistakes"]] == ["succeeded; it failed", "failed; it succeeded"]
+
+
+@pytest.mark.parametrize(("by", "left"), [("both", 1), ("detector", 3)])
+def test_a_faulty_episode_is_no_measurement(by: str, left: int, tmp_path: Path) -> None:
+    record = scored(start(tmp_path), SCORES, [False, False, True, False], by, faulty=[3])
+    assert detector(record)["n"] == left and not [each for each in detector(record)["mistakes"] if "seed 3" in each["where"]]
+    assert [row[1:] for row in failures.in_practice(record).rows] == [(3, "33.3\u00a0%")]
 
 
 def test_without_episodes_on_disk_the_detector_has_its_figures_all_the_same(tmp_path: Path) -> None:
@@ -111,7 +121,7 @@ def test_practice_has_the_videos_that_there_is_room_for(tmp_path: Path, monkeypa
 def test_a_video_of_an_earlier_end_of_the_run_is_not_shown(tmp_path: Path) -> None:
     whole(tmp_path)
     (tmp_path / "videos").mkdir()
-    for name in ("before-after-0", "before-after-999", "failure-0"):
+    for name in ("before-after-candidate5-0", "before-after-candidate2-1", "failure-candidate5-0", "failure-candidate2-1"):
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"")
     record = RunRecord.read(tmp_path)
     assert [video.caption for video in embedded.before_after(record)] == ["seed 57"]
@@ -130,6 +140,9 @@ def test_steps_are_those_of_practice_and_of_evaluations(tmp_path: Path) -> None:
     table = costs.steps(record, costs.practised(record))
     assert list(table.head) == ["", "environment steps of practice", "steps of evaluations", "gradient steps"]
     assert [list(row) for row in table.rows] == [["warm start", "2", NONE, "40"], ["cycle 1", "10", "11", NONE]]
+    file = tmp_path / "config.yaml"
+    file.write_text(file.read_text().replace("  dataset: ''", "  dataset: recordings/pick"))
+    assert costs.practised(RunRecord.read(tmp_path)) == {0: 0, 1: 4 + 6}, "rows of a dataset are no steps that the run made"
 
 
 def test_only_data_that_a_loss_uses_count_as_learnt_from(tmp_path: Path) -> None:

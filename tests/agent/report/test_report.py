@@ -37,9 +37,8 @@ def text_of(page: str) -> str:
 def page(tmp_path: Path) -> str:
     """Return the report of a finished run with videos, faults and a nasty instruction."""
     whole(tmp_path, NASTY, tuple(f"seed {seed}: {NASTY}" for seed in range(23)))
-    video(
-        tmp_path, "cycle-one-best", "before-after-0", "before-after-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst"))
-    )
+    practice = [f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst")]
+    video(tmp_path, "cycle-one-best", "before-after-candidate5-0", "before-after-candidate5-1", *practice)
     return report(tmp_path).read_text()
 
 
@@ -91,6 +90,15 @@ def test_cycles_say_why_a_candidate_was_rolled_back(page: str) -> None:
     [
         (None, "in progress"),
         ({"promoted": False}, "no candidate: nothing to learn from"),
+        ({"promoted": False, "alarms": ["exploration shrinks: 3 %"]}, "nothing to learn from, all episodes of each seed ended alike; exploration"),
+        (
+            {"promoted": False, "alarms": ["the detector cannot tell", "exploration shrinks: 3 %"]},
+            "no candidate: the detector cannot tell; exploration",
+        ),
+        (
+            {"promoted": False, "won": 5, "lost": 5, "gate_gain": 0, "gate_p_value": 1.0, "alarms": ["exploration shrinks: 3 %"]},
+            "○ rolled back: 5 seeds won, 5 lost; not better; exploration shrinks: 3 %",
+        ),
         ({"promoted": False, "won": 3, "lost": 5, "gate_gain": -0.01, "gate_p_value": 0.7}, "○ rolled back: 3 seeds won, 5 lost; not better"),
         ({"promoted": False, "won": 5, "lost": 3, "gate_gain": 0.01, "gate_p_value": 0.7}, "5 seeds won, 3 lost; not surely better (p above"),
         (
@@ -111,7 +119,8 @@ def test_data_is_escaped(page: str) -> None:
 
 def test_videos_of_every_cycle_are_embedded(page: str) -> None:
     videos = [base64.b64decode(data).removeprefix(VIDEO).decode() for data in re.findall(r"data:video/mp4;base64,([^\"]+)", page)]
-    assert videos == ["before-after-0", "before-after-1", *(f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst"))]
+    practice = [f"cycle-{i:03d}-{kind}" for i in range(1, 6) for kind in ("best", "worst")]
+    assert videos == ["before-after-candidate5-0", "before-after-candidate5-1", *practice]
 
 
 def test_report_leaves_the_run_as_it_is(tmp_path: Path) -> None:
@@ -162,7 +171,7 @@ def test_a_finished_run_that_goes_on_is_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_better_than_its_warm_start_is_what_the_gain_is_over(tmp_path: Path) -> None:
-    run = start(tmp_path)
+    run = start(tmp_path, cycles=0)
     finish(run, "base", "base", (57, 57), base=398)
     words = text_of(report(tmp_path).read_text())
     assert "99.5 % → 14.2 %" in words and "gain over the base" in words and "worse, beyond chance" in words and "warm start" in words

@@ -7,12 +7,16 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.records import Demonstration, Job, TrainingData
-from agent.report import videos
+from agent.records import Checkpoint, Demonstration, Job, Scorecard, TrainingData
+from agent.report import remaining, videos
 from agent.rollout.environments import Environments
 from agent.rollout.rollout import rollout
+from agent.rollout.session import Session
+from agent.run.files import save
+from agent.run.folder import Run
 from envs import EnvConfig
 from policies.scripted import Random
+from tests.agent.runs import make
 
 
 class Clock(gymnasium.Env):
@@ -49,6 +53,20 @@ def test_a_video_lasts_as_long_as_what_it_shows(fps: float, tmp_path: Path) -> N
     with av.open(str(file)) as container:
         times = [float(frame.time or 0) for frame in container.decode(video=0)]
     np.testing.assert_allclose(times[:5], np.arange(5) / fps, atol=1e-3)
+
+
+def test_the_videos_of_a_test_evaluation_have_the_name_of_its_policy(tmp_path: Path) -> None:
+    """A run that goes on has another last champion; the videos of the former one stay in the folder."""
+    name = make(tmp_path / "run")
+    session = Session(Run(tmp_path / "run"))
+    champion, seed = Checkpoint(tmp_path / "run/start/policy.safetensors", name), "etude/Reach-v0/30000000"
+    failed, passed = (Scorecard(name, {seed: outcome}) for outcome in (False, True))
+    written = videos.before_and_after(session, champion, champion, failed, passed)
+    save(tmp_path / "run/evaluate" / f"test-{name}.json", {"instructions": {}})
+    written |= remaining.failures(session, champion, failed)
+    session.close()
+    assert {file.name for file in written.values()} == {f"before-after-{name}-0.mp4", f"failure-{name}-0.mp4"}
+    assert all(file.stat().st_size > 1000 for file in written.values())
 
 
 def test_a_replayed_episode_ends_as_the_episode_did(tmp_path: Path) -> None:

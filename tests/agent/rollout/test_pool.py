@@ -97,6 +97,11 @@ def test_what_goes_wrong_in_a_process_is_said_here(session: Session) -> None:
         list(session.rollout(replace(checkpoint(session), name="0123"), JOBS))
 
 
+def test_an_error_of_a_process_is_one_sentence(session: Session) -> None:
+    with pytest.raises(ValueError, match=r"^A rollout process failed \(IndexError: .*\); the same command with processes: 1 shows where\.$"):
+        list(session.rollout(checkpoint(session), [Job(0, kind=5), Job(1, kind=5)]))
+
+
 def test_a_process_that_died_idle_is_replaced_and_nobody_minds(session: Session) -> None:
     same(session, JOBS[:2], checkpoint(session))
     session._process_pool._workers[0].process.kill()

@@ -56,7 +56,7 @@ def test_a_finished_run_gets_further_cycles_whatever_ended_it(words: list[str], 
     folder = ended(4)
     config = asked([*first, *words, "--threads", "1"])[1]
     assert (config.cycles, config.max_minutes, config.threads) == (8, 0, 1)
-    assert not finished(Run(folder, config))
+    assert not finished(folder, config)
 
 
 def test_the_minutes_that_ended_a_run_are_named_with_the_command_that_goes_on() -> None:
@@ -67,6 +67,14 @@ def test_the_minutes_that_ended_a_run_are_named_with_the_command_that_goes_on() 
     assert told(Run(folder, config)) == ("run is finished, with 2 cycles; its max_minutes of 30 are spent. For 4 more: etude improve run --cycles +4")
     assert asked(["run", "--cycles", "+4"])[1].cycles == 6
     assert told(Run(folder, asked(["run", "--cycles", "+4"])[1])) == ""
+
+
+def test_alarms_that_ended_a_run_are_named() -> None:
+    folder = ended(2)
+    for number in (1, 2):
+        save(folder / f"cycle-00{number}" / "label.json", {"alarms": ["no judge: 56 %"]})
+    says = "run is finished, with 2 cycles; the last two ended without training, and so would further ones: no judge: 56 %."
+    assert told(Run(folder, read(Path("c.yaml")))) == says
 
 
 def test_the_same_command_goes_on_after_a_stop_and_adds_no_more() -> None:

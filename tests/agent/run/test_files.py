@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from agent.run.files import alone, digests, load, new_folder, save, write, write_folder, write_text
+from agent.run.files import alone, digests, load, new_folder, save, writable, write, write_folder, write_text
 
 
 def in_a_child(act: Callable[[], None]) -> str:
@@ -46,6 +46,24 @@ def test_what_came_to_nothing_leaves_nothing(tmp_path: Path) -> None:
     with alone(tmp_path):
         pass
     assert (tmp_path / "lock").exists()
+
+
+def test_the_folder_of_a_result_is_made_before_the_work_and_goes_where_nothing_came_of_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), writable(tmp_path / "a" / "b"):
+        assert not list((tmp_path / "a" / "b").iterdir())
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    with writable(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "kept").touch()
+    assert (tmp_path / "a" / "b" / "kept").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/none", "x" * 300])
+def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot be written \([A-Z][a-z ]+\); name another folder\.$"), writable(tmp_path / place):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_who_took_the_folders_place_keeps_its_lock(tmp_path: Path) -> None:

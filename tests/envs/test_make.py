@@ -1,0 +1,20 @@
+"""Environments in files of the user's: their module has the same name in every process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NAMED = "import sys; sys.path.insert(0, {root!r}); from envs.make import module_of; print(module_of({file!r}).__name__)"
+
+
+def test_the_module_in_a_file_has_one_name_in_all_processes(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text("x = 1\n")
+    names = []
+    for seed, folder in (("1", "one"), ("2", "one"), ("1", "other")):
+        script = NAMED.format(root=str(Path(__file__).parents[2]), file=str(tmp_path / folder / "mine.py"))
+        environment = {**os.environ, "PYTHONHASHSEED": seed}  # as if by chance: each process has another one
+        names.append(subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout)
+    assert names[0] == names[1] != names[2] and "mine" in names[0]
