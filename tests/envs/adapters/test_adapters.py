@@ -14,6 +14,7 @@ import pytest
 
 import agent.config.read as configure
 from agent.records import SEEDS
+from agent.rollout.experts import resolve
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.adapters import INSTALL
@@ -126,6 +127,20 @@ def test_a_turned_knob_is_a_success_of_liberos_task() -> None:
     knob = next(adapter.model.joint(i) for i in range(adapter.model.njnt) if "stove" in adapter.model.joint(i).name)
     adapter.data.qpos[knob.qposadr[0]] = knob.range[1]
     assert adapter.step(np.zeros((1, 7), np.float32), look=False).success
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("robosuite-lift", marks=needs("robosuite")), pytest.param("robosuite-stack", marks=needs("robosuite")),
+             pytest.param("libero-object-3", marks=needs("libero"))],
+)  # fmt: skip
+def test_the_script_that_a_config_names_solves_its_task(name: str) -> None:
+    config = configure.read(FOLDER / f"{name}.yaml")
+    expert = resolve(str(FOLDER.parents[1] / config.demonstrate.expert), config.envs[0])
+    adapter = adapter_of(name)
+    for seed in range(2):
+        adapter.reset(seed, look=False)
+        while not (outcome := adapter.step(expert(adapter)[None], look=False)).success:
+            assert not outcome.truncated
 
 
 @needs("gym_pusht")

@@ -1,0 +1,54 @@
+"""Scripted experts of robosuite and LIBERO: f(env, observation) -> action, to be named in `demonstrate.expert`.
+
+They read the places of objects from the observation, metres. The first three numbers of an action move the hand, 1 by about 5 cm a step, and the last
+one closes the gripper. An action is held for four steps.
+"""
+
+from typing import Any
+
+import numpy as np
+
+GAIN = 16.0  # of an action, per metre that is left
+ABOVE = 0.1  # metres over a thing at which the hand passes
+NEAR = 0.015  # metres
+UP = np.array([0, 0, 1])
+
+
+def lift(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """Lift: take the cube, and raise it."""
+    cube = observation["cube_pos"]
+    return _carry(observation, cube, cube + UP * 2 * ABOVE)
+
+
+def stack(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """Stack: take the red cube, and put it on the green one."""
+    return _carry(observation, observation["cubeA_pos"], observation["cubeB_pos"] + UP * 0.048)
+
+
+def basket(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """LIBERO-Object: take what the instruction names, and drop it into the basket."""
+    words = env.get_wrapper_attr("instruction").removeprefix("pick up the ").removesuffix(" and place it in the basket")
+    return _carry(observation, observation[f"{words.replace(' ', '_')}_1_pos"], observation["basket_1_pos"] + UP * 0.2)
+
+
+def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Return the next action that brings a thing to its goal, where the hand lets it go."""
+    hand, (left, right) = observation["robot0_eef_pos"], observation["robot0_gripper_qpos"]
+    still = np.abs(observation["robot0_gripper_qvel"]).max() < 0.01
+    at_thing, at_goal = thing - hand, goal - thing
+    if np.linalg.norm(at_goal[:2]) < NEAR and abs(at_goal[2]) < NEAR:
+        return _action([0, 0, 0 if left - right < 0.07 else ABOVE], -1)  # let go, and then rise
+    if np.linalg.norm(at_thing) < 1.7 * NEAR:
+        if left - right > 0.07 or not still:  # the fingers are open, or on their way
+            return _action([0, 0, 0], 1)
+        if np.linalg.norm(at_goal[:2]) < NEAR:
+            return _action(at_goal, 1)
+        over = goal[2] + ABOVE / 2 - thing[2]
+        return _action([*(at_goal[:2] if over < NEAR else (0, 0)), over], 1)
+    if np.linalg.norm(at_thing[:2]) < NEAR:
+        return _action(at_thing, -1)
+    return _action([*at_thing[:2], at_thing[2] + ABOVE], -1)
+
+
+def _action(way: Any, grip: float) -> np.ndarray:
+    return np.array([*np.clip(GAIN * np.asarray(way), -0.5, 0.5), 0, 0, 0, grip])
