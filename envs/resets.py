@@ -7,6 +7,7 @@ whose step that is then returns the last observation and info of the episode, so
 
 import contextlib
 import functools
+import inspect
 import types
 import weakref
 from collections.abc import Callable
@@ -149,6 +150,11 @@ def _watch(layer: Any, name: str, watcher: "weakref.WeakMethod[Any]") -> None:
         watching = watcher() if self is watched() else None
         return watching(method, arguments, named) if watching else method(*arguments, **named)
 
+    del told.__wrapped__  # Gymnasium's checker asks for the signature; it would find that of a bound method, and take off its first argument
+    with contextlib.suppress(ValueError):  # of a function in C
+        own = inspect.signature(getattr(layer, name))
+        first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        told.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]
     setattr(layer, name, types.MethodType(told, layer))
 
 

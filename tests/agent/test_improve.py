@@ -25,6 +25,7 @@ from agent.curate.stage import curate
 from agent.evaluate.stage import gate, gate_warm_start
 from agent.improve import latest
 from agent.label.stage import detector_examples
+from agent.learning.training import base_model
 from agent.records import Checkpoint, Scorecard, decisions
 from agent.rollout.session import Session
 from agent.run.files import load
@@ -142,7 +143,8 @@ def test_where_nothing_is_imitated_nothing_is_shown_again_and_the_rest_is_as_it_
     session = Session(Run(shutil.copytree(whole, tmp_path / "run")).begin())
     run = session.run
     cycle, track = run.cycle(2), Track(run.folder, run.config)
-    champion, made = latest(run, run.checkpoint(run.folder / "start")), []
+    warm = run.checkpoint(run.folder / "start")
+    champion, made = latest(run, gate_warm_start(session, base_model(session), warm, track)), []
     for imitation in (1.0, 0.0):
         changed = cycle.config.model_copy(update={"tune": cycle.config.tune.model_copy(update={"bc_coef": imitation})})
         made.append(curate(session, champion, replace(cycle, config=changed), track, partial(detector_examples, run)))
@@ -545,7 +547,9 @@ def test_what_an_environment_spoils_in_videos_and_evaluations_is_said_and_costs_
     (tmp_path / "flaky.py").write_text(FLAKY)
     env = {"id": f"{tmp_path}/flaky.py:Flaky", "cameras": ["eye"], "instruction": "go", "max_episode_steps": 4, "action_repeat": 2}
     collect = {"num_seeds": 2, "episodes_per_seed": 1, "num_envs": 1}
-    file = config(tmp_path, env=env, collect=collect, demonstrate={"episodes": 0}, track={"mode": "off", "videos": True}, cycles=1)
+    file = config(
+        tmp_path, env=env, collect=collect, ground={"steps": 0}, demonstrate={"episodes": 0}, track={"mode": "off", "videos": True}, cycles=1
+    )
     done = etude("improve", file, tmp_path / "run", "--tune.bc_coef", 0, "--collect.dynamic_sampling", 1)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr

@@ -1,6 +1,7 @@
 """Environments that reset themselves within a step, and `reset` and `step` of another form than Gymnasium's."""
 
 import copy
+import inspect
 from typing import Any, ClassVar
 
 import gymnasium
@@ -169,6 +170,13 @@ def test_the_last_observation_goes_through_the_wrappers_outside(inner: str, wrap
         assert outcome.terminated and outcome.success
         seen[way] = before if inner == "lost" and not way else outcome.observation.frames
     np.testing.assert_array_equal(seen["resets itself"], seen[""])
+
+
+def test_the_signature_of_reset_and_step_stays_that_of_the_layer() -> None:
+    adapter = Adapter(EnvConfig(id="etude/Reach-v0", size=32))
+    assert list(inspect.signature(adapter.env.reset).parameters) == ["seed", "options"]
+    assert list(inspect.signature(adapter.env.step).parameters) == ["action"]
+    adapter.close()
 
 
 def test_a_deep_copy_of_the_environment_steps_and_resets_by_itself() -> None:

@@ -143,7 +143,7 @@ def test_options_of_adapters_are_those_of_peft(request: Any, situations: list[Si
     assert 0 < count(target_modules=["q_proj", "v_proj"]) < count()
     adapted = make("smolvlm", request, train="lora", lora={"target_modules": ["q_proj"]}).model
     assert not [name for name, _ in adapted.named_parameters() if "lora_" in name and "vision" in name], "the vision tower has such layers too"
-    with pytest.raises(ValueError, match=r"policy\.train is 'text'; set policy\.train to lora, or leave policy\.lora out"):
+    with pytest.raises(ValueError, match=r"policy\.train is 'auto'; set policy\.train to lora, or leave policy\.lora out"):
         make("smolvlm", request, lora={"r": 4})
     with pytest.raises(ValueError, match=r"policy\.lora has no option 'lora_dropout'; it has r, lora_alpha, use_rslora, use_dora, target_modules"):
         make("smolvlm", request, train="lora", lora={"lora_dropout": 0.1})

@@ -117,7 +117,7 @@ def test_a_run_keeps_them_for_all_that_follows(tmp_path: Path) -> None:
     etude.improve(chosen, tmp_path / "run")
     assert read_own(tmp_path / "run/config.yaml").envs[0].action_bounds == bounds, "a run that goes on keeps its bounds"
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["env"]["action_bounds"] == np.array(bounds).tolist()
-    with pytest.raises(ValueError, match="another env config"):
+    with pytest.raises(ValueError, match="another env and policy config"):
         Run(tmp_path / "run", chosen.model_copy(update={"env": chosen.envs[0].model_copy(update={"action_bounds": None})}))
     (figures,) = [row for row in Run(tmp_path / "run").metrics() if row["stage"] == "demonstrate"]
     assert figures["demonstrate/codec_loss/0"] < 0.25 and "demonstrate/used/2" in figures
