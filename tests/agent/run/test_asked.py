@@ -124,6 +124,7 @@ def test_the_shipped_sweep_makes_commands_that_are_understood(monkeypatch: pytes
     command = [part for each in utils.create_sweep_command(sweep["command"]) for part in (words[each[2:-1]] if each[0] == "$" else [each])]
     assert command[:3] == ["/usr/bin/env", "etude", "improve"]
     folder, config = asked(command[3:])
+    assert config.track.mode == "online", "the sweep's server sees no result of a run that is tracked offline"
     assert folder.parent == Path("runs") and config.seed == 2 and all(config.at(cycle).tune.learning_rate == 0.0003 for cycle in (1, 2))
 
 
