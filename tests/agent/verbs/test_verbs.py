@@ -157,7 +157,10 @@ def test_play_without_a_display(run: Path, place: Path, monkeypatch: pytest.Monk
 def test_compare(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     one, two, three = (finished(place / name, [name == "two"] * 8) for name in ("one", "two", "three"))
     etude("compare", one, two, three, monkeypatch=monkeypatch)
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    table = capsys.readouterr().out
+    names = "".join(line.split("│")[1].strip() for line in table.splitlines() if "│" in line)
+    assert names == f"{one}{two}{three}", "runs that begin alike have their whole names"
+    told = " ".join(table.replace("│", " ").split())
     assert "8 common test seeds" in told and "p, raw ┃ p, Holm" in told and "0.0078 0.016 8, 0" in told
     assert {file.name for file in (place / "comparison").iterdir()} == {"comparison.json", "comparison.html"}
 
