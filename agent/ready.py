@@ -9,6 +9,7 @@ from agent.config.plugins import plugin
 from agent.demonstrate import datasets
 from agent.demonstrate.target import Tally, Target
 from agent.ground.stage import to_ground
+from agent.label.detector import own_scores
 from agent.records import SEEDS
 from agent.rollout.experts import resolve
 from agent.rollout.session import Session
@@ -37,6 +38,7 @@ def ready(session: Session) -> None:
         writer()
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
+    can_detect(session)
     for name in run.config.evaluate.variations:
         try:
             session.variation_environments(name).close()  # made only to see whether they accept the changed kwargs
@@ -163,6 +165,22 @@ def episodes_end(session: Session) -> None:
             session.environments.renew(kind)
         if why:
             raise ValueError(f"{adapter.config.title} has no time limit, and {why}.")
+
+
+def can_detect(session: Session) -> None:
+    """Check that a detector of the user's gives probabilities; it is tried on the first observation of each environment, given twice.
+
+    Raises:
+        ValueError: it fails, or returns something else.
+    """
+    name = session.config.label.own_detector
+    for kind, adapter in enumerate(session.environments.firsts) if name else ():
+        try:
+            seen = adapter.reset(SEEDS["practice"])
+        except (Exception, SystemExit):  # during the run this costs its episode alone
+            session.environments.renew(kind)
+            continue
+        own_scores(name, np.stack([seen.frames] * 2), seen.instruction, f"{adapter.config.title}/{SEEDS['practice']}/0")
 
 
 def can_decide(policy: Any, frames: tuple[int, ...]) -> None:

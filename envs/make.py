@@ -88,13 +88,29 @@ def _factory(name: str) -> Callable[..., Any] | None:
         return None
     if place.isidentifier() and importlib.util.find_spec(f"envs.adapters.{place}"):
         return functools.partial(importlib.import_module(f"envs.adapters.{place}").make, attribute)
+    if place.endswith(".py"):
+        return found_in(place, attribute)
     module = module_of(place)
-    return getattr(module, attribute) if place.endswith(".py") else None if attribute in gymnasium.registry else getattr(module, attribute, None)
+    return None if attribute in gymnasium.registry else getattr(module, attribute, None)
 
 
 def module_of(place: str) -> Any:
     """Return the module at a dotted name, or the one in a .py file."""
     return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+
+
+def found_in(place: str, name: str) -> Any:
+    """Return what has a name in a module: at a dotted name, or in a .py file.
+
+    Raises:
+        AttributeError: the module has nothing of that name; the message lists what it defines.
+        Exception: of any type, by the module itself.
+    """
+    module = module_of(place)
+    if not hasattr(module, name):
+        own = ", ".join(key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)
+        raise AttributeError(f"{place} has no {name!r}" + (f"; it defines {own}" if own else ""))
+    return getattr(module, name)
 
 
 def _load_file(file: Path) -> Any:

@@ -92,7 +92,7 @@ def _box() -> Any:
     [
         ("changed", r"label.detector is 'changed'; give module:function or file.py:function"),
         ("nowhere.py:changed", r"label.detector 'nowhere.py:changed' cannot be used \(FileNotFoundError: there is no file nowhere.py\)"),
-        ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*'lost'"),
+        ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*/detector.py has no 'lost'; it defines changed\)\."),
         ("{place}/bad.py:NUMBER", r"is a int, which cannot be called"),
     ],
 )

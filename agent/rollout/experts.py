@@ -19,7 +19,7 @@ from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.expert import ask
 from envs.faults import NoExpert, in_words
-from envs.make import module_of
+from envs.make import found_in
 from envs.simulate.replay import prove
 
 Expert = Callable[[Adapter], np.ndarray]
@@ -203,7 +203,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         raise NoExpert(f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`.")
     who = f"The expert {name}"
     try:
-        script = getattr(module_of(module), attribute)
+        script = found_in(module, attribute)
         if inspect.isclass(script):
             instance: Any = script()  # one for all episodes: a policy that keeps state has to notice a reset by itself
             form = f"{attribute}.get_action(self, observation)"
