@@ -46,7 +46,7 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
   etude VERB --help                      all that a verb takes
   etude --version
 
-A POLICY is a run, a checkpoint in a run (RUN/cycle-003), an exported folder, or an untrained model: nano, a hub id, a folder.
+A POLICY is a run, a checkpoint in a run (RUN/cycle-003), an exported folder or its hub id, or an untrained model: nano, a hub id, a folder.
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
 Example: etude improve configs/slide.yaml runs/slide
 """
