@@ -220,7 +220,8 @@ def close_cycle(
     for alarm in alarms:
         track.note(f"cycle {cycle.number}: {alarm}")
     if result is not None:
-        track.note(f"cycle {cycle.number}: {result[1].success}, {result[0]}: {'promoted' if result[2] else 'rolled back'}")
+        outcome = "promoted" if result[2] else "rolled back"
+        track.note(f"cycle {cycle.number}: candidate {result[1].success}, {result[0]} over the champion: {outcome}")
     run.finished("evaluate")
 
 
