@@ -120,6 +120,8 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
     # A run that began without grounding goes on without it, or its warm start would not belong to its base model.
     if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
         return places, 0
+    if config.sources and config.steps is None and not steps:
+        raise ValueError("ground.from is for stage ground, which this run does not have by itself; set ground.steps too, or remove it.")
     if steps and not (folder / "ground" / "ground.json").exists():
         for kind, each in enumerate(places) if config.sources else ():
             if answered_by_simulator(each):

@@ -46,3 +46,15 @@ def test_a_spoilt_seed_refuses_no_run(dies: bool, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"info holds 'place'; name numbers that it holds"):
             to_ground(wrong)
     wrong.close()
+
+
+def test_positions_that_no_stage_asks_about_are_refused(tmp_path: Path) -> None:
+    """A model from a hub is not grounded unless the config says so."""
+    session = Session(Run(tmp_path / "run", parse({"policy": {"model": "a/model"}, "ground": {"from": {"it": "info.place"}}}, "test")))
+    with pytest.raises(ValueError, match=r"ground.from is for stage ground, .* set ground.steps too, or remove it"):
+        to_ground(session)
+    session.close()
+    without = parse({"policy": {"model": "a/model"}, "ground": {"from": {"it": "info.place"}, "steps": 0}}, "test")
+    session = Session(Run(tmp_path / "run", without))
+    assert to_ground(session)[1] == 0, "a comparison without grounding needs no other config"
+    session.close()
