@@ -119,12 +119,9 @@ def test_the_experts_actions_are_no_answers(clips: list[Clip]) -> None:
 def test_a_success_in_the_middle_of_an_episode_is_one() -> None:
     """Where episodes go on after it (`env.terminate_on_success`): it is asked about as it is at each moment."""
     adapter, rng = Adapter(PASSING), np.random.default_rng(0)
-    shown = False
-    for seed in itertools.count(49_700_000):
-        clip, rng = play(adapter, seed, rng, Adapter.oracle, {})
-        if shown := clip.shown:
-            break
-    assert shown and len(clip.actions) == 10
+    played = (play(adapter, seed, rng, Adapter.oracle, {})[0] for seed in itertools.count(49_700_000))
+    clip = next(each for each in played if each.shown)
+    assert len(clip.actions) == 10
     answers = [[question.answer for question in unaided.done(clip, t, OWN)] for t in range(11)]
     assert answers == [["no"]] * 3 + [["yes"]] * 2 + [["no"]] * 6
     assert [[question.answer for question in unaided.left(clip, t, OWN)] for t in range(11)] == [["3"], ["2"], ["1"], ["0"], *[[]] * 7]
