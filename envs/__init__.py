@@ -40,7 +40,8 @@ class EnvConfig(BaseModel):
     attributes: dict[str, Value] = {}
     """Set on the environment itself once it is made, where its constructor has no argument for it (Meta-World: `seeded_rand_vec: true`)."""
     max_episode_steps: int | None = Field(default=None, ge=1)
-    """Environment steps after which an episode is truncated; null: the environment's own limit."""
+    """Environment steps after which an episode is truncated; null: the environment's own limit. A factory gets it, where it has an argument of this
+    name: else a smaller limit of its own ends an episode earlier."""
     cameras: tuple[str, ...] = ()
     """Frames, in the order in which the policy sees them: names of MuJoCo cameras, keys of the observation that hold pictures (`pixels.top`), or
     `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -74,6 +75,8 @@ def _make(config: EnvConfig, kwargs: dict[str, Any]) -> Any:
             return make(**{name: value for name, value in kwargs.items() if name != "render_mode"})
     if ours and not _accepts(factory, "render_mode"):
         del kwargs["render_mode"]
+    if config.max_episode_steps and _names(factory, "max_episode_steps"):  # else its own limit would end episodes, where that is smaller
+        kwargs.setdefault("max_episode_steps", config.max_episode_steps)
     env = factory(**kwargs)
     return gymnasium.wrappers.TimeLimit(env, config.max_episode_steps) if config.max_episode_steps else env
 
@@ -135,7 +138,9 @@ def _load_file(file: Path) -> Any:
 
 def _accepts(factory: Callable[..., Any], argument: str) -> bool:
     """Return whether a factory has an argument of this name, or accepts any keyword."""
-    import inspect
+    return _names(factory, argument) or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in inspect.signature(factory).parameters.values())
 
-    parameters = inspect.signature(factory).parameters
-    return argument in parameters or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+
+def _names(factory: Callable[..., Any], argument: str) -> bool:
+    """Return whether a factory has an argument of this name."""
+    return argument in inspect.signature(factory).parameters

@@ -7,7 +7,7 @@
 | PaliGemma | a prompt form of its own, a prompt whose tokens attend in both directions, capped logits |
 | Qwen-VL, GLM-V | positions in three dimensions (M-RoPE): a question continues from them (`Shared` in `policies.scoring`) |
 | Qwen3-VL | the text model gets image tokens at several of its layers (`Vlm.encode`) |
-| Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`Shared` in `policies.scoring`) |
+| Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`policies.caches`) |
 """
 
 import re

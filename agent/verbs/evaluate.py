@@ -26,7 +26,7 @@ def evaluate(arguments: list[str]) -> None:
     what.add_argument("env", metavar="ENV", nargs="?", default="", help=f"{ENV}; default: the environments of the policy's run")
     what.add_argument("--against", metavar="POLICY", default="", help="another policy, evaluated on the same seeds")
     seeds = usage.add_argument_group("seeds")
-    seeds.add_argument("--episodes", metavar="N", type=whole(1), default=400, help="one per seed (400)")
+    seeds.add_argument("--episodes", metavar="N", type=whole(1), help="one per seed; default: evaluate.test_episodes of the config")
     seeds.add_argument("--first-seed", metavar="SEED", type=whole(), help="of consecutive seeds; default: the test seeds, 30000000 and on")
     output = usage.add_argument_group("output")
     output.add_argument("--videos", metavar="N", type=whole(), default=8, help="videos of the first N seeds (8)")
@@ -37,7 +37,7 @@ def evaluate(arguments: list[str]) -> None:
     from agent.source import find
 
     source = find(given.policy).within(given.env, keys)
-    sources = [source]
+    sources, given.episodes = [source], given.episodes or source.config.evaluate.test_episodes
     if given.against:
         other = find(given.against)
         # Seeds mean the same only in the same environments.

@@ -1,5 +1,6 @@
 """Every family through one path: equal to the plain whole model, from pixels, when it acts, learns, is asked and is asked with gradients."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from policies import PolicyConfig, families, load
+from policies.checkpointing import gradient_checkpointing
 from policies.policy import Situation
 from policies.scoring import choice_probabilities, localise, score
 from tests.families import FAMILIES
@@ -60,13 +62,16 @@ def test_what_is_learnt_of_an_answer_is_what_the_whole_model_learns(family: str,
     policy.features([frames])  # cached without gradients, as in training
     plain = whole(policy, QUESTION, frames, np.array(tokens[:-1])).log_softmax(-1).gather(1, target).sum()
     expected = torch.autograd.grad(plain, weights, allow_unused=True)
-    asked = score(policy, policy.features([frames] * 2), [frames] * 2, [[("where ?", "no"), (QUESTION, "12 34")], [("what is it ?", "yes")]])
-    mine = (asked.owner == [0, 1]).all(1)
-    got = torch.autograd.grad(asked.logprobs[mine][:-1].sum(), weights, allow_unused=True)  # without the end of text
-    for one, other in zip(expected, got, strict=True):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    for checkpointing in (False, True):
+        with gradient_checkpointing(policy.model) if checkpointing else nullcontext():
+            questions = [[("where ?", "no"), (QUESTION, "12 34")], [("what is it ?", "yes")]]
+            asked = score(policy, policy.features([frames] * 2), [frames] * 2, questions, cached=not checkpointing)
+            mine = (asked.owner == [0, 1]).all(1)
+            got = torch.autograd.grad(asked.logprobs[mine][:-1].sum(), weights, allow_unused=True)  # without the end of text
+        for one, other in zip(expected, got, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", OTHERS)
