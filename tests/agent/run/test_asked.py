@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +124,3 @@ def test_the_shipped_sweep_makes_commands_that_are_understood(monkeypatch: pytes
     assert command[:3] == ["/usr/bin/env", "etude", "improve"]
     folder, config = asked(command[3:])
     assert folder.parent == Path("runs") and config.seed == 2 and all(config.at(cycle).tune.learning_rate == 0.0003 for cycle in (1, 2))
-
-
-def test_bash_completes_verbs_keys_and_files(here: Path) -> None:
-    from agent.completion import completion
-
-    def complete(*words: str) -> list[str]:
-        script = completion("bash", ["improve", "report", "sync"])
-        line = f"COMP_WORDS=(etude {' '.join(map(repr, words))}); COMP_CWORD={len(words)}; _etude; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        return subprocess.run(["bash", "-c", script + line], capture_output=True, text=True, check=True).stdout.split()
-
-    assert complete("") == ["improve", "report", "sync"] and complete("re") == ["report"]
-    assert complete("improve", "c.yaml", "r", "--collect.num_s") == ["--collect.num_seeds"]
-    assert complete("improve", "c") == [], "bash itself then completes files"
-    with pytest.raises(ValueError, match="one of bash, zsh"):
-        completion("tcsh", [])
