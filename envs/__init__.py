@@ -24,7 +24,7 @@ Flip = Literal["vertical", "horizontal", "both"]
 class EnvConfig(BaseModel):
     """Which environment, and how the policy sees it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str = "etude/Reach-v0"
     """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, a name for an adapter (`robosuite:Lift`,

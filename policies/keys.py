@@ -10,7 +10,7 @@ LORA_OPTIONS = ("r", "lora_alpha", "use_rslora", "use_dora", "target_modules")  
 class PolicyConfig(BaseModel):
     """Which model acts, and how it turns frames into actions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = "nano"
     """`nano` (embedded), a hub id, a local folder, or a policy class of your own: `file.py:Class` (docs/extend.md)."""

@@ -8,9 +8,9 @@ from envs.values import Value
 
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys are errors, and so are infinity and NaN where a number is wanted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # Those from `action` on, and `where`, `way`, `instruction`, `colour`, `done`, are asked where no simulator answers.

@@ -50,6 +50,18 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("zzz: 1", "allowed are seed"),
         ("collect: {forks: 2}", "unknown key 'collect.forks'"),
         ("guard: {entropy: 0}", "unknown key 'guard'"),
+        ("tune: {kl_coef: .inf}", "tune.kl_coef is inf; input should be a finite number"),
+        ("demonstrate: {noise: .nan}", "demonstrate.noise is nan; input should be a finite number"),
+        ("env: {timeout: .inf}", "env.timeout is inf; input should be a finite number"),
+        ("policy: {temperature: .inf}", "policy.temperature is inf; input should be a finite number"),
+        ("policy: {prompt: '{state}', state: {8: [0, .inf]}}", "policy.state.8.1 is inf; input should be a finite number"),
+        ("phases: [{first: 2, tune: {learning_rate: .inf}}]", "phase from cycle 2: tune.learning_rate is inf"),
+        ("env: etude/Reach-v0", "env is 'etude/Reach-v0'; input should be keys with values."),
+        ("env: {cameras: front}", "env.cameras is 'front'; input should be a list."),
+        ("env: {instruction: 3}", "env.instruction is 3; input should be a valid string, or input should be a list."),
+        ("evaluate: {variations: {a/b: {}}}", "evaluate.variations.a/b is 'a/b'; string should match"),
+        ("policy: {lora: {r: [1]}}", "policy.lora.r is "),
+        ("tune: {clip_range: [1, 2, 3]}", "tune.clip_range is [1, 2, 3]; it should be a list of at most 2 items, not 3"),
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
@@ -157,7 +169,7 @@ YAML_VALUES = st.recursive(
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
-    config = parse({**content, "tune": {"dpo_beta": float("inf")}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    config = parse({**content, "tune": {"dpo_beta": 1e300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(write(config), "utf-8")
