@@ -1,10 +1,24 @@
 """The config section `policy`."""
 
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 LORA_OPTIONS = ("r", "lora_alpha", "use_rslora", "use_dora", "target_modules")  # of `policy.lora`
+
+
+def replaced(text: str, known: Sequence[str]) -> str:
+    """Return a text whose placeholders, single words in braces, are all known; others would reach the model as they stand.
+
+    Raises:
+        ValueError: one is not known.
+    """
+    for found in re.findall(r"\{([^{}\s]*)\}", text):
+        if found not in known:
+            raise ValueError(f"nothing replaces {{{found}}}; the placeholders here are {', '.join(f'{{{name}}}' for name in known)}")
+    return text
 
 
 class PolicyConfig(BaseModel):
@@ -57,6 +71,11 @@ class PolicyConfig(BaseModel):
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_is_replaced(cls, prompt: str) -> str:
+        return replaced(prompt, ("instruction", "state", "advantage"))
 
     @model_validator(mode="after")
     def _fits_together(self) -> "PolicyConfig":

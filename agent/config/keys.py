@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from envs.values import Value
+from policies.keys import replaced
 
 
 class Strict(BaseModel):
@@ -103,6 +104,11 @@ class LabelConfig(Strict):
     distance_question: str = ""
     """With `by: detector`, a second question about a moment, answered by an offset in three number tokens: "{instruction} : how far to the first ?".
     A logistic regression on demonstrations combines both answers; the distance is the reward that credit comes from. Empty: not asked."""
+
+    @field_validator("question", "distance_question")
+    @classmethod
+    def _questions_are_replaced(cls, question: str) -> str:
+        return replaced(question, ("instruction",))
 
     @property
     def own_detector(self) -> str:
