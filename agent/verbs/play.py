@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from agent.report.window import Window
     from agent.rollout.environments import Environments
 
-SAYS = """Look at a policy, by greedy decisions: episode after episode in a window where there is a display, else as one MP4."""
+SAYS = """Look at a policy, by greedy decisions: episode after episode in a window where there is a display, else as one MP4.
+Escape, q or the mouse closes the window."""
 
 
 def play(arguments: list[str]) -> None:
