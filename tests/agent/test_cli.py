@@ -130,6 +130,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("evaluate nano etude/Reach-v0 --max-minutes soon", "command line: max_minutes is 'soon'"),
         ("evaluate nano etude/Reach-v0 --seed=3 --threads=many", "command line: threads is 'many'"),
         ("evaluate nano etude/Reach-v0 --minutes 3", "unrecognized arguments: --minutes 3; see etude evaluate --help"),
+        ("evaluate nano etude/Reach-v0 --episodes 1000000000000", "'1000000000000' is more than 100000"),
+        ("play RUN --first-seed 18446744073709551616", "'18446744073709551616' is more than 2147483647"),
         ("evaluate nano etude/Reach-v0 extra", "unrecognized arguments: extra"),
         ("play", "the following arguments are required: POLICY"),
         ("play RUN --episodes 0", "'0' is no whole number of at least 1"),

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from agent.config.read import parse
 from agent.curate.stage import curate
-from agent.evaluate.stage import gate, gate_warm_start
+from agent.evaluate.stage import evaluate, gate, gate_warm_start
 from agent.improve import latest
 from agent.label.stage import detector_examples
 from agent.learning.training import base_model
@@ -195,6 +195,14 @@ def test_both_sit_further_seeds_while_the_candidate_may_be_better(
     before, after = gate(Session(run), run.cycle(1), Checkpoint(nobody, "old"), Checkpoint(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
     assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(candidate[: seats // 20])
+
+
+@pytest.mark.parametrize(("cycle", "part"), [(0, 10), (91, 0)])
+def test_gate_seeds_never_reach_those_of_the_test_evaluation(cycle: int, part: int, tmp_path: Path) -> None:
+    config = parse({"evaluate": {"gate_episodes": 100_000, "extra_rounds": 0 if cycle else 10}, "track": {"mode": "off"}}, "test")
+    run = Run(tmp_path / "run", config).begin()
+    with pytest.raises(ValueError, match=f"^cycle {cycle}: no gate seeds are left for 100000 more; lower evaluate.gate_episodes"):
+        evaluate(Session(run), Checkpoint(tmp_path, "old"), "gate", Track(run.folder, config), cycle=cycle, part=part)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("policy: {prompt: 'now {instruktion}'}", "policy.prompt is 'now {instruktion}'; nothing replaces {instruktion}; the placeholders here are"),
         ("policy: {prompt: '{instruction!r}'}", "nothing replaces {instruction!r}"),
         ("label: {question: 'is {state} it ?'}", "nothing replaces {state}; the placeholders here are {instruction}"),
+        ("collect: {num_seeds: 1000000000}", "collect.num_seeds is 1000000000; input should be less than or equal to 50000."),
+        ("evaluate: {extra_rounds: 1000000000}", "evaluate.extra_rounds is 1000000000; input should be less than or equal to 100."),
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
