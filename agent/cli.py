@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 import tomllib
@@ -56,6 +57,9 @@ STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
 def main() -> None:
     """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer characters than a name has
+            stream.reconfigure(errors="backslashreplace")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]  # a bare `etude` shows the help

@@ -43,6 +43,13 @@ def test_help_is_printed_and_fits_a_terminal(arguments: list[str], monkeypatch: 
     assert said.split() == cli.HELP.split() and max(map(len, said.splitlines())) <= 80
 
 
+def test_a_terminal_that_knows_few_characters_shows_the_others_by_their_codes(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    code = "import sys; from agent.cli import main; sys.argv = ['etude', '--version']; main(); print('gr\\u00fcn', '\\udcff')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[1:] == [r"gr\xfcn \udcff"] and not done.stderr, done.stderr
+
+
 VERBS = re.findall(r"^  etude ([a-z-]+) ", cli.HELP, re.MULTILINE)
 
 

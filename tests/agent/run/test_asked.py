@@ -111,6 +111,22 @@ def test_auto_names_a_folder_by_task_date_and_id(monkeypatch: pytest.MonkeyPatch
     assert folder.name.endswith("-trial7") and asked(["c.yaml", "auto"])[0] == folder, "the same trial goes on in its folder"
 
 
+@pytest.mark.parametrize("odd", ["*", "[a]", "a/b", "../x", "a" * 65, " ", "."])
+def test_an_id_that_cannot_be_a_part_of_a_folders_name_is_one_sentence(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path("runs") / "slide-v0-20261129-140444-a").mkdir(parents=True)
+    monkeypatch.setenv("WANDB_RUN_ID", odd)
+    with pytest.raises(ValueError, match=r"^WANDB_RUN_ID is '.*'; as a part of a folder's name it may have"):
+        asked(["c.yaml", "auto"])
+
+
+def test_an_id_that_ends_as_that_of_an_earlier_run_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path("runs") / "slide-v0-20261129-140444-sweep-1").mkdir(parents=True)
+    for name, known in (("1", False), ("sweep-1", True), ("", False)):
+        monkeypatch.setenv("WANDB_RUN_ID", name)
+        folder, _ = asked(["c.yaml", "auto"])
+        assert folder.exists() == known and folder.name.endswith(f"-{os.environ['WANDB_RUN_ID']}") and os.environ["WANDB_RUN_ID"]
+
+
 def test_the_shipped_sweep_makes_commands_that_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arguments are made by W&B's own agent."""
     from wandb.sdk.launch.sweeps import utils
