@@ -49,7 +49,7 @@ class PolicyConfig(BaseModel):
     the thought describes what the frames show: less probable thoughts would only be wrong."""
     chunk_size: int = Field(default=1, ge=1)
     """H, actions per decision; more is faster, and blinder."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
     train: Literal["auto", "text", "all", "lora", "lora+connector"] = "auto"
     """Trained weights: the text model, everything, or LoRA adapters on the text model. `auto`: everything where the embedded model has never seen

@@ -68,6 +68,8 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("label: {question: 'is {state} it ?'}", "nothing replaces {state}; the placeholders here are {instruction}"),
         ("collect: {num_seeds: 1000000000}", "collect.num_seeds is 1000000000; input should be less than or equal to 50000."),
         ("evaluate: {extra_rounds: 1000000000}", "evaluate.extra_rounds is 1000000000; input should be less than or equal to 100."),
+        ("env: {size: 100000}", "env.size is 100000; input should be less than or equal to 4096."),
+        ("policy: {temperature: 1.0e-300}", "policy.temperature is 1e-300; input should be greater than or equal to 0.001."),
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
