@@ -173,7 +173,7 @@ YAML_VALUES = st.recursive(
 
 
 @settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
-@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True))
+@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, allow_infinity=False))
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
