@@ -44,7 +44,7 @@ class Vlm(Trained):
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
         self.config, self.chunk, self.temperature = config, config.chunk_size, config.temperature
         try:
-            torch.empty(0, device=config.device)
+            torch.empty(0, device=config.device).cpu()  # `meta` has no numbers to give back
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from agent.verbs.manual import fitted
 
+LARGEST_SEED = 2**31 - 1  # many environments use generators that take 32 bits, and further seeds follow this one
 POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export` or its hub id, or an untrained model: nano, a hub id, a folder"
 ENV = "an environment's id, or a config file (.yaml)"
 OVERRIDES = (
