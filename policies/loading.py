@@ -4,11 +4,12 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging
 
 from policies import codec, families, processor
@@ -32,11 +33,13 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     try:
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
+        _takes_image_tokens(described)
         _keep_layers(described, config.layers)
         parts = processor.load(source, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
             model = AutoModelForImageTextToText.from_pretrained(source, config=described, attn_implementation=kernel, dtype=torch.float32, **kwargs)
+        _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
     return parts, model
@@ -71,7 +74,7 @@ def _why(error: Exception) -> str:
     """Return the first line of an error, and what to do."""
     first = str(error).strip().split("\n")[0]
     if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
-        return "its image processor is written for torchvision, which is not installed: pip install torchvision."
+        return "its processor is written for torchvision, which is not installed: pip install torchvision."
     return f"{first} Use 'nano', a hub id or a folder."
 
 
@@ -83,6 +86,37 @@ def _continues_prompts(described: Any) -> None:
     """
     if any(getattr(part, "is_encoder_decoder", False) for part in (described, described.get_text_config())):
         raise ValueError(f"{described.model_type} has an encoder and a decoder, and a model is needed that continues its prompt.")
+
+
+def _takes_image_tokens(described: Any) -> None:
+    """Check that a model reads images as tokens of its prompt, which are computed before its forward pass.
+
+    Raises:
+        ValueError: it reads no images, or reads them in another way (cross-attention).
+    """
+    if "AutoModelForImageTextToText" in getattr(described, "auto_map", {}):
+        return  # code from the hub: the first decision shows whether it does
+    if type(described) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ValueError(f"{described.model_type} is no image-text-to-text model of transformers, which reads images and answers in words.")
+    kind: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(described)]
+    if "mm_encoder_outputs" not in signature(kind.forward).parameters:
+        raise ValueError(f"{described.model_type} takes no image tokens that were computed before its forward pass (mm_encoder_outputs).")
+
+
+def _has_parts(model: Any) -> None:
+    """Check that the parts of a model are where nearly all have them.
+
+    Raises:
+        ValueError: one is not.
+    """
+    inner = getattr(model, "model", None)
+    parts = {
+        "model.language_model": any(hasattr(inner, name) for name in ("text_model", "language_model")),
+        "lm_head": hasattr(model, "lm_head"),
+        "get_image_features": any(hasattr(each, "get_image_features") for each in (model, inner)),
+    }
+    if missing := [name for name, found in parts.items() if not found]:
+        raise ValueError(f"{type(model).__name__} has no {' and no '.join(missing)}, where other families have these parts.")
 
 
 def _keep_layers(described: Any, count: int | None) -> None:
