@@ -37,13 +37,15 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
     lost, unseen = lost_bins(policy.codec), 0.0
     faults = [f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins."] if lost else []
     try:
-        gap = agreement(policy, frames)
         if hasattr(policy, "base"):
             unseen = whole_gap(policy, frames)
+        gap = agreement(policy, frames) if unseen < torch.inf else torch.nan
     except Exception as error:  # of code of a family that nobody tried
         if not hasattr(policy, "base"):
             raise  # of the user's own class
         return [*faults, f"A first decision of {policy.config.model!r} fails ({_cause(error)}); choose another policy.model (docs/families.md)."]
+    if not unseen < torch.inf:
+        return [*faults, f"The numbers that {policy.config.model!r} computes are not finite; its weights are damaged, or float32 cannot hold them."]
     if not unseen <= tolerance(policy):
         faults.append(
             f"Frames that are encoded apart mean something else to this model than frames within it: log-probabilities differ by {unseen:.2g} nats; "

@@ -31,6 +31,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
+        _is_a_model(source)
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
         _takes_image_tokens(described)
@@ -38,7 +39,11 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         parts = processor.load(source, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
-            model = AutoModelForImageTextToText.from_pretrained(source, config=described, attn_implementation=kernel, dtype=torch.float32, **kwargs)
+            kwargs |= {"config": described, "attn_implementation": kernel, "dtype": torch.float32}
+            # Mismatches are ignored only here: below they get a sentence that says which.
+            checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            model, found = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+        _is_complete(found)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
@@ -76,6 +81,38 @@ def _why(error: Exception) -> str:
     if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
         return "its processor is written for torchvision, which is not installed: pip install torchvision."
     return f"{first} Use 'nano', a hub id or a folder."
+
+
+def _is_a_model(source: str) -> None:
+    """Check that a path names a folder with a whole model; a hub id passes.
+
+    Raises:
+        ValueError: it does not.
+    """
+    place = Path(source)
+    if place.is_file():
+        raise ValueError("it is a file, and a folder as on the hub is needed, with config.json and safetensors; GGUF cannot be trained.")
+    if (place / "adapter_config.json").exists():
+        raise ValueError("it holds a LoRA adapter; merge it into its base model (peft: merge_and_unload), and name the folder of the result.")
+    if place.is_dir() and not (place / "config.json").exists():
+        raise ValueError("it has no config.json.")
+    if source.startswith((".", "/", "~")) and not place.exists():
+        raise ValueError("there is no such folder.")
+
+
+def _is_complete(found: dict[str, Any]) -> None:
+    """Check that every weight was in the files of a model; transformers draws those that were not.
+
+    Args:
+        found: its loading information.
+
+    Raises:
+        ValueError: one was not, or has another shape.
+    """
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}.")
+    if others := sorted(str(each[0]) for each in found["mismatched_keys"]):
+        raise ValueError(f"{len(others)} of its weights have other shapes than config.json says, such as {others[0]}.")
 
 
 def _continues_prompts(described: Any) -> None:
@@ -135,7 +172,9 @@ def _keep_layers(described: Any, count: int | None) -> None:
     ]
     if attends and attends[0] >= count:
         raise ValueError(f"policy.layers is {count}, and the first attention layer of its text model is number {attends[0] + 1}; give that or more.")
-    for name in ("layer_types", "mlp_layer_types"):  # of each layer; the rest of a description does not depend on their number
-        if getattr(text, name, None):
-            setattr(text, name, getattr(text, name)[:count])
+    if getattr(text, "num_kv_shared_layers", 0) or getattr(text, "hidden_size_per_layer_input", 0):
+        raise ValueError(f"policy.layers is {count}, and layers of {described.model_type} share keys or embeddings with others; leave the key out.")
+    for name, each in list(vars(text).items()):  # what is given for each layer; the rest of a description does not depend on their number
+        if isinstance(each, list) and len(each) == text.num_hidden_layers:
+            setattr(text, name, each[:count])
     text.num_hidden_layers = count

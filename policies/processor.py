@@ -21,7 +21,7 @@ def load(source: str, **kwargs: Any) -> Any:
         kwargs: passed to `from_pretrained`.
 
     Raises:
-        OSError, ValueError: there is no processor, it takes no images, or it has no chat template.
+        OSError, ValueError: there is no processor, it takes no images, or it has no chat template or no end of text.
     """
     try:
         processor = AutoProcessor.from_pretrained(source, **kwargs)
@@ -32,6 +32,8 @@ def load(source: str, **kwargs: Any) -> Any:
             raise ValueError(f"its processor cannot be loaded: {str(error).strip()}") from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ValueError("it takes no images.")
+    if processor.tokenizer.eos_token_id is None:
+        raise ValueError("its tokenizer has no token that ends a text; set eos_token in its tokenizer_config.json.")
     _resize_with_pillow(processor, source, **kwargs)
     own = families.family_of(AutoConfig.from_pretrained(source, **kwargs)).template
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer

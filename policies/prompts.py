@@ -88,17 +88,17 @@ class Prompts:
             told.update(kwargs)
             return kind.__call__(own, *args, **kwargs)
 
-        chat = self.chat(PROBE, 2)
-        if PROBE not in chat:
-            raise ValueError(f"The chat template of {self._config.model!r} leaves out the words of a prompt; put another chat_template.jinja there.")
         images.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
         try:
+            chat = self.chat(PROBE, 2)
             self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
         except Exception as error:  # of any processor
             first = str(error).strip().split("\n")[0].rstrip(".")
-            raise ValueError(f"{self._config.model!r} cannot read its own chat about two frames ({first}); see its chat template.") from error
+            raise ValueError(f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template.") from error
         finally:
             images.__class__ = kind
+        if PROBE not in chat:
+            raise ValueError(f"The chat template of {self._config.model!r} leaves out the words of a prompt; put another chat_template.jinja there.")
         return {name: value for name, value in told.items() if name != "images" and not name.startswith("return_")}
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
