@@ -186,7 +186,10 @@ def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict
 def _memory(policy: Any, prompt: int, frames: np.ndarray, micro_batch_tokens: int) -> str:
     """Return the estimated memory at `policy.batch_size`, in words."""
     rows, in_bfloat16 = policy.config.batch_size, half(policy.config.precision, policy.config.device)
-    memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), in_bfloat16, micro_batch_tokens)
+    try:
+        memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), in_bfloat16, micro_batch_tokens)
+    except (AttributeError, TypeError):  # a vision tower without patches (Gemma 3n, FastVLM), layers of different widths
+        return "not estimated, as the model's config gives its sizes in a form of its own"
     weights, acting, training, least = (f"{each / 2**20:,.0f} MiB" for each in (memory.weights, memory.acting, memory.training, memory.least))
     return (
         f"weights {weights}; acting {acting}, training ({policy.config.train}) {training}, with {rows} replies, or {micro_batch_tokens} tokens in "

@@ -1,6 +1,7 @@
 """Loads a model and its processor, or says in one sentence why not."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -42,7 +43,8 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
             kwargs |= {"config": described, "attn_implementation": kernel, "dtype": torch.float32}
             # Mismatches are ignored only here: below they get a sentence that says which.
             checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-            model, found = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+        model, found = loaded
         _is_complete(found)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
@@ -80,6 +82,10 @@ def _why(error: Exception) -> str:
     first = str(error).strip().split("\n")[0]
     if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
         return "its processor is written for torchvision, which is not installed: pip install torchvision."
+    if missing := re.search(r"(?:requires|using) the (\w+) library", first):
+        return f"its code needs {missing[1]}, which is not installed: pip install {missing[1].lower()}."
+    if "trust_remote_code" in str(error):
+        return "it comes with Python code of its own; if you trust its author, set policy.trust_remote_code true."
     return f"{first} Use 'nano', a hub id or a folder."
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import transformers as hf
 
@@ -48,10 +49,17 @@ def gemma4(folder: Path) -> None:
     tokenizer.init_kwargs.update(named)
     tokenizer.chat_template = template("<|image|>")
     layers = {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "full_attention"], "num_kv_shared_layers": 1}
-    text = {**TEXT, **layers, "vocab_size": len(tokenizer), "sliding_window": 32, "global_head_dim": 16, "num_global_key_value_heads": 2}
+    text: dict[str, Any] = {
+        **TEXT,
+        **layers,
+        "vocab_size": len(tokenizer),
+        "sliding_window": 32,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 2,
+    }
     own = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": len(tokenizer), "final_logit_softcapping": 0.5}
     eye = {"num_key_value_heads": 2, "head_dim": 16, "patch_size": 14, "pooling_kernel_size": 2, "position_embedding_size": 64}
-    tokens = {"boi_token_id": 3, "eoi_token_id": 4, "image_token_id": 5, "audio_token_id": 6, "video_token_id": 9}
+    tokens: dict[str, Any] = {"boi_token_id": 3, "eoi_token_id": 4, "image_token_id": 5, "audio_token_id": 6, "video_token_id": 9}
     config = hf.Gemma4Config(text_config={**text, **own}, vision_config={**TOWER, **eye, "default_output_length": 70}, audio_config=None, **tokens)
     images = hf.Gemma4ImageProcessorPil(patch_size=14, pooling_kernel_size=2, max_soft_tokens=70)
     save_parts(hf.Gemma4ForConditionalGeneration(config), tokenizer, images, {"processor_class": "Gemma4Processor"}, folder)
@@ -98,7 +106,7 @@ def ovis2(folder: Path) -> None:
     tokenizer.chat_template = template("<image>")
     eye = {**TOWER, "image_size": 28, "patch_size": 7, "vocab_size": 64, "num_visual_indicator_tokens": 5, "hidden_stride": 2}
     text = {"model_type": "qwen2", **PLAIN, "vocab_size": len(tokenizer)}
-    tokens = {"image_token_id": 4, "visual_indicator_token_ids": [5, 6, 7, 8, 9]}
+    tokens: dict[str, Any] = {"image_token_id": 4, "visual_indicator_token_ids": [5, 6, 7, 8, 9]}
     config = hf.Ovis2Config(text_config=text, vision_config=eye, hidden_size=64, vocab_size=len(tokenizer), **tokens)
     images = hf.Ovis2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=False)
     told = {"processor_class": "Ovis2Processor", "image_seq_length": 4}

@@ -60,6 +60,13 @@ def test_a_model_that_sees_other_frames_than_its_processor_shows_it_is_found(req
     assert examine(policy, SHAPE).faults[0].startswith("Frames that are encoded apart mean something else to this model than frames within it")
 
 
+def test_sizes_in_another_form_leave_out_memory_alone(request: Any) -> None:
+    policy = make("llava", request)
+    vars(policy.base.config)["vision_config"] = SimpleNamespace(hidden_size=32)  # a convolution, as Gemma 3n has it
+    findings = examine(policy, SHAPE)
+    assert not findings.faults and findings.lines["memory"].startswith("not estimated")
+
+
 def test_a_model_whose_first_decision_fails_is_one_sentence(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from agent.ready import can_decide
 

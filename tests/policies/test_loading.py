@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,34 @@ def test_a_model_that_reads_no_images_as_tokens_is_refused_before_its_weights_ar
 
 
 def test_a_model_with_other_parts_is_refused() -> None:
-    text = {"model_type": "opt", "hidden_size": 64, "ffn_dim": 128, "num_hidden_layers": 1, "num_attention_heads": 4, "word_embed_proj_dim": 64}
-    between = {**TOWER, "num_hidden_layers": 1, "encoder_hidden_size": 32, "vocab_size": 30}
-    tower = {**TOWER, "image_size": 28, "patch_size": 14}
+    text: dict[str, Any] = {
+        "model_type": "opt",
+        "hidden_size": 64,
+        "ffn_dim": 128,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 64,
+    }
+    between: dict[str, Any] = {**TOWER, "num_hidden_layers": 1, "encoder_hidden_size": 32, "vocab_size": 30}
+    tower: dict[str, Any] = {**TOWER, "image_size": 28, "patch_size": 14}
     config = hf.Blip2Config(vision_config=tower, qformer_config=between, text_config={**text, "vocab_size": 30})
     with pytest.raises(ValueError, match=r"Blip2ForConditionalGeneration has no model\.language_model and no lm_head, where other families"):
         _has_parts(hf.Blip2ForConditionalGeneration(config))
+
+
+def test_code_that_comes_with_a_model_is_named_with_its_key(tmp_path: Path) -> None:
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config", "AutoModelForImageTextToText": "code.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    with pytest.raises(ValueError, match=r"it comes with Python code of its own; if you trust its author, set policy\.trust_remote_code true"):
+        given(tmp_path)
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="with timm it is loaded")
+def test_a_library_that_is_missing_is_named(copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    hf.FastVlmConfig().save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"its code needs timm, which is not installed: pip install timm\.$"):
+        given(folder)
 
 
 @pytest.mark.parametrize(
