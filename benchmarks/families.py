@@ -19,7 +19,8 @@ HEAD = """\
 
 `python benchmarks/families.py` writes this page. It checks a tiny model of each family, with random weights (`tests/families.py`), on two frames.
 `etude check-model ID` does the same for a model of yours. `tests/policies/test_families.py` compares most of them with the plain whole model.
-Mistral 3 and LFM2-VL need torchvision; without it they are refused in one sentence. All other rows are the same with torchvision and without.
+Mistral 3 and LFM2-VL need torchvision; without it they are refused in one sentence. The rows were made with it.
+All others see the same frames without it: Pillow resizes in both cases, in runs and in exports.
 Numbers of tokens are those of the tiny models.
 Frames that are prepared in batches equal those of the model's own image processor, on a CPU bit for bit.
 Two columns hold largest differences: of log-probabilities, nats, between acting and learning; and of the detector's P(yes), asked together and alone.
