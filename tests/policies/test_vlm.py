@@ -21,7 +21,7 @@ from tests.families import FAMILIES
 LOW, HIGH = -np.ones(3), np.ones(3)
 # Families in which replies do not share a prompt: their image tokens see each other in both directions, their layers have a window or a state, or
 # their prompts have further keys.
-SEPARATE = ("gemma", "paligemma", "paligemma2", "idefics2", "qwen3_5", "llava_next")
+SEPARATE = ("gemma", "gemma4", "paligemma", "paligemma2", "idefics2", "qwen3_5", "llava_next", "mistral3", "lfm2")
 
 
 def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
