@@ -105,25 +105,27 @@ def load_run(run: str | Path) -> "Run":
     return Run(Path(run))
 
 
-def evaluate(policy: "Actor", episodes: int = 400, num_envs: int = 64, first_seed: int | None = None) -> "Rate":
+def evaluate(policy: "Actor", episodes: int | None = None, num_envs: int = 64, first_seed: int | None = None) -> "Rate":
     """Return the success rate of a policy in the first environment of its run, by greedy decisions, with its 95 % interval (Wilson 1927) and n.
 
     Args:
         policy: as returned by `load_policy`.
-        episodes: number of episodes, one per seed.
+        episodes: number of episodes, one per seed; None: `evaluate.test_episodes` of its run.
         num_envs: environments stepped side by side; changes the speed, never the result.
         first_seed: of consecutive seeds; None: the test seeds, which are the same in every run.
 
     Raises:
         ValueError: the policy is an export, and was trained in an environment that is not our own.
     """
+    from agent.config.keys import EvaluateConfig
     from agent.evaluate.apart import evaluate_policy
     from agent.rollout.environments import Environments
 
+    settings = policy.source.config.evaluate if policy.source else EvaluateConfig()
     if policy.source:
         policy.source.refuse_foreign_code()
     environments = Environments(policy.env, num_envs)
     try:
-        return evaluate_policy("", policy.model, environments, episodes, first_seed).card.success
+        return evaluate_policy("", policy.model, environments, episodes or settings.test_episodes, first_seed).card.success
     finally:
         environments.close()  # of the policy's run there is no session that would

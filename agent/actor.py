@@ -44,7 +44,7 @@ class Actor:
             instruction: task in words.
 
         Raises:
-            ValueError: the observation lacks a picture or the state.
+            ValueError: the observation lacks a picture or the state, or the instruction is no text.
         """
         if not self._held:
             self._held = self.decide(observation, instruction)
@@ -52,6 +52,8 @@ class Actor:
 
     def decide(self, observation: Any, instruction: str) -> list[np.ndarray]:
         """Return the actions of one decision, float[A] each, one for each environment step until the next decision; arguments as of `act`."""
+        if not isinstance(instruction, str):  # such as `info.get("instruction")` of an environment that gives none
+            raise ValueError(f"The instruction is {instruction!r}; give the task in words, such as 'open the red drawer'.")
         frames = np.stack([self._picture(observation, name) for name in self.env.sources])
         # One entry a decision, not a step: history has the spacing that the policy was trained with. At the first decision the same frames fill it.
         past = deque([*(self._past or [frames] * self.env.history), frames], self.env.history)
@@ -69,8 +71,11 @@ class Actor:
         try:
             return flipped(picture(self._found(observation, name), self.env.size, spec.values, spec.square), self.env.flip_of(name))
         except KeyError as error:
-            keys = ", ".join(map(repr, observation)) if isinstance(observation, dict) else f"a {type(observation).__name__}"
             cameras = ", ".join(map(repr, self.env.sources))
+            if not isinstance(observation, dict):
+                given = type(observation).__name__
+                raise ValueError(f"The policy sees {cameras}, and was given {given}; give a dictionary with a picture under each name.") from error
+            keys = ", ".join(map(repr, observation))
             raise ValueError(f"The policy sees {cameras}, and the observation has {keys}; add {name!r} to it.") from error
         except ValueError as error:
             raise ValueError(f"The picture {name!r} of the observation cannot be used: {error}.") from error

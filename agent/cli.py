@@ -2,10 +2,11 @@
 
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,11 @@ etude makes a multimodal LLM better at driving a robot in simulation, by itself.
 
   etude pretrain OUT                     make the embedded base model from nothing
   etude compose OUT                      make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower
-  etude completion bash|zsh              completion of verbs and keys: eval "$(etude completion bash)"
+  etude completion bash|zsh|fish         completion of verbs, options and keys: eval "$(etude completion bash)"
   etude VERB --help                      all that a verb takes
   etude --version
 
-A POLICY is a run, a checkpoint in a run (RUN/cycle-003), an exported folder, or an untrained model: nano, a hub id, a folder.
+A POLICY is a run, a checkpoint in a run (RUN/cycle-003), an exported folder or its hub id, or an untrained model: nano, a hub id, a folder.
 Overrides are config keys: --seed 3 --collect.episodes_per_seed 16. All of them: etude improve CONFIG RUN --help
 Example: etude improve configs/slide.yaml runs/slide
 """
@@ -56,6 +57,9 @@ STAGES = ("collect", "label", "curate", "tune", "evaluate")
 
 def main() -> None:
     """Run a verb; a user's mistake is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer characters than a name has
+            stream.reconfigure(errors="backslashreplace")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # for `module:EnvId`
     verb, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]  # a bare `etude` shows the help
@@ -229,11 +233,11 @@ def _report(arguments: list[str]) -> None:
     print(report(run_folder(arguments, "report")))
 
 
-def _completion(arguments: list[str], verbs: Iterable[str]) -> None:
+def _completion(arguments: list[str], verbs: Mapping[str, Callable[[list[str]], None]]) -> None:
     from agent.completion import completion
 
-    _no_more(arguments[1:], "completion bash|zsh")
-    print(completion((arguments or [""])[0], verbs), end="")
+    _no_more(arguments[1:], "completion bash|zsh|fish")
+    print(completion((arguments or [""])[0], {verb: help.text(verb, run) for verb, run in verbs.items()}), end="")
 
 
 def _no_more(surplus: list[str], usage: str) -> None:

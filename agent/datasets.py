@@ -81,7 +81,7 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
         How many were written, and how many were left out because they were there already.
 
     Raises:
-        ValueError: a dataset is missing or damaged, they have other cameras, rates or shapes, or `out` has files. Nothing is written then.
+        ValueError: a dataset is missing or damaged, they have other cameras or shapes, or a task two rates, or `out` has files. Nothing is written.
     """
     roots = [root for folder in folders for root in datasets_of(folder)]
     kind, seen, left = _kind_of(roots), set(), 0
@@ -102,11 +102,14 @@ def _kind_of(roots: Sequence[Path]) -> Kind:
     """Return the kind of datasets.
 
     Raises:
-        ValueError: one is damaged, or they have other cameras, rates or shapes.
+        ValueError: one is damaged, or they have other cameras or shapes, or one task at two rates.
     """
-    kind = _agreed({root: _kind(root) for root in roots}, _told)
+    kinds = {root: _kind(root) for root in roots}
+    # `fps` is the rate of a dataset's first task, and datasets may begin with different ones. So rates are compared task by task.
+    fps = next((kind["fps"] for kind in kinds.values() if len(kind) > 1), kinds[roots[0]]["fps"])
     rates = _agreed({root: listing.rates(root) for root in roots}, lambda task, rate: f"{_told('fps', rate)} of {task}")
-    return Kind(kind["fps"], tuple(kind.get("cameras", ())), rates)
+    alike = _agreed({root: {name: each for name, each in kind.items() if name != "fps"} for root, kind in kinds.items()}, _told)
+    return Kind(fps, tuple(alike.get("cameras", ())), rates)
 
 
 def _agreed(found: dict[Path, dict[str, Any]], told: Callable[[str, Any], str]) -> dict[str, Any]:

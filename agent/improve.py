@@ -63,6 +63,7 @@ def improve(session: Session, track: Track) -> None:
 def turn(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) -> Checkpoint:
     """Run one cycle and return the champion after it: the cycle's candidate if it is promoted, else `champion`."""
     run = session.run
+    videos.drop_former(cycle, run.folder)
     collect(session, champion, cycle, track)
     alarms = label(session, champion, cycle, track)
     training_data = curate(session, champion, cycle, track, partial(detector_examples, run))

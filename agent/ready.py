@@ -9,6 +9,7 @@ from agent.config.plugins import plugin
 from agent.demonstrate import datasets
 from agent.demonstrate.target import Tally, Target
 from agent.ground.stage import to_ground
+from agent.label.detector import own_scores
 from agent.records import SEEDS
 from agent.rollout.experts import resolve
 from agent.rollout.session import Session
@@ -37,6 +38,7 @@ def ready(session: Session) -> None:
         writer()
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
+    can_detect(session)
     for name in run.config.evaluate.variations:
         try:
             session.variation_environments(name).close()  # made only to see whether they accept the changed kwargs
@@ -50,9 +52,9 @@ def ready(session: Session) -> None:
     policy = session.trainable_base() if steps and not (run.folder / "ground" / "ground.json").exists() else session.policy
     if steps:  # grounding asks the model questions too
         answers_are_read("ground.steps", policy, run.config.policy.model, "it to 0")
-    can_be_asked(run, policy)
+    asked = can_be_asked(run, policy)
     env = run.config.envs[0]  # all have the same frames
-    can_decide(policy, (len(env.frame_names), env.size, env.size, 3))
+    can_decide(policy, (len(env.frame_names), env.size, env.size, 3), questions=bool(steps) or asked)
     if not (run.folder / "start" / "demonstrate.json").exists():
         can_be_shown(session, policy.codec)
 
@@ -165,24 +167,41 @@ def episodes_end(session: Session) -> None:
             raise ValueError(f"{adapter.config.title} has no time limit, and {why}.")
 
 
-def can_decide(policy: Any, frames: tuple[int, ...]) -> None:
+def can_detect(session: Session) -> None:
+    """Check that a detector of the user's gives probabilities; it is tried on the first observation of each environment, given twice.
+
+    Raises:
+        ValueError: it fails, or returns something else.
+    """
+    name = session.config.label.own_detector
+    for kind, adapter in enumerate(session.environments.firsts) if name else ():
+        try:
+            seen = adapter.reset(SEEDS["practice"])
+        except (Exception, SystemExit):  # during the run this costs its episode alone
+            session.environments.renew(kind)
+            continue
+        own_scores(name, np.stack([seen.frames] * 2), seen.instruction, f"{adapter.config.title}/{SEEDS['practice']}/0")
+
+
+def can_decide(policy: Any, frames: tuple[int, ...], questions: bool = False) -> None:
     """Check that every bin comes back from the codec, and that the model's acting and learning agree; `etude check-model` checks more.
 
     Args:
         policy: the run's policy, a `Vlm` or a class of the user's.
         frames: shape of what it sees, (F, h, w, 3).
+        questions: whether the run asks a `Vlm` about frames.
 
     Raises:
         ValueError: they do not.
     """
-    from policies.check import cheap_faults  # imports torch, as the policy did
+    from policies.check import cheap_faults, question_faults  # imports torch, as the policy did
 
-    if faults := cheap_faults(policy, frames):
+    if faults := cheap_faults(policy, frames) or (question_faults(policy, frames) if questions else []):
         raise ValueError(faults[0])
 
 
-def can_be_asked(run: Run, policy: Any) -> None:
-    """Check that the model can answer questions about frames, if the config asks it any: as detector, or about steps to go.
+def can_be_asked(run: Run, policy: Any) -> bool:
+    """Return whether the config asks the model questions about frames, as detector or about steps to go; check that it can answer any.
 
     Args:
         run: of the config.
@@ -199,6 +218,7 @@ def can_be_asked(run: Run, policy: Any) -> None:
     # Only the embedded model, and models made like it, have number tokens.
     if config.label.distance_question and not (hasattr(policy, "processor") and len(bins(policy.processor.tokenizer))):
         raise ValueError(f"label.distance_question is answered in number tokens, which {config.policy.model!r} does not have; leave it empty.")
+    return any(keys.values())
 
 
 def answers_are_read(key: str, policy: Any, model: str, instead: str) -> None:

@@ -136,6 +136,12 @@ def num_env_steps(episodes: Iterable[Episode]) -> int:
     return sum(int((~np.isnan(episode.rewards)).sum()) for episode in episodes)  # NaN: steps that the end of an episode cut off
 
 
+def success_rate(episodes: Iterable[Episode]) -> float:
+    """Return the share of the episodes without a fault that succeeded, 0 where there is none: a fault says nothing about the policy."""
+    outcomes = [episode.success for episode in episodes if not episode.faults]
+    return float(np.mean(outcomes)) if outcomes else 0.0
+
+
 @dataclass(frozen=True)
 class DetectorScore:
     """A success detector's score on one episode."""

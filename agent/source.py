@@ -4,8 +4,8 @@
 |---|---|
 | `RUN` | the champion of a run |
 | `RUN/cycle-003`, `RUN/start`, `RUN/start/base.safetensors` | a candidate, the warm start, or the base model of a run |
-| `OUT` | the policy that `etude export RUN OUT` wrote |
-| `nano`, a hub id, a local model, `file.py:Class` | a model that was never trained here |
+| `OUT`, or the hub id of that folder | the policy that `etude export RUN OUT` wrote |
+| `nano`, another hub id, a local model, `file.py:Class` | a model that was never trained here |
 """
 
 from dataclasses import dataclass, field, replace
@@ -183,7 +183,30 @@ def find(name: str) -> Source:
         raise ValueError(
             f"There is no run in {name} (no config.yaml), no export and no model; give a run, a checkpoint in it, an exported folder or a model."
         )
+    if exported := _on_hub(name):
+        return replace(_exported(exported), title=name)
     return Source(name, Config(policy=PolicyConfig(model=name)))
+
+
+def _on_hub(name: str) -> Path | None:
+    """Return the folder of an export that lies on the Hugging Face hub, downloaded into its cache; None: that is no hub id of an export.
+
+    Raises:
+        ValueError: it is one, and cannot be downloaded.
+    """
+    if name.count("/") != 1 or ":" in name or Path(name).exists():
+        return None
+    from huggingface_hub import hf_hub_download, snapshot_download  # takes a quarter of a second to read
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        hf_hub_download(name, EXPORT)
+    except (EntryNotFoundError, HFValidationError, OSError):  # no such file, no such id, or no network: the model's own loading says which
+        return None
+    try:
+        return Path(snapshot_download(name))
+    except OSError as error:
+        raise ValueError(f"The export {name} cannot be downloaded from the hub: {error}") from error
 
 
 def _champion(title: str, run: Path) -> Source:

@@ -24,7 +24,7 @@ Flip = Literal["vertical", "horizontal", "both"]
 class EnvConfig(BaseModel):
     """Which environment, and how the policy sees it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str = "etude/Reach-v0"
     """A Gymnasium id (`etude tasks` lists our own), `module:Id`, `path/to/file.py:factory`, a name for an adapter (`robosuite:Lift`,
@@ -40,7 +40,8 @@ class EnvConfig(BaseModel):
     attributes: dict[str, Value] = {}
     """Set on the environment itself once it is made, where its constructor has no argument for it (Meta-World: `seeded_rand_vec: true`)."""
     max_episode_steps: int | None = Field(default=None, ge=1)
-    """Environment steps after which an episode is truncated; null: the environment's own limit."""
+    """Environment steps after which an episode is truncated; null: the environment's own limit. A factory gets it, where it has an argument of this
+    name: else a smaller limit of its own ends an episode earlier."""
     cameras: tuple[str, ...] = ()
     """Frames, in the order in which the policy sees them: names of MuJoCo cameras, keys of the observation that hold pictures (`pixels.top`), or
     `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""
@@ -49,7 +50,7 @@ class EnvConfig(BaseModel):
     flip: Flip | dict[str, Flip] | None = None
     """Turn frames over that come upside down or mirrored: `vertical` (top to bottom), `horizontal` (left to right) or `both`, for all cameras or for
     each by name (`{corner2: both}`)."""
-    size: int = Field(default=64, ge=8)
+    size: int = Field(default=64, ge=8, le=4096)
     """Height and width of a frame, pixels. The embedded model wants 64."""
     action_repeat: int = Field(default=4, ge=1)
     """Environment steps that each action is held for; more makes decisions fewer, and credit sharper."""

@@ -19,10 +19,11 @@ Check = Callable[[Adapter, list[Episode], Diagnosis], None]
 def instructions(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
     """Check that there are words, that they belong to the episode, and that they are known at its reset."""
     distinct = list(dict.fromkeys(episode.instruction for episode in episodes))
-    diagnosis.line("instruction", f"{distinct[0]!r}" + (f" and {len(distinct) - 1} others" if len(distinct) > 1 else ""))
+    others = len(distinct) - 1
+    diagnosis.line("instruction", f"{distinct[0]!r}" + (f" and {others} other{'s' if others > 1 else ''}" if others else ""))
     without = sum(not episode.instruction for episode in episodes)
     if without == len(episodes):
-        diagnosis.fault("No instruction: set env.instruction, or the model cannot know what to do.")
+        diagnosis.fault("No instruction: set env.instruction to words, or to '{task}' for the words that info has under the key task.")
         return
     if without:
         diagnosis.fault(f"No instruction in {without} of {len(episodes)} episodes: the environment has to give one at each reset.")

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -74,6 +75,8 @@ def _make(config: EnvConfig, kwargs: dict[str, Any]) -> Any:
             return make(**{name: value for name, value in kwargs.items() if name != "render_mode"})
     if ours and not _accepts(factory, "render_mode"):
         del kwargs["render_mode"]
+    if config.max_episode_steps and _names(factory, "max_episode_steps"):  # else its own limit would end episodes, where that is smaller
+        kwargs.setdefault("max_episode_steps", config.max_episode_steps)
     env = factory(**kwargs)
     return gymnasium.wrappers.TimeLimit(env, config.max_episode_steps) if config.max_episode_steps else env
 
@@ -88,13 +91,29 @@ def _factory(name: str) -> Callable[..., Any] | None:
         return None
     if place.isidentifier() and importlib.util.find_spec(f"envs.adapters.{place}"):
         return functools.partial(importlib.import_module(f"envs.adapters.{place}").make, attribute)
+    if place.endswith(".py"):
+        return found_in(place, attribute)
     module = module_of(place)
-    return getattr(module, attribute) if place.endswith(".py") else None if attribute in gymnasium.registry else getattr(module, attribute, None)
+    return None if attribute in gymnasium.registry else getattr(module, attribute, None)
 
 
 def module_of(place: str) -> Any:
     """Return the module at a dotted name, or the one in a .py file."""
     return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+
+
+def found_in(place: str, name: str) -> Any:
+    """Return what has a name in a module: at a dotted name, or in a .py file.
+
+    Raises:
+        AttributeError: the module has nothing of that name; the message lists what it defines.
+        Exception: of any type, by the module itself.
+    """
+    module = module_of(place)
+    if not hasattr(module, name):
+        own = ", ".join(key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)
+        raise AttributeError(f"{place} has no {name!r}" + (f"; it defines {own}" if own else ""))
+    return getattr(module, name)
 
 
 def _load_file(file: Path) -> Any:
@@ -119,7 +138,9 @@ def _load_file(file: Path) -> Any:
 
 def _accepts(factory: Callable[..., Any], argument: str) -> bool:
     """Return whether a factory has an argument of this name, or accepts any keyword."""
-    import inspect
+    return _names(factory, argument) or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in inspect.signature(factory).parameters.values())
 
-    parameters = inspect.signature(factory).parameters
-    return argument in parameters or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+
+def _names(factory: Callable[..., Any], argument: str) -> bool:
+    """Return whether a factory has an argument of this name."""
+    return argument in inspect.signature(factory).parameters

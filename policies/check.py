@@ -34,8 +34,23 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
         policy: a `Vlm`, or a class of the user's.
         frames: shape of what it sees, (F, h, w, 3).
     """
-    lost, gap = lost_bins(policy.codec), agreement(policy, frames)
+    lost, unseen = lost_bins(policy.codec), 0.0
     faults = [f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins."] if lost else []
+    try:
+        if hasattr(policy, "base"):
+            unseen = whole_gap(policy, frames)
+        gap = agreement(policy, frames) if unseen < torch.inf else torch.nan
+    except Exception as error:  # of code of a family that nobody tried
+        if not hasattr(policy, "base"):
+            raise  # of the user's own class
+        return [*faults, f"A first decision of {policy.config.model!r} fails ({_cause(error)}); choose another policy.model (docs/families.md)."]
+    if not unseen < torch.inf:
+        return [*faults, f"The numbers that {policy.config.model!r} computes are not finite; its weights are damaged, or float32 cannot hold them."]
+    if not unseen <= tolerance(policy):
+        faults.append(
+            f"Frames that are encoded apart mean something else to this model than frames within it: log-probabilities differ by {unseen:.2g} nats; "
+            f"choose another policy.model (docs/families.md)."
+        )
     if not gap <= tolerance(policy):  # also where it is NaN
         faults.append(
             f"Acting and learning give log-probabilities that differ by {gap:.2g} nats a token, so ratios and losses would be wrong; "
@@ -80,6 +95,51 @@ def agreement(policy: Any, frames: tuple[int, ...]) -> float:
     return float(np.abs(learnt.cpu().numpy() - np.stack([each.logprobs for each in decisions])).max())
 
 
+def whole_gap(policy: Any, frames: tuple[int, ...]) -> float:
+    """Return the largest difference, nats, of a reply's first token from that of the plain whole model, as its processor and pixels make it.
+
+    It shows an input of the model that is not handed on. It is 0 where numbers of bfloat16 would hide that.
+    """
+    if half(policy.config.precision, policy.config.device) or tolerance(policy) == ROUGH:
+        return 0.0
+    seen, text = np.random.default_rng(2).integers(0, 255, frames, dtype=np.uint8), policy.config.ask(INSTRUCTION)
+    inputs = policy.prompts.whole(policy.prompts.chat(text, len(seen)), seen).to(policy.config.device)
+    with torch.no_grad():
+        logits_2V = torch.stack([policy.model(**inputs, logits_to_keep=1).logits[0, -1], policy.first_logits(text, seen)])
+    one_U, other_U = logits_2V[:, policy.codec.vocabulary_U].float().log_softmax(-1)
+    return float((one_U - other_U).abs().max())
+
+
+def question_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
+    """Return a sentence if questions about frames cannot be asked, or are answered otherwise together than alone; arguments as of `cheap_faults`."""
+    try:
+        gap = question_gap(policy, frames)
+    except Exception as error:
+        return [f"Questions about frames cannot be asked of this model ({_cause(error)}); set label.by env, curate.credit progress, ground.steps 0."]
+    if gap <= tolerance(policy):
+        return []
+    return [
+        f"Questions asked together are answered otherwise than alone (by {gap:.2g}); set label.by env, curate.credit progress, and ground.steps 0."
+    ]
+
+
+def question_gap(policy: Any, frames: tuple[int, ...]) -> float:
+    """Return the largest difference of P(yes) between questions that are asked together and each alone."""
+    seen = _seen(frames)
+    together, alone = choice_probabilities(policy, seen, [QUESTION] * 2)[:, 0], [policy.probability(QUESTION, each) for each in seen]
+    return float(np.abs(together - alone).max())
+
+
+def _seen(frames: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.random.default_rng(i).integers(0, 255, frames, dtype=np.uint8) for i in range(2)]
+
+
+def _cause(error: Exception) -> str:
+    """Return the first line of an error, with its type where the line alone would say little."""
+    first = str(error).strip().split("\n")[0].rstrip(".")[:200]
+    return first if isinstance(error, ValueError) and first else f"{type(error).__name__}: {first}"
+
+
 def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 32768) -> Findings:
     """Return the findings about a loaded model.
 
@@ -88,16 +148,18 @@ def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 3276
         frames: shape of what it sees, (F, h, w, 3).
         micro_batch_tokens: `tune.micro_batch_tokens`, for the memory of training.
     """
-    seen = [np.random.default_rng(i).integers(0, 255, frames, dtype=np.uint8) for i in range(2)]
-    findings = Findings(_sizes(policy, seen, micro_batch_tokens), cheap_faults(policy, frames))
+    faults = cheap_faults(policy, frames)
+    if faults:
+        return Findings(faults=faults)
+    seen = _seen(frames)
+    findings = Findings(_sizes(policy, seen, micro_batch_tokens), question_faults(policy, frames))
     lines, bins = findings.lines, policy.codec.num_bins
     lines["codec"] = f"{bins - lost_bins(policy.codec)} of {bins} bins come back"
     lines["acting = learning"] = f"largest difference {agreement(policy, frames):.0e} nats"
-    together, alone = choice_probabilities(policy, seen, [QUESTION] * 2)[:, 0], [policy.probability(QUESTION, each) for each in seen]
-    gap = float(np.abs(together - alone).max())
-    lines["detector"] = f"P(yes) of questions asked together is that of each alone; largest difference {gap:.0e}"
-    if not gap <= tolerance(policy):
-        findings.faults.append(f"Questions asked together are answered otherwise than alone (by {gap:.2g}); set label.by env, and ground.steps 0.")
+    lines["whole model"] = f"largest difference {whole_gap(policy, frames):.0e} nats from the plain whole model with its own processor"
+    if findings.faults:
+        return findings
+    lines["detector"] = f"P(yes) of questions asked together is that of each alone; largest difference {question_gap(policy, frames):.0e}"
     near, phrase = localise(policy, policy.features(seen), [0], ["red ball"])
     lines["grounding"] = f"a phrase is compared with {near.shape[1]} image tokens of width {phrase.shape[1]}"
     return findings
@@ -124,7 +186,10 @@ def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict
 def _memory(policy: Any, prompt: int, frames: np.ndarray, micro_batch_tokens: int) -> str:
     """Return the estimated memory at `policy.batch_size`, in words."""
     rows, in_bfloat16 = policy.config.batch_size, half(policy.config.precision, policy.config.device)
-    memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), in_bfloat16, micro_batch_tokens)
+    try:
+        memory = estimate(policy, rows, prompt + policy.reply_length, patches(policy, frames), in_bfloat16, micro_batch_tokens)
+    except (AttributeError, TypeError):  # a vision tower without patches (Gemma 3n, FastVLM), layers of different widths
+        return "not estimated, as the model's config gives its sizes in a form of its own"
     weights, acting, training, least = (f"{each / 2**20:,.0f} MiB" for each in (memory.weights, memory.acting, memory.training, memory.least))
     return (
         f"weights {weights}; acting {acting}, training ({policy.config.train}) {training}, with {rows} replies, or {micro_batch_tokens} tokens in "

@@ -65,13 +65,13 @@ def description(policy: Any, images: tuple[str, ...]) -> dict[str, Any]:
         policy: a `Vlm`.
         images: a name for each frame of an observation.
     """
-    config, bos = policy.config, policy.processor.tokenizer.bos_token
+    config = policy.config
     chat = policy.prompts.chat(config.ask("{instruction}", state="{state}"), len(images))
     return {
         "chat": chat,
         "images": list(images),
         "lower_case": policy.prompts.known("A") == "a",
-        "add_special_tokens": not (bos and bos in chat),
+        "add_special_tokens": policy.prompts.adds_special_tokens(chat),
         "state": {str(index): list(span) for index, span in config.state.items()},
         "per_token": {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": policy.family.reply_type},
         "before": fixed_tokens(policy.processor.tokenizer, config.thought, policy.codec),

@@ -7,18 +7,20 @@
 | PaliGemma | a prompt form of its own, a prompt whose tokens attend in both directions, capped logits |
 | Qwen-VL, GLM-V | positions in three dimensions (M-RoPE): a question continues from them (`Shared` in `policies.scoring`) |
 | Qwen3-VL | the text model gets image tokens at several of its layers (`Vlm.encode`) |
-| Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`Shared` in `policies.scoring`) |
+| Qwen3.5, LFM2 | layers whose cache is a state instead of keys and values (`policies.caches`) |
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from transformers import ProcessorMixin
 
-# What stands between vision tower and text model: Idefics3 and SmolVLM; LLaVA, Gemma 3 and InternVL; Qwen-VL.
-CONNECTOR = re.compile(r"\.(connector|multi_modal_projector|merger|deepstack_merger_list)\.")
+# What stands between vision tower and text model: Idefics3 and SmolVLM; LLaVA, Gemma 3 and InternVL; Qwen-VL; DeepSeek-VL and Janus; Gemma 4.
+CONNECTOR = re.compile(r"\.(connector|multi_modal_projector|merger|deepstack_merger_list|aligner|embed_vision)\.")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ def family_of(config: Any) -> Family:
 def text_model(model: Any) -> Any:
     """Return the text model, without its head, of an image-text-to-text model."""
     return getattr(model.model, "text_model", None) or model.model.language_model
+
+
+def image_encoder(model: Any) -> tuple[Callable[..., Any], set[str]]:
+    """Return the method that computes image tokens, and the names of its inputs: image processors also return counts that only prompts need."""
+    # In some families the outer method takes any keyword, and the inner one names them; in others (DeepSeek-VL) there is only the inner one.
+    found = [each.get_image_features for each in (model, model.model) if hasattr(each, "get_image_features")]
+    return found[0], {key for each in found for key in signature(each).parameters}
 
 
 def lora_targets(model: Any, chosen: Any = "all-linear") -> list[str]:
@@ -130,9 +139,8 @@ def keep_frames_whole(processor: Any) -> None:
             setattr(images, tiles, False)
         if getattr(processor, "images_kwargs", {}).get(tiles):  # a setting for every call overrules the image processor's own (InternVL)
             processor.images_kwargs = {**processor.images_kwargs, tiles: False}
-    cut = next((name for name in ("get_image_patches", "_get_image_patches") if hasattr(type(images), name)), "")  # without, and with torchvision
-    if hasattr(images, "image_grid_pinpoints") and cut:  # LLaVA-NeXT, LLaVA-OneVision
-        _override(images, **{cut: _first_of(getattr(type(images), cut))})
+    if hasattr(images, "image_grid_pinpoints") and hasattr(images, "get_image_patches"):  # LLaVA-NeXT, LLaVA-OneVision
+        _override(images, get_image_patches=_first_of(type(images).get_image_patches))
         _override(processor, _get_number_of_features=_features_of_a_whole_frame)
 
 

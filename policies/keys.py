@@ -1,5 +1,7 @@
 """The config section `policy`."""
 
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -7,10 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 LORA_OPTIONS = ("r", "lora_alpha", "use_rslora", "use_dora", "target_modules")  # of `policy.lora`
 
 
+def replaced(text: str, known: Sequence[str]) -> str:
+    """Return a text whose placeholders, single words in braces, are all known; others would reach the model as they stand.
+
+    Raises:
+        ValueError: one is not known.
+    """
+    for found in re.findall(r"\{([^{}\s]*)\}", text):
+        if found not in known:
+            raise ValueError(f"nothing replaces {{{found}}}; the placeholders here are {', '.join(f'{{{name}}}' for name in known)}")
+    return text
+
+
 class PolicyConfig(BaseModel):
     """Which model acts, and how it turns frames into actions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = "nano"
     """`nano` (embedded), a hub id, a local folder, or a policy class of your own: `file.py:Class` (docs/extend.md)."""
@@ -35,7 +49,7 @@ class PolicyConfig(BaseModel):
     the thought describes what the frames show: less probable thoughts would only be wrong."""
     chunk_size: int = Field(default=1, ge=1)
     """H, actions per decision; more is faster, and blinder."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
     train: Literal["auto", "text", "all", "lora", "lora+connector"] = "auto"
     """Trained weights: the text model, everything, or LoRA adapters on the text model. `auto`: everything where the embedded model has never seen
@@ -57,6 +71,11 @@ class PolicyConfig(BaseModel):
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_is_replaced(cls, prompt: str) -> str:
+        return replaced(prompt, ("instruction", "state", "advantage"))
 
     @model_validator(mode="after")
     def _fits_together(self) -> "PolicyConfig":

@@ -1,14 +1,16 @@
 """Loads a model and its processor, or says in one sentence why not."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging
 
 from policies import codec, families, processor
@@ -30,13 +32,21 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
+        _is_a_model(source)
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
+        _takes_image_tokens(described)
         _keep_layers(described, config.layers)
         parts = processor.load(source, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
-            model = AutoModelForImageTextToText.from_pretrained(source, config=described, attn_implementation=kernel, dtype=torch.float32, **kwargs)
+            kwargs |= {"config": described, "attn_implementation": kernel, "dtype": torch.float32}
+            # Mismatches are ignored only here: below they get a sentence that says which.
+            checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+        model, found = loaded
+        _is_complete(found)
+        _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
     return parts, model
@@ -71,8 +81,44 @@ def _why(error: Exception) -> str:
     """Return the first line of an error, and what to do."""
     first = str(error).strip().split("\n")[0]
     if "torchvision" in str(error).lower() and find_spec("torchvision") is None:
-        return "its image processor is written for torchvision, which is not installed: pip install torchvision."
+        return "its processor is written for torchvision, which is not installed: pip install torchvision."
+    if missing := re.search(r"(?:requires|using) the (\w+) library", first):
+        return f"its code needs {missing[1]}, which is not installed: pip install {missing[1].lower()}."
+    if "trust_remote_code" in str(error):
+        return "it comes with Python code of its own; if you trust its author, set policy.trust_remote_code true."
     return f"{first} Use 'nano', a hub id or a folder."
+
+
+def _is_a_model(source: str) -> None:
+    """Check that a path names a folder with a whole model; a hub id passes.
+
+    Raises:
+        ValueError: it does not.
+    """
+    place = Path(source)
+    if place.is_file():
+        raise ValueError("it is a file, and a folder as on the hub is needed, with config.json and safetensors; GGUF cannot be trained.")
+    if (place / "adapter_config.json").exists():
+        raise ValueError("it holds a LoRA adapter; merge it into its base model (peft: merge_and_unload), and name the folder of the result.")
+    if place.is_dir() and not (place / "config.json").exists():
+        raise ValueError("it has no config.json.")
+    if source.startswith((".", "/", "~")) and not place.exists():
+        raise ValueError("there is no such folder.")
+
+
+def _is_complete(found: dict[str, Any]) -> None:
+    """Check that every weight was in the files of a model; transformers draws those that were not.
+
+    Args:
+        found: its loading information.
+
+    Raises:
+        ValueError: one was not, or has another shape.
+    """
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}.")
+    if others := sorted(str(each[0]) for each in found["mismatched_keys"]):
+        raise ValueError(f"{len(others)} of its weights have other shapes than config.json says, such as {others[0]}.")
 
 
 def _continues_prompts(described: Any) -> None:
@@ -83,6 +129,37 @@ def _continues_prompts(described: Any) -> None:
     """
     if any(getattr(part, "is_encoder_decoder", False) for part in (described, described.get_text_config())):
         raise ValueError(f"{described.model_type} has an encoder and a decoder, and a model is needed that continues its prompt.")
+
+
+def _takes_image_tokens(described: Any) -> None:
+    """Check that a model reads images as tokens of its prompt, which are computed before its forward pass.
+
+    Raises:
+        ValueError: it reads no images, or reads them in another way (cross-attention).
+    """
+    if "AutoModelForImageTextToText" in getattr(described, "auto_map", {}):
+        return  # code from the hub: the first decision shows whether it does
+    if type(described) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ValueError(f"{described.model_type} is no image-text-to-text model of transformers, which reads images and answers in words.")
+    kind: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(described)]
+    if "mm_encoder_outputs" not in signature(kind.forward).parameters:
+        raise ValueError(f"{described.model_type} takes no image tokens that were computed before its forward pass (mm_encoder_outputs).")
+
+
+def _has_parts(model: Any) -> None:
+    """Check that the parts of a model are where nearly all have them.
+
+    Raises:
+        ValueError: one is not.
+    """
+    inner = getattr(model, "model", None)
+    parts = {
+        "model.language_model": any(hasattr(inner, name) for name in ("text_model", "language_model")),
+        "lm_head": hasattr(model, "lm_head"),
+        "get_image_features": any(hasattr(each, "get_image_features") for each in (model, inner)),
+    }
+    if missing := [name for name, found in parts.items() if not found]:
+        raise ValueError(f"{type(model).__name__} has no {' and no '.join(missing)}, where other families have these parts.")
 
 
 def _keep_layers(described: Any, count: int | None) -> None:
@@ -101,7 +178,9 @@ def _keep_layers(described: Any, count: int | None) -> None:
     ]
     if attends and attends[0] >= count:
         raise ValueError(f"policy.layers is {count}, and the first attention layer of its text model is number {attends[0] + 1}; give that or more.")
-    for name in ("layer_types", "mlp_layer_types"):  # of each layer; the rest of a description does not depend on their number
-        if getattr(text, name, None):
-            setattr(text, name, getattr(text, name)[:count])
+    if getattr(text, "num_kv_shared_layers", 0) or getattr(text, "hidden_size_per_layer_input", 0):
+        raise ValueError(f"policy.layers is {count}, and layers of {described.model_type} share keys or embeddings with others; leave the key out.")
+    for name, each in list(vars(text).items()):  # what is given for each layer; the rest of a description does not depend on their number
+        if isinstance(each, list) and len(each) == text.num_hidden_layers:
+            setattr(text, name, each[:count])
     text.num_hidden_layers = count

@@ -28,10 +28,11 @@ class Pixels:
     Args:
         processor: an image processor.
         device: of the inputs.
+        settings: further arguments of each call, as `Prompts.image_settings` returns them.
     """
 
-    def __init__(self, processor: Any, device: str) -> None:
-        self._processor, self._device = processor, device
+    def __init__(self, processor: Any, device: str, settings: dict[str, Any] | None = None) -> None:
+        self._processor, self._device, self._settings = processor, device, settings or {}
         self._recipes: dict[tuple[int, int], Recipe | None] = {}  # by (h, w); None: the processor is called
 
     def __call__(self, observations: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -39,13 +40,13 @@ class Pixels:
         frames_B = [frame for frames in observations for frame in frames]
         recipe = self.recipe(frames_B[0].shape[:2]) if len({frame.shape for frame in frames_B}) == 1 else None
         if recipe is None:
-            return _called(self._processor, frames_B)
+            return _called(self._processor, frames_B, self._settings)
         return recipe(torch.from_numpy(np.stack(frames_B)).to(self._device))
 
     def recipe(self, size: tuple[int, int]) -> "Recipe | None":
         """Return the steps for frames of h x w pixels; None where the processor itself must be called."""
         if size not in self._recipes:
-            self._recipes[size] = _recipe(self._processor, size, self._device)
+            self._recipes[size] = _recipe(self._processor, size, self._device, self._settings)
         return self._recipes[size]
 
 
@@ -170,17 +171,17 @@ def _filter(x: np.ndarray, resample: Image.Resampling) -> np.ndarray:
     return np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0)
 
 
-def _called(processor: Any, frames: Any) -> dict[str, torch.Tensor]:
-    return dict(processor(images=list(frames), return_tensors="pt"))
+def _called(processor: Any, frames: Any, settings: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return dict(processor(images=list(frames), return_tensors="pt", **settings))
 
 
 @torch.inference_mode(False)  # its tensors serve training too, which cannot save those made in inference mode
-def _recipe(processor: Any, size: tuple[int, int], device: str) -> Recipe | None:
+def _recipe(processor: Any, size: tuple[int, int], device: str, settings: dict[str, Any]) -> Recipe | None:
     """Return what an image processor does to frames of h x w pixels; None where that is not known, or gives another result than its own."""
     frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    expected = _called(processor, frames)
+    expected = _called(processor, frames, settings)
     try:
-        watched = _Watch(processor)
+        watched = _Watch(processor, settings)
         one, two = watched.call(frames[:1]), watched.call(frames)
         axes = {name: next((i for i, (a, b) in enumerate(zip(one[name].shape, two[name].shape, strict=True)) if a != b), None) for name in one}
         mean, std = (torch.tensor(each, dtype=torch.float32, device=device).reshape(3, 1, 1) for each in (watched.mean, watched.std))
@@ -219,8 +220,8 @@ def _resize(before_3hw: np.ndarray, after_3HW: np.ndarray, resample: Image.Resam
 class _Watch:
     """An image processor of which each step is noted. It lays out places instead of colours: the places of 3 x H x W numbers among themselves."""
 
-    def __init__(self, processor: Any) -> None:
-        self._processor, self._notes, kind = copy.copy(processor), {}, type(processor)
+    def __init__(self, processor: Any, settings: dict[str, Any]) -> None:
+        self._processor, self._settings, self._notes, kind = copy.copy(processor), settings, {}, type(processor)
         self._last: Any = None
         self.factor, self.mean, self.std = 1.0, [0.0] * 3, [1.0] * 3
         methods = {name: self._noting(name, getattr(kind, name)) for name in ("resize", "center_crop", "rescale", "normalize")}
@@ -228,7 +229,7 @@ class _Watch:
 
     def call(self, frames: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the processor's result for uint8[B, h, w, 3], with places for colours."""
-        return _called(self._processor, frames)
+        return _called(self._processor, frames, self._settings)
 
     def _noting(self, name: str, method: Any) -> Callable[..., Any]:
         def noting(processor: Any, *args: Any, **kwargs: Any) -> Any:

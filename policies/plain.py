@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -33,6 +33,7 @@ class Policy:
     def __init__(self, folder: Path = FOLDER, device: str = "cpu") -> None:
         self.codec = json.loads((folder / "action_codec.json").read_text())
         self.processor = AutoProcessor.from_pretrained(folder)
+        self.processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # torchvision would resize otherwise than training
         adapter = folder / "adapter_config.json"
         base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.exists() else str(folder)
         source = folder / base if (folder / base).is_dir() else base  # an adapter's base model lies beside it, or is on the hub

@@ -1,12 +1,13 @@
-"""Loads the processor of a model, also where torchvision is not installed.
+"""Loads the processor of a model, the same one where torchvision is installed and where it is not.
 
 Processors of families that also accept videos (SmolVLM, Qwen-VL, InternVL) do not load without torchvision. Frames need only the rest of them:
-tokenizer, image processor, chat template, and the code that counts image tokens.
+tokenizer, image processor, chat template, and the code that counts image tokens. With torchvision transformers would resize frames by other rules,
+and a policy would see other numbers than on the machine where it was trained.
 """
 
 from typing import Any
 
-from transformers import AutoConfig, AutoProcessor, Idefics3Processor, SmolVLMProcessor
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, Idefics3Processor, ProcessorMixin, SmolVLMProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from policies import families
@@ -20,17 +21,20 @@ def load(source: str, **kwargs: Any) -> Any:
         kwargs: passed to `from_pretrained`.
 
     Raises:
-        OSError, ValueError: there is no processor, it takes no images, or it has no chat template.
+        OSError, ValueError: there is no processor, it takes no images, or it has no chat template or no end of text.
     """
     try:
         processor = AutoProcessor.from_pretrained(source, **kwargs)
-    except (ImportError, AttributeError, OSError, ValueError) as error:  # transformers 5 raises any of these without torchvision, by family
+    except Exception as error:  # without torchvision transformers 5 raises anything, by family, RecursionError too
         try:
             processor = _without_video(source, **kwargs)
-        except (ImportError, AttributeError, KeyError, OSError, ValueError):
+        except Exception:
             raise ValueError(f"its processor cannot be loaded: {str(error).strip()}") from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ValueError("it takes no images.")
+    if processor.tokenizer.eos_token_id is None:
+        raise ValueError("its tokenizer has no token that ends a text; set eos_token in its tokenizer_config.json.")
+    _resize_with_pillow(processor, source, **kwargs)
     own = families.family_of(AutoConfig.from_pretrained(source, **kwargs)).template
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer
     if not processor.chat_template:
@@ -38,6 +42,12 @@ def load(source: str, **kwargs: Any) -> Any:
     families.keep_frames_whole(processor)
     families.keep_whole_prompts(processor)
     return processor
+
+
+def _resize_with_pillow(processor: Any, source: str, **kwargs: Any) -> None:
+    """Replace an image processor of torchvision by that of Pillow, where the family has one (LFM2-VL has none)."""
+    if getattr(processor.image_processor, "backend", "") == "torchvision":
+        processor.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **kwargs)
 
 
 def _without_video(source: str, **kwargs: Any) -> Any:
@@ -53,5 +63,19 @@ def _without_video(source: str, **kwargs: Any) -> Any:
     own = whole.get_attributes()
     if "video_processor" not in own:
         raise ValueError("it needs a library that is not installed")
-    half = type(whole.__name__, (whole,), {"get_attributes": classmethod(lambda cls: [each for each in own if each != "video_processor"])})
+    place, load = own.index("video_processor"), whole._get_arguments_from_pretrained.__func__
+
+    def parts(cls: Any, *args: Any, **more: Any) -> list[Any]:
+        found = load(cls, *args, **more)
+        return [*found[:place], None, *found[place:]]  # constructors differ in where the video part stands
+
+    methods = {"get_attributes": lambda cls: [each for each in own if each != "video_processor"], "_get_arguments_from_pretrained": parts}
+    half = type(whole.__name__, (whole, _WithoutVideo), {name: classmethod(each) for name, each in methods.items()})
     return half.from_pretrained(source, **kwargs)
+
+
+class _WithoutVideo(ProcessorMixin):
+    """Stands between a family's processor and transformers' own base class, which accepts no missing part."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*(each for each in parts if each is not None), **{key: each for key, each in named.items() if key != "video_processor"})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Inputs of the text model. Those of the vision tower are dropped; Qwen's image grid stays, as the text model computes positions from it.
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_grid_thw")
 KEPT = 20_000  # prompts in the cache, a few kilobytes each
+PROBE = "touch it"  # an instruction, to try a chat template
 
 
 class Prompts:
@@ -58,13 +59,47 @@ class Prompts:
 
     def whole(self, text: str, frames: np.ndarray) -> Any:
         """Return the processor's whole output for a chat and its frames: the tokens, and the inputs of the vision tower."""
-        # The beginning-of-sequence token must occur once: some templates write it, some tokenizers add it, and some models do both (Gemma 3).
-        bos = self._processor.tokenizer.bos_token
-        begun = {"add_special_tokens": False} if bos and bos in text else {}
+        begun = {} if self.adds_special_tokens(text) else {"add_special_tokens": False}
         images = [Image.fromarray(frame) for frame in frames]  # Idefics2 takes no arrays
         inputs = self._processor(text=[text], images=images, return_tensors="pt", **begun)
         inputs.pop("labels", None)  # PaliGemma's processor makes some, for a loss of its own
         return inputs
+
+    def adds_special_tokens(self, text: str) -> bool:
+        """Return whether the tokenizer must add its special tokens to a chat.
+
+        The beginning of a sequence must occur once: some templates write it, some tokenizers add it, and some models do both (Gemma 3). No end of a
+        sequence may stand before the reply.
+        """
+        tokenizer = self._processor.tokenizer
+        ends = tokenizer.encode("a")[-1] == tokenizer.eos_token_id
+        return not (ends or (tokenizer.bos_token and tokenizer.bos_token in text))
+
+    def image_settings(self) -> dict[str, Any]:
+        """Return what the processor tells its image processor at each call beside the images: Pixtral that patches are merged, so wider ones.
+
+        Raises:
+            ValueError: a prompt about frames cannot be written, or leaves out the words.
+        """
+        told: dict[str, Any] = {}
+        images, kind = self._processor.image_processor, type(self._processor.image_processor)
+
+        def noting(own: Any, *args: Any, **kwargs: Any) -> Any:
+            told.update(kwargs)
+            return kind.__call__(own, *args, **kwargs)
+
+        images.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
+        try:
+            chat = self.chat(PROBE, 2)
+            self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
+        except Exception as error:  # of any processor
+            first = str(error).strip().split("\n")[0].rstrip(".")
+            raise ValueError(f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template.") from error
+        finally:
+            images.__class__ = kind
+        if PROBE not in chat:
+            raise ValueError(f"The chat template of {self._config.model!r} leaves out the words of a prompt; put another chat_template.jinja there.")
+        return {name: value for name, value in told.items() if name != "images" and not name.startswith("return_")}
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
         inputs = self.whole(text, np.zeros(shape, np.uint8))

@@ -7,7 +7,6 @@ Shape suffixes: B observations, Q questions about all of them, S tokens of the l
 V vocabulary, N image tokens of an observation, D width.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch.nn.functional import normalize
 
 from policies import codec
+from policies.caches import select_rows
 from policies.vlm import Vlm
 
 MARK = "[question]"  # placeholder that marks the place of a question in a chat template; the model never gets it
@@ -46,6 +46,9 @@ class Tokenised:
     """Q times: the tokens of question and answer, and how many of them belong to the answer."""
 
 
+Examples = Sequence[Sequence[tuple[str, str]]] | Tokenised  # B lists of (question, answer), or the result of `tokenise` for them
+
+
 def tokenise(policy: Vlm, examples: Sequence[Sequence[tuple[str, str]]]) -> Tokenised:
     """Return B lists of (question, answer) as tokens; this needs no device, so data loading can do it in advance."""
     tokenizer, chat = policy.processor.tokenizer, policy.prompts.chat(MARK, 1)
@@ -67,20 +70,21 @@ def num_tokens_before_question(policy: Vlm, frames: np.ndarray) -> int:
     return _head(policy, frames)["input_ids"].shape[1]
 
 
-def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], examples: Sequence[Sequence[tuple[str, str]]] | Tokenised) -> Scores:
+def score(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], examples: Examples, cached: bool = True) -> Scores:
     """Return the log-probabilities of given answers, token by token.
 
     Args:
         policy: a `Vlm` of any family.
         features_BND: the result of `policy.features(frames)`.
         frames: those of B observations, uint8[F, h, w, 3] each, all of one shape.
-        examples: B lists of (question, answer), or the result of `tokenise` for them.
+        examples: questions and answers.
+        cached: False: read the frames again for each question, without a KV cache, as gradient checkpointing needs it.
 
     Returns:
         Scores in groups of questions of similar length, so not in the order of the examples; `Scores.owner` says which is which.
     """
     tokenised = examples if isinstance(examples, Tokenised) else tokenise(policy, examples)
-    shared, tails, owner_Q2 = _read_shared(policy, features_BND, frames), tokenised.tails, tokenised.owner
+    shared, tails, owner_Q2 = _read_shared(policy, features_BND, frames, cached), tokenised.tails, tokenised.owner
     groups = _group_by_length(np.array([len(tokens) for tokens, _ in tails]))
     parts = [_score_group(policy, shared, [tails[row] for row in rows], owner_Q2[rows]) for rows in groups]
     join = np.concatenate
@@ -192,11 +196,11 @@ class Shared:
     """What B observations and the chat before the question are to the questions about them; a row for each observation, or for each question."""
 
     cache: Any
-    """KV cache; None for a model whose prompt attends in both directions, where a question changes what stands before it."""
+    """KV cache; None where none is wanted, and for a model whose prompt attends in both directions: a question changes what stands before it."""
     delta_B1: torch.Tensor | None
     """int64[B, 1], by how much positions are ahead of the count of tokens (M-RoPE: an image takes fewer positions than tokens); else None."""
-    head_BP: torch.Tensor
-    """int64[B, P], the tokens of the chat before the question."""
+    head: dict[str, torch.Tensor]
+    """int64[B, P] a key, the tokens of the chat before the question; of Qwen's image grid a row for each image."""
     features_BND: torch.Tensor
     """float32[B, N, D], image tokens."""
 
@@ -204,20 +208,22 @@ class Shared:
         """Return a copy with the given int64[Q] rows, with repetitions."""
         delta = self.delta_B1 if self.delta_B1 is None else self.delta_B1[rows]
         if self.cache is None:
-            return Shared(None, delta, self.head_BP[rows], self.features_BND[rows])
-        return Shared(_select_rows(self.cache, rows), delta, self.head_BP, self.features_BND)
+            count = len(self.features_BND)
+            head = {key: each.unflatten(0, (count, -1))[rows].flatten(0, 1) for key, each in self.head.items()}
+            return Shared(None, delta, head, self.features_BND[rows])
+        return Shared(select_rows(self.cache, rows), delta, self.head, self.features_BND)
 
 
-def _read_shared(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray]) -> Shared:
+def _read_shared(policy: Vlm, features_BND: torch.Tensor, frames: Sequence[np.ndarray], cached: bool = True) -> Shared:
     """Read the frames of B observations and the chat before the question, once for all questions about them."""
     head, count = _head(policy, frames[0]), len(frames)
     # Copies: cached prompts may have been made in inference mode (`choice_probabilities`), and autograd cannot save such tensors.
     # Gemma 3 and Qwen-VL need the token types to know which tokens are an image's. Qwen's grid has a row for each image.
     inputs = {key: value.repeat(count, 1) for key, value in head.items() if key != "attention_mask"}
-    if policy.family.reads_both_ways:
-        return Shared(None, None, inputs["input_ids"], features_BND)
+    if policy.family.reads_both_ways or not cached:
+        return Shared(None, None, inputs, features_BND)
     cache = policy.base.model(**inputs, use_cache=True, **policy.image_inputs(features_BND)).past_key_values
-    return Shared(cache, getattr(policy.base.model, "rope_deltas", None), inputs["input_ids"], features_BND)
+    return Shared(cache, getattr(policy.base.model, "rope_deltas", None), inputs, features_BND)
 
 
 def _continue(policy: Vlm, shared: Shared, tokens_QS: torch.Tensor, questions_Q: np.ndarray) -> torch.Tensor:
@@ -231,43 +237,16 @@ def _continue(policy: Vlm, shared: Shared, tokens_QS: torch.Tensor, questions_Q:
     """
     if shared.cache is None:
         reply_QS = torch.arange(tokens_QS.shape[1], device=tokens_QS.device) >= torch.as_tensor(questions_Q, device=tokens_QS.device)[:, None]
-        types_QJ = torch.cat([torch.zeros_like(shared.head_BP), reply_QS * policy.family.reply_type], dim=1)
-        inputs = {"input_ids": torch.cat([shared.head_BP, tokens_QS], dim=1), "token_type_ids": types_QJ, **policy.image_inputs(shared.features_BND)}
-        return policy.base.model(**inputs, use_cache=False).last_hidden_state[:, shared.head_BP.shape[1] :]
+        behind = {"input_ids": tokens_QS, "token_type_ids": reply_QS * policy.family.reply_type, "mm_token_type_ids": torch.zeros_like(tokens_QS)}
+        inputs = {key: torch.cat([each, behind[key]], dim=1) if key in behind else each for key, each in shared.head.items()}
+        states = policy.base.model(**inputs, **policy.image_inputs(shared.features_BND), use_cache=False).last_hidden_state
+        return states[:, shared.head["input_ids"].shape[1] :]
     placed = {}
     if shared.delta_B1 is not None:  # else the model counts by itself
         first = shared.cache.get_seq_length()
         count_S = torch.arange(first, first + tokens_QS.shape[1], device=tokens_QS.device)
         placed["position_ids"] = (shared.delta_B1.to(count_S) + count_S).expand(3, -1, -1)  # [3, Q, S]: text has one position in all dimensions
     return policy.base.model(input_ids=tokens_QS, past_key_values=shared.cache, use_cache=True, **placed).last_hidden_state
-
-
-def _select_rows(cache: Any, rows: torch.Tensor) -> Any:
-    """Return a copy of a KV cache whose rows are the given int64[Q] rows, with repetitions."""
-    # Tensors within an autograd graph cannot be copied deeply. They need not be: a layer's tensors are replaced, never changed in place.
-    selected = copy.copy(cache)
-    selected.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in selected.layers:
-        if hasattr(layer, "batch_select_indices"):
-            layer.batch_select_indices(rows)
-        if hasattr(layer, "conv_states"):  # linear attention (Qwen3.5) or a convolution (LFM2): states instead of keys and values
-            _select_states(layer, rows)
-    return selected
-
-
-def _select_states(layer: Any, rows: torch.Tensor) -> None:
-    """Give a copied layer of a cache the given rows of its states."""
-
-    def keep(recurrent_states: torch.Tensor, state_idx: int = 0, **_: Any) -> torch.Tensor:
-        layer.recurrent_states[state_idx] = recurrent_states
-        return recurrent_states
-
-    for name in ("conv_states", "recurrent_states"):
-        states = getattr(layer, name)
-        setattr(layer, name, {i: state if state is None else state.index_select(0, rows) for i, state in states.items()})
-    for name in ("has_previous_state", "is_conv_states_initialized", "is_recurrent_states_initialized"):
-        setattr(layer, name, dict(getattr(layer, name)))
-    layer.update_recurrent_state = keep  # transformers writes into the tensor that autograd has saved for the backward pass
 
 
 def _group_by_length(lengths_Q: np.ndarray) -> list[np.ndarray]:

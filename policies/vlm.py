@@ -9,7 +9,6 @@ that gives the same bits (`policies.rows`): a decision must not depend on the ot
 
 import functools
 from collections.abc import Iterator, Sequence
-from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,13 +43,12 @@ class Vlm(Trained):
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
         self.config, self.chunk, self.temperature = config, config.chunk_size, config.temperature
         try:
-            torch.empty(0, device=config.device)
+            torch.empty(0, device=config.device).cpu()  # `meta` has no numbers to give back
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
             first = str(error).strip().split("\n")[0]
             raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
         self.processor, model = loading.load(config)
         self.family = families.family_of(model.config)
-        self.pixels = Pixels(self.processor.image_processor, config.device)
         tokenizer = self.processor.tokenizer
         thoughts = codec.numerals(tokenizer, config.codec)  # a thought may use all numbers, and actions only `num_bins` of the number tokens
         numerals = codec.bins(tokenizer, config.num_bins) if config.codec == "bins" else thoughts
@@ -60,14 +58,13 @@ class Vlm(Trained):
         # The first numbers of every weight tell one base model from another; hashing all of them would take long for large models.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
         self.model: Any = self._halve_frozen(self._choose_trainable(model)).to(config.device).eval()
-        # The inputs that the vision tower accepts: image processors also return counts of tiles, which only prompts need. In some families
-        # the outer of these two methods takes any keyword, and the inner one names them.
-        self._pixel_keys = {key for each in (self.base, self.base.model) for key in signature(each.get_image_features).parameters}
+        self._image_encoder, self._pixel_keys = families.image_encoder(self.base)
         self.levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it
         self._columns = torch.as_tensor(self.codec.vocabulary_U, device=config.device)  # column of the logits -> token id
         self._rows = Rows(config.batch_size)
         self._feature_cache = FeatureCache(self._encode, min(AT_A_TIME, config.batch_size))
         self.prompts = Prompts(config, self.processor, len(thoughts), self.family)
+        self.pixels = Pixels(self.processor.image_processor, config.device, self.prompts.image_settings())
         self.name = fingerprint(self.weights())
 
     # --- acting ----------------------------------------------------------------------------------------------------
@@ -205,7 +202,7 @@ class Vlm(Trained):
         """Return float32[moments, N, D]: the image tokens of so many observations, from the result of `pixels`."""
         grad = torch.enable_grad if self.config.trains_features and torch.is_grad_enabled() else torch.no_grad
         with grad(), autocast(self.config.precision, self.config.device):
-            encoded = self.base.get_image_features(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})
+            encoded = self._image_encoder(**{key: value.to(self.config.device) for key, value in pixels.items() if key in self._pixel_keys})
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
         self.levels, self._levels_are_lists = len(levels), not isinstance(levels[0], torch.Tensor)  # a list has a tensor for each image
         flat = torch.cat([each.flatten(0, -2) if isinstance(each, torch.Tensor) else torch.cat(list(each)) for each in levels], dim=-1)
@@ -235,10 +232,14 @@ class Vlm(Trained):
     @torch.inference_mode()
     def probability(self, question: str, frames: np.ndarray, yes: str = "yes", no: str = "no") -> float:
         """Return P(yes) / (P(yes) + P(no)) for the first token of the reply."""
-        inputs = self._inputs([self.prompts.tokenised(self.prompts.chat(question, len(frames)), frames)], self.features([frames]))
-        logits_V = self._forward(inputs, 1).logits[0, -1]
+        logits_V = self.first_logits(question, frames)
         first = [self.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (yes, no)]  # ids of their first tokens
         return float(logits_V[first].softmax(0)[0])
+
+    def first_logits(self, text: str, frames: np.ndarray) -> torch.Tensor:
+        """Return float32[V]: the logits of the first token of the reply to `text` about uint8[F, h, w, 3] frames."""
+        inputs = self._inputs([self.prompts.tokenised(self.prompts.chat(text, len(frames)), frames)], self.features([frames]))
+        return self._forward(inputs, 1).logits[0, -1]
 
     def _inputs(self, prompts: Sequence[dict[str, torch.Tensor]], features_BND: torch.Tensor, reply_BJ: torch.Tensor | None = None) -> dict[str, Any]:
         """Return the model's inputs for prompts of one length, each followed by the first tokens of a reply."""

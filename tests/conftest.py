@@ -13,6 +13,7 @@ from hypothesis import settings
 settings.register_profile("etude", deadline=None)  # what an example takes says how busy the machine is
 settings.load_profile("etude")
 os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.pop("DISPLAY", None)  # no test opens a window on somebody's screen
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a second thread waits, at every product, for a core that something else may have
 
 

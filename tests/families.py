@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers as hf
 
-from tests.families_apart import florence2, lfm2, mistral3
+from tests.families_apart import deepseek_vl, florence2, gemma4, lfm2, llava_next_video, mistral3, ovis2
 from tests.pieces import PLAIN, TEXT, TOWER, byte_tokenizer, llama_tokenizer, save, save_parts, template
 
 EYE = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}  # of Qwen-VL
@@ -262,9 +262,10 @@ def internvl(folder: Path) -> None:
     save_parts(hf.InternVLForConditionalGeneration(config), tokenizer, images, told, folder)
 
 
-PLAIN_WORK = (llava, llava_next, llava_onevision, qwen2, qwen, qwen3, qwen3_5, glm4v, paligemma, paligemma2, gemma, smolvlm, idefics2, internvl)
+OWN = (llava, llava_next, llava_onevision, qwen2, qwen, qwen3, qwen3_5, glm4v, paligemma, paligemma2, gemma, smolvlm, idefics2, internvl)
+PLAIN_WORK = (*OWN, gemma4)
 TORCHVISION = (mistral3, lfm2)
-MAKERS = {each.__name__: each for each in (*PLAIN_WORK, *TORCHVISION, florence2)}
+MAKERS = {each.__name__: each for each in (*PLAIN_WORK, deepseek_vl, llava_next_video, *TORCHVISION, ovis2, florence2)}
 FAMILIES = ["nano", *(each.__name__ for each in (*PLAIN_WORK, *(TORCHVISION if find_spec("torchvision") else ())))]
 """Those that work here: some only with torchvision."""
 

@@ -65,6 +65,10 @@ def test_what_cannot_be_loaded_is_one_sentence(run: Session, tmp_path: Path) -> 
     policy = etude.load_policy(run.run.folder)
     with pytest.raises(ValueError, match=r"sees 'front', 'wrist', and the observation has 'state'; add 'front' to it"):
         policy.act({"state": np.zeros(9)}, "touch the red ball")
+    with pytest.raises(ValueError, match=r"sees 'front', 'wrist', and was given ndarray; give a dictionary with a picture under each name"):
+        policy.act(np.zeros(9), "touch the red ball")
+    with pytest.raises(ValueError, match=r"The instruction is None; give the task in words"):
+        policy.act({"front": np.zeros((64, 64, 3), np.uint8)}, None)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="it has Config, evaluate, improve"):
         _ = etude.train
 

@@ -1,6 +1,8 @@
 """docs/extend.md, followed to the letter in an empty folder; and one sentence for each part that is wrong."""
 
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +53,10 @@ def test_the_page_works_as_it_stands(place: Path) -> None:
     done = apart(*command.split()[1:], *SHORTER.split(), "--evaluate.gate_alpha", "1", cwd=place)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     run = Run(place / "runs" / "own")
+    (tried,) = re.findall(r"```python\n(import etude\n.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(place), str(ROOT)))}
+    shown = subprocess.run([sys.executable, "-c", tried], cwd=place, capture_output=True, text=True, check=True, env=env)
+    assert shown.stdout.count("touch the") == 12 and "TrainingData(" in shown.stdout.splitlines()[-1]
     critic = load(run.cycle(1).folder / "detector.json")
     assert len(critic["scores"]) == 12 and critic["figures"]["episodes"] == 12, "the detector was asked about every episode"
     assert load(run.cycle(1).folder / "curate.json")["figures"].keys() >= {"demonstrations", "pass_at_k", "practice_success"}
@@ -92,7 +98,7 @@ def _box() -> Any:
     [
         ("changed", r"label.detector is 'changed'; give module:function or file.py:function"),
         ("nowhere.py:changed", r"label.detector 'nowhere.py:changed' cannot be used \(FileNotFoundError: there is no file nowhere.py\)"),
-        ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*'lost'"),
+        ("{place}/detector.py:lost", r"cannot be used \(AttributeError: .*/detector.py has no 'lost'; it defines changed\)\."),
         ("{place}/bad.py:NUMBER", r"is a int, which cannot be called"),
     ],
 )

@@ -28,6 +28,8 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
         done = etude(*line, cwd=tmp_path)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
         assert "check" not in command or "Ready." in done.stdout
+        # As the page explains the two lines.
+        assert "smoke" not in command or re.search(r"warm start: .*, base model: [^\0]*\ncycle 1: candidate .* over the champion: ", done.stdout)
     logged = [json.loads(row)["stage"] for row in (tmp_path / "runs" / "smoke" / "metrics.jsonl").read_text().splitlines()]
     stages = ("ground", "demonstrate", "collect", "label", "curate", "tune", "evaluate", "cycle")
     assert set(stages) <= set(logged) and logged.count("evaluate") == 2, "the smoke test goes through every stage, and both gates"

@@ -1,13 +1,15 @@
 """The jobs of a cycle's practice: regular seeds, further seeds of dynamic sampling, and look-ahead episodes.
 
-A run has a range of 100,000 practice seeds, by its run seed: regular ones from 0, look-ahead episodes from 50,000, dynamic sampling from 80,000.
+A run has a range of 100,000 practice seeds, by its run seed: regular ones first, then those of look-ahead episodes and of dynamic sampling.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from agent.collect.curriculum import by_seed, lacking, practice_shares
+from agent.config.keys import PRACTICE_SEEDS
 from agent.records import SEEDS, Episode, Job
 from agent.rollout.sharing import share
 from agent.run.files import load
@@ -25,7 +27,7 @@ def dynamic_sampling_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -
     """
     config, jobs = cycle.config.collect, []
     done, count = lacking(episodes, config.num_seeds, config.dynamic_sampling)
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 80_000 + _before(run, cycle, "dynamic_sampling") + done
+    first = _first(run, cycle, "dynamic_sampling") + done
     for kind, number in enumerate(share(count, [env.weight for env in run.config.envs])):
         numbered = [(seed, episode) for seed in range(first, first + number) for episode in range(config.episodes_per_seed)]
         # The noise seed (third field) names run, cycle, seed and episode: sampling depends on nothing else.
@@ -37,7 +39,7 @@ def dynamic_sampling_jobs(run: Run, cycle: Cycle, episodes: Sequence[Episode]) -
 def lookahead_jobs(run: Run, cycle: Cycle) -> list[Job]:
     """Return the jobs of a cycle's look-ahead episodes: one a seed, shared among the environments by weight."""
     config, jobs = cycle.config.collect, []
-    first = SEEDS["practice"] + 100_000 * run.config.seed + 50_000 + _before(run, cycle, "lookahead_episodes")
+    first = _first(run, cycle, "lookahead_episodes")
     for kind, count in enumerate(share(config.lookahead_episodes, [env.weight for env in run.config.envs])):
         lookahead = {"lookahead_candidates": config.lookahead_candidates, "lookahead_policy_share": config.lookahead_policy_share}
         jobs += [Job(seed, 0, (run.config.seed, cycle.number, seed, 0), kind, **lookahead) for seed in range(first, first + count)]
@@ -55,7 +57,7 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     # Success rates by environment, then by cycle in which it was practised, then by seed.
     rates_by_env = [[list(each[env.title].values()) for each in seeds if each.get(env.title)] for env in run.config.envs]
     success = [float(np.mean(rates[-1])) if rates else None for rates in rates_by_env]
-    first = SEEDS["practice"] + 100_000 * run.config.seed + _before(run, cycle, "num_seeds")
+    first = _first(run, cycle, "num_seeds")
     for kind, count in enumerate(share(config.num_seeds, practice_shares(run.config.envs, success))):
         numbered = [(seed, episode) for seed in range(first, first + count) for episode in range(config.episodes_per_seed)]
         jobs += [Job(seed, episode, (run.config.seed, cycle.number, seed, episode), kind) for seed, episode in numbered]
@@ -63,7 +65,15 @@ def practice_jobs(run: Run, cycle: Cycle) -> list[Job]:
     return jobs
 
 
-def _before(run: Run, cycle: Cycle, key: str) -> int:
-    """Return the number of seeds that earlier cycles may have used by a key of `collect`; their configs differ by phase."""
+def _first(run: Run, cycle: Cycle, key: str) -> int:
+    """Return the first seed of a cycle for a key of `collect`; raise ValueError where earlier cycles have left too few."""
     # The largest possible numbers, not those that were used: the seeds of a cycle are then known without the episodes of those before it.
-    return sum(getattr(run.config.at(number).collect, key) for number in range(1, cycle.number))
+    # The configs of cycles differ by phase.
+    used, *before = (getattr(run.config.at(number).collect, key) for number in range(cycle.number, 0, -1))
+    if used + sum(before) > PRACTICE_SEEDS[key]:
+        raise ValueError(
+            f"cycle {cycle.number}: a run has {PRACTICE_SEEDS[key]} practice seeds for collect.{key}, {sum(before)} were for earlier cycles, and "
+            f"{used} are asked for; set cycles to {cycle.number - 1}, and go on from its champion in a new run with another seed."
+        )
+    place = sum(size for other, size in itertools.takewhile(lambda each: each[0] != key, PRACTICE_SEEDS.items()))
+    return SEEDS["practice"] + 100_000 * run.config.seed + place + sum(before)

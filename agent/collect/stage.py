@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent.collect.curriculum import by_seed
 from agent.collect.jobs import dynamic_sampling_jobs, lookahead_jobs, practice_jobs
-from agent.records import Checkpoint, Episode, Job, num_env_steps
+from agent.records import Checkpoint, Episode, Job, num_env_steps, success_rate
 from agent.rollout.recording import store
 from agent.rollout.rollout import tolerate
 from agent.rollout.session import Session
@@ -58,16 +56,16 @@ def collect(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) 
         lookahead = play("look-ahead", lookahead_jobs(run, cycle), cycle.folder / LOOKAHEAD) if config.lookahead_episodes else []
         faults = [f"seed {episode.seed}: {episode.faults[0]}" for episode in [*episodes, *lookahead] if episode.faults]
         figures = {
-            "success": float(np.mean([episode.success for episode in episodes])),
+            "success": success_rate(episodes),
             "decisions": sum(map(len, [*episodes, *lookahead])),
             "env_steps": num_env_steps([*episodes, *lookahead]),
             "faults": len(faults),
         }
         if lookahead:
-            figures["lookahead_success"] = float(np.mean([episode.success for episode in lookahead]))
+            figures["lookahead_success"] = success_rate(lookahead)
             # Decisions that were tried in copies of the simulator: all candidates, and the better decision that came of them.
             figures["candidates_tried"] = sum(map(len, lookahead)) * (config.lookahead_candidates + 1)
-        figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes}).items()}
+        figures |= {f"success/{task}": rate for task, rate in by_task(run.config.envs, {e.id: e.success for e in episodes if not e.faults}).items()}
         # Counts by folder: when the run goes on, `agent.ready` checks that these episodes are still on disk.
         recorded = {"episodes": len(episodes)} | ({f"{LOOKAHEAD}/episodes": len(lookahead)} if lookahead else {})
         # `seeds` is read by the curriculum of later cycles; of faults the first few are enough for people.

@@ -5,12 +5,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from envs.values import Value
+from policies.keys import replaced
+
+# The practice seeds of a run are a range of 100,000, which these keys of `collect` share; no two cycles of a run have a seed in common.
+PRACTICE_SEEDS = {"num_seeds": 50_000, "lookahead_episodes": 30_000, "dynamic_sampling": 20_000}
 
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys are errors, and so are infinity and NaN where a number is wanted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # Those from `action` on, and `where`, `way`, `instruction`, `colour`, `done`, are asked where no simulator answers.
@@ -42,7 +46,7 @@ class GroundConfig(Strict):
 class DemonstrateConfig(Strict):
     """The warm start: behaviour cloning of a few episodes of an expert or of a stored dataset, before the first cycle."""
 
-    episodes: int = Field(default=40, ge=0)
+    episodes: int = Field(default=40, ge=0, le=100_000)
     """Expert episodes, or the largest number of episodes of the dataset. 0 starts from the base model as it is."""
     dataset: str = ""
     """Folder of a LeRobotDataset v3.0, or `minari:ID` of a local Minari dataset. Empty: an expert demonstrates."""
@@ -66,14 +70,14 @@ class DemonstrateConfig(Strict):
 class CollectConfig(Strict):
     """Rollouts for practice: sampled episodes on seeds that are new every cycle."""
 
-    num_seeds: int = Field(default=64, ge=1)
+    num_seeds: int = Field(default=64, ge=1, le=PRACTICE_SEEDS["num_seeds"])
     """Practice seeds a cycle."""
-    episodes_per_seed: int = Field(default=8, ge=1)
+    episodes_per_seed: int = Field(default=8, ge=1, le=10_000)
     """K, sampled episodes of each practice seed."""
-    dynamic_sampling: int = Field(default=0, ge=0)
+    dynamic_sampling: int = Field(default=0, ge=0, le=PRACTICE_SEEDS["dynamic_sampling"])
     """Largest number of further seeds a cycle, drawn until `num_seeds` seeds are mixed: some of their episodes succeed, some fail. The policy
     gradient then uses mixed seeds only (DAPO, arXiv 2503.14476). Use it where most seeds always succeed or always fail. 0: off."""
-    lookahead_episodes: int = Field(default=0, ge=0)
+    lookahead_episodes: int = Field(default=0, ge=0, le=PRACTICE_SEEDS["lookahead_episodes"])
     """Look-ahead episodes a cycle, on seeds of their own. Before each decision, candidate actions are tried in a copy of the simulator, and the mean
     of the best ones is executed (expert iteration, arXiv 1705.08439, one decision deep). All of them become demonstrations. Needs an environment that
     a snapshot can restore, in this process (no `env.timeout`), with a dense reward of any scale."""
@@ -103,6 +107,11 @@ class LabelConfig(Strict):
     distance_question: str = ""
     """With `by: detector`, a second question about a moment, answered by an offset in three number tokens: "{instruction} : how far to the first ?".
     A logistic regression on demonstrations combines both answers; the distance is the reward that credit comes from. Empty: not asked."""
+
+    @field_validator("question", "distance_question")
+    @classmethod
+    def _questions_are_replaced(cls, question: str) -> str:
+        return replaced(question, ("instruction",))
 
     @property
     def own_detector(self) -> str:
@@ -196,12 +205,12 @@ class Phase(Strict):
 class EvaluateConfig(Strict):
     """Evaluation. Gate seeds decide promotions. Test seeds are used only at the end, so that nothing was selected on them."""
 
-    gate_episodes: int = Field(default=200, ge=1)
+    gate_episodes: int = Field(default=200, ge=1, le=100_000)
     """Gate seeds a cycle, the same for champion and candidate, and new in each cycle: the champion was chosen on the old ones, and looks better on
     them than it is."""
-    extra_rounds: int = Field(default=2, ge=0)
+    extra_rounds: int = Field(default=2, ge=0, le=100)
     """How often both get as many further gate seeds, while the candidate is ahead but not beyond `gate_alpha`. Each round may err once more."""
-    test_episodes: int = Field(default=400, ge=1)
+    test_episodes: int = Field(default=400, ge=1, le=100_000)
     """Test seeds, for base model, warm start and last champion."""
     variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Value]] = {}
     """Evaluations of generalisation, at the end, of the better of base model and warm start and of the last champion: a name, and changes of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import policies
 from envs.faults import in_words
-from envs.make import module_of
+from envs.make import found_in
 from envs.spaces import Actions
 from policies.policy import Situation
 
@@ -47,7 +47,7 @@ def plugin(key: str, name: str) -> Callable[..., Any]:
     if not (place and attribute):
         raise ValueError(f"{key} is {name!r}; give module:function or file.py:function.")
     try:
-        found = getattr(module_of(place), attribute)
+        found = found_in(place, attribute)
     except (Exception, SystemExit) as error:  # the user's module may raise anything, and even exit
         raise ValueError(f"{key} {name!r} cannot be used ({in_words(error)}).") from error
     if not callable(found):

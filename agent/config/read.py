@@ -2,8 +2,9 @@
 
 import datetime
 import difflib
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,6 +20,10 @@ from envs import EnvConfig
 
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
+WORDS = {  # of Python, as YAML has them
+    "a valid dictionary or instance of EnvConfig": "keys with values", "a valid dictionary": "keys with values", "a valid tuple": "a list",
+    "tuple should have": "it should be a list of", " after validation": "",
+}  # fmt: skip
 
 
 def read(file: Path) -> Config:
@@ -88,7 +93,7 @@ def parse(content: dict[str, Any], source: str) -> Config:
             config.at(phase.first)  # a phase may be wrong only together with what it changes
         return config
     except ValidationError as error:
-        said = [_sentence(each, where) for each in error.errors()]
+        said = _sentences(error.errors(), where)
         # `from None`, since pydantic's own text is long and says the same.
         raise ValueError(" ".join(said[:FEW]) + (f" And {len(said) - FEW} more." if len(said) > FEW else "")) from None
 
@@ -98,16 +103,39 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _sentence(error: Any, source: str) -> str:
-    path = [part for part in error["loc"] if part not in (ONE, SEVERAL)]  # tags of the union `env`, which no user wrote
+def _sentences(errors: Sequence[Any], source: str) -> list[str]:
+    """Return a sentence for each wrong value. Of a key that takes one of several types pydantic reports each of them."""
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        subject, said = _sentence(error, source)
+        found.setdefault(subject, []).append(said)
+    sentences = [subject + ", or ".join(dict.fromkeys(said)) for subject, said in found.items()]
+    return [sentence if sentence.endswith("?") else f"{sentence}." for sentence in sentences]
+
+
+def _sentence(error: Any, source: str) -> tuple[str, str]:
+    """Return what an error is about, and what pydantic says of it in words of YAML."""
+    path = [part for part in error["loc"] if not _is_type(part)]
     where = ".".join(str(part) for part in path)[:200]
     if not path:  # of sections that do not go together
-        return f"{source}: {error['msg'].removeprefix('Value error, ')}."
+        return f"{source}: ", error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
-        return f"{source}: {where} is missing."
+        return f"{source}: {where} ", "is missing"
     if error["type"] != "extra_forbidden":
         said = error["msg"].removeprefix("Value error, ")
-        return f"{source}: {where} is {_short(error['input'])}; {said[0].lower()}{said[1:]}."
+        said = said[0].lower() + said[1:]
+        for python, plain in WORDS.items():
+            said = said.replace(python, plain)
+        return f"{source}: {where} is {_short(error['input'])}; ", said
+    return _unknown(path, where, source)
+
+
+def _is_type(part: str | int) -> bool:
+    """Return whether a part of a path is no key that a user wrote, but one of the types of a union, as `tuple[str, ...]`, or `[key]`."""
+    return part in (ONE, SEVERAL, "str", "int", "float", "bool") or re.fullmatch(r"[a-z]*\[.*\]", str(part)) is not None
+
+
+def _unknown(path: list[Any], where: str, source: str) -> tuple[str, str]:
     model: Any = Config
     for part in (part for part in path[:-1] if not isinstance(part, int)):
         model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
@@ -115,10 +143,10 @@ def _sentence(error: Any, source: str) -> str:
     # Keys of phases are checked within the section that they change, so that its name stands before them here too.
     name = ".".join(str(part) for part in path if not isinstance(part, int))
     if name in REMOVED:
-        return f"{source}: key {where!r} is gone (CHANGELOG.md); remove it."
+        return f"{source}: key {where!r} ", "is gone (CHANGELOG.md); remove it"
     former = FORMER.get(name)
     near = [former] if former else difflib.get_close_matches(str(path[-1]), known, 1)
-    return f"{source}: unknown key {where!r}; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}.")
+    return f"{source}: unknown key {where!r}; ", f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}"
 
 
 def override(config: Config, arguments: list[str]) -> Config:

@@ -10,7 +10,7 @@ import numpy as np
 from agent.demonstrate import datasets
 from agent.demonstrate.sources import Dataset
 from agent.demonstrate.target import Tally, Target
-from agent.records import SEEDS, Episode, Job, num_env_steps
+from agent.records import SEEDS, Episode, Job, num_env_steps, success_rate
 from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
 from agent.rollout.recording import store
@@ -206,7 +206,7 @@ def demonstrate(session: Session, track: Track) -> None:
         if faulty.count:
             first = f"; the first: {faulty.first}" if faulty.first else ""  # '' where all of them were before a kill
             track.note(f"{faulty.count} of {len(jobs)} demonstrations were faulty and are left out{first}")
-        figures = {"episodes": len(recorded), "success": float(np.mean([e.success for e in recorded])) if recorded else 0.0}
+        figures = {"episodes": len(recorded), "success": success_rate(recorded)}
         figures |= {"left_out": faulty.count} if faulty.count else {}
         if config.dataset:
             figures |= datasets.figures(recorded, tally, target)

@@ -104,6 +104,9 @@ def without(episode: Episode, idle_T: np.ndarray) -> Episode:
         return episode
     observations = np.concatenate([keep, [True]])  # there is one more observation than decisions, and the last one stays
     cut = {name: getattr(episode, name)[keep] for name in ("actions", "tokens", "logprobs", "rewards")}
+    # Their rewards are added to the next decision that is kept, or to the last one: the episode's total stays.
+    joined = np.minimum(np.searchsorted(np.flatnonzero(keep), np.flatnonzero(~keep)), int(keep.sum()) - 1)
+    cut["rewards"][:, 0] += np.bincount(joined, np.nansum(episode.rewards[~keep], 1), int(keep.sum()))
     cut |= {"target_actions": None if episode.target_actions is None else episode.target_actions[keep]}
     if cut["target_actions"] is not None and cut["target_actions"].tobytes() == cut["actions"].tobytes():
         cut["target_actions"] = None  # as `records` demands where the targets are what was executed

@@ -58,6 +58,8 @@ def evaluate(
         place = START + part * count
     else:
         place = ((cycle - 1) * (1 + run.config.evaluate.extra_rounds) + part) * count  # as if every earlier cycle had used all its rounds
+    if cycle is not None and place + count > (START if cycle else 10_000_000):  # the next range is that of the test seeds
+        raise ValueError(f"cycle {cycle}: no gate seeds are left for {count} more; lower evaluate.gate_episodes or evaluate.extra_rounds.")
     name = evaluation_name(kind, checkpoint.name, variation, cycle, part)
     jobs = evaluation_jobs(run.config.envs, count, SEEDS[kind] + place)
 
@@ -220,7 +222,8 @@ def close_cycle(
     for alarm in alarms:
         track.note(f"cycle {cycle.number}: {alarm}")
     if result is not None:
-        track.note(f"cycle {cycle.number}: {result[1].success}, {result[0]}: {'promoted' if result[2] else 'rolled back'}")
+        outcome = "promoted" if result[2] else "rolled back"
+        track.note(f"cycle {cycle.number}: candidate {result[1].success}, {result[0]} over the champion: {outcome}")
     run.finished("evaluate")
 
 

@@ -66,7 +66,7 @@ def _episode(
     adapter.reset(seed, look=False)
     # `led`: 80 % of the actions are the expert's. `to_the_end`: all of them are, and the only scene is that of the end, where the task is done.
     drift, led, to_the_end = rng.uniform(-1, 1, len(adapter.actions)), rng.random() < 0.6, rng.random() < 0.34
-    led, to_the_end, made = led and expert is not None, to_the_end and expert is not None, []
+    led, to_the_end, made, done = led and expert is not None, to_the_end and expert is not None, [], False
     for _ in range(1 if to_the_end else 3):  # scenes of the episode
         over = False
         for _ in range(200 if to_the_end else int(rng.integers(0, 6))):  # decisions before the next scene
@@ -74,21 +74,30 @@ def _episode(
             random_action = middle + half * np.clip(drift + rng.normal(0, 0.7, drift.shape), -1, 1)
             action = adapter.actions.from_env(expert(adapter)) if expert and (to_the_end or (led and rng.random() < 0.8)) else random_action
             outcome = adapter.step(np.asarray(action, np.float32)[None], look=False)
-            over = outcome.terminated or outcome.truncated
+            over, done = outcome.terminated or outcome.truncated, outcome.success_at_end
             if over:
                 break
-        made.append(look(adapter, rng, tool, wording))
+        made.append(look(adapter, rng, tool, wording, done))
         if over:
             break
     return made, rng
 
 
-def look(adapter: Adapter, rng: np.random.Generator, tool: str = "", wording: Wording = OWN) -> Scene:
-    """Return the present frames, questions about them with their answers, and the places of visible objects; `tool` as in `find`."""
+def look(adapter: Adapter, rng: np.random.Generator, tool: str = "", wording: Wording = OWN, done: bool = False) -> Scene:
+    """Return the present frames, questions about them with their answers, and the places of visible objects.
+
+    Args:
+        adapter: the environment in its present state.
+        rng: draws questions.
+        tool: as in `find`.
+        wording: of questions and answers.
+        done: whether the present state is a success, where the environment does not list the instructions that it fulfils.
+    """
     observation = adapter.observe()
     env = adapter.config
     objects = find(adapter.model, adapter.data, adapter.mujoco_cameras, tool, tuple(map(env.flip_of, env.sources)), env.geom_groups)
-    questions = ask(objects, adapter.achieved, observation.instruction, rng, wording)
+    achieved = adapter.achieved if "achieved" in adapter.info else (observation.instruction,) * done
+    questions = ask(objects, achieved, observation.instruction, rng, wording)
     visible = [(item.name, view, pixel) for item in objects for view, pixel in enumerate(item.pixels) if pixel is not None]
     places = tuple((name, view, float(pixel[0]), float(pixel[1])) for name, view, pixel in visible)
     return Scene(observation.frames, tuple(questions), places)
@@ -99,7 +108,7 @@ def ask(objects: list[SceneObject], achieved: tuple[str, ...], instruction: str,
 
     Args:
         objects: of the scene.
-        achieved: instructions that the present state fulfils, where the environment names them.
+        achieved: instructions that the present state fulfils.
         instruction: of the episode; '' where there is none.
         rng: draws.
         wording: of questions and answers.

@@ -120,23 +120,36 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
     # A run that began without grounding goes on without it, or its warm start would not belong to its base model.
     if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
         return places, 0
+    if config.sources and config.steps is None and not steps:
+        raise ValueError("ground.from is for stage ground, which this run does not have by itself; set ground.steps too, or remove it.")
     if steps and not (folder / "ground" / "ground.json").exists():
-        for each in places if config.sources else ():
+        for kind, each in enumerate(places) if config.sources else ():
             if answered_by_simulator(each):
                 raise ValueError(f"ground.from is for scenes without MuJoCo, whose state answers questions about {each.config.title}; remove it.")
-            each.apply(_has, config.sources)
+            try:
+                broke = each.apply(_broke, config.sources)
+            except (TimeoutError, ChildProcessError):  # in a process of its own: such seeds are counted while scenes are drawn
+                broke = True
+            if broke:
+                session.environments.renew(kind)
     return places, steps
 
 
-def _has(adapter: Adapter, sources: dict[str, str]) -> None:
-    """Check that an environment's info and observation hold what `ground.from` names.
+def _broke(adapter: Adapter, sources: dict[str, str]) -> bool:
+    """Check that an environment's info and observation hold what `ground.from` names; return whether the environment raised an error there.
 
     Raises:
         ValueError: they do not.
     """
-    adapter.reset(SEEDS["ground"], look=False)
-    for name, source in sources.items():
-        read(adapter, name, source)
+    for seed in range(SEEDS["ground"], SEEDS["ground"] + 3):
+        try:
+            adapter.reset(seed, look=False)
+        except (Exception, SystemExit):  # an environment may raise anything; while scenes are drawn this costs its seed alone
+            continue
+        for name, source in sources.items():
+            read(adapter, name, source)
+        return seed > SEEDS["ground"]
+    return True
 
 
 def _scenes(run: Run, adapter: Place, policy: Any) -> Iterator[Scene]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from agent.ground.clips import Clip, play
+from agent.ground.clips import Clip, check_alike, play
 from agent.ground.entries import entries, ranges
 from agent.ground.pictures import HUES, Place, change, colour_spots, movers, vivid
 from agent.ground.scenes import Question, Scene
@@ -65,17 +65,18 @@ def scenes(
     spans = ranges([clip.values for clip in first])
     before = first[-1]
     for clip in itertools.chain(first, drawn):
+        check_alike(before, clip, sources)
         yield from _moments(clip, rng, spans, wording)
         yield from _pairs(clip, before, rng, shares, wording)
         before = clip
 
 
 def _moments(clip: Clip, rng: np.random.Generator, spans: Mapping[str, tuple[np.ndarray, np.ndarray]], wording: Wording) -> Iterator[Scene]:
-    """Yield scenes of single moments of an episode, its end among them where that is a success."""
+    """Yield scenes of single moments of an episode, its first success among them."""
     last, moving = len(clip.actions), [list(movers(view)) for view in np.moveaxis(clip.frames, 1, 0)]
     chosen = rng.permutation(last + 1)[:MOMENTS].tolist()
-    for t in sorted({*chosen, last}) if clip.success else chosen:
-        frames = clip.frames[t]
+    for t in sorted({*chosen, first}) if (first := first_success(clip)) is not None else chosen:
+        frames = clip.frames[t].copy()  # a view would keep all frames of the episode in memory, as long as the scene is there
         spots = [colour_spots(view) for view in frames]
         tools = [of_view[t] for of_view in moving]
         values = {name: each[t] for name, each in clip.values.items()}
@@ -106,6 +107,11 @@ def _pairs(clip: Clip, other: Clip, rng: np.random.Generator, shares: Callable[[
         if rng.random() < 0.3 and other is not clip:
             after, asked = other.frames[int(rng.integers(len(other.frames)))], [*same(False, len(before), wording)]
         yield Scene(np.concatenate([before, after]), tuple(asked))
+
+
+def first_success(clip: Clip) -> int | None:
+    """Return the index of the first observation at which the instruction is fulfilled; None: at none."""
+    return int(clip.done.argmax()) if clip.done.any() else None
 
 
 def where(spots: Sequence[Mapping[str, Place]], tools: Sequence[Place | None], wording: Wording) -> Iterator[Question]:
@@ -148,15 +154,16 @@ def colour(frames: np.ndarray, rng: np.random.Generator, wording: Wording) -> It
 
 
 def left(clip: Clip, t: int, wording: Wording) -> Iterator[Question]:
-    """Ask how many decisions a demonstration takes from a moment to its end."""
-    if clip.shown and clip.success and clip.instruction:
-        yield Question("left", wording.ask("left", text=clip.instruction), str(min(len(clip.actions) - t, MOST)))
+    """Ask how many decisions a demonstration takes from a moment to its first success."""
+    first = first_success(clip)
+    if clip.shown and first is not None and t <= first and clip.instruction:
+        yield Question("left", wording.ask("left", text=clip.instruction), str(min(first - t, MOST)))
 
 
 def done(clip: Clip, t: int, wording: Wording) -> Iterator[Question]:
     """Ask whether the instruction is fulfilled."""
     if clip.instruction:
-        yield Question("done", wording.ask("done", text=clip.instruction), "yes" if clip.success and t == len(clip.actions) else "no")
+        yield Question("done", wording.ask("done", text=clip.instruction), "yes" if clip.done[t] else "no")
 
 
 def action(shares_A: np.ndarray, views: int, wording: Wording) -> Iterator[Question]:

@@ -45,22 +45,33 @@ def detect_with_own(name: str, episodes: Sequence[Episode]) -> list[np.ndarray]:
     Raises:
         ValueError: the detector fails, or returns no probabilities; the message names the episode.
     """
+    return [own_scores(name, each.frames, each.instruction, each.id) if len(each) else np.zeros(0) for each in episodes]
+
+
+def own_scores(name: str, frames: np.ndarray, instruction: str, title: str) -> np.ndarray:
+    """Return float64[T + 1]: the scores of a user's own detector on one episode.
+
+    Args:
+        name: `label.detector`.
+        frames: uint8[T + 1, F, h, w, 3], RGB.
+        instruction: of the episode.
+        title: id of the episode, for error sentences.
+
+    Raises:
+        ValueError: the detector fails, or returns no probabilities.
+    """
     detect: Any = plugin("label.detector", name)
-    scores = []
-    for episode in episodes:
-        try:
-            # A copy: a function that writes into the frames must not change the episode.
-            predicted = np.asarray(detect(episode.frames.copy(), episode.instruction), np.float64) if len(episode) else np.zeros(0)
-        except (Exception, SystemExit) as error:  # a user's function may raise anything
-            raise ValueError(f"label.detector {name!r} failed on episode {episode.id}: {in_words(error)}.") from error
-        count = len(episode.frames) if len(episode) else 0
-        if predicted.shape != (count,) or not ((predicted >= 0) & (predicted <= 1)).all():  # NaN fails both comparisons
-            excerpt = reprlib.repr(predicted.tolist())
-            raise ValueError(
-                f"label.detector {name!r} returned {excerpt} for the {count} observations of {episode.id}; return one probability in [0, 1] for each."
-            )
-        scores.append(predicted)
-    return scores
+    try:
+        # A copy: a function that writes into the frames must not change the episode.
+        predicted = np.asarray(detect(frames.copy(), instruction), np.float64)
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
+        raise ValueError(f"label.detector {name!r} failed on episode {title}: {in_words(error)}.") from error
+    if predicted.shape != (len(frames),) or not ((predicted >= 0) & (predicted <= 1)).all():  # NaN fails both comparisons
+        excerpt = reprlib.repr(predicted.tolist())
+        raise ValueError(
+            f"label.detector {name!r} returned {excerpt} for the {len(frames)} observations of {title}; return one probability in [0, 1] for each."
+        )
+    return predicted
 
 
 def detect(policy: Any, episodes: Sequence[Episode], question: str) -> list[np.ndarray]:

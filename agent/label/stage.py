@@ -24,7 +24,7 @@ from agent.label.detector import (
     with_detector_rewards,
 )
 from agent.label.guards import detector_fails, labels_contradict
-from agent.records import DRAWS, Checkpoint, DetectorScore, Episode, Label, QAExample
+from agent.records import DRAWS, Checkpoint, DetectorScore, Episode, Label, QAExample, success_rate
 from agent.rollout.session import Session
 from agent.run import episodes as dataset
 from agent.run.files import load
@@ -57,8 +57,7 @@ def label(session: Session, champion: Checkpoint, cycle: Cycle, track: Track) ->
         labels = [Label.of(*each) for each in zip(scored, [by] * len(scored), scores, strict=True)]
         # Labels are compared with the rewards of the stored episodes: those of `scored` may be the model's own predictions.
         alarms = detector_fails(load(cycle.folder / "detector.json")["figures"]) if by == "detector" else labels_contradict(stored, labels)
-        successes = [each.success for each in labels]
-        figures = {"episodes": len(labels), "success": float(np.mean(successes))}
+        figures = {"episodes": len(labels), "success": success_rate(scored)}
         return {"figures": figures, "episodes": list(map(row, stored, scored, scores)), "alarms": alarms}
 
     made = run.keep(cycle.folder / "label.json", go)

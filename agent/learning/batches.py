@@ -167,17 +167,21 @@ class Batches:
         """Return the negative log-likelihood of the answers of these QA examples, nats, summed and divided by all answer tokens of the step."""
         frames, tails = [self.qa_examples[i].frames for i in indices], [self._questions[i] for i in indices]
         tokenised = Tokenised(np.array([(place, 0) for place in range(len(indices))]), tails)
-        with autocast(self.policy.config.precision, self.policy.config.device):
+        with self._kept(), autocast(self.policy.config.precision, self.policy.config.device):
             found = None if self._features is None else self._features.rows([self._frames[self._first_answer + i] for i in indices])
-            scores = score(self.policy, self.policy.features(frames) if found is None else found, frames, tokenised)
+            features = self.policy.features(frames) if found is None else found
+            scores = score(self.policy, features, frames, tokenised, cached=not self.checkpointing)  # a layer that is computed again adds to a cache
         return -(scores.logprobs.sum() / step.num_answer_tokens)
 
     def _distribution(self, rows: Sequence[int], tokens_BL: np.ndarray) -> torch.Tensor:
         """Return float32[B, L, U] log-probabilities of every action token in replies to the situations of these rows."""
         features = None if self._features is None else self._features.rows([self._frames[row] for row in rows])
-        kept = gradient_checkpointing(self.policy.model) if self.checkpointing and torch.is_grad_enabled() else contextlib.nullcontext()
-        with kept, autocast(self.policy.config.precision, self.policy.config.device):
+        with self._kept(), autocast(self.policy.config.precision, self.policy.config.device):
             return self.policy.distribution([self.situations[row] for row in rows], tokens_BL, features)
+
+    def _kept(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which layers are checkpointed, where that is wanted and there is a gradient."""
+        return gradient_checkpointing(self.policy.model) if self.checkpointing and torch.is_grad_enabled() else contextlib.nullcontext()
 
     def _sampled(self, samples: Sequence[PolicySample], samples_BL: torch.Tensor) -> torch.Tensor:
         """Return the log-probabilities of the samples' credited tokens when they were sampled, on the device of `samples_BL`."""

@@ -33,7 +33,7 @@ def show(track: Track, make: Callable[[], dict[str, Path]]) -> None:
 
 def of_cycle(session: Session, cycle: Cycle, training_data: TrainingData, track: Track) -> None:
     """Make videos of the best and the worst practice episode of a cycle, and, in the first cycle, a picture of some training data."""
-    folder, prefix = session.run.folder / "videos", f"cycle-{cycle.number:03d}"
+    folder, prefix = session.run.folder / "videos", cycle.folder.name
     # The worst is written last: where it exists, an earlier start of the run has made both.
     if not session.config.track.videos or (folder / f"{prefix}-worst.mp4").exists():
         return
@@ -41,6 +41,13 @@ def of_cycle(session: Session, cycle: Cycle, training_data: TrainingData, track:
     if cycle.number == 1 and (training_data.samples or training_data.demonstrations):
         batch(training_data, folder / "first-batch.png")
     show(track, lambda: extremes(session.environments, episodes, folder, prefix))
+
+
+def drop_former(cycle: Cycle, run: Path) -> None:
+    """Delete the videos of a cycle that begins: its folder was deleted, and they show the episodes that were in it."""
+    if not (cycle.folder / "collect.json").exists():  # videos are made after it is written
+        for file in (run / "videos").glob(f"{cycle.folder.name}-*.mp4"):
+            file.unlink()
 
 
 def replayed(adapter: Adapter, episode: Episode, pretty: bool = False) -> list[np.ndarray]:

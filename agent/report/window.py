@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 SCALE = 2  # screen pixels for a pixel of a frame
+KEYS = ("<Escape>", "q")  # they close it, as in most players
 
 
 class Window:
@@ -26,6 +27,8 @@ class Window:
         self._root, self._label, self.closed = root, tkinter.Label(root), False
         self._label.pack()
         root.protocol("WM_DELETE_WINDOW", self.close)  # otherwise Tk destroys the window, and the next frame raises
+        for key in KEYS:
+            root.bind(key, lambda _: self.close())
 
     @classmethod
     def open(cls) -> "Window | None":

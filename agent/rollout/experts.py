@@ -14,12 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.records import Rate
 from agent.rollout.planner import Planner
+from agent.rollout.rollout import MAX_FAULT_SHARE
 from agent.run.files import read_object, write_text
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.expert import ask
-from envs.faults import NoExpert, in_words
-from envs.make import module_of
+from envs.faults import ExpertFault, NoExpert, in_words
+from envs.make import found_in
 from envs.simulate.replay import prove
 
 Expert = Callable[[Adapter], np.ndarray]
@@ -147,16 +148,27 @@ def plan(config: EnvConfig, out: Path, *, horizon: int = 12, candidates: int = 6
 
 
 def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
-    """Return an expert's success rate on seeds that are used for nothing else."""
-    adapter, successes = Adapter(config), 0
-    for i in range(episodes):
-        adapter.reset(EVALUATION + i, look=False)
-        # An episode ends at its first success, also where `terminate_on_success` is off.
-        while not (outcome := adapter.step(adapter.actions.from_env(expert(adapter))[None], look=False)).success:
-            if outcome.terminated or outcome.truncated:
-                break
-        successes += outcome.success
+    """Return an expert's success rate on seeds that are used for nothing else; an episode that a fault of the environment ended counts as failed.
+
+    Raises:
+        ValueError: the expert failed, or more than `MAX_FAULT_SHARE` of the episodes were faulty.
+    """
+    adapter, successes, faults = Adapter(config), 0, list[str]()
+    for seed in range(EVALUATION, EVALUATION + episodes):
+        try:
+            adapter.reset(seed, look=False)
+            # An episode ends at its first success, also where `terminate_on_success` is off.
+            while not (outcome := adapter.step(adapter.actions.from_env(expert(adapter))[None], look=False)).success:
+                if outcome.terminated or outcome.truncated:
+                    break
+            successes += outcome.success
+        except (NoExpert, ExpertFault):
+            raise
+        except (Exception, SystemExit) as error:  # an environment may raise anything
+            faults.append(f"seed {seed}, {in_words(error)}")
     adapter.close()
+    if len(faults) > MAX_FAULT_SHARE * episodes:
+        raise ValueError(f"{config.title}: {len(faults)} of {episodes} episodes with the expert were faulty; the last was {faults[-1]}.")
     return Rate.of(successes, episodes)
 
 
@@ -203,7 +215,7 @@ def resolve(name: str, config: EnvConfig) -> Expert:
         raise NoExpert(f"demonstrate.expert is {name!r}; give module:function, file.py:function, or the folder of an expert made by `etude expert`.")
     who = f"The expert {name}"
     try:
-        script = getattr(module_of(module), attribute)
+        script = found_in(module, attribute)
         if inspect.isclass(script):
             instance: Any = script()  # one for all episodes: a policy that keeps state has to notice a reset by itself
             form = f"{attribute}.get_action(self, observation)"

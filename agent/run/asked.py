@@ -55,8 +55,10 @@ def _as_it_went_on(config: Config, own: Config) -> Config:
 
 def automatic(config: Config) -> Path:
     """Return a folder of its own under `runs/` for a run: task, date and W&B id; for the id of an earlier run, such as a sweep's, its folder."""
-    name = os.environ.setdefault("WANDB_RUN_ID", secrets.token_hex(4))  # the W&B run, which begins later, has the same one
-    if earlier := sorted(Path("runs").glob(f"*-{name}")):
+    name = os.environ["WANDB_RUN_ID"] = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)  # the W&B run, which begins later, has the same one
+    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+        raise ValueError(f"WANDB_RUN_ID is {name[:99]!r}; as a part of a folder's name it may have 64 letters, digits, dots, hyphens or _.")
+    if earlier := sorted(Path("runs").glob(f"*-{8 * '[0-9]'}-{6 * '[0-9]'}-{name}")):  # date and time, for an id may end as another one does
         return earlier[0]
     task = re.sub(r"[^a-z0-9]+", "-", config.task.removeprefix("etude/").lower()).strip("-")[:60]  # 60: many file systems allow 255 bytes in a name
     return Path("runs") / f"{task}-{datetime.datetime.now():%Y%m%d-%H%M%S}-{name}"

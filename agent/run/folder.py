@@ -73,6 +73,9 @@ class Run:
         if config is None and not own.exists():
             raise ValueError(f"There is no run in {folder} (no config.yaml); start one with: etude improve CONFIG {folder}")
         saved = read_own(own) if own.exists() else None
+        outer = next((each for each in folder.resolve().parents if (each / "config.yaml").exists() and (each / "base.json").exists()), None)
+        if outer and saved is None:  # their files would be taken for one another's
+            raise ValueError(f"{folder} lies in the run {outer}; name a folder outside it, or go on with that run: etude improve {outer}")
         self.config = config or saved or Config()
         changed = differences(saved, self.config) if saved is not None else {}
         fixed = [key for key in changed if not {key, key.split(".")[0]} & FREE]  # these would change what stored stages mean

@@ -24,7 +24,7 @@ def compare(arguments: list[str]) -> None:
 
     # After the arguments, in this verb as in the others: help and mistakes shall not wait for these imports.
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from agent.evaluate.runs import compare_runs, written
     from agent.evaluate.statistics import compare as paired
@@ -33,7 +33,8 @@ def compare(arguments: list[str]) -> None:
     from agent.run.files import writable, write_text
 
     rows = compare_runs(given.runs)
-    table = Table("run", "success, %", "gain, points", "p, raw", "p, Holm", "won, lost")
+    name = Column("run", overflow="fold")  # runs often differ at the end of their names alone
+    table = Table(name, "success, %", "gain, points", "p, raw", "p, Holm", "won, lost")
     adjusted = [None, *holm([row.against and row.against.p_value for row in rows[1:]])]
     for row, p_value in zip(rows, adjusted, strict=True):
         rate, pair = row.card.success, row.against

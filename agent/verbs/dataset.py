@@ -15,7 +15,7 @@ Stored episodes: what there is, several datasets as one, and those of a run as a
 More: etude dataset info|merge|export|push --help
 """
 INFO = "Say what datasets hold: episodes, successes, cameras, rate."
-MERGE = "Write the episodes of several datasets, or of all stages of runs, into one; each episode once. They must have the same cameras and rate."
+MERGE = "Write the episodes of several datasets, or of all stages of runs, into one, each once. Cameras, and the rate of an environment, must agree."
 EXPORT = "Write the episodes of a run into a dataset of its own, demonstrations first; episodes with a fault of the environment are left out."
 PUSH = "Upload a dataset to the Hugging Face hub, where `lerobot` finds it by its name. The token is that of `hf auth login` or HF_TOKEN."
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.verbs.usage import ENV, POLICY, Usage, whole
+from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, whole
 
 if TYPE_CHECKING:
     from agent.source import Source
@@ -26,8 +26,10 @@ def evaluate(arguments: list[str]) -> None:
     what.add_argument("env", metavar="ENV", nargs="?", default="", help=f"{ENV}; default: the environments of the policy's run")
     what.add_argument("--against", metavar="POLICY", default="", help="another policy, evaluated on the same seeds")
     seeds = usage.add_argument_group("seeds")
-    seeds.add_argument("--episodes", metavar="N", type=whole(1), default=400, help="one per seed (400)")
-    seeds.add_argument("--first-seed", metavar="SEED", type=whole(), help="of consecutive seeds; default: the test seeds, 30000000 and on")
+    default = "one per seed; default: evaluate.test_episodes of the config"
+    seeds.add_argument("--episodes", metavar="N", type=whole(1, 100_000), help=default)
+    any_seed, which = whole(most=LARGEST_SEED), "of consecutive seeds; default: the test seeds, 30000000 and on"
+    seeds.add_argument("--first-seed", metavar="SEED", type=any_seed, help=which)
     output = usage.add_argument_group("output")
     output.add_argument("--videos", metavar="N", type=whole(), default=8, help="videos of the first N seeds (8)")
     output.add_argument("--out", metavar="FOLDER", type=Path, help="default: evaluations/POLICY-ENV")
@@ -37,7 +39,7 @@ def evaluate(arguments: list[str]) -> None:
     from agent.source import find
 
     source = find(given.policy).within(given.env, keys)
-    sources = [source]
+    sources, given.episodes = [source], given.episodes or source.config.evaluate.test_episodes
     if given.against:
         other = find(given.against)
         # Seeds mean the same only in the same environments.

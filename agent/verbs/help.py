@@ -1,5 +1,9 @@
 """Help of the verbs that read their arguments themselves; the others have a `Usage`."""
 
+import contextlib
+import io
+from collections.abc import Callable
+
 from agent.verbs.manual import fitted
 
 # In the layout of argparse, so that all verbs look alike.
@@ -88,14 +92,24 @@ usage: etude sync RUN
 Send W&B what it has not received of a run: figures, videos, tables, artifacts. Rows that it has are not sent again.
 """,
     "completion": """\
-usage: etude completion bash|zsh
+usage: etude completion bash|zsh|fish
 
-Print the completion of verbs and keys for a shell.
+Print the completion of verbs, options and config keys for a shell; files are completed as ever.
 
 example:
-  eval "$(etude completion bash)"
+  eval "$(etude completion bash)"       in ~/.bashrc; the same with zsh in ~/.zshrc
+  etude completion fish | source        in config.fish
 """,
 }
+
+
+def text(verb: str, run: Callable[[list[str]], None]) -> str:
+    """Return the help of a verb, whose function is given."""
+    if verb in HELP:
+        return HELP[verb]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):  # with which argparse ends
+        run(["--help"])
+    return out.getvalue()
 
 
 def show(verb: str) -> None:

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.verbs.usage import ENV, POLICY, Usage, whole
+from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from agent.report.window import Window
     from agent.rollout.environments import Environments
 
-SAYS = """Look at a policy, by greedy decisions: episode after episode in a window where there is a display, else as one MP4."""
+SAYS = """Look at a policy, by greedy decisions: episode after episode in a window where there is a display, else as one MP4.
+Escape, q or the mouse closes the window."""
 
 
 def play(arguments: list[str]) -> None:
@@ -24,8 +25,8 @@ def play(arguments: list[str]) -> None:
     what = usage.add_argument_group("what")
     what.add_argument("policy", metavar="POLICY", help=POLICY)
     what.add_argument("env", metavar="ENV", nargs="?", default="", help=f"{ENV}; default: the first environment of the policy's run")
-    what.add_argument("--episodes", metavar="N", type=whole(1), default=3, help="(3)")
-    what.add_argument("--first-seed", metavar="SEED", type=whole(), default=0, help="of consecutive seeds (0)")
+    what.add_argument("--episodes", metavar="N", type=whole(1, 100_000), default=3, help="(3)")
+    what.add_argument("--first-seed", metavar="SEED", type=whole(most=LARGEST_SEED), default=0, help="of consecutive seeds (0)")
     output = usage.add_argument_group("output")
     output.add_argument("--out", metavar="FILE", type=Path, help="an MP4, also where there is a display; without a display: play.mp4")
     given, keys = usage.read(arguments)

@@ -15,7 +15,7 @@ def serve(arguments: list[str]) -> None:
     """Run the verb."""
     usage = Usage("serve", SAYS, "etude serve runs/slide --port 8000")
     what = usage.add_argument_group("what")
-    what.add_argument("policy", metavar="POLICY", help="a run, a checkpoint in a run (RUN/cycle-003), or an exported folder")
+    what.add_argument("policy", metavar="POLICY", help="a run, a checkpoint in a run (RUN/cycle-003), or an exported folder or its hub id")
     what.add_argument("--device", default="", help="torch device (that of the run)")
     place = usage.add_argument_group("where")
     place.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")

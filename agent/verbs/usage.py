@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from agent.verbs.manual import fitted
 
-POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export`, or an untrained model: nano, a hub id, a folder"
+LARGEST_SEED = 2**31 - 1  # many environments use generators that take 32 bits, and further seeds follow this one
+POLICY = "a run, a checkpoint in a run (RUN/cycle-003), a folder of `etude export` or its hub id, or an untrained model: nano, a hub id, a folder"
 ENV = "an environment's id, or a config file (.yaml)"
 OVERRIDES = (
     "Any config key, as in a run: --env.cameras front wrist, --policy.device cuda, --collect.num_envs 8. All keys: etude improve CONFIG RUN --help"

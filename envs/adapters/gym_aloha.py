@@ -38,14 +38,15 @@ def _numbers(physics: Any) -> dict[str, Any]:
     return {"qpos": BimanualViperXTask.get_qpos(physics), "images": {"top": NOTHING}}
 
 
-def make(name: str, **options: Any) -> gymnasium.Env:
+def make(name: str, max_episode_steps: int | None = None, **options: Any) -> gymnasium.Env:
     """Return the environment `gym_aloha:NAME`.
 
     Args:
         name: `gym_aloha/AlohaTransferCube-v0` or `gym_aloha/AlohaInsertion-v0`.
+        max_episode_steps: time limit; None: 300, gym-aloha's own.
         options: further arguments of gym-aloha's environment.
     """
     import gym_aloha  # pyright: ignore[reportMissingImports]
 
     gymnasium.register_envs(gym_aloha)
-    return Numbers(gymnasium.make(name, obs_type="pixels_agent_pos", disable_env_checker=True, **options))
+    return Numbers(gymnasium.make(name, obs_type="pixels_agent_pos", max_episode_steps=max_episode_steps, disable_env_checker=True, **options))

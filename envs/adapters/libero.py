@@ -16,6 +16,7 @@ from envs.adapters.robosuite import PLAIN, Robosuite, refuse_render
 
 TEST_SEEDS = range(30_000_000, 40_000_000)  # as `agent.records.SEEDS` has them
 SETTLING = 10  # steps at the start, in which objects come to rest (github.com/moojink/openvla-oft waits as long)
+HORIZON = 1000  # robosuite's own; a shorter one might end before the settling does
 OPEN = np.array([0, 0, 0, 0, 0, 0, -1.0])  # the hand stays, and the gripper opens
 ROBOSUITE = PLAIN | {"camera_names": []}
 
@@ -26,15 +27,16 @@ class Libero(Robosuite):
     Args:
         task: of a LIBERO benchmark.
         states: float64[N, 1 + nq + nv], the published initial states: time, positions and velocities of MuJoCo.
+        horizon: steps after which robosuite ends an episode.
     """
 
-    def __init__(self, task: Any, states: np.ndarray) -> None:
+    def __init__(self, task: Any, states: np.ndarray, horizon: int) -> None:
         from libero.libero import get_libero_path  # pyright: ignore[reportMissingImports]
         from libero.libero.envs.env_wrapper import ControlEnv  # pyright: ignore[reportMissingImports]
 
         file = os.path.join(get_libero_path("bddl_files"), task.problem_folder, task.bddl_file)
         self.instruction, self._states = task.language, states
-        super().__init__(lambda: ControlEnv(file, **ROBOSUITE).env)
+        super().__init__(lambda: ControlEnv(file, horizon=horizon, **ROBOSUITE).env)
 
     def _begin(self, seed: int | None) -> Any:
         numbers = np.random.get_state()
@@ -58,12 +60,13 @@ class Libero(Robosuite):
                 return self.robosuite.reset()
 
 
-def make(name: str, render_mode: str | None = None) -> Libero:
+def make(name: str, render_mode: str | None = None, max_episode_steps: int | None = None) -> Libero:
     """Return the environment `libero:SUITE/NUMBER`.
 
     Args:
         name: `libero_spatial`, `libero_object`, `libero_goal`, `libero_10`, `libero_90` or another suite, a slash, and the number of a task.
         render_mode: none; LIBERO's renderer is not used.
+        max_episode_steps: time limit; None: 1000, robosuite's own.
     """
     from libero.libero import benchmark  # pyright: ignore[reportMissingImports]
 
@@ -76,4 +79,4 @@ def make(name: str, render_mode: str | None = None) -> Libero:
     if not number.isdecimal() or int(number) >= tasks.n_tasks:
         raise ValueError(f"its tasks are {suite}/0 to {suite}/{tasks.n_tasks - 1}, and {name!r} is none of them")
     refuse_render(render_mode)
-    return Libero(tasks.get_task(int(number)), np.asarray(tasks.get_task_init_states(int(number))))
+    return Libero(tasks.get_task(int(number)), np.asarray(tasks.get_task_init_states(int(number))), max(HORIZON, max_episode_steps or 0))

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 
 
-def make(name: str, render_mode: str | None = None, **options: Any) -> gymnasium.Env:
+def make(name: str, render_mode: str | None = None, max_episode_steps: int | None = None, **options: Any) -> gymnasium.Env:
     """Return the environment `maniskill:NAME`.
 
     Its observation holds pictures, `sensor_data.base_camera.rgb` among them; its actions are those of `control_mode: pd_ee_delta_pose`, -1 to 1, of
@@ -17,6 +17,7 @@ def make(name: str, render_mode: str | None = None, **options: Any) -> gymnasium
     Args:
         name: as ManiSkill registers it.
         render_mode: `rgb_array`, or none.
+        max_episode_steps: time limit; None: ManiSkill's own.
         options: further arguments of ManiSkill's environment.
 
     Raises:
@@ -28,7 +29,7 @@ def make(name: str, render_mode: str | None = None, **options: Any) -> gymnasium
     gymnasium.register_envs(envs)
     chosen = {"obs_mode": "rgb", "control_mode": "pd_ee_delta_pose", "sim_backend": "physx_cpu", "render_mode": render_mode} | options
     try:
-        return CPUGymWrapper(gymnasium.make(name, num_envs=1, disable_env_checker=True, **chosen))
+        return CPUGymWrapper(gymnasium.make(name, num_envs=1, max_episode_steps=max_episode_steps, disable_env_checker=True, **chosen))
     except RuntimeError as error:
         if not any(word in str(error) for word in ("vk::", "rendering device")):
             raise

@@ -75,13 +75,16 @@ class Robosuite(gymnasium.Env):
         return {name: np.atleast_1d(np.asarray(value, np.float32)) for name, value in observation.items()}
 
 
-def make(task: str, robots: str | list[str] = "Panda", render_mode: str | None = None, **options: Any) -> Robosuite:
+def make(
+    task: str, robots: str | list[str] = "Panda", render_mode: str | None = None, max_episode_steps: int | None = None, **options: Any
+) -> Robosuite:
     """Return the environment `robosuite:TASK`.
 
     Args:
         task: a name that robosuite registers, such as `Lift`.
         robots: one of robosuite's arms, or a list of two for the tasks with two arms.
         render_mode: none; robosuite's renderer is not used.
+        max_episode_steps: robosuite's `horizon`, where the options do not give that; None: 1000.
         options: further arguments of `robosuite.make`, such as `reward_shaping: true` for a dense reward.
     """
     robosuite: Any = importlib.import_module("robosuite")  # the package, and not this module
@@ -91,6 +94,8 @@ def make(task: str, robots: str | list[str] = "Panda", render_mode: str | None =
     refuse_render(render_mode)
     if hasattr(robosuite, "load_controller_config"):  # 1.4 would move joints; 1.5 moves the hand by itself
         options.setdefault("controller_configs", robosuite.load_controller_config(default_controller="OSC_POSE"))
+    if max_episode_steps:
+        options.setdefault("horizon", max_episode_steps)
     if "seed" in inspect.signature(robosuite.environments.REGISTERED_ENVS[task]).parameters:
         options["seed"] = 0
     return Robosuite(lambda: robosuite.make(task, robots=robots, **PLAIN, **options))

@@ -43,6 +43,13 @@ def test_help_is_printed_and_fits_a_terminal(arguments: list[str], monkeypatch: 
     assert said.split() == cli.HELP.split() and max(map(len, said.splitlines())) <= 80
 
 
+def test_a_terminal_that_knows_few_characters_shows_the_others_by_their_codes(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    code = "import sys; from agent.cli import main; sys.argv = ['etude', '--version']; main(); print('gr\\u00fcn', '\\udcff')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[1:] == [r"gr\xfcn \udcff"] and not done.stderr, done.stderr
+
+
 VERBS = re.findall(r"^  etude ([a-z-]+) ", cli.HELP, re.MULTILINE)
 
 
@@ -130,6 +137,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("evaluate nano etude/Reach-v0 --max-minutes soon", "command line: max_minutes is 'soon'"),
         ("evaluate nano etude/Reach-v0 --seed=3 --threads=many", "command line: threads is 'many'"),
         ("evaluate nano etude/Reach-v0 --minutes 3", "unrecognized arguments: --minutes 3; see etude evaluate --help"),
+        ("evaluate nano etude/Reach-v0 --episodes 1000000000000", "'1000000000000' is more than 100000"),
+        ("play RUN --first-seed 18446744073709551616", "'18446744073709551616' is more than 2147483647"),
         ("evaluate nano etude/Reach-v0 extra", "unrecognized arguments: extra"),
         ("play", "the following arguments are required: POLICY"),
         ("play RUN --episodes 0", "'0' is no whole number of at least 1"),
@@ -147,7 +156,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("dataset merge RUN", "the following arguments are required: OUT"),
         ("dataset export RUN RUN/out --every-step", "There is no dataset of etude in"),
         ("sync nowhere", "needs the folder of a run"),
-        ("completion", "needs one of bash, zsh"),
+        ("completion", "needs one of bash, zsh, fish"),
+        ("completion tcsh", "needs one of bash, zsh, fish"),
         ("completion bash extra", "one argument too many"),
         ("fly", "Unknown verb 'fly'"),
     ],

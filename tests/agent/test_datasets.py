@@ -106,6 +106,14 @@ def test_merged_episodes_keep_the_rates_of_their_environments(tmp_path: Path) ->
     np.testing.assert_allclose(times(tmp_path / "one"), [0, 0.2, 0.4, *(step * 3 / 20 for step in range(6))], rtol=1e-6)
 
 
+def test_datasets_that_begin_with_environments_of_different_rates_are_merged(tmp_path: Path) -> None:
+    one = stored(tmp_path / "one", episode(0, 0, [0.1] * 3, True), t=5.0)
+    other = stored(tmp_path / "other", replace(episode(0, 0, [0.1] * 3, True), task="u"), u=10.0)
+    assert merge([one, other], tmp_path / "all") == (2, 0)
+    assert info(tmp_path / "all").fps == 5
+    np.testing.assert_allclose(times(tmp_path / "all"), [0, 0.2, 0.4, 0, 0.1, 0.2], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -161,7 +169,7 @@ def test_what_makes_no_dataset_is_one_sentence(run: Path, tmp_path: Path) -> Non
         with pytest.raises(ValueError, match=says):
             make()
     export(run / "start", tmp_path / "steps", steps=True)
-    with pytest.raises(ValueError, match="20 entries a second; merge datasets that are alike"):
+    with pytest.raises(ValueError, match="20 entries a second of etude/Turn-v0; merge datasets that are alike"):
         merge([run, tmp_path / "steps"], tmp_path / "mixed")
     with pytest.raises(ValueError, match="lies in no run"):
         export(tmp_path / "steps", tmp_path / "again", steps=True)

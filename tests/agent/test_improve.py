@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors.torch import load_file
 
 from agent.config.read import parse
 from agent.curate.stage import curate
-from agent.evaluate.stage import gate, gate_warm_start
+from agent.evaluate.stage import evaluate, gate, gate_warm_start
 from agent.improve import latest
 from agent.label.stage import detector_examples
 from agent.learning.training import base_model
@@ -34,7 +35,7 @@ from agent.run.labels import labelled
 from agent.run.layout import evaluation_name, gate_of
 from agent.run.tracking import Track
 from policies.loading import NANO
-from tests.called import apart, etude
+from tests.called import Process, apart, etude
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -98,9 +99,10 @@ def essence(run: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
+    """A run that was never stopped, in an interpreter of its own."""
     folder = tmp_path_factory.mktemp("whole")
-    done = apart("improve", config(folder), folder / "run")
+    command = [sys.executable, "-m", "agent.cli", "improve", config(folder), folder / "run"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -193,6 +195,14 @@ def test_both_sit_further_seeds_while_the_candidate_may_be_better(
     before, after = gate(Session(run), run.cycle(1), Checkpoint(nobody, "old"), Checkpoint(nobody, "new"), Track(run.folder, run.config))
     assert before.outcomes.keys() == after.outcomes.keys() and len(after.outcomes) == seats
     assert (before.policy, after.policy) == ("old", "new") and sum(after.outcomes.values()) == sum(candidate[: seats // 20])
+
+
+@pytest.mark.parametrize(("cycle", "part"), [(0, 10), (91, 0)])
+def test_gate_seeds_never_reach_those_of_the_test_evaluation(cycle: int, part: int, tmp_path: Path) -> None:
+    config = parse({"evaluate": {"gate_episodes": 100_000, "extra_rounds": 0 if cycle else 10}, "track": {"mode": "off"}}, "test")
+    run = Run(tmp_path / "run", config).begin()
+    with pytest.raises(ValueError, match=f"^cycle {cycle}: no gate seeds are left for 100000 more; lower evaluate.gate_episodes"):
+        evaluate(Session(run), Checkpoint(tmp_path, "old"), "gate", Track(run.folder, config), cycle=cycle, part=part)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +329,9 @@ def test_a_scene_without_a_simulator_is_asked_about_and_the_vision_tower_learns(
     assert any("vision" in name for name in tuned)
 
 
-def kill_when(command: list[str], ready: Any, deadline: float = 120) -> bool:
-    """Start the command and kill -9 it as soon as `ready()`; return whether it was killed before it ended."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill_when(command: Sequence[Any], ready: Any, deadline: float = 120) -> bool:
+    """Start `etude COMMAND` and kill -9 it as soon as `ready()`; return whether it was killed before it ended."""
+    process = Process(*command)
     began = time.time()
     while process.poll() is None:
         if ready() or time.time() - began > deadline:
@@ -353,9 +363,8 @@ STAGE_FILES = (
 @pytest.mark.slow
 def test_killed_in_each_stage_and_resumed_it_ends_bit_identical(whole: Path, tmp_path: Path) -> None:
     run, file, killed = tmp_path / "run", config(tmp_path), 0
-    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
     for name in STAGE_FILES:
-        killed += kill_when(command, (run / name).exists)
+        killed += kill_when(("improve", file, run), (run / name).exists)
     assert killed >= 10
     assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
@@ -364,7 +373,6 @@ def test_killed_in_each_stage_and_resumed_it_ends_bit_identical(whole: Path, tmp
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: Path, tmp_path: Path) -> None:
     run, file, rng, killed = tmp_path / "run", config(tmp_path), np.random.default_rng(0), 0
-    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
     for _ in range(10):
         delay, files, moved = float(rng.uniform(0, 0.4)), len(list(run.rglob("*"))), []
 
@@ -373,7 +381,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_bit_identical(whole: P
                 moved.append(time.time())
             return bool(moved) and time.time() > moved[0] + delay
 
-        killed += kill_when(command, ready)
+        killed += kill_when(("improve", file, run), ready)
     assert killed >= 5
     assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)
@@ -402,9 +410,8 @@ def test_damaged_weights_stop_the_run_and_what_it_advises_mends_it(processes: in
 @pytest.mark.slow
 def test_in_several_processes_killed_and_resumed_it_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
     run, file, killed = tmp_path / "run", config(tmp_path, processes=2), 0
-    command = [sys.executable, "-m", "agent.cli", "improve", str(file), str(run)]
     for name in ("cycle-001/episodes/meta/info.json", "cycle-002/tune.json"):
-        killed += kill_when(command, (run / name).exists)
+        killed += kill_when(("improve", file, run), (run / name).exists)
     assert killed == 2
     assert apart("improve", file, run).returncode == 0
     assert essence(run) == essence(whole)

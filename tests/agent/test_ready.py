@@ -10,7 +10,7 @@ import pytest
 
 from agent.config.read import parse
 from agent.demonstrate.stage import check_success_demonstrated
-from agent.ready import can_be_asked, comes_back, nothing_lost
+from agent.ready import can_be_asked, can_detect, comes_back, nothing_lost
 from agent.records import Job
 from agent.rollout.environments import Environments
 from agent.rollout.rollout import rollout
@@ -125,3 +125,27 @@ def test_trying_in_a_copy_needs_an_environment_that_comes_back(lookahead: int, l
             with pytest.raises(ValueError, match=r"collect.lookahead_episodes needs .* does not: rewards differ .*; set it to 0"):
                 comes_back(run)  # type: ignore[arg-type]
         environments.close()
+
+
+def half(frames: np.ndarray, instruction: str) -> float:
+    """A detector that gives one number for all observations."""
+    return 0.5
+
+
+def seen(frames: np.ndarray, instruction: str) -> np.ndarray:
+    """A detector as it should be, which looks at what an environment draws."""
+    assert frames.shape == (2, 2, 64, 64, 3) and frames.std() > 10 and instruction.startswith("touch the")
+    return np.full(len(frames), 0.5)
+
+
+def test_a_detector_that_gives_something_else_is_refused_before_the_run_begins() -> None:
+    environments = Environments(EnvConfig(), 1)
+    for name, by in (("half", "detector"), ("half", "both"), ("seen", "detector")):
+        config = parse({"label": {"by": by, "detector": f"{__name__}:{name}"}}, "test")
+        session = SimpleNamespace(config=config, environments=environments)
+        if name == "seen":
+            can_detect(session)  # type: ignore[arg-type]
+            continue
+        with pytest.raises(ValueError, match=r"half' returned 0.5 for the 2 observations of etude/Reach-v0/0/0; return one probability"):
+            can_detect(session)  # type: ignore[arg-type]
+    can_detect(SimpleNamespace(config=parse({}, "test"), environments=environments))  # type: ignore[arg-type]

@@ -93,7 +93,15 @@ def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_allows(run: Pat
     assert {stat.S_IMODE(file.stat().st_mode) for file in run.rglob("*") if file.is_file()} == {usual}
 
 
-def test_words_and_what_they_name(run: Path) -> None:
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the Hugging Face hub, empty, without a network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_words_and_what_they_name(run: Path, hub: Path) -> None:
     champion = find(str(run))
     assert (champion.weights, champion.run) == (run / "start" / "policy.safetensors", run)
     assert find(str(run / "start")).name == find(str(run / "start" / "policy.safetensors")).name == champion.name
@@ -111,6 +119,16 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "out"
     export(find(str(run)), folder)
     return folder
+
+
+def test_an_export_on_the_hub_acts_as_its_folder_and_not_as_an_untrained_model(exported: Path, hub: Path) -> None:
+    cached, commit = hub / "models--owner--policy", "0" * 40
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    shutil.copytree(exported, cached / "snapshots" / commit)
+    there, here = find("owner/policy"), find(str(exported))
+    assert (there.title, there.name) == ("owner/policy", here.name) and there.actions is not None
+    assert there.config.envs == here.config.envs and there.load().name == here.load().name
 
 
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {

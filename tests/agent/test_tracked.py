@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collect = {**TINY["collect"], "num_seeds": 2, "dynamic_sampling": 0, "lookahead_episodes": 1}
         evaluations = {**TINY["evaluate"], "gate_episodes": 4, "test_episodes": 4}
         file = config(folder, cycles=1, track=track, env=env, label={"by": "both"}, collect=collect, evaluate=evaluations)
-        started = [sys.executable, "-m", "agent.cli", "improve", str(file), str(folder / "run")]
         for name in ("cycle-001/collect.json", "cycle-001/cycle.json"):
-            assert kill_when(started, (folder / "run" / name).exists)
+            assert kill_when(("improve", file, folder / "run"), (folder / "run" / name).exists)
         done = apart("improve", file, folder / "run")
         assert done.returncode == 0, done.stderr
         assert done.stderr == "", "a log file has the lines of stages alone"

@@ -90,7 +90,7 @@ def test_a_sound_environment_passes() -> None:
     [
         ("dark", "is black"),
         ("still", "does not change"),
-        ("wordless", "No instruction"),
+        ("wordless", "No instruction: set env.instruction to words, or to '{task}' for the words that info has under the key task"),
         ("no success", "reports no success"),
         ("endless", "No time limit: random actions ended no episode within 10000 steps; set env.max_episode_steps"),
         ("waits", "No time limit: the middle of the action box at every step ended no episode within 10000 steps; set env.max_episode_steps"),

@@ -33,9 +33,8 @@ def test_weights_in_bfloat16_are_no_fault(family: str, request: Any, monkeypatch
 def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> None:
     findings = examine(make(family, request, train=train), SHAPE)
     assert not findings.faults
-    assert list(findings.lines) == [
-        *("family", "image tokens", "frames", "actions", "LoRA targets", "memory", "codec", "acting = learning", "detector", "grounding")
-    ]
+    about = ("family", "image tokens", "frames", "actions", "LoRA targets", "memory")
+    assert tuple(findings.lines) == (*about, "codec", "acting = learning", "whole model", "detector", "grounding")
     assert findings.lines["LoRA targets"].startswith("q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj: ")
     if family == "qwen3":
         assert findings.lines["family"].startswith("qwen3_vl: Qwen3VLForConditionalGeneration, 0.3 M parameters, 2 text layers")
@@ -43,6 +42,50 @@ def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> No
         assert findings.lines["frames"] == "prepared in batches on the device"
         assert findings.lines["actions"] == "digits: 100 bins, 3 tokens a number; 18 tokens for 6 numbers"
         assert findings.lines["codec"] == "100 of 100 bins come back"
+
+
+@pytest.mark.parametrize("family", ["deepseek_vl", "llava_next_video"])
+def test_a_neighbour_has_no_fault(family: str, request: Any) -> None:
+    policy = make(family, request)
+    findings = examine(policy, SHAPE)
+    assert not findings.faults and check.whole_gap(policy, SHAPE) < 1e-5
+    one, other = (policy.first_logits("touch it", np.full(SHAPE, colour, np.uint8)) for colour in (0, 255))
+    assert not torch.allclose(one, other)  # it sees
+
+
+def test_a_model_that_sees_other_frames_than_its_processor_shows_it_is_found(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, own = make("llava", request), check.whole_gap
+    monkeypatch.setattr(policy, "pixels", lambda observations, pixels=policy.pixels: {name: -each for name, each in pixels(observations).items()})
+    assert agreement(policy, SHAPE) < 1e-5 < check.AGREEMENT < own(policy, SHAPE)
+    assert examine(policy, SHAPE).faults[0].startswith("Frames that are encoded apart mean something else to this model than frames within it")
+
+
+def test_sizes_in_another_form_leave_out_memory_alone(request: Any) -> None:
+    policy = make("llava", request)
+    vars(policy.base.config)["vision_config"] = SimpleNamespace(hidden_size=32)  # a convolution, as Gemma 3n has it
+    findings = examine(policy, SHAPE)
+    assert not findings.faults and findings.lines["memory"].startswith("not estimated")
+
+
+def test_a_model_whose_first_decision_fails_is_one_sentence(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agent.ready import can_decide
+
+    policy = make("ovis2", request)
+    with pytest.raises(ValueError, match=r"A first decision of '.*ovis2.*' fails \(AttributeError: .*visual_indicator_features.*\); choose another"):
+        can_decide(policy, SHAPE)
+
+
+def test_a_model_that_cannot_be_asked_is_one_sentence_where_it_is_asked(request: Any) -> None:
+    """Its template writes images behind the words, so that nothing of a chat comes before every question."""
+    from agent.ready import can_decide
+
+    policy = make("llava", request)
+    words, images = "{{ message['content'][-1]['text'] }}", "<image>" * SHAPE[0]
+    policy.processor.chat_template = "{% for message in messages %}user: " + words + images + "\nassistant:{% endfor %}"
+    policy.prompts.chat.cache_clear()
+    can_decide(policy, SHAPE)
+    with pytest.raises(ValueError, match=r"Questions about frames cannot be asked of this model \(.*\); set label\.by env"):
+        can_decide(policy, SHAPE, questions=True)
 
 
 def test_a_model_whose_learning_is_another_one_is_found(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:

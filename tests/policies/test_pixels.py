@@ -13,6 +13,8 @@ from policies.loading import NANO
 from policies.pixels import SUPPORT, Pixels, Resize, resized
 from tests.families import FAMILIES
 
+CALLED = ("gemma4", "lfm2")
+"""Families whose image processor is called for every frame: it lays out patches before it knows their colours, or is torchvision's."""
 SIZES = [(64, 64), (48, 64), (90, 31)]
 
 
@@ -33,9 +35,9 @@ def test_each_family_gets_what_its_processor_makes(family: str, request: Any) ->
         expected = own(images=[image for each in seen for image in each], return_tensors="pt")
         found = made(seen)
         recipe = made.recipe(size)
-        assert recipe is not None, "no family needs its processor for every frame"
+        assert (recipe is None) == (family in CALLED)
         shown = torch.from_numpy(seen[0])
-        for step in recipe.steps:
+        for step in recipe.steps if recipe else ():
             if isinstance(step, Resize):  # as on a GPU
                 assert torch.equal(resized(shown, step.height, step.width, step.resample, step.columns_first), step(shown))
             shown = step(shown)
@@ -54,7 +56,7 @@ def test_a_gpu_makes_the_same(family: str, request: Any) -> None:
         seen = frames(3, 2, *size)
         expected = own(images=[image for each in seen for image in each], return_tensors="pt")
         found = made(seen)
-        assert made.recipe(size) is not None and all(value.device.type == "cuda" for value in found.values())
+        assert made.recipe(size) is None or all(value.device.type == "cuda" for value in found.values())
         for name, value in found.items():
             torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-6, atol=1e-6)
 

@@ -21,7 +21,7 @@ from tests.families import FAMILIES
 LOW, HIGH = -np.ones(3), np.ones(3)
 # Families in which replies do not share a prompt: their image tokens see each other in both directions, their layers have a window or a state, or
 # their prompts have further keys.
-SEPARATE = ("gemma", "paligemma", "paligemma2", "idefics2", "qwen3_5", "llava_next")
+SEPARATE = ("gemma", "gemma4", "paligemma", "paligemma2", "idefics2", "qwen3_5", "llava_next", "mistral3", "lfm2")
 
 
 def make(family: str, request: pytest.FixtureRequest, **more: Any) -> Any:
@@ -192,7 +192,7 @@ def test_an_unknown_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
         load(PolicyConfig(model="no/such-folder-here"), LOW, HIGH)
 
 
-@pytest.mark.parametrize("device", ["gpu", *([] if torch.cuda.is_available() else ["cuda"])])
+@pytest.mark.parametrize("device", ["gpu", "meta", *([] if torch.cuda.is_available() else ["cuda"])])
 def test_a_device_that_is_not_there_is_one_sentence(device: str) -> None:
     with pytest.raises(ValueError, match=f"policy.device is '{device}': .*; give cpu, or cuda where torch finds a GPU"):
         load(PolicyConfig(device=device), LOW, HIGH)

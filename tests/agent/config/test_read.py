@@ -1,6 +1,7 @@
 """Config: strict, and errors that a person can act on."""
 
 import itertools
+import re
 import tempfile
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("zzz: 1", "allowed are seed"),
         ("collect: {forks: 2}", "unknown key 'collect.forks'"),
         ("guard: {entropy: 0}", "unknown key 'guard'"),
+        ("tune: {kl_coef: .inf}", "tune.kl_coef is inf; input should be a finite number"),
+        ("demonstrate: {noise: .nan}", "demonstrate.noise is nan; input should be a finite number"),
+        ("env: {timeout: .inf}", "env.timeout is inf; input should be a finite number"),
+        ("policy: {temperature: .inf}", "policy.temperature is inf; input should be a finite number"),
+        ("policy: {prompt: '{state}', state: {8: [0, .inf]}}", "policy.state.8.1 is inf; input should be a finite number"),
+        ("phases: [{first: 2, tune: {learning_rate: .inf}}]", "phase from cycle 2: tune.learning_rate is inf"),
+        ("env: etude/Reach-v0", "env is 'etude/Reach-v0'; input should be keys with values."),
+        ("env: {cameras: front}", "env.cameras is 'front'; input should be a list."),
+        ("env: {instruction: 3}", "env.instruction is 3; input should be a valid string, or input should be a list."),
+        ("evaluate: {variations: {a/b: {}}}", "evaluate.variations.a/b is 'a/b'; string should match"),
+        ("policy: {lora: {r: [1]}}", "policy.lora.r is "),
+        ("tune: {clip_range: [1, 2, 3]}", "tune.clip_range is [1, 2, 3]; it should be a list of at most 2 items, not 3"),
+        ("policy: {prompt: 'now {instruktion}'}", "policy.prompt is 'now {instruktion}'; nothing replaces {instruktion}; the placeholders here are"),
+        ("policy: {prompt: '{instruction!r}'}", "nothing replaces {instruction!r}"),
+        ("label: {question: 'is {state} it ?'}", "nothing replaces {state}; the placeholders here are {instruction}"),
+        ("collect: {num_seeds: 1000000000}", "collect.num_seeds is 1000000000; input should be less than or equal to 50000."),
+        ("evaluate: {extra_rounds: 1000000000}", "evaluate.extra_rounds is 1000000000; input should be less than or equal to 100."),
+        ("env: {size: 100000}", "env.size is 100000; input should be less than or equal to 4096."),
+        ("policy: {temperature: 1.0e-300}", "policy.temperature is 1e-300; input should be greater than or equal to 0.001."),
         ("env: {sise: 32}", "unknown key 'env.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: B, sise: 32}]", "unknown key 'env.1.sise'; did you mean 'size'"),
         ("env: [{id: A}, {id: A}]", "two environments have one name"),
@@ -78,13 +98,13 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ),
         (
             "env: {timeout: 5}\ncollect: {lookahead_episodes: 2}",
-            "collect.lookahead_episodes copies the simulator, and .* in another process; set env.timeout to 0",
+            "collect.lookahead_episodes copies the simulator, and etude/Reach-v0 runs in another process; set env.timeout to 0",
         ),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(ValueError, match=says.replace("[", r"\[")) as error:
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
         read(tmp_path / "c.yaml")
     assert "\n" not in str(error.value)
 
@@ -153,11 +173,11 @@ YAML_VALUES = st.recursive(
 
 
 @settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
-@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True))
+@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, allow_infinity=False))
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
-    config = parse({**content, "tune": {"dpo_beta": float("inf")}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    config = parse({**content, "tune": {"dpo_beta": 1e300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(write(config), "utf-8")

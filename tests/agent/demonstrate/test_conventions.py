@@ -237,6 +237,17 @@ def test_an_absolute_command_is_idle_where_nothing_moves(tmp_path: Path) -> None
     assert not read(config(source))[1].idle, "without a state a command that stays may be a movement"
 
 
+def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None:
+    """With the next decision that is kept, or behind the success with it."""
+    idle, ends = [[0.0, 0.0, -1.0]] * 8, [[0.0, 0.0, 1.0]] * 8
+    rewards = [float(t) for t in range(24)]
+    success = [t == 15 for t in range(24)]
+    source = write(tmp_path, [idle + arm(8) + ends], rows={"next.reward": [rewards], "next.success": [success]})
+    (episode,), tally = read(config(source))
+    assert tally.idle == 4 and len(episode) == 2 and episode.total_reward == sum(rewards)
+    np.testing.assert_array_equal(episode.rewards, [[sum(range(8)) + 8, 9, 10, 11], [12 + sum(range(16, 24)), 13, 14, 15]])
+
+
 # --- values --------------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,6 +34,7 @@ from agent.run import episodes as dataset
 from envs.spaces import Actions
 from policies.codec import Codec
 from policies.scripted import Random
+from tests.called import apart
 
 SPACE = Actions(gymnasium.spaces.Box(-1, 1, (3,), np.float32))
 CONTINUOUS = np.zeros(3, int)
@@ -384,10 +384,9 @@ def test_a_run_leaves_a_spoilt_demonstration_out_and_goes_on_after_it(tmp_path: 
 def improve(folder: Path, run: str, **demonstrate: Any) -> tuple[dict[str, Any], str, str]:
     """Warm start of a run; return the stage's figures, the hash of the weights, and what was printed."""
     tiny = {"cycles": 0, "threads": 1, "policy": {"batch_size": 8}, "demonstrate": {"episodes": 3, "steps": 4, **demonstrate}}
-    tiny |= {"collect": {"num_envs": 2}, "evaluate": {"test_episodes": 2}, "track": {"mode": "off", "videos": False}}
+    tiny |= {"collect": {"num_envs": 2}, "evaluate": {"gate_episodes": 2, "test_episodes": 2}, "track": {"mode": "off", "videos": False}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
-    command = [sys.executable, "-m", "agent.cli", "improve", str(folder / "tiny.yaml"), str(folder / run)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = apart("improve", folder / "tiny.yaml", folder / run)
     assert done.returncode == 0, done.stderr
     said = json.loads((folder / run / "start/demonstrate.json").read_text())["content"]["figures"]
     return said, hashlib.sha256((folder / run / "start/policy.safetensors").read_bytes()).hexdigest(), " ".join(done.stdout.split())

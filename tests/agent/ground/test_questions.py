@@ -56,6 +56,26 @@ def test_done_follows_the_environment() -> None:
     assert [q.answer for q in look(adapter, rng).questions if q.kind == "done"] == ["yes"]
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_done_follows_the_success_of_an_environment_that_lists_no_instructions(ends: bool) -> None:
+    """By this rule every move succeeds."""
+    adapter = Adapter(
+        EnvConfig(
+            id="Reacher-v5",
+            kwargs={"width": 48, "height": 48},
+            size=32,
+            action_repeat=1,
+            instruction="touch the red ball",
+            max_episode_steps=9,
+            success="reward < 1",
+            terminate_on_success=ends,
+        )
+    )
+    drawn = list(itertools.islice(scenes(adapter, itertools.count(49_700_000), np.random.default_rng(0), None), 40))
+    answers = {question.answer for scene in drawn for question in scene.questions if question.kind == "done"}
+    assert answers == {"yes", "no"}, "no at the beginning, where nothing was reported yet, and yes after any move"
+
+
 def test_offsets_of_a_pair_add_up() -> None:
     """From the tool to the first and on to the second is from the tool to the second; the far side is 5 cm behind, on the same line."""
     adapter, asked = Adapter(EnvConfig(id="etude/Push-v0")), 0

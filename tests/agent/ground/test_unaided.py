@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -20,6 +21,38 @@ from policies import PolicyConfig, load
 
 POINT_GOAL = EnvConfig(id="examples/point_goal.py:PointGoal", cameras=("pixels",), action_repeat=2, max_episode_steps=48)
 SOURCES = {"dot": "info.dot_xy", "goal": "info.goal_xy"}
+
+
+class Passing(gymnasium.Env):
+    """A red block goes to the right, and is at the goal for two steps in the middle of its way. Every third seed reports three coordinates."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+    observation_space = gymnasium.spaces.Dict({"eye": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.x, self.count = 0, 3 if (seed or 0) % 3 == 0 else 2
+        return self._look(), self._info()
+
+    def step(self, action: Any) -> Any:
+        self.x += int(action)
+        return self._look(), 0.0, False, False, self._info()
+
+    def oracle(self, steps: int) -> int:
+        return 1
+
+    def _info(self) -> dict[str, Any]:
+        return {"success": self.x in (3, 4), "place": np.full(self.count, self.x, np.float64), "growing": np.zeros(1 + (self.x > 2))}
+
+    def _look(self) -> dict[str, np.ndarray]:
+        frame = np.full((16, 16, 3), 128, np.uint8)
+        frame[4:8, self.x : self.x + 3] = (220, 20, 20)
+        return {"eye": frame}
+
+
+PASSING = EnvConfig(
+    id=f"{__name__}:Passing", cameras=("eye",), size=16, instruction="go right", max_episode_steps=10, action_repeat=1, terminate_on_success=False
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +114,39 @@ def test_the_experts_actions_are_no_answers(clips: list[Clip]) -> None:
     shown, random = (asked([clip for clip in clips if clip.shown is of]) for of in (True, False))
     assert "action" not in shown and "action" in random
     assert "left" in shown and "left" not in random
+
+
+def test_a_success_in_the_middle_of_an_episode_is_one() -> None:
+    """Where episodes go on after it (`env.terminate_on_success`): it is asked about as it is at each moment."""
+    adapter, rng = Adapter(PASSING), np.random.default_rng(0)
+    played = (play(adapter, seed, rng, Adapter.oracle, {})[0] for seed in itertools.count(49_700_000))
+    clip = next(each for each in played if each.shown)
+    assert len(clip.actions) == 10
+    answers = [[question.answer for question in unaided.done(clip, t, OWN)] for t in range(11)]
+    assert answers == [["no"]] * 3 + [["yes"]] * 2 + [["no"]] * 6
+    assert [[question.answer for question in unaided.left(clip, t, OWN)] for t in range(11)] == [["3"], ["2"], ["1"], ["0"], *[[]] * 7]
+    done = [q.answer for scene in unaided._moments(clip, rng, {}, OWN) for q in scene.questions if q.kind == "done"]
+    assert "yes" in done, "its first success is among the moments"
+
+
+def test_a_scene_keeps_no_other_frames_of_its_episode(clips: list[Clip]) -> None:
+    scenes = list(unaided._moments(clips[0], np.random.default_rng(0), ranges([clips[0].values]), OWN))
+    assert scenes and all(scene.frames.base is None for scene in scenes)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("info.place", "'it' is 'info.place', which is 2 numbers at one moment and 3 at another; name a position"),
+        ("info.growing", "1 numbers at one"),
+    ],
+)
+def test_a_position_of_another_size_is_one_sentence(source: str, says: str) -> None:
+    stream = unaided.scenes(
+        Adapter(PASSING), itertools.count(49_700_000), np.random.default_rng(0), Adapter.oracle, lambda action: action, {"it": source}
+    )
+    with pytest.raises(ValueError, match=says):
+        list(itertools.islice(stream, 1000))
 
 
 def test_every_question_has_plain_english_words(clips: list[Clip]) -> None:

@@ -1,5 +1,6 @@
 """Who labels: with the detector alone, nothing that the environment says of practice reaches a lesson, whatever way it episodes."""
 
+import shutil
 import zlib
 from dataclasses import replace
 from functools import partial
@@ -257,3 +258,18 @@ def lie(episode: Episode) -> Episode:
         achieved=("do something else",),
         hindsight=("do something else", 0),
     )
+
+
+def test_a_faulty_episode_is_no_failure_of_the_policy(prepared: Any) -> None:
+    """Every episode of this environment succeeds, and so does every one that no fault ended."""
+    session, champion, cycle, track = prepared("faulty")
+    first, *others = session.run.episodes(cycle.folder)
+    arrays = {name: getattr(first, name)[:0] for name in ("actions", "tokens", "logprobs", "rewards")}
+    blank = replace(first, frames=first.frames[:1], success=False, first_success=None, faults=("reset: it broke",), **arrays)
+    shutil.rmtree(cycle.folder / "episodes")
+    session.close()
+    again = Session(Run(session.run.folder, session.config).begin())
+    again.run.store(cycle.folder, [blank, *others], {first.task: 1.0})
+    label(again, champion, cycle, track)
+    assert load(cycle.folder / "label.json")["figures"] == {"episodes": 6, "success": 1.0}
+    again.close()

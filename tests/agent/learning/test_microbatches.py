@@ -202,8 +202,7 @@ def test_out_of_memory_halves_the_micro_batches_and_loses_nothing(policy: Any, s
 
 
 def test_layers_are_computed_again_where_not_even_one_reply_fits(policy: Any, situations: list[Situation], caplog: Any) -> None:
-    found, start = examples(policy, situations), policy.weights()
-    data, config = TrainingData(found.demonstrations, found.pairs, found.samples), TuneConfig(**ALL)
+    data, start, config = examples(policy, situations), policy.weights(), TuneConfig(**ALL)
     rows = train(policy, data, config)
     plain = policy.weights()
     policy.put(start)
@@ -231,8 +230,7 @@ def test_a_training_that_goes_on_does_what_memory_forced_upon_it(
 ) -> None:
     """It does not run out of memory a second time, and takes the same steps."""
     monkeypatch.setattr("agent.learning.optimiser.EVERY", 1)
-    found, start, file = examples(policy, situations), policy.weights(), tmp_path / "steps.pt"
-    data, config = TrainingData(found.demonstrations, found.pairs, found.samples), TuneConfig(**ALL)
+    data, start, file, config = examples(policy, situations), policy.weights(), tmp_path / "steps.pt", TuneConfig(**ALL)
     small = Small(policy, 10, relieved)
     whole, after = train(policy, data, config, steps=4), policy.weights()
     assert ("micro_batch_tokens" in whole[-1]) == (relieved != WHOLE), "with checkpointing it begins again, and is halved as far as it must be"
@@ -265,12 +263,14 @@ def test_gradient_checkpointing_has_the_same_gradient_and_less_memory(model: str
     policy: Any = load(PolicyConfig.model_validate({**words, "precision": "float32", "batch_size": 4}), -np.ones(3), np.ones(3))
     many = [replace(each, advantage=bool(i)) for i in range(2) for each in situations]
     shown = tuple(Demonstration(s, d.tokens) for s, d in zip(many, policy.act(many, None), strict=True))
-    found, peaks = [], []
+    asked = tuple(QAExample(each.frames, f"is it done: {each.instruction} ?", "yes") for each in many)
     config = TuneConfig(**ALL)
-    for on in (False, True):
-        peaks.append(peak_memory(lambda on=on: found.append(gradient(policy, TrainingData(shown), config, WHOLE, checkpointing=on))))
-    agree(*found)
-    assert peaks[1] < 0.7 * peaks[0]
+    for data in (TrainingData(shown), TrainingData(qa_examples=asked)):
+        found, peaks = [], []
+        for on in (False, True):
+            peaks.append(peak_memory(lambda on=on, data=data, found=found: found.append(gradient(policy, data, config, WHOLE, checkpointing=on))))
+        agree(*found)
+        assert peaks[1] < 0.7 * peaks[0]
     assert not [module for module in policy.model.modules() if "forward" in vars(module)], "acting is as before"
 
 

@@ -1,5 +1,6 @@
 """Videos: an episode done again is the same episode."""
 
+import shutil
 from pathlib import Path
 
 import av
@@ -7,13 +8,17 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agent.config.config import Config
+from agent.improve import turn
+from agent.learning.training import base_model
 from agent.records import Checkpoint, Demonstration, Job, Scorecard, TrainingData
 from agent.report import remaining, videos
 from agent.rollout.environments import Environments
 from agent.rollout.rollout import rollout
 from agent.rollout.session import Session
 from agent.run.files import save
-from agent.run.folder import Run
+from agent.run.folder import Halt, Run
+from agent.run.tracking import Track
 from envs import EnvConfig
 from policies.scripted import Random
 from tests.agent.runs import make
@@ -53,6 +58,23 @@ def test_a_video_lasts_as_long_as_what_it_shows(fps: float, tmp_path: Path) -> N
     with av.open(str(file)) as container:
         times = [float(frame.time or 0) for frame in container.decode(video=0)]
     np.testing.assert_allclose(times[:5], np.arange(5) / fps, atol=1e-3)
+
+
+def test_a_cycle_that_is_made_anew_has_new_videos(tmp_path: Path) -> None:
+    """Where its folder was deleted. A cycle that goes on keeps them."""
+    env, collect = EnvConfig(max_episode_steps=8), {"num_seeds": 2, "episodes_per_seed": 2}
+    config = Config(threads=1, env=env, collect=collect, tune={"epochs": 1}, track={"mode": "off", "videos": True})  # type: ignore[arg-type]
+    session = Session(Run(tmp_path / "run", config, "tune").begin())
+    champion, cycle, video = base_model(session), session.run.cycle(1), tmp_path / "run/videos/cycle-001-worst.mp4"
+    for step, (delete, made_anew) in enumerate([(False, True), (False, False), (True, True)]):
+        video.parent.mkdir(exist_ok=True)
+        video.write_bytes(b"former")
+        if delete:
+            shutil.rmtree(cycle.folder)
+        with pytest.raises(Halt):
+            turn(session, champion, cycle, Track(session.run.folder, config))
+        assert (video.read_bytes() != b"former") == made_anew, step
+    session.close()
 
 
 def test_the_videos_of_a_test_evaluation_have_the_name_of_its_policy(tmp_path: Path) -> None:

@@ -70,6 +70,33 @@ def test_it_succeeds_without_a_script_where_doing_nothing_fails() -> None:
     assert planned.low > nothing.high
 
 
+class Tired(Row):
+    """One seed in so many breaks it."""
+
+    def __init__(self, every: int, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.every = every
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if (seed or 0) % self.every == 0:
+            raise RuntimeError("it broke")
+        return super().reset(seed=seed)
+
+
+def test_an_episode_that_the_environment_breaks_costs_no_examination() -> None:
+    """The expert may have been trained for hours."""
+    config = EnvConfig(
+        id=f"{__name__}:Tired", kwargs={"every": 10}, instruction="go", success="info['place'] == 9", cameras=("observation",), size=32
+    )
+
+    def right(adapter: Adapter) -> np.ndarray:
+        return np.array([3], np.float32)
+
+    assert (rate := examine(config, right, 20)).n == 20 and rate.rate == 0.9
+    with pytest.raises(ValueError, match=r"Tired: 10 of 20 episodes with the expert were faulty; the last was seed 85000018, RuntimeError: it broke"):
+        examine(config.model_copy(update={"kwargs": {"every": 2}}), right, 20)
+
+
 def test_planning_leaves_no_trace_and_the_same_state_gives_the_same_action() -> None:
     one, other = Adapter(REACHER), Adapter(REACHER)
     one.reset(5)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +111,22 @@ def test_auto_names_a_folder_by_task_date_and_id(monkeypatch: pytest.MonkeyPatch
     assert folder.name.endswith("-trial7") and asked(["c.yaml", "auto"])[0] == folder, "the same trial goes on in its folder"
 
 
+@pytest.mark.parametrize("odd", ["*", "[a]", "a/b", "../x", "a" * 65, " ", "."])
+def test_an_id_that_cannot_be_a_part_of_a_folders_name_is_one_sentence(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path("runs") / "slide-v0-20261129-140444-a").mkdir(parents=True)
+    monkeypatch.setenv("WANDB_RUN_ID", odd)
+    with pytest.raises(ValueError, match=r"^WANDB_RUN_ID is '.*'; as a part of a folder's name it may have"):
+        asked(["c.yaml", "auto"])
+
+
+def test_an_id_that_ends_as_that_of_an_earlier_run_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path("runs") / "slide-v0-20261129-140444-sweep-1").mkdir(parents=True)
+    for name, known in (("1", False), ("sweep-1", True), ("", False)):
+        monkeypatch.setenv("WANDB_RUN_ID", name)
+        folder, _ = asked(["c.yaml", "auto"])
+        assert folder.exists() == known and folder.name.endswith(f"-{os.environ['WANDB_RUN_ID']}") and os.environ["WANDB_RUN_ID"]
+
+
 def test_the_shipped_sweep_makes_commands_that_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arguments are made by W&B's own agent."""
     from wandb.sdk.launch.sweeps import utils
@@ -124,19 +139,5 @@ def test_the_shipped_sweep_makes_commands_that_are_understood(monkeypatch: pytes
     command = [part for each in utils.create_sweep_command(sweep["command"]) for part in (words[each[2:-1]] if each[0] == "$" else [each])]
     assert command[:3] == ["/usr/bin/env", "etude", "improve"]
     folder, config = asked(command[3:])
+    assert config.track.mode == "online", "the sweep's server sees no result of a run that is tracked offline"
     assert folder.parent == Path("runs") and config.seed == 2 and all(config.at(cycle).tune.learning_rate == 0.0003 for cycle in (1, 2))
-
-
-def test_bash_completes_verbs_keys_and_files(here: Path) -> None:
-    from agent.completion import completion
-
-    def complete(*words: str) -> list[str]:
-        script = completion("bash", ["improve", "report", "sync"])
-        line = f"COMP_WORDS=(etude {' '.join(map(repr, words))}); COMP_CWORD={len(words)}; _etude; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        return subprocess.run(["bash", "-c", script + line], capture_output=True, text=True, check=True).stdout.split()
-
-    assert complete("") == ["improve", "report", "sync"] and complete("re") == ["report"]
-    assert complete("improve", "c.yaml", "r", "--collect.num_s") == ["--collect.num_seeds"]
-    assert complete("improve", "c") == [], "bash itself then completes files"
-    with pytest.raises(ValueError, match="one of bash, zsh"):
-        completion("tcsh", [])

@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from agent.config.config import Config
+from agent.config.keys import PRACTICE_SEEDS
 from agent.config.read import parse, read
 from agent.records import SEEDS
 from agent.rollout.recording import store
@@ -68,7 +69,7 @@ def test_one_flipped_digit_is_noticed(tmp_path: Path) -> None:
 def test_odd_values_of_a_config_are_the_same_for_who_goes_on_and_for_other_processes(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     odd = "{far: .inf, unknown: .nan, day: 2024-02-03, ways: !!set {a, b}, raw: !!binary AAEC, 3: x}"
-    file.write_text(f"env: {{kwargs: {{odd: {odd}}}}}\ntune: {{dpo_beta: .inf}}\nphases: [{{first: 2, tune: {{dpo_beta: .inf}}}}]\n")
+    file.write_text(f"env: {{kwargs: {{odd: {odd}}}}}\ntune: {{dpo_beta: 1.0e+300}}\nphases: [{{first: 2, tune: {{dpo_beta: 1.0e+300}}}}]\n")
     config = read(file)
     Run(tmp_path / "run", config).begin()
     Run(tmp_path / "run", read(file)).begin()
@@ -76,7 +77,7 @@ def test_odd_values_of_a_config_are_the_same_for_who_goes_on_and_for_other_proce
     assert repr(inner.envs[0].kwargs["odd"]["unknown"]) == "nan" and {**inner.envs[0].kwargs["odd"], "unknown": 0} == {
         "far": float("inf"), "unknown": 0, "day": date(2024, 2, 3), "ways": {"a", "b"}, "raw": bytes(range(3)), 3: "x"
     }  # fmt: skip
-    assert inner.tune.dpo_beta == float("inf") == inner.at(2).tune.dpo_beta
+    assert inner.tune.dpo_beta == 1e300 == inner.at(2).tune.dpo_beta
     with pytest.raises(ValueError, match="another env config"):
         Run(tmp_path / "run", config.model_copy(update={"env": config.envs[0].model_copy(update={"kwargs": {}})}))
 
@@ -239,10 +240,21 @@ def test_what_a_process_has_just_written_is_not_decoded_again(tmp_path: Path, mo
 
 
 def test_seeds_of_practice_and_evaluations_never_meet() -> None:
-    used = Config(seed=49, cycles=200).collect.num_seeds * 200
-    starts = sorted(SEEDS.values())
-    assert all(b - a >= 49 * 100_000 + used for a, b in itertools.pairwise(starts))
-    assert Config().evaluate.test_episodes < 10_000_000
+    """Whatever the config: a cycle for which no seeds are left is refused."""
+    starts, seeds, places = sorted(SEEDS.values()), Config.model_fields["seed"].metadata, sum(PRACTICE_SEEDS.values())
+    (runs,) = [each.lt for each in seeds if hasattr(each, "lt")]
+    assert places == 100_000 and all(b - a >= runs * places for a, b in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("inside", ["start", "cycle-001", "mine/deeper"])
+def test_a_run_does_not_lie_in_another_one(inside: str, tmp_path: Path) -> None:
+    """Else its files would be taken for those of a stage: the report of the outer run fails on them."""
+    outer = Run(tmp_path / "run", Config()).begin()
+    outer.began_from("abc")
+    with pytest.raises(ValueError, match=rf"^{outer.folder / inside} lies in the run {outer.folder}; name a folder outside it"):
+        Run(outer.folder / inside, Config())
+    Run(tmp_path / "beside", Config()).begin()
+    assert Run(outer.folder).config == Config()
 
 
 def test_metrics_hold_each_stage_once_in_order(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+import etude as api
 from agent import cli
 from agent.report.window import Window
 from agent.source import Source
@@ -48,6 +49,15 @@ def test_evaluate(run: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert content["n"] == 3 and content["against"]["comparison"]["won"] >= 0 and content["weights"] != content["against"]["weights"]
     videos = sorted((place / "out" / "videos").glob("*.mp4"))
     assert [file.name.split("-")[0] for file in videos] == ["30000000", "30000001"] and all(frames(file) > 5 for file in videos)
+
+
+def test_as_many_seeds_are_evaluated_as_the_config_has(
+    run: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """LIBERO has fifty beginnings for a test: with more episodes each would count several times."""
+    etude("evaluate", run, "--evaluate.test_episodes", 2, "--videos", 0, "--out", "out", monkeypatch=monkeypatch)
+    assert "n = 2" in capsys.readouterr().out
+    assert api.load_run(run).config.evaluate.test_episodes == api.evaluate(api.load_policy(run)).n
 
 
 def test_evaluate_checks_both_policies_before_the_first_one_acts(
@@ -157,7 +167,10 @@ def test_play_without_a_display(run: Path, place: Path, monkeypatch: pytest.Monk
 def test_compare(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     one, two, three = (finished(place / name, [name == "two"] * 8) for name in ("one", "two", "three"))
     etude("compare", one, two, three, monkeypatch=monkeypatch)
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    table = capsys.readouterr().out
+    names = "".join(line.split("│")[1].strip() for line in table.splitlines() if "│" in line)
+    assert names == f"{one}{two}{three}", "runs that begin alike have their whole names"
+    told = " ".join(table.replace("│", " ").split())
     assert "8 common test seeds" in told and "p, raw ┃ p, Holm" in told and "0.0078 0.016 8, 0" in told
     assert {file.name for file in (place / "comparison").iterdir()} == {"comparison.json", "comparison.html"}
 

@@ -176,6 +176,31 @@ def test_the_range_of_test_seeds_is_that_of_the_records() -> None:
     assert range(SEEDS["test"], SEEDS["ground"]) == TEST_SEEDS
 
 
+@pytest.mark.parametrize(
+    ("name", "kwargs", "steps"),
+    [
+        pytest.param("aloha-transfer-cube", {}, 308, marks=needs("gym_aloha")),  # gym-aloha's own is 300
+        pytest.param("robosuite-lift", {"horizon": 12}, 12, marks=needs("robosuite")),  # the config's own kwargs come first
+    ],
+)
+def test_a_time_limit_may_be_longer_than_that_of_the_package(name: str, kwargs: dict[str, Any], steps: int) -> None:
+    config = configure.read(FOLDER / f"{name}.yaml").envs[0]
+    adapter = Adapter(config.model_copy(update={"max_episode_steps": 308, "kwargs": {**config.kwargs, **kwargs}, "action_repeat": 4}))
+    adapter.reset(0, look=False)
+    still, count, over = ((adapter.actions.low + adapter.actions.high)[None] / 2).astype(np.float32), 0, False
+    while not over:
+        outcome = adapter.step(still, look=False)
+        count, over = count + int((~np.isnan(outcome.rewards)).sum()), outcome.truncated
+    assert count == steps
+    adapter.close()
+
+
+@pytest.mark.parametrize("name", [pytest.param("robosuite-lift", marks=needs("robosuite")), pytest.param("libero-spatial-4", marks=needs("libero"))])
+def test_robosuites_horizon_ends_no_episode_before_the_time_limit(name: str) -> None:
+    inner: Any = adapter_of(name, 4000).env.unwrapped
+    assert inner.robosuite.horizon == inner.horizon == 4000
+
+
 @pytest.mark.parametrize("prefix", sorted(INSTALL))
 def test_a_missing_package_is_one_sentence_with_the_line_that_installs_it(prefix: str) -> None:
     if find_spec(MISSING.get(prefix, prefix)) is not None:

@@ -1,0 +1,172 @@
+"""What is not a model that etude can use is refused in one sentence, before anything is collected."""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+
+from policies import PolicyConfig, check, load
+from policies.loading import _has_parts
+from tests.pieces import TOWER
+from tests.policies.test_vlm import HIGH, LOW
+
+
+def given(model: Path | str, **more: Any) -> Any:
+    return load(PolicyConfig(model=str(model), codec="digits", precision="float32", batch_size=2, **more), LOW, HIGH)
+
+
+@pytest.fixture
+def copied(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Returns a copy of a family's tiny model, which a test may damage."""
+    return lambda family: Path(shutil.copytree(folder_of(family), tmp_path / family))
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"), [(0, "its files lack 1 of its weights"), (7, "1 of its weights have other shapes than config.json says")]
+)
+def test_weights_that_are_not_in_the_files_are_not_drawn(rows: int, sentence: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    name = next(each for each in weights if each.endswith("layers.0.mlp.gate_proj.weight"))
+    cut = weights.pop(name)[:rows].clone()
+    save_file(weights | ({name: cut} if rows else {}), file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"cannot be loaded: {sentence}, such as .*gate_proj.weight"):
+        given(file.parent)
+
+
+def test_weights_that_are_no_numbers_are_found(copied: Callable[[str], Path]) -> None:
+    policy = given(copied("llava"))
+    policy.base.lm_head.weight.data[:] = torch.nan
+    (fault,) = check.cheap_faults(policy, (2, 64, 64, 3))
+    assert fault.startswith("The numbers that '") and "are not finite" in fault
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("", "there is no such folder"),
+        ("model.gguf", "it has no config.json"),
+        ("adapter_config.json", r"it holds a LoRA adapter; merge it into its base model \(peft: merge_and_unload\)"),
+    ],
+)
+def test_a_folder_without_a_whole_model_is_one_sentence(file: str, sentence: str, tmp_path: Path) -> None:
+    if file:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / file).write_text("{}")
+        if file.endswith("gguf"):
+            with pytest.raises(ValueError, match=r"it is a file, and a folder as on the hub is needed, .*; GGUF cannot be trained"):
+                given(tmp_path / "model" / file)
+    with pytest.raises(ValueError, match=f"cannot be loaded: {sentence}"):
+        given(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (hf.Qwen3Config, "qwen3 is no image-text-to-text model of transformers"),
+        (hf.CLIPConfig, "clip is no image-text-to-text model of transformers"),
+        (hf.MllamaConfig, r"mllama takes no image tokens that were computed before its forward pass \(mm_encoder_outputs\)"),
+        (hf.T5Config, "t5 has an encoder and a decoder"),
+    ],
+)
+def test_a_model_that_reads_no_images_as_tokens_is_refused_before_its_weights_are_read(config: Any, sentence: str, tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        given(tmp_path)
+
+
+def test_a_model_with_other_parts_is_refused() -> None:
+    text: dict[str, Any] = {
+        "model_type": "opt",
+        "hidden_size": 64,
+        "ffn_dim": 128,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 64,
+    }
+    between: dict[str, Any] = {**TOWER, "num_hidden_layers": 1, "encoder_hidden_size": 32, "vocab_size": 30}
+    tower: dict[str, Any] = {**TOWER, "image_size": 28, "patch_size": 14}
+    config = hf.Blip2Config(vision_config=tower, qformer_config=between, text_config={**text, "vocab_size": 30})
+    with pytest.raises(ValueError, match=r"Blip2ForConditionalGeneration has no model\.language_model and no lm_head, where other families"):
+        _has_parts(hf.Blip2ForConditionalGeneration(config))
+
+
+def test_code_that_comes_with_a_model_is_named_with_its_key(tmp_path: Path) -> None:
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config", "AutoModelForImageTextToText": "code.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    with pytest.raises(ValueError, match=r"it comes with Python code of its own; if you trust its author, set policy\.trust_remote_code true"):
+        given(tmp_path)
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="with timm it is loaded")
+def test_a_library_that_is_missing_is_named(copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    hf.FastVlmConfig().save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"its code needs timm, which is not installed: pip install timm\.$"):
+        given(folder)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ("{% if part['type'] == 'image' %}<image>{% endif %}", "leaves out the words of a prompt"),
+        (
+            "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}",
+            r"cannot write and read a chat about two frames \(The total number of",
+        ),
+        ("{{ raise_exception('give a system message') }}", r"cannot write and read a chat about two frames \(give a system message\)"),
+        ("{{ part['text'", "cannot write and read a chat about two frames"),
+    ],
+)
+def test_a_chat_template_that_loses_something_is_one_sentence(parts: str, sentence: str, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    (folder / "chat_template.jinja").write_text(
+        "{% for message in messages %}{% for part in message['content'] %}" + parts + "{% endfor %}{% endfor %}assistant:"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        given(folder)
+
+
+def test_a_tokenizer_without_an_end_is_one_sentence(copied: Callable[[str], Path]) -> None:
+    file = copied("qwen3") / "tokenizer_config.json"
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "eos_token"}))
+    with pytest.raises(ValueError, match="its tokenizer has no token that ends a text; set eos_token"):
+        given(file.parent)
+
+
+def test_no_end_of_text_stands_before_the_reply(copied: Callable[[str], Path]) -> None:
+    """A tokenizer that ends each text (T5's, some of BERT's) would end the prompt."""
+    file = copied("llava") / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["post_processor"]["single"].append({"SpecialToken": {"id": "</s>", "type_id": 0}})
+    content["post_processor"]["special_tokens"]["</s>"] = {"id": "</s>", "ids": [2], "tokens": ["</s>"]}
+    file.write_text(json.dumps(content))
+    policy = given(file.parent)
+    assert policy.processor.tokenizer.encode("touch it")[-1] == 2
+    tokens = policy.prompts.tokenised(policy.prompts.chat("touch it", 1), np.zeros((1, 64, 64, 3), np.uint8))["input_ids"]
+    assert 2 not in tokens and policy.prompts.adds_special_tokens("touch it") is False
+
+
+def test_frames_are_prepared_with_what_the_processor_tells_its_image_processor(copied: Callable[[str], Path]) -> None:
+    """Pixtral tells it that patches are merged: else prompts have other numbers of image tokens than frames."""
+    policy = given(copied("internvl"))
+    policy.processor.images_kwargs = {**policy.processor.images_kwargs, "image_mean": [0.1, 0.2, 0.3]}
+    frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    own = policy.prompts.whole(policy.prompts.chat("touch it", 2), frames)["pixel_values"]
+    told = type(policy.pixels)(policy.processor.image_processor, "cpu", policy.prompts.image_settings())
+    assert told.recipe((64, 64)) is not None
+    torch.testing.assert_close(told([frames])["pixel_values"], own, rtol=0, atol=0)
+    assert not torch.allclose(policy.pixels([frames])["pixel_values"], own)
+
+
+def test_layers_that_depend_on_others_are_not_dropped(folder_of: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match=r"policy\.layers is 1, and layers of gemma4 share keys or embeddings with others; leave the key out"):
+        given(folder_of("gemma4"), layers=1)
