@@ -60,7 +60,7 @@ def ready(session: Session) -> None:
 
 
 def plugged_in(config: Config) -> None:
-    """Check that every function of the user's that the config names can be imported.
+    """Check that every function of the user's that the config names can be imported, and the packages of its optimiser.
 
     Raises:
         ValueError: one cannot.
@@ -73,6 +73,10 @@ def plugged_in(config: Config) -> None:
     }
     for key, name in ((key, name) for key, values in names.items() for name in sorted(values - {""})):
         plugin(key, name)
+    for kind in {cycle_config.tune.optim for cycle_config in cycle_configs} - {"adamw"}:
+        from agent.learning.optimiser import adamw  # here, since it imports torch
+
+        adamw(kind)
 
 
 def can_be_shown(session: Session, codec: Any) -> None:

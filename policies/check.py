@@ -168,7 +168,7 @@ def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 3276
 def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict[str, str]:
     """Return rows about how large the model is: in parameters, in tokens and in memory."""
     base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
-    text, count = base.config.get_text_config(), sum(p.numel() for p in base.parameters())
+    text, count = base.config.get_text_config(), base.num_parameters()  # it counts weights of four bits rightly
     prompt = policy.prompts.tokenised(policy.prompts.chat(policy.config.ask(INSTRUCTION), views), seen[0])["input_ids"].shape[1]
     each, numbers, targets = policy.features(seen).shape[1] / views, codec.chunk * len(codec.low), families.lora_targets(base)
     return {

@@ -11,15 +11,18 @@ import torch
 
 from policies.families import lora_targets
 
+# Wherever it is installed, peft imports it, and it then warns that a faster kernel for a CPU is missing.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-def check_installed() -> None:
+
+def check_installed(setting: str) -> None:
     """Check that bitsandbytes is there.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not; the sentence names the setting that needs it.
     """
     if find_spec("bitsandbytes") is None:
-        raise ValueError("policy.precision 4bit needs bitsandbytes, which is not installed: pip install 'etude[bits]'.")
+        raise ValueError(f"{setting} needs bitsandbytes, which is not installed: pip install 'etude[bits]'.")
 
 
 def quantise(model: Any, chosen: Any) -> None:
@@ -29,15 +32,15 @@ def quantise(model: Any, chosen: Any) -> None:
         model: in float32, without adapters.
         chosen: `target_modules`, as of `policies.families.lora_targets`.
     """
-    check_installed()
+    check_installed("policy.precision 4bit")
     import bitsandbytes
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a faster kernel for a CPU, once for each layer
     for name in lora_targets(model, chosen):
         layer = model.get_submodule(name)
         small = bitsandbytes.nn.Linear4bit(layer.in_features, layer.out_features, bias=layer.bias is not None, quant_type="nf4")
         small.weight = bitsandbytes.nn.Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4", compress_statistics=True)
         small.bias = layer.bias
+        small.support_avx512bf16_for_cpu = False  # else acting on a CPU multiplies in bfloat16, and learning does not
         model.set_submodule(name, small.to(layer.weight.device))  # moving it quantises it, also from a CPU to a CPU
     model.is_loaded_in_4bit = True  # peft asks this of a model, and takes its own layers for such weights
 
@@ -53,4 +56,14 @@ def expand(model: Any) -> Any:
         plain.bias = layer.bias
         model.set_submodule(name, plain)
     model.is_loaded_in_4bit = False
-    return model
+    return model.float()
+
+
+def merged(adapted: Any) -> Any:
+    """Return the base model in float32, with the adapters added; peft would round the sum to four bits again."""
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    options, weights = adapted.peft_config["default"], get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    plain = get_peft_model(expand(adapted.unload()), options)
+    set_peft_model_state_dict(plain, weights)
+    return plain.merge_and_unload()

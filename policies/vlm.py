@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import codec, families, loading
+from policies import codec, families, fourbit, loading
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
@@ -268,7 +268,9 @@ class Vlm(Trained):
         if self.config.train.startswith("lora"):
             from peft import LoraConfig, get_peft_model
 
-            targets = families.lora_targets(model, self.config.lora.get("target_modules", "all-linear"))
+            targets = families.lora_targets(model, chosen := self.config.lora.get("target_modules", "all-linear"))
+            if self.config.precision == "4bit":
+                fourbit.quantise(model, chosen)
             options: dict[str, Any] = {"r": 16, **self.config.lora, "target_modules": targets}
             torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
             try:
@@ -288,11 +290,14 @@ class Vlm(Trained):
         """Return the model, with all weights that are not trained in the type that `policy.precision` gives them."""
         dtype = frozen_dtype(self.config.precision, self.config.device)
         for parameter in model.parameters():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad and parameter.is_floating_point():  # four-bit weights stand in bytes
                 parameter.data = parameter.data.to(dtype)
         return model
 
     def merged(self) -> Any:
         """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""
-        # In float32: an adapter's small change would be lost in bfloat16 weights.
-        return self.model.float().merge_and_unload() if self.config.train.startswith("lora") else self.base
+        if not self.config.train.startswith("lora"):
+            return self.base
+        if self.config.precision == "4bit":
+            return fourbit.merged(self.model)
+        return self.model.float().merge_and_unload()  # in float32: an adapter's small change would be lost in bfloat16 weights

@@ -182,6 +182,9 @@ class TuneConfig(Strict):
     warmup_ratio: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps over which the learning rate also rises; with 0.3 it reaches 0.8 of `learning_rate` at most. Adam's first steps follow the
     signs of a few batches whatever the gradient's size. A longer warm-up helps where a cycle has few steps."""
+    optim: Literal["adamw", "adamw_8bit"] = "adamw"
+    """Optimiser, named as in transformers. `adamw_8bit` keeps its two moments in one byte each instead of four (arXiv 2110.02861): for
+    `policy.train: text` or `all` with a large model. It needs `pip install 'etude[bits]'`."""
     dpo_loss_type: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """`sigmoid`: DPO. `ipo` (arXiv 2310.12036): aims at a finite margin. `robust` (arXiv 2403.00409): expects that 10 % of the pairs are flipped."""
     dpo_beta: float = Field(default=0.1, gt=0)

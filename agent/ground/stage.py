@@ -49,7 +49,9 @@ def ground(session: Session, track: Track) -> None:
         from agent.ground import train as teach  # here, since it imports torch
 
         policy = session.trainable_base()
-        scenes = _draw(run, places, policy, min(SCENES * len(places), HELD_OUT + config.batch_size * steps), track)  # the batches hold no more scenes in all
+        scenes = _draw(
+            run, places, policy, min(SCENES * len(places), HELD_OUT + config.batch_size * steps), track
+        )  # the batches hold no more scenes in all
         if not scenes:
             return {"figures": {"scenes": 0, "steps": 0}}
         with track.bar("ground: see", steps) as step:

@@ -451,12 +451,17 @@ def test_stage_by_stage_comes_to_the_same(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "train"), [("llava", "text"), ("qwen3", "lora"), ("paligemma", "lora"), ("smolvlm", "text")])
-def test_the_loop_runs_on_other_families(family: str, train: str, folder_of: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "train", "precision"),
+    [("llava", "text", "float32"), ("qwen3", "lora", "4bit"), ("paligemma", "lora", "float32"), ("smolvlm", "text", "float32")],
+)
+def test_the_loop_runs_on_other_families(family: str, train: str, precision: str, folder_of: Any, tmp_path: Path) -> None:
     """With a success detector: a family whose positions have three dimensions, and one whose prompt attends both ways, are asked as well."""
-    policy = {"model": str(folder_of(family)), "codec": "digits", "precision": "float32", "train": train, "batch_size": 4}
-    collect = {"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}
-    done = apart("improve", config(tmp_path, policy=policy, cycles=1, collect=collect, label={"by": "both"}), tmp_path / "run")
+    policy = {"model": str(folder_of(family)), "codec": "digits", "precision": precision, "train": train, "batch_size": 4}
+    more = {"collect": {"num_seeds": 2, "episodes_per_seed": 2, "num_envs": 4}, "label": {"by": "both"}}
+    if precision == "4bit":  # and with grounding, whose adapters are merged into the weights
+        more |= {"tune": {"optim": "adamw_8bit"}, "ground": {"steps": 2, "batch_size": 4}}
+    done = apart("improve", config(tmp_path, policy=policy, cycles=1, **more), tmp_path / "run")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["cycles"] == 1 and 0 <= summary["after"]["rate"] <= 1
