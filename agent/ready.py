@@ -22,6 +22,7 @@ from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
 from envs.limits import endless
 from envs.simulate.replay import prove
+from policies.bits import check_installed
 from policies.codec import bins
 
 
@@ -73,10 +74,8 @@ def plugged_in(config: Config) -> None:
     }
     for key, name in ((key, name) for key, values in names.items() for name in sorted(values - {""})):
         plugin(key, name)
-    for kind in {cycle_config.tune.optim for cycle_config in cycle_configs} - {"adamw"}:
-        from agent.learning.optimiser import adamw  # here, since it imports torch
-
-        adamw(kind)
+    if any(cycle_config.tune.optim == "adamw_8bit" for cycle_config in cycle_configs):
+        check_installed("tune.optim adamw_8bit")
 
 
 def can_be_shown(session: Session, codec: Any) -> None:

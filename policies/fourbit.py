@@ -4,25 +4,15 @@ Each block of 64 weights shares a scale, and each weight is one of 16 levels. A 
 """
 
 import logging
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from policies.bits import check_installed
 from policies.families import lora_targets
 
 # Wherever it is installed, peft imports it, and it then warns that a faster kernel for a CPU is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
-def check_installed(setting: str) -> None:
-    """Check that bitsandbytes is there.
-
-    Raises:
-        ValueError: it is not; the sentence names the setting that needs it.
-    """
-    if find_spec("bitsandbytes") is None:
-        raise ValueError(f"{setting} needs bitsandbytes, which is not installed: pip install 'etude[bits]'.")
 
 
 def quantise(model: Any, chosen: Any) -> None:
@@ -35,10 +25,11 @@ def quantise(model: Any, chosen: Any) -> None:
     check_installed("policy.precision 4bit")
     import bitsandbytes
 
+    packed: Any = bitsandbytes.nn.Params4bit  # its types name no arguments
     for name in lora_targets(model, chosen):
         layer = model.get_submodule(name)
         small = bitsandbytes.nn.Linear4bit(layer.in_features, layer.out_features, bias=layer.bias is not None, quant_type="nf4")
-        small.weight = bitsandbytes.nn.Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4", compress_statistics=True)
+        small.weight = packed(layer.weight.detach(), requires_grad=False, quant_type="nf4", compress_statistics=True)
         small.bias = layer.bias
         small.support_avx512bf16_for_cpu = False  # else acting on a CPU multiplies in bfloat16, and learning does not
         model.set_submodule(name, small.to(layer.weight.device))  # moving it quantises it, also from a CPU to a CPU
@@ -57,13 +48,3 @@ def expand(model: Any) -> Any:
         model.set_submodule(name, plain)
     model.is_loaded_in_4bit = False
     return model.float()
-
-
-def merged(adapted: Any) -> Any:
-    """Return the base model in float32, with the adapters added; peft would round the sum to four bits again."""
-    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-
-    options, weights = adapted.peft_config["default"], get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    plain = get_peft_model(expand(adapted.unload()), options)
-    set_peft_model_state_dict(plain, weights)
-    return plain.merge_and_unload()

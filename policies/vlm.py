@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import codec, families, fourbit, loading
+from policies import adapters, codec, families, loading
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
@@ -266,21 +266,7 @@ class Vlm(Trained):
         self.base = model
         model.requires_grad_(self.config.train == "all")
         if self.config.train.startswith("lora"):
-            from peft import LoraConfig, get_peft_model
-
-            targets = families.lora_targets(model, chosen := self.config.lora.get("target_modules", "all-linear"))
-            if self.config.precision == "4bit":
-                fourbit.quantise(model, chosen)
-            options: dict[str, Any] = {"r": 16, **self.config.lora, "target_modules": targets}
-            torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
-            try:
-                adapted = get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
-            except (TypeError, ValueError) as error:  # a rank of 0
-                first = str(error).strip().split("\n")[0]
-                raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
-            if self.config.train == "lora+connector":
-                families.train_connector(model, self.config.model)
-            return adapted
+            return adapters.add(model, self.config)
         if self.config.train in ("text", "auto"):  # a run has settled `auto`; everything was frozen above
             families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
@@ -296,8 +282,4 @@ class Vlm(Trained):
 
     def merged(self) -> Any:
         """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""
-        if not self.config.train.startswith("lora"):
-            return self.base
-        if self.config.precision == "4bit":
-            return fourbit.merged(self.model)
-        return self.model.float().merge_and_unload()  # in float32: an adapter's small change would be lost in bfloat16 weights
+        return adapters.merged(self.model) if self.config.train.startswith("lora") else self.base

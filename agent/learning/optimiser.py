@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from agent.run.files import write
-from policies.fourbit import check_installed
+from policies.bits import check_installed
 
 EVERY = 250  # steps from one checkpoint to the next
 

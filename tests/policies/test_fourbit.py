@@ -68,6 +68,6 @@ def test_without_adapters_nothing_could_learn(smolvlm: Path) -> None:
 
 
 def test_a_missing_package_is_named(smolvlm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policies.fourbit.find_spec", lambda name: None)
+    monkeypatch.setattr("policies.bits.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"policy\.precision 4bit needs bitsandbytes, which is not installed: pip install 'etude\[bits\]'\."):
         make(smolvlm)

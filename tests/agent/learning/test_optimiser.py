@@ -125,6 +125,6 @@ def test_moments_of_eight_bits_go_on_bit_by_bit_and_come_near_those_of_thirty_tw
 
 
 def test_eight_bits_without_their_package_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policies.fourbit.find_spec", lambda name: None)
+    monkeypatch.setattr("policies.bits.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"tune\.optim adamw_8bit needs bitsandbytes, which is not installed: pip install 'etude\[bits\]'\."):
         Optimiser(list(Line().model.parameters()), learning_rate=1e-2, steps=3, kind="adamw_8bit")
