@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -55,7 +56,9 @@ def _write(source: Source, actions: Actions, out: Path, merged: bool) -> None:
     write_text(
         out / "action_codec.json", "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in codec.items()) + "\n}\n"
     )  # a line a key
-    changes = {"train": "text", "lora": {}} if merged else {}  # merged weights are those of a plain model
+    changes: dict[str, Any] = {"train": "text", "lora": {}} if merged else {}  # merged weights are those of a plain model
+    if not hub and config.policy.precision == "4bit":
+        changes["precision"] = "auto"  # the base model is written with the values of its four-bit weights
     # `layers`: the written model has no more than these.
     plain = config.model_copy(update={"policy": config.policy.model_copy(update={**changes, "layers": None, "model": hub or config.policy.model})})
     model = None if hub else BASE if lora and not merged else "."  # on the hub, in a folder beside the adapter, or in this one

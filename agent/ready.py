@@ -22,6 +22,7 @@ from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
 from envs.limits import endless
 from envs.simulate.replay import prove
+from policies.bits import check_installed
 from policies.codec import bins
 
 
@@ -60,7 +61,7 @@ def ready(session: Session) -> None:
 
 
 def plugged_in(config: Config) -> None:
-    """Check that every function of the user's that the config names can be imported.
+    """Check that every function of the user's that the config names can be imported, and the packages of its optimiser.
 
     Raises:
         ValueError: one cannot.
@@ -73,6 +74,8 @@ def plugged_in(config: Config) -> None:
     }
     for key, name in ((key, name) for key, values in names.items() for name in sorted(values - {""})):
         plugin(key, name)
+    if any(cycle_config.tune.optim == "adamw_8bit" for cycle_config in cycle_configs):
+        check_installed("tune.optim adamw_8bit")
 
 
 def can_be_shown(session: Session, codec: Any) -> None:

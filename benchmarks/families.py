@@ -1,6 +1,6 @@
 """The table of model families, docs/families.md: what `etude check-model` finds of a tiny random model of each, and estimated beside measured memory.
 
-python benchmarks/families.py        # writes docs/families.md, about a minute
+python benchmarks/families.py        # writes docs/families.md, about four minutes: each family also runs the loop
 """
 
 import json
@@ -23,10 +23,12 @@ Mistral 3 and LFM2-VL need torchvision; without it they are refused in one sente
 All others see the same frames without it: Pillow resizes in both cases, in runs and in exports.
 Numbers of tokens are those of the tiny models.
 Frames that are prepared in batches equal those of the model's own image processor, on a CPU bit for bit.
-Two columns hold largest differences: of log-probabilities, nats, between acting and learning; and of the detector's P(yes), asked together and alone.
+Three columns hold largest differences. Acting = learning: of log-probabilities, nats. Detector: of P(yes), asked together and alone.
+Shared prompts: of log-probabilities, nats, of replies to one situation in one pass and of each alone.
+Loop: `etude improve` with grounding, a success detector and one cycle, whose candidate is evaluated.
 
-| class | image tokens a frame | frames are prepared | acting = learning | detector | grounding compares a phrase with | LoRA targets |
-|---|---|---|---|---|---|---|
+| class | image tokens a frame | frames are prepared | loop | acting = learning | detector | shared prompts | grounding reads | LoRA targets |
+|---|---|---|---|---|---|---|---|---|
 """
 MEMORY = """
 ## Memory
@@ -57,7 +59,8 @@ vLLM 1 returns those of the whole vocabulary [unless it is told otherwise](https
 Libraries that sample with it [correct for the rest](https://swift.readthedocs.io/en/latest/Instruction/GRPO/AdvancedResearch/training_inference_mismatch.html).
 Here a decision must also not depend on its neighbours in a batch.
 vLLM has that as [a beta option](https://docs.vllm.ai/en/stable/features/batch_invariance/) on some GPUs.
-No GPU was at hand to measure either. Acting therefore has one path: the one that learning uses.
+No GPU was at hand to measure either. The package on PyPI (0.33.0) is made for CUDA 13, and pins torch 2.14.0 and transformers below 5.21.
+etude needs 5.22, so the two cannot be installed together. Acting therefore has one path: the one that learning uses.
 """
 
 
@@ -72,23 +75,34 @@ def check(family: str, folder: Path) -> str:
     try:
         policy = load(PolicyConfig.model_validate({"model": model, "codec": codec, "precision": "float32", "batch_size": 2}), -np.ones(7), np.ones(7))
     except ValueError as error:
-        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | | |"
+        return f"| {family} | " + str(error).partition("cannot be loaded: ")[2].replace(" Use 'nano', a hub id or a folder.", "") + " | | | | | | | |"
     findings = examine(policy, (2, 64, 64, 3))
     if findings.faults:
-        return f"| {family} | " + findings.faults[0].replace(repr(model), "it") + " | | | | | |"
+        return f"| {family} | " + findings.faults[0].replace(repr(model), "it") + " | | | | | | | |"
     lines = findings.lines
     kind = type(policy.base).__name__.removesuffix("ForConditionalGeneration")
-    digits = [re.sub(r".*difference (\S+).*", r"\1", lines[name]) for name in ("acting = learning", "detector")]
+    digits = [re.sub(r".*difference (\S+).*", r"\1", lines[name]) for name in ("acting = learning", "detector", "shared prompts")]
     found = lines["grounding"].removeprefix("a phrase is compared with ")
     cells = [
         f"{kind} ({policy.base.config.get_text_config().model_type})",
         lines["image tokens"].split(" ")[0],
         lines["frames"].removeprefix("prepared "),
+        loop(model, codec, folder),
         *digits,
         found,
         lines["LoRA targets"].split(":")[0],
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def loop(model: str, codec: str, folder: Path) -> str:
+    """Run the whole loop, tiny, and return what to say of it."""
+    from tests.agent.test_improve import with_model
+    from tests.called import apart
+
+    done = apart("improve", with_model(folder, model, codec=codec), folder / "run")
+    ended = (folder / "run" / "summary.json").exists() and (folder / "run" / "cycle-001" / "policy.safetensors").exists()
+    return "passes" if done.returncode == 0 and ended else f"fails: {done.stderr.strip().splitlines()[-1]}"
 
 
 def measure(model: str, rows: int, training: bool) -> list[float]:

@@ -1,6 +1,6 @@
 """Whether a model can work here: the findings of `etude check-model`, and the cheap part of it that every run begins with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from policies.memory import estimate
 from policies.policy import Situation
 from policies.precision import half
 from policies.scoring import choice_probabilities, localise
+from policies.sharing import can_share
 
 AGREEMENT = 1e-3  # nats: rounding of large logits in float32 stays far below
 ROUGH = 0.1  # the same where weights are bfloat16, whose numbers have three digits
@@ -130,6 +131,22 @@ def question_gap(policy: Any, frames: tuple[int, ...]) -> float:
     return float(np.abs(together - alone).max())
 
 
+def sharing_gap(policy: Any, frames: tuple[int, ...]) -> float | None:
+    """Return the largest difference, nats, of two replies to one situation that are scored in one pass from each scored alone.
+
+    None: the family's replies are always scored alone (`policies.sharing`). Arguments as of `agreement`.
+    """
+    rng = np.random.default_rng(3)
+    one = Situation(INSTRUCTION, rng.integers(0, 255, frames, dtype=np.uint8), np.zeros(1 + max(policy.config.state, default=0), np.float32))
+    if not can_share(policy.base, policy.prompts.of(one)):
+        return None
+    tokens = np.stack([each.tokens for each in policy.act([one, one], rng.random((2, policy.reply_length)))])
+    with torch.no_grad():  # one object is one situation, and equal copies are two
+        together, alone = (policy.distribution(seen, tokens) for seen in ([one, one], [replace(one), replace(one)]))
+    allowed = alone > -torch.inf
+    return float((together[allowed] - alone[allowed]).abs().max())
+
+
 def _seen(frames: tuple[int, ...]) -> list[np.ndarray]:
     return [np.random.default_rng(i).integers(0, 255, frames, dtype=np.uint8) for i in range(2)]
 
@@ -160,6 +177,10 @@ def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 3276
     if findings.faults:
         return findings
     lines["detector"] = f"P(yes) of questions asked together is that of each alone; largest difference {question_gap(policy, frames):.0e}"
+    shared = sharing_gap(policy, frames)
+    lines["shared prompts"] = (
+        "each reply is scored alone" if shared is None else f"replies to one situation are scored in one pass; largest difference {shared:.0e} nats"
+    )
     near, phrase = localise(policy, policy.features(seen), [0], ["red ball"])
     lines["grounding"] = f"a phrase is compared with {near.shape[1]} image tokens of width {phrase.shape[1]}"
     return findings
@@ -168,7 +189,7 @@ def examine(policy: Any, frames: tuple[int, ...], micro_batch_tokens: int = 3276
 def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict[str, str]:
     """Return rows about how large the model is: in parameters, in tokens and in memory."""
     base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
-    text, count = base.config.get_text_config(), sum(p.numel() for p in base.parameters())
+    text, count = base.config.get_text_config(), base.num_parameters()  # it counts weights of four bits rightly
     prompt = policy.prompts.tokenised(policy.prompts.chat(policy.config.ask(INSTRUCTION), views), seen[0])["input_ids"].shape[1]
     each, numbers, targets = policy.features(seen).shape[1] / views, codec.chunk * len(codec.low), families.lora_targets(base)
     return {

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from policies import plain
 from policies.codec import fixed_tokens
+from policies.fourbit import expand
 from policies.trained import fingerprint
 
 ADAPTER, BASE = "adapter_model.safetensors", "base"  # peft's file of weights; the folder of an adapter's base model, where it is not on the hub
@@ -31,7 +32,8 @@ def write_plain(policy: Any, folder: Path, merged: bool, hub: str) -> None:
     policy.model.peft_config["default"].base_model_name_or_path = hub or BASE
     policy.model.save_pretrained(folder, save_embedding_layers=False)  # else peft asks the hub whether the vocabulary grew
     if not hub:
-        policy.model.unload().float().save_pretrained(folder / BASE)
+        base = policy.model.unload()
+        (expand(base) if policy.config.precision == "4bit" else base.float()).save_pretrained(folder / BASE)
         policy.processor.save_pretrained(folder / BASE)
 
 

@@ -64,9 +64,10 @@ class PolicyConfig(BaseModel):
     layers: PositiveInt | None = None
     """Keep the first so many layers of the text model, and drop the others, to make a large model faster. SmolVLA (arXiv 2506.01844) keeps 16 of
     32. Fewer layers know less: 8 of SmolLM2's 30 lose much of its English. null: all."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "4bit"] = "auto"
     """Precision of the vision tower and of the forward pass in training. `auto`: bfloat16 where the device has it, which takes half the time and
-    shifts ratios by about 1 %; else float32. On a GPU, bfloat16 also stores the weights that are not trained, in half the memory."""
+    shifts ratios by about 1 %; else float32. On a GPU, bfloat16 also stores the weights that are not trained, in half the memory. `4bit`: as
+    `auto`, and the layers under LoRA adapters are stored in four bits (NF4, as QLoRA, arXiv 2305.14314); it needs `pip install 'etude[bits]'`."""
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
@@ -83,6 +84,10 @@ class PolicyConfig(BaseModel):
             raise ValueError("policy.state says which numbers {state} in policy.prompt stands for; give both, or neither")
         if self.lora and not self.train.startswith("lora"):
             raise ValueError(f"policy.lora has options, and policy.train is {self.train!r}; set policy.train to lora, or leave policy.lora out")
+        if self.precision == "4bit" and not self.train.startswith("lora"):
+            raise ValueError(
+                f"policy.precision is 4bit, and policy.train is {self.train!r}; weights of four bits learn by adapters; set policy.train to lora"
+            )
         if any(low >= high for low, high in self.state.values()):
             raise ValueError("a range in policy.state is empty; its first number must be the smaller one")
         return self

@@ -7,12 +7,12 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "4bit"]
 
 
 def half(precision: Precision, device: str) -> bool:
-    """Return whether `precision` means bfloat16 on this device; `auto` does where the device multiplies bfloat16 without emulation."""
-    if precision != "auto":
+    """Return whether `precision` means bfloat16 on this device; `auto` and `4bit` do where it multiplies bfloat16 without emulation."""
+    if precision in ("float32", "bfloat16"):
         return precision == "bfloat16"
     kind = torch.device(device).type
     if kind == "cuda":

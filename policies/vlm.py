@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import codec, families, loading
+from policies import adapters, codec, families, loading
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
@@ -266,19 +266,7 @@ class Vlm(Trained):
         self.base = model
         model.requires_grad_(self.config.train == "all")
         if self.config.train.startswith("lora"):
-            from peft import LoraConfig, get_peft_model
-
-            targets = families.lora_targets(model, self.config.lora.get("target_modules", "all-linear"))
-            options: dict[str, Any] = {"r": 16, **self.config.lora, "target_modules": targets}
-            torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
-            try:
-                adapted = get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
-            except (TypeError, ValueError) as error:  # a rank of 0
-                first = str(error).strip().split("\n")[0]
-                raise ValueError(f"policy.lora is {self.config.lora}: {first}") from error
-            if self.config.train == "lora+connector":
-                families.train_connector(model, self.config.model)
-            return adapted
+            return adapters.add(model, self.config)
         if self.config.train in ("text", "auto"):  # a run has settled `auto`; everything was frozen above
             families.text_model(model).requires_grad_(True)
             model.lm_head.requires_grad_(True)
@@ -288,11 +276,10 @@ class Vlm(Trained):
         """Return the model, with all weights that are not trained in the type that `policy.precision` gives them."""
         dtype = frozen_dtype(self.config.precision, self.config.device)
         for parameter in model.parameters():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad and parameter.is_floating_point():  # four-bit weights stand in bytes
                 parameter.data = parameter.data.to(dtype)
         return model
 
     def merged(self) -> Any:
         """Return the Hugging Face model with LoRA adapters added to its weights; from then on it can no longer be trained here."""
-        # In float32: an adapter's small change would be lost in bfloat16 weights.
-        return self.model.float().merge_and_unload() if self.config.train.startswith("lora") else self.base
+        return adapters.merged(self.model) if self.config.train.startswith("lora") else self.base

@@ -175,6 +175,18 @@ def draw(count: int, seed: int, watch: Callable[[int], None] = lambda count: Non
     return drawn
 
 
+def frames_of_tasks(seeds: int = 12) -> np.ndarray:
+    """Return uint8[N, h, w, 3]: both views of the first moment of some seeds of each task in `envs.PRETRAINED`."""
+    frames = []
+    for task in PRETRAINED:
+        adapter = Adapter(EnvConfig(id=task))
+        try:
+            frames += [adapter.reset(SEEDS + i).frames for i in range(seeds)]
+        finally:
+            adapter.close()
+    return np.concatenate(frames)
+
+
 def _draw(task: str, seed: int, count: int) -> list[Scene]:
     """Return the first `count` scenes of one task from `seed` on."""
     adapter = Adapter(EnvConfig(id=task))

@@ -22,9 +22,9 @@ from agent.run.tracking import Track
 from envs import PRETRAINED
 from envs.adapt import Adapter
 
-SCENES = 3000  # largest number of training scenes
+SCENES = 3000  # largest number of training scenes of an environment
 HELD_OUT = 200  # further scenes, for accuracy alone
-BATCH, QUESTIONS = 24, 6  # scenes a gradient step, and questions about each of them
+QUESTIONS = 6  # a gradient step asks so many about each of its scenes
 
 
 def ground(session: Session, track: Track) -> None:
@@ -49,7 +49,9 @@ def ground(session: Session, track: Track) -> None:
         from agent.ground import train as teach  # here, since it imports torch
 
         policy = session.trainable_base()
-        scenes = _draw(run, places, policy, min(SCENES, HELD_OUT + BATCH * steps), track)  # the batches hold no more scenes in all
+        scenes = _draw(
+            run, places, policy, min(SCENES * len(places), HELD_OUT + config.batch_size * steps), track
+        )  # the batches hold no more scenes in all
         if not scenes:
             return {"figures": {"scenes": 0, "steps": 0}}
         with track.bar("ground: see", steps) as step:
@@ -57,7 +59,7 @@ def ground(session: Session, track: Track) -> None:
                 policy,
                 scenes[:-HELD_OUT],
                 steps=steps,
-                batch=BATCH,
+                batch=config.batch_size,
                 questions=QUESTIONS,
                 learning_rate=config.learning_rate,
                 seed=run.config.seed,
@@ -97,7 +99,7 @@ def _draw(run: Run, places: Sequence[Place], policy: Any, count: int, track: Tra
         scenes = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
     simulated = all(map(answered_by_simulator, places))
     scenes = [scene for scene in scenes if scene.questions and (scene.places or not simulated)]
-    if len(scenes) >= HELD_OUT + BATCH:
+    if len(scenes) >= HELD_OUT + config.batch_size:
         return scenes
     few = f"{len(scenes)} of {count + HELD_OUT} scenes have {'a visible object and ' if simulated else ''}a question"
     if config.steps is None and not config.kinds:  # the config does not ask for grounding, so the run goes on without it

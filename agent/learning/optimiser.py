@@ -6,11 +6,12 @@ import math
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from agent.run.files import write
+from policies.bits import check_installed
 
 EVERY = 250  # steps from one checkpoint to the next
 
@@ -25,6 +26,10 @@ class Optimiser:
         warmup: steps of linear increase.
         weight_decay: of matrices; vectors (biases, norms) have none.
         clip: largest gradient norm.
+        kind: `adamw_8bit` keeps the moments of tensors of 4,096 numbers and more in one byte each (arXiv 2110.02861); by bitsandbytes.
+
+    Raises:
+        ValueError: bitsandbytes is needed, and not installed.
     """
 
     def __init__(
@@ -36,13 +41,14 @@ class Optimiser:
         warmup: int = 10,
         weight_decay: float = 0.0,
         clip: float = 1.0,
+        kind: Literal["adamw", "adamw_8bit"] = "adamw",
     ) -> None:
         self._parameters, self._clip = list(parameters), clip
         matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim < 2]
         # A vector has one dimension: a bias, or the gain of a norm.
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         # 0.98 averages squared gradients over about 50 steps; the default of 0.999 is longer than most trainings here.
-        self._adam = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+        self._adam = adamw(kind)(groups, lr=learning_rate, betas=(0.9, 0.98))
 
         def rate(step: int) -> float:
             cosine = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
@@ -75,6 +81,20 @@ class Optimiser:
         """Take over a state that `state` returned."""
         self._adam.load_state_dict(state["adam"])
         self._schedule.load_state_dict(state["schedule"])
+
+
+def adamw(kind: Literal["adamw", "adamw_8bit"]) -> Any:
+    """Return the class of an optimiser.
+
+    Raises:
+        ValueError: bitsandbytes is needed, and not installed.
+    """
+    if kind == "adamw":
+        return torch.optim.AdamW
+    check_installed(f"tune.optim {kind}")
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
 
 
 def descend(

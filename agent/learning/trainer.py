@@ -63,7 +63,7 @@ def train(
     shares = [_share(len(part), most, config.batch_size) for part in kinds]
     batches = Batches(policy, config, *kinds, qa_coef, checkpoint.with_name(REFERENCE) if checkpoint else None)
     warmup = max(round(config.warmup_ratio * steps), 1)
-    optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM)
+    optimiser = Optimiser(policy.parameters(), learning_rate=config.learning_rate, steps=steps, warmup=warmup, clip=MAX_GRAD_NORM, kind=config.optim)
 
     def gradient_of(step: int, rows: Sequence[dict[str, float]]) -> tuple[float, dict[str, float]]:
         # A seed for each kind, and rows by the step alone: a resumed training draws the same.

@@ -79,11 +79,12 @@ def compose(arguments: list[str]) -> None:
         raise ValueError(
             f"{arguments[1]!r} is one argument too many; it is only: etude compose OUT (policy.layers of a config keeps its first layers)"
         )
+    from agent.ground.pretrain import frames_of_tasks
     from agent.run.base import write_model
     from agent.run.files import new_folder
     from policies.compose import compose
 
     out = new_folder(Path(arguments[0]))  # before the long work: a folder with files is refused at once
-    model, processor = compose()
+    model, processor = compose(frames_of_tasks())
     write_model(out, model, processor)
     print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")

@@ -34,7 +34,7 @@ def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> No
     findings = examine(make(family, request, train=train), SHAPE)
     assert not findings.faults
     about = ("family", "image tokens", "frames", "actions", "LoRA targets", "memory")
-    assert tuple(findings.lines) == (*about, "codec", "acting = learning", "whole model", "detector", "grounding")
+    assert tuple(findings.lines) == (*about, "codec", "acting = learning", "whole model", "detector", "shared prompts", "grounding")
     assert findings.lines["LoRA targets"].startswith("q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj: ")
     if family == "qwen3":
         assert findings.lines["family"].startswith("qwen3_vl: Qwen3VLForConditionalGeneration, 0.3 M parameters, 2 text layers")

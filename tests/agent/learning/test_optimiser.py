@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ class Line:
 
 
 def train(
-    checkpoint: Path | None, kill_at: int = 10**9, width: int = 3, steps: int = STEPS
+    checkpoint: Path | None, kill_at: int = 10**9, width: int = 3, steps: int = STEPS, kind: Any = "adamw"
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], list[int]]:
     """Take some steps; return weights, figures, and which steps were taken now."""
     line, taken = Line(width), []
@@ -47,7 +48,8 @@ def train(
         loss.backward()
         return float(loss.detach()), {"step": float(step), "before": float(len(before))}
 
-    rows = descend(line, Optimiser(list(line.model.parameters()), learning_rate=1e-2, steps=steps), steps, gradient_of, checkpoint)
+    optimiser = Optimiser(list(line.model.parameters()), learning_rate=1e-2, steps=steps, kind=kind)
+    rows = descend(line, optimiser, steps, gradient_of, checkpoint)
     return line.weights(), rows, taken
 
 
@@ -107,3 +109,22 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_the_last_checkpoint(kill
             os._exit(3 if "c.pt cannot be written (" in str(error) else 4)
         os._exit(5)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3 and killed.read_bytes() == before
+
+
+def test_moments_of_eight_bits_go_on_bit_by_bit_and_come_near_those_of_thirty_two(tmp_path: Path) -> None:
+    width, checkpoint = 4096, tmp_path / "c.pt"  # smaller tensors keep moments of 32 bits
+    with pytest.raises(Killed):
+        train(checkpoint, kill_at=253, width=width, kind="adamw_8bit")
+    moments = torch.load(checkpoint, weights_only=True)["optimiser"]["adam"]["state"][0]["__bnb_optimizer_quant_state__"]
+    assert {moments[name].dtype for name in ("state1", "state2")} == {torch.uint8}
+    resumed, _, taken = train(checkpoint, width=width, kind="adamw_8bit")
+    whole, exact = train(None, width=width, kind="adamw_8bit")[0], train(None, width=width)[0]
+    assert taken == list(range(250, STEPS)) and torch.equal(resumed["weight"], whole["weight"])
+    start = Line(width).weights()["weight"]
+    assert 0 < float((whole["weight"] - exact["weight"]).norm()) < 0.1 * float((exact["weight"] - start).norm())
+
+
+def test_eight_bits_without_their_package_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.bits.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"tune\.optim adamw_8bit needs bitsandbytes, which is not installed: pip install 'etude\[bits\]'\."):
+        Optimiser(list(Line().model.parameters()), learning_rate=1e-2, steps=3, kind="adamw_8bit")
