@@ -14,9 +14,9 @@ from policies.families import lora_targets
 from policies.keys import PolicyConfig
 from policies.policy import Situation
 from policies.vlm import Vlm
-from tests.families import FAMILIES
 
 LOW, HIGH = -np.ones(3), np.ones(3)
+FAMILIES = ("nano", "smolvlm", "glm4v", "gemma", "qwen3_5")  # fused projections, attention in both directions, linear attention
 
 
 def writes(model: Path) -> dict[str, Any]:
