@@ -49,9 +49,8 @@ def ground(session: Session, track: Track) -> None:
         from agent.ground import train as teach  # here, since it imports torch
 
         policy = session.trainable_base()
-        scenes = _draw(
-            run, places, policy, min(SCENES * len(places), HELD_OUT + config.batch_size * steps), track
-        )  # the batches hold no more scenes in all
+        most = HELD_OUT + config.batch_size * steps  # the batches hold no more scenes in all
+        scenes = _draw(run, places, policy, min(SCENES * len(places), most), track)
         if not scenes:
             return {"figures": {"scenes": 0, "steps": 0}}
         with track.bar("ground: see", steps) as step:

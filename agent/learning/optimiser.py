@@ -48,7 +48,7 @@ class Optimiser:
         # A vector has one dimension: a bias, or the gain of a norm.
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         # 0.98 averages squared gradients over about 50 steps; the default of 0.999 is longer than most trainings here.
-        self._adam = adamw(kind)(groups, lr=learning_rate, betas=(0.9, 0.98))
+        self._adam = _adamw(kind)(groups, lr=learning_rate, betas=(0.9, 0.98))
 
         def rate(step: int) -> float:
             cosine = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
@@ -83,7 +83,7 @@ class Optimiser:
         self._schedule.load_state_dict(state["schedule"])
 
 
-def adamw(kind: Literal["adamw", "adamw_8bit"]) -> Any:
+def _adamw(kind: Literal["adamw", "adamw_8bit"]) -> Any:
     """Return the class of an optimiser.
 
     Raises:
