@@ -135,6 +135,16 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _something_is_learnt(self) -> "Config":
+        tune = self.tune
+        if self.cycles and not (tune.pg_coef or tune.bc_coef or tune.filtered_bc_coef or tune.dpo_coef or tune.loss):
+            raise ValueError(
+                "a cycle learns nothing where tune.pg_coef, bc_coef, filtered_bc_coef and dpo_coef are all 0 and tune.loss names no term; "
+                "give one of them, or set cycles to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lookahead_is_used(self) -> "Config":
         collect, curate = self.collect, self.curate
         if collect.lookahead_episodes and not (self.tune.bc_coef or curate.lookahead_pairs):

@@ -88,14 +88,35 @@ def parse(content: dict[str, Any], source: str) -> Config:
     where = source
     try:
         config = Config.model_validate(content)
+        _refuse_truths(content, config, where)
         for phase in config.phases:
             where = f"{source}, phase from cycle {phase.first}"
-            config.at(phase.first)  # a phase may be wrong only together with what it changes
+            changed = config.at(phase.first)  # a phase may be wrong only together with what it changes
+            _refuse_truths({name: getattr(phase, name) for name in ("collect", "curate", "tune")}, changed, where)
         return config
     except ValidationError as error:
         said = _sentences(error.errors(), where)
         # `from None`, since pydantic's own text is long and says the same.
         raise ValueError(" ".join(said[:FEW]) + (f" And {len(said) - FEW} more." if len(said) > FEW else "")) from None
+
+
+def _refuse_truths(given: dict[str, Any], config: Config, source: str) -> None:
+    """Raise ValueError where true or false is given for a number: pydantic takes them for 1 and 0."""
+    if wrong := next(_truths(given, config.model_dump()), None):
+        name, value = wrong
+        raise ValueError(f"{source}: {name} is {str(value).lower()}; give a number.")
+
+
+def _truths(given: Any, understood: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the keys with true or false among the values `given` that were `understood` as numbers, and those values."""
+    if isinstance(given, bool) and isinstance(understood, int | float) and not isinstance(understood, bool):
+        yield path, given
+    elif isinstance(given, dict) and isinstance(understood, dict):
+        for name in (name for name in given if name in understood):
+            yield from _truths(given[name], understood[name], f"{path}.{name}".lstrip("."))
+    elif isinstance(given, list | tuple) and isinstance(understood, list | tuple):
+        for place, (each, number) in enumerate(zip(given, understood, strict=False)):
+            yield from _truths(each, number, f"{path}.{place}")
 
 
 def _short(value: Any) -> str:
