@@ -9,8 +9,9 @@ from envs.simulate.render import mujoco, visible
 
 HUES = {"red": 0, "orange": 30, "yellow": 52, "green": 125, "blue": 230, "purple": 290}  # degrees; a colour gets the name of the nearest one
 GREYS = {"black": 0.15, "grey": 0.55, "white": 0.95}  # brightness of what has no hue
-FAINT = 0.25  # least saturation of a hue
+FAINT = 0.3  # least saturation of a hue
 DARK = 0.12  # brightness below which everything is black
+UNSET = (0.5, 0.5, 0.5, 1)  # MuJoCo's default of a geom's colour; any other takes the place of its material's
 SAMPLE = 4096  # pixels of a texture that are looked at
 
 
@@ -39,15 +40,28 @@ def named(red: float, green: float, blue: float) -> str:
 
 
 def _paint(model: Any, geom: int) -> np.ndarray:
-    """Return a geom's colour, float64[4], RGBA in [0, 1]: that of its material, times the mean of the texture if it has one."""
-    material = int(model.geom_matid[geom])
+    """Return a geom's colour, float64[4], RGBA in [0, 1]: its own or that of its material, times the mean of the texture if it has one."""
+    rgba, material = model.geom_rgba[geom].astype(float), int(model.geom_matid[geom])
     if material < 0:
-        return model.geom_rgba[geom].astype(float)
-    rgba, roles = model.mat_rgba[material].astype(float), model.mat_texid[material]
-    texture = max(int(roles[mujoco.mjtTextureRole.mjTEXROLE_RGB]), int(roles[mujoco.mjtTextureRole.mjTEXROLE_RGBA]))
-    if texture < 0:
         return rgba
-    start, channels = int(model.tex_adr[texture]), int(model.tex_nchannel[texture])
-    pixels = model.tex_data[start : start + int(model.tex_width[texture] * model.tex_height[texture]) * channels].reshape(-1, channels)
-    rgba[:3] *= pixels[:: -(-len(pixels) // SAMPLE), :3].mean(0) / 255  # one grey value for all three where there is one channel
+    if np.array_equal(rgba, UNSET):
+        rgba = model.mat_rgba[material].astype(float)
+    roles = model.mat_texid[material]
+    texture = max(int(roles[mujoco.mjtTextureRole.mjTEXROLE_RGB]), int(roles[mujoco.mjtTextureRole.mjTEXROLE_RGBA]))
+    if texture >= 0:
+        rgba[:3] *= _pixels(model, geom, texture).mean(0) / 255
     return rgba
+
+
+def _pixels(model: Any, geom: int, texture: int) -> np.ndarray:
+    """Return uint8[N, 3 or 1] pixels of a texture: those at the vertices of a mesh that says which part of it belongs where, else of all of it."""
+    start, channels = int(model.tex_adr[texture]), int(model.tex_nchannel[texture])
+    width, height = int(model.tex_width[texture]), int(model.tex_height[texture])
+    pixels = model.tex_data[start : start + width * height * channels].reshape(height, width, channels)[..., :3]
+    mesh = int(model.geom_dataid[geom]) if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH else -1
+    count, flat = int(model.mesh_texcoordnum[mesh]) if mesh >= 0 else 0, model.tex_type[texture] == mujoco.mjtTexture.mjTEXTURE_2D
+    if not count or not flat:
+        return pixels.reshape(height * width, -1)[:: -(-height * width // SAMPLE)]
+    first = int(model.mesh_texcoordadr[mesh])
+    u, v = model.mesh_texcoord[first : first + count : -(-count // SAMPLE)].T % 1  # a texture repeats beyond its edges
+    return pixels[(v * (height - 1)).astype(int), (u * (width - 1)).astype(int)]

@@ -61,6 +61,7 @@ def test_a_shade_has_the_name_of_its_hue(rgb: tuple[float, float, float], name: 
         (('material="grass"',), (), "green"),  # white times its texture
         (('material="painted"',), (), "red"),  # a light texture under red paint
         (('material="plain"',), (), "blue"),
+        (('material="plain" rgba="1 0.1 0.1 1"',), (), "red"),  # a colour of its own beside a material's
         (('rgba="1 0 0 1" group="3"', 'rgba="0 0 1 1"'), (), "blue"),  # MuJoCo does not draw group 3
         (('rgba="1 0 0 1" group="0"', 'rgba="0 0 1 1" group="1"'), (1, 2), "blue"),  # robosuite's collision shapes
         (('rgba="1 0 0 0"', 'rgba="0 0.6 0 1"'), (), "green"),
@@ -73,6 +74,18 @@ def test_the_name_is_of_what_is_drawn(geoms: tuple[str, ...], groups: tuple[int,
     assert colour_of(model, cube, groups) == name
     middle = Camera(model, (64, 64)).draw(model, data, "top", groups)[28:36, 28:36].reshape(-1, 3).mean(0) / 255
     assert named(*map(float, middle)) == (name or "black")
+
+
+def test_a_mesh_is_named_by_its_part_of_a_texture() -> None:
+    """Left half red, right half blue; the texture coordinates of the mesh lie in one half."""
+    asset = """<texture name="halves" type="2d" builtin="flat" width="64" height="64"/> <material name="halves" texture="halves"/>
+        <mesh name="part" vertex="0 0 0 1 0 0 0 1 0 0 0 1" texcoord="{0} .1 {0} .2 {0} .8 {0} .9"/>"""
+    for u, colour in ((0.2, "red"), (0.8, "blue"), (1.2, "red")):  # beyond 1 a texture begins again
+        text = MODEL.format('<geom type="mesh" mesh="part" material="halves"/>').replace("</asset>", asset.format(u) + "</asset>")
+        model = mujoco.MjModel.from_xml_string(text)
+        pixels = model.tex_data[int(model.tex_adr[model.texture("halves").id]) :].reshape(64, 64, 3)
+        pixels[:, :32], pixels[:, 32:] = (220, 20, 20), (20, 20, 220)
+        assert colour_of(model, model.body("cube").id) == colour
 
 
 def test_a_large_texture_is_named_by_all_of_it() -> None:
