@@ -6,19 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from envs.simulate.colours import colour_of
 from envs.simulate.render import mujoco, visible
-
-COLOURS = {  # RGB in [0, 1]; an object gets the name of the nearest one
-    "red": (0.86, 0.10, 0.10),
-    "green": (0.10, 0.65, 0.15),
-    "blue": (0.12, 0.25, 0.88),
-    "yellow": (0.95, 0.80, 0.05),
-    "purple": (0.60, 0.15, 0.70),
-    "orange": (0.95, 0.50, 0.05),
-    "white": (0.95, 0.95, 0.95),
-    "grey": (0.55, 0.55, 0.55),
-    "black": (0.15, 0.15, 0.15),
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ def find(
         cameras: names, or MjvCameras.
         tool: name of the site or body that is the tool. Empty: the site or body `tool`, else the end of the robot's longest chain of bodies.
         flips: how the frames of each camera are turned over (`env.flip`); empty: none is.
-        groups: of the geoms that are drawn (`env.geom_groups`), and so hide what is behind them; empty: all hide.
+        groups: of the geoms that are drawn (`env.geom_groups`), which have colours and hide what is behind them; empty: MuJoCo's default.
 
     Raises:
         ValueError: there is no site or body of the name `tool`.
@@ -57,18 +46,18 @@ def find(
         pixels = (_project(model, data, pose, position, body, groups) for pose in poses)
         return tuple(_turned(pixel, flip) for pixel, flip in zip(pixels, flips or [""] * len(poses), strict=True))
 
-    found = [(_phrase(model, body), body, data.xpos[body]) for body in range(1, model.nbody) if model.body_rootid[body] not in robots]
-    names = [phrase for phrase, _, _ in found]
+    apart = [body for body in range(1, model.nbody) if model.body_rootid[body] not in robots]
+    phrases = {body: phrase for body in apart if (phrase := _phrase(model, body, groups))}
     objects = [
-        SceneObject(phrase, phrase.split(" ")[0], position.copy(), places(position, body))
-        for phrase, body, position in found
-        if phrase and names.count(phrase) == 1  # two red balls: neither can be named
+        SceneObject(phrase, phrase.split(" ")[0], data.xpos[body].copy(), places(data.xpos[body], body))
+        for body, phrase in phrases.items()
+        if list(phrases.values()).count(phrase) == 1  # two red balls: neither can be named
     ]
     # Sites mark targets and handles. One on a body that has a phrase itself would name the same object twice.
     sites = [_noun(model.site(site).name) for site in range(model.nsite)]
     for site, name in enumerate(sites):
         position, body = data.site_xpos[site], int(model.site_bodyid[site])
-        if name and sites.count(name) == 1 and name != "tool" and model.body_rootid[body] not in robots and not (body and _phrase(model, body)):
+        if name and sites.count(name) == 1 and name != "tool" and model.body_rootid[body] not in robots and body not in phrases:
             objects.append(SceneObject(name, "", position.copy(), places(position, body)))
     position, body = _tool(model, data, tool)
     if body:
@@ -103,15 +92,11 @@ def _depth(model: Any, body: int) -> int:
     return depth
 
 
-def _phrase(model: Any, body: int) -> str:
-    """Return 'red ball' for the body `ball_3` whose first visible geom is red; empty for a body without a name or visible geom."""
-    name, first = _noun(model.body(body).name), int(model.body_geomadr[body])
-    for geom in range(first, first + int(model.body_geomnum[body])) if name else ():
-        material = model.geom_matid[geom]
-        rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
-        if rgba[3] > 0.1:  # more transparent ones are collision geometry or markers
-            return min(COLOURS, key=lambda colour: float(np.abs(rgba[:3] - COLOURS[colour]).sum())) + " " + name
-    return ""
+def _phrase(model: Any, body: int, groups: tuple[int, ...]) -> str:
+    """Return 'red ball' for the body `ball_3` that is drawn in red; empty for a body without a name, and for one that is not drawn."""
+    name = _noun(model.body(body).name)
+    colour = colour_of(model, body, groups) if name else ""
+    return f"{colour} {name}" if colour else ""
 
 
 def _noun(name: str) -> str:
@@ -163,7 +148,7 @@ def _project(
         pose: of the camera, as `_camera_pose` returns it.
         point: float64[3], world, metres.
         body: the body that the point belongs to, which does not hide it.
-        groups: of the geoms that may hide it; empty: all.
+        groups: of the geoms that may hide it; empty: MuJoCo's default.
     """
     origin, axes, field = pose
     x, y, z = axes.T @ (point - origin)
@@ -174,7 +159,7 @@ def _project(
     if (pixel < 0).any() or (pixel > 1).any():
         return None
     ray, hit = point - origin, np.zeros(1, np.int32)  # `hit`: the geom that the ray meets first, -1 for none
-    distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), visible(groups) if groups else None, 1, -1, hit)
+    distance = mujoco.mj_ray(model, data, origin, ray / np.linalg.norm(ray), visible(groups), 1, -1, hit)
     own = hit[0] >= 0 and model.geom_bodyid[hit[0]] == body
     # A hit within 3 cm of the point does not hide it: sites often lie on the surface of another body, or just inside.
     return pixel if own or distance < 0 or distance > np.linalg.norm(ray) - 0.03 else None

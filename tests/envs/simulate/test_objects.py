@@ -62,3 +62,17 @@ def test_what_is_behind_the_hand_is_not_asked_for() -> None:
         adapter.reset(49_800_000 + seed)
         hidden += sum(thing.pixels[0] is None for thing in find(adapter.model, adapter.data, ("front", "wrist")))
     assert hidden > 0
+
+
+@pytest.mark.parametrize(("group", "groups", "hidden"), [(3, (), False), (0, (), True), (0, (1, 2), False), (1, (1, 2), True)])
+def test_only_what_is_drawn_hides(group: int, groups: tuple[int, ...], hidden: bool) -> None:
+    model = mujoco.MjModel.from_xml_string(f"""
+        <mujoco><worldbody>
+            <camera name="front" pos="0 -2 0.1" xyaxes="1 0 0 0 0 1"/>
+            <body name="block" pos="0 0 0.1"><freejoint/><geom size="0.04" rgba="0.9 0.1 0.1 1" group="2"/></body>
+            <geom type="box" size="0.5 0.01 0.5" pos="0 -1 0" group="{group}"/>
+        </worldbody></mujoco>""")
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    block = next(thing for thing in find(model, data, ("front",), groups=groups) if thing.name == "red block")
+    assert (block.pixels[0] is None) == hidden
