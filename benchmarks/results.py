@@ -42,6 +42,7 @@ WITH_GPU = {"gpu": "etude, one core and a GPU"}
 BASE = {"base": "base model"}
 ETUDE = ("etude", "demo", "detector", "gpu")  # methods that begin from base model and warm start
 PASSED = 0.9  # success of the base model from which on a task leaves nothing to learn, and is not in the mean
+SEEDS = 400  # test seeds of a row that does not say otherwise
 OLDER = "former code"  # with another credit of first decisions, and without an evaluation of the base model in the run itself
 ALL_METHODS = METHODS | WITH_GPU | BASE
 FORMER = " †"  # marks a row whose base model had other weights than the one that is shipped now
@@ -231,7 +232,8 @@ def _gain(content: dict[str, Any]) -> float:
 
 
 def _rate(content: dict[str, Any]) -> str:
-    return f"{100 * content['rate']:.1f} % [{100 * content['low']:.1f}, {100 * content['high']:.1f}]"
+    number = "" if content.get("n", SEEDS) == SEEDS else f", n = {content['n']}"
+    return f"{100 * content['rate']:.1f} % [{100 * content['low']:.1f}, {100 * content['high']:.1f}]{number}"
 
 
 def _cells(content: dict[str, Any]) -> list[str]:
