@@ -8,6 +8,7 @@ import numpy as np
 from envs.adapt import Adapter
 from envs.diagnosis import SEEDS, Diagnosis, Episode, Late
 from envs.limits import LONGEST, endless
+from envs.simulate.objects import find
 
 DARK = 12  # of 255: frames whose brightest value is below this show nothing
 STILL = 0.05  # mean difference of two frames, of 255: less is hardly a pixel
@@ -73,6 +74,17 @@ def camera_frames(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosi
             diagnosis.fault(f"Camera {name!r} does not change while the robot moves: the policy could not see the effect of its actions.")
         elif starts < STILL and len({episode.instruction for episode in episodes}) == 1:
             diagnosis.note(f"Camera {name!r} shows the same at the beginning of all episodes: the goal may not be visible there.")
+
+
+def objects(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
+    """Name the visible objects of the first episode, by which a prompt and the questions of stage `ground` can call them."""
+    if adapter.drawn_by_mujoco:
+        adapter.reset(SEEDS, look=False)
+        config = adapter.config
+        flips = tuple(map(config.flip_of, config.sources))
+        found = find(adapter.model, adapter.data, adapter.mujoco_cameras, flips=flips, groups=config.geom_groups)
+        names = [each.name for each in found if any(pixel is not None for pixel in each.pixels)]
+        diagnosis.line("objects", ", ".join(names) or "none with a name of its own")
 
 
 def collision_shapes(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:

@@ -108,7 +108,7 @@ class _Doctor:
             played.append(play(adapter, SEEDS + len(played), lambda: adapter.actions.sample(rng), late=late))
         self.found.add(Finding("sheet", "", sheet(played)))
         self.found.add(Finding("instructions", "", list(dict.fromkeys(episode.instruction for episode in played))))
-        looked_at: list[checks.Check] = [checks.instructions, checks.camera_frames, checks.collision_shapes, self._episode_end]
+        looked_at: list[checks.Check] = [checks.instructions, checks.camera_frames, checks.objects, checks.collision_shapes, self._episode_end]
         for check in [*looked_at, *([checks.successes] if usable else []), checks.rewards, checks.seeding]:
             self.progress(f"check of {check.__name__.strip('_').replace('_', ' ')}")
             check(adapter, played, self.found)

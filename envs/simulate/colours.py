@@ -24,11 +24,9 @@ def colour_of(model: Any, body: int, groups: tuple[int, ...] = ()) -> str:
         groups: of the geoms that are drawn (`env.geom_groups`); empty: MuJoCo's default.
     """
     first, drawn = int(model.body_geomadr[body]), visible(groups)
-    for geom in range(first, first + int(model.body_geomnum[body])):
-        rgba = _paint(model, geom)
-        if drawn[model.geom_group[geom]] and rgba[3] > 0.1:  # more transparent ones are collision geometry or markers
-            return named(*rgba[:3])
-    return ""
+    geoms = range(first, first + int(model.body_geomnum[body]))
+    paints = (_paint(model, geom) for geom in geoms if drawn[model.geom_group[geom]])
+    return next((named(*rgba[:3]) for rgba in paints if rgba[3] > 0.1), "")  # more transparent ones are collision geometry or markers
 
 
 def named(red: float, green: float, blue: float) -> str:

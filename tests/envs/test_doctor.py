@@ -122,13 +122,14 @@ def test_our_own_tasks_are_sound() -> None:
     assert not found.faults and "succeeds in 20 of 20" in found.lines["expert"]
     assert found.lines["control rate"] == "20 environment steps a second"
     assert found.lines["episode"].endswith("environment steps; the time limit is 32")
+    assert {"tool", "red button"} <= set(found.lines["objects"].split(", "))  # what a prompt can ask for
 
 
 @pytest.mark.parametrize(("action", "words"), [(1.0, "the expert succeeds in 20 of 20"), (-1.0, "the expert succeeds in 0 of 20")])
 def test_whoever_demonstrates_is_tried(action: float, words: str) -> None:
     config = EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1)
     found = examine(config, episodes=4, expert=lambda: lambda adapter: np.array([action], np.float32), openings=9)
-    assert found.lines["expert"] == words and "9 openings" in found.lines["replay"]
+    assert found.lines["expert"] == words and "9 openings" in found.lines["replay"] and "objects" not in found.lines  # no simulator names any
     assert any("The expert never succeeds" in fault for fault in found.faults) == (action < 0)
 
 
