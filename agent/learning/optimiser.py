@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from agent.run.files import write
 from policies.bits import check_installed
 
-EVERY = 250  # steps from one checkpoint to the next
+EVERY, AFTER = 250, 120.0  # steps and seconds from one checkpoint to the next, whichever come first: a step of a large model takes seconds
+SHARE = 0.05  # of the time, at most, goes to checkpoints that are written for the seconds gone by: one of a large model takes seconds too
 
 
 class Optimiser:
@@ -113,7 +115,8 @@ def descend(
         steps: in all, those before the checkpoint included.
         gradient_of: f(step, figures of the steps before) -> loss and figures; it adds the gradient to the parameters. It must depend on its arguments
             alone, so that a resumed training does the same.
-        checkpoint: file for weights, optimiser and figures, written every `EVERY` steps. A damaged one is deleted with a warning.
+        checkpoint: file for weights, optimiser and figures, written every `EVERY` steps and, where these take long, every `AFTER` seconds. A damaged
+            one is deleted with a warning.
         watch: called with the number of steps done and the figures of the last one.
 
     Returns:
@@ -124,15 +127,18 @@ def descend(
     """
     # One row of figures a step: their number is the number of steps done.
     rows = _resume(policy, optimiser, checkpoint) if checkpoint and checkpoint.exists() else []
+    due = time.monotonic() + AFTER
     for step in range(len(rows), steps):
         optimiser.clear()
         loss, figures = gradient_of(step, rows)
         rows.append({**figures, "loss": loss, "learning_rate": optimiser.learning_rate, "grad_norm": optimiser.step()})
         watch(step + 1, rows[-1])
-        if checkpoint and (step + 1) % EVERY == 0:
+        if checkpoint and ((step + 1) % EVERY == 0 or time.monotonic() > due):
             # The optimiser's moments too: without them the next steps would differ from those of a run that was not killed.
             saved = {"weights": policy.weights(), "optimiser": optimiser.state(), "rows": rows}
+            began = time.monotonic()
             write(checkpoint, functools.partial(torch.save, saved))  # atomic: a kill here leaves the checkpoint before
+            due = time.monotonic() + max(AFTER, (time.monotonic() - began) / SHARE)
     return rows
 
 

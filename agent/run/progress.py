@@ -1,11 +1,14 @@
-"""Progress of a stage: a bar in a terminal, one line at its end elsewhere, such as in a log file."""
+"""Progress of a stage: a bar in a terminal; elsewhere, such as in a log file, a line at its end and every few minutes."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINES = 300.0  # seconds from one line to the next where there is no terminal
 
 
 @contextlib.contextmanager
@@ -21,22 +24,30 @@ def bar(console: Console, title: str, total: int | None = None, done: int = 0) -
     Yields:
         `step(more, total=..., note=...)`, which advances the bar by `more` items.
     """
-    began, at = time.time(), {"count": 0, "total": total, "note": ""}  # the rate is over the whole bar: rich's own goes by the last few updates
+    began = time.time()  # the rate is over the whole bar: rich's own goes by the last few updates
+    at: dict[str, Any] = {"count": 0, "total": total, "note": "", "line": began}
     columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())
     lines = Progress(TextColumn("{task.description:<20}"), *columns, TextColumn("{task.fields[note]}"), console=console)
     lines.disable = not console.is_terminal
+
+    def show() -> None:
+        of = "" if at["total"] is None else f"/{at['total']}"
+        line = f"{title:<24} {done + at['count']}{of} in {time.time() - began:.1f} s, {_rate(at['count'], began):.1f}/s {at['note']}"
+        console.print(line.rstrip(), soft_wrap=True)
+
     with lines:
         task = lines.add_task(title, total=total, completed=done, note="", rate="")
 
         def step(more: int = 1, total: int | None = total, note: str = "") -> None:
             at.update(count=at["count"] + more, total=total, note=note)
             lines.update(task, advance=more, total=total, note=note, rate=f"{_rate(at['count'], began):.1f}/s")
+            if lines.disable and time.time() - at["line"] > LINES:
+                at["line"] = time.time()
+                show()
 
         yield step
-    if not console.is_terminal:
-        of = "" if at["total"] is None else f"/{at['total']}"
-        line = f"{title:<24} {done + at['count']}{of} in {time.time() - began:.1f} s, {_rate(at['count'], began):.1f}/s {at['note']}"
-        console.print(line.rstrip(), soft_wrap=True)
+    if lines.disable:
+        show()
 
 
 def _rate(count: int, began: float) -> float:

@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from agent.learning.optimiser import Optimiser, descend
+from agent.run.files import write
 
 STEPS = 255  # the first checkpoint is written after 250
 
@@ -68,6 +70,27 @@ def same(one: tuple, other: tuple) -> bool:
 def test_a_killed_descent_goes_on_bit_by_bit(killed: Path) -> None:
     resumed = train(killed)
     assert same(resumed, train(None)) and resumed[2] == list(range(250, STEPS))
+
+
+def test_slow_steps_are_kept_every_two_minutes_and_slow_writes_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes 50 s; a checkpoint no time, or 10 s: then at least 200 s lie between two."""
+    for seconds, kept in ((0, 39), (10, 38)):  # after 3, 6, ..., 39 steps; or after 3, 8, 13, ..., 38
+        clock, file = [0.0], tmp_path / f"{seconds}.pt"
+        monkeypatch.setattr("agent.learning.optimiser.time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
+
+        def slow(self: Optimiser, own: Any = Optimiser.step, clock: list[float] = clock) -> float:
+            clock[0] += 50
+            return own(self)
+
+        def save(*args: Any, own: Any = write, clock: list[float] = clock, seconds: int = seconds) -> None:
+            own(*args)
+            clock[0] += seconds
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(Optimiser, "step", slow)
+            patched.setattr("agent.learning.optimiser.write", save)
+            train(file, kill_at=41)
+        assert train(file)[2][0] == kept
 
 
 def damages(raw: bytes) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +62,20 @@ def test_in_a_log_file_a_stage_and_a_note_have_one_line_each(tmp_path: Path) -> 
     note, bar, end = shown(Track(tmp_path, OFF), terminal=False)
     assert note.endswith("+24.5]") and end == "" and not any(ord(each) < 32 for each in bar), "no codes of a terminal"
     assert bar.startswith("cycle 12: more seeds     800/1200 in 0.") and bar.endswith("/s loss 1.234")
+
+
+def test_a_stage_of_hours_writes_a_line_every_few_minutes_into_a_log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("agent.run.progress.time", SimpleNamespace(time=lambda: clock[0]))
+    track = Track(tmp_path, OFF)
+    track.console = Console(file=io.StringIO(), width=80, force_terminal=False, highlight=False)
+    with track.bar("ground: see", 1000) as step:
+        for done in range(1, 1001):
+            clock[0] += 1
+            step(1, note=f"loss {done}")
+    *lines, end = track.console.file.getvalue().split("\n")  # type: ignore[attr-defined]
+    assert [line.split()[2] for line in lines] == ["301/1000", "602/1000", "903/1000", "1000/1000"] and not end
+    assert lines[0].endswith("in 301.0 s, 1.0/s loss 301"), "the figures of that moment"
 
 
 def test_in_a_terminal_of_80_columns_nothing_is_cut_off(tmp_path: Path) -> None:
