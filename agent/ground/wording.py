@@ -36,16 +36,17 @@ EMBEDDED = {
     "entry offset": "how far is it from the {one} to the {other} ?",
     "nearer": "is the {one} nearer to the {name} than the {other} is ?",
 }
+# Where an object has a name, the question ends with it, so the answer always lies as many tokens behind the name.
 ENGLISH = {
-    "where": "Where is the {name} in view {view}?",
+    "where": "Where in view {view} is the {name}?",
     "offset": "How far is it from the tool to the {name}?",
     "way": "Which way is it from the tool to the {name}?",
-    "named offset": "{text}. How far is it from the tool to the {which} object?",
-    "named where": "{text}. Where is the {which} object in view {view}?",
-    "between": "{text}. How far is it from the first object to the second?",
-    "far side": "{text}. How far is it from the tool to the far side of the first object?",
-    "plan": "{text}. Say how far the first and the second object are, then how far the far side of the first is.",
-    "look and move": "{text}. Say where the first object is (x y), then the move to it.",
+    "named offset": "How far is it from the tool to the {which} object? Task: {text}.",
+    "named where": "Where in view {view} is the {which} object? Task: {text}.",
+    "between": "How far is it from the first object to the second? Task: {text}.",
+    "far side": "How far is it from the tool to the far side of the first object? Task: {text}.",
+    "plan": "Say how far the first and the second object are, then how far the far side of the first is. Task: {text}.",
+    "look and move": "Say where the first object is (x y), then the move to it. Task: {text}.",
     "relation": "Is the {one} {word} the {other}?",
     "colour": "What colour is the object at{place} in view {view}?",  # a number begins with a space
     "count left": "How many coloured objects are left of the tool?",
@@ -54,7 +55,7 @@ ENGLISH = {
     "apart": "How many decisions lie between view 1 and view {second}?",
     "same": "Are view 1 and view {second} of the same place?",
     "moved": "Where did something move between view {first} and view {second}?",
-    "left": "{text}. How many decisions are left?",
+    "left": "How many decisions are left? Task: {text}.",
     "position": "What are the coordinates of the {name}?",
     "entry offset": "How far is it from the {one} to the {other}?",
     "nearer": "Is the {one} nearer to the {name} than the {other} is?",

@@ -45,9 +45,9 @@ def test_both_wordings_state_the_same_facts() -> None:
             compared += len(shares(one.answer))
         by_question = {q.question: q.answer for q in plain.questions}
         for question in extra:
-            text = question.question.split(". Say")[0]
-            seen = by_question[f"{text}. Where is the first object in view 1?"]
-            assert question.answer == f"{seen} move{by_question[f'{text}. How far is it from the tool to the first object?']}"
+            text = question.question.split("Task: ")[1].removesuffix(".")
+            seen = by_question[f"Where in view 1 is the first object? Task: {text}."]
+            assert question.answer == f"{seen} move{by_question[f'How far is it from the tool to the first object? Task: {text}.']}"
     assert compared > 500 and ENGLISH.keys() - EMBEDDED.keys() == {"look and move"}
 
 
@@ -66,7 +66,7 @@ def test_the_thought_of_the_readme_is_taught_token_by_token(smolvlm: Path) -> No
     given = {**readme_policy(), "model": str(smolvlm), "device": "cpu"}
     policy = load(PolicyConfig(**given), LOW, HIGH)
     plan = next(q for scene in draw(wording_of(policy), 9, "etude/Lift-v0") for q in scene.questions if "then the move to it" in q.question)
-    instruction = plan.question.split(". Say")[0]
+    instruction = plan.question.split("Task: ")[1].removesuffix(".")
     assert policy.config.ask(instruction, state=" 50").endswith(plan.question), "the prompt ends with the question"
     tokenizer = policy.processor.tokenizer
     numbers = [numerals(tokenizer, "digits")[int(each)] for each in re.findall(r" (\d\d)", plan.answer)]
