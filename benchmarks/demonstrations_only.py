@@ -9,6 +9,7 @@ Writes docs/results/demonstrations-only-<task>-<seed>.json.
 """
 
 import json
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -78,7 +79,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
     jobs = [Job(SEEDS["test"] + i) for i in range(run.config.evaluate.test_episodes)]
     after = score("demonstrations_only", rollout(session.policy, session.environments, jobs))
     comparison = compare(after, before)
-    task = run.config.task.split("/")[-1].split("-")[0].lower()
+    task = re.sub(r"\W+", "-", run.config.task.removeprefix("etude/").removesuffix("-v0")).lower()
     content = {
         "method": "demonstrations_only",
         "task": run.config.task,

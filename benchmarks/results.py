@@ -35,12 +35,13 @@ METHODS = {
     "etude": "etude",
     "demo": "etude, by `make demo`",
     "detector": "etude, labels of the detector alone",
+    "smol": "etude, the first layers of SmolLM2-135M",
     "demonstrations_only": "demonstrations only, same time",
     "ppo_pixels": "SB3 PPO from pixels, same time",
 }
 WITH_GPU = {"gpu": "etude, one core and a GPU"}
 BASE = {"base": "base model"}
-ETUDE = ("etude", "demo", "detector", "gpu")  # methods that begin from base model and warm start
+ETUDE = ("etude", "demo", "detector", "smol", "gpu")  # methods that begin from base model and warm start
 PASSED = 0.9  # success of the base model from which on a task leaves nothing to learn, and is not in the mean
 SEEDS = 400  # test seeds of a row that does not say otherwise
 OLDER = "former code"  # with another credit of first decisions, and without an evaluation of the base model in the run itself
@@ -150,19 +151,25 @@ def short_rows() -> list[str]:
 
 
 def other_rows() -> list[str]:
-    """Return the table of environments of other packages: a row for each run, and the mean gain of the environments."""
+    """Return the table of environments of other packages: a row for each run, the mean gain of the environments, and a row for each control."""
     head = (
         "| environment | demonstrations | base model | warm start | after | gain over the better, points | p | cycles, promoted | minutes | run of |"
     )
     lines = [head, "|---" * 10 + "|"]
-    for content in (runs := _results(own=False, methods=METHODS)):
+    rows = _results(own=False, methods=METHODS)
+    runs = [content for content in rows if content["method"] in ETUDE]
+    for content in runs:
         *evaluated, minutes = _cells(content)
         demonstrations, cycles = str(content["config"]["demonstrate"]["episodes"]), f"{content['cycles']}, {content['promoted']}"
         lines.append(f"| {' | '.join([content['task'] + _mark(content), demonstrations, *evaluated, cycles, minutes, _run_of(content)])} |")
     gains = {each["task"]: [_gain(content) for content in runs if content["task"] == each["task"]] for each in runs}  # of all run seeds
     gain = 100 * np.mean([np.mean(each) for each in gains.values()])
     over = "" if all("base" in _before(content) for content in runs) else " over the warm start"
-    return [*lines, f"| **mean of {len(gains)}** | | | | | **{gain:+.1f}**{over} | | | | |"]
+    lines.append(f"| **mean of {len(gains)}** | | | | | **{gain:+.1f}**{over} | | | | |")
+    for content in (content for content in rows if content not in runs):
+        *evaluated, minutes = _cells(content)
+        lines.append(f"| {content['task']}, {METHODS[content['method']]} | | {' | '.join(evaluated)} | | {minutes} | {_run_of(content)} |")
+    return lines
 
 
 def base_rows() -> list[str]:
@@ -185,7 +192,7 @@ def _shipped() -> str:
 def _mark(content: dict[str, Any]) -> str:
     """Return what follows the task's name: `FORMER` or nothing."""
     base = content.get("base_weights", content.get("base"))
-    return FORMER if content["method"] != "ppo_pixels" and base != _shipped() else ""
+    return FORMER if content["method"] not in ("ppo_pixels", "smol") and base != _shipped() else ""  # those begin from another model
 
 
 def _run_of(content: dict[str, Any]) -> str:
