@@ -63,7 +63,7 @@ def ground(session: Session, track: Track) -> None:
                 learning_rate=config.learning_rate,
                 seed=run.config.seed,
                 checkpoint=folder / "checkpoint.pt",
-                watch=lambda done, figures: step(1, total=steps, note=f"loss {figures['loss']:.2f}"),
+                watch=lambda done, figures: step(upto=done, total=steps, note=f"loss {figures['loss']:.2f}"),
             )
         digests = write_base_model(run.folder, policy)  # after a kill from here on, the last steps are trained again from the checkpoint
         right = teach.quiz(policy, scenes[-HELD_OUT:], batch=min(60, policy.config.batch_size))

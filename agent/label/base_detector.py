@@ -103,7 +103,7 @@ def make_base_detector(session: Session, track: Track) -> dict[str, Any]:
     base, demonstrations = policy.weights(), run.episodes(run.folder / "start")
     with track.bar("base_detector") as step:
         seed = (run.config.seed, 0, 0, 0, DRAWS["base_detector"])
-        figures = teach_base_detector(policy, demonstrations, run.config.label, seed, lambda done, steps, now: step(1, total=steps))
+        figures = teach_base_detector(policy, demonstrations, run.config.label, seed, lambda done, steps, now: step(upto=done, total=steps))
     name = keep_weights(policy, run.folder / "start" / "base_detector.safetensors")
     policy.load(base)
     return {"figures": figures, "policy": name}

@@ -41,7 +41,7 @@ def train_checkpoint(session: Session, champion: Checkpoint | None, folder: Path
     policy = session.load_checkpoint(champion) if champion else session.policy
     session.weights_changed()  # from here on the model in memory is no longer the loaded checkpoint
     with track.bar(title) as step:
-        rows = teach(policy, lambda done, steps, figures: step(1, total=steps, note=f"loss {figures['loss']:.3f}"))
+        rows = teach(policy, lambda done, steps, figures: step(upto=done, total=steps, note=f"loss {figures['loss']:.3f}"))
     name = keep_weights(policy, folder / "policy.safetensors")  # before the stage file, which says that they are complete
     for each in ("checkpoint.pt", REFERENCE):  # only now: a kill before the weights are written resumes from these
         (folder / each).unlink(missing_ok=True)

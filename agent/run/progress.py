@@ -22,25 +22,28 @@ def bar(console: Console, title: str, total: int | None = None, done: int = 0) -
         done: items of earlier starts, which the bar includes and the rate does not.
 
     Yields:
-        `step(more, total=..., note=...)`, which advances the bar by `more` items.
+        `step(more, total=..., note=...)`, which advances the bar by `more` items. Where earlier starts have done an unknown number of them,
+        `step(upto=...)` says how many are done by now, one more each time.
     """
     began = time.time()  # the rate is over the whole bar: rich's own goes by the last few updates
-    at: dict[str, Any] = {"count": 0, "total": total, "note": "", "line": began}
+    at: dict[str, Any] = {"done": done, "count": 0, "total": total, "note": "", "line": began}
     columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())
     lines = Progress(TextColumn("{task.description:<20}"), *columns, TextColumn("{task.fields[note]}"), console=console)
     lines.disable = not console.is_terminal
 
     def show() -> None:
         of = "" if at["total"] is None else f"/{at['total']}"
-        line = f"{title:<24} {done + at['count']}{of} in {time.time() - began:.1f} s, {_rate(at['count'], began):.1f}/s {at['note']}"
+        line = f"{title:<24} {at['done'] + at['count']}{of} in {time.time() - began:.1f} s, {_rate(at['count'], began):.1f}/s {at['note']}"
         console.print(line.rstrip(), soft_wrap=True)
 
     with lines:
         task = lines.add_task(title, total=total, completed=done, note="", rate="")
 
-        def step(more: int = 1, total: int | None = total, note: str = "") -> None:
+        def step(more: int = 1, total: int | None = total, note: str = "", upto: int | None = None) -> None:
             at.update(count=at["count"] + more, total=total, note=note)
-            lines.update(task, advance=more, total=total, note=note, rate=f"{_rate(at['count'], began):.1f}/s")
+            if upto is not None:
+                at["done"] = upto - at["count"]
+            lines.update(task, completed=at["done"] + at["count"], total=total, note=note, rate=f"{_rate(at['count'], began):.1f}/s")
             if lines.disable and time.time() - at["line"] > LINES:
                 at["line"] = time.time()
                 show()

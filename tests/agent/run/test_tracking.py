@@ -73,9 +73,14 @@ def test_a_stage_of_hours_writes_a_line_every_few_minutes_into_a_log_file(tmp_pa
         for done in range(1, 1001):
             clock[0] += 1
             step(1, note=f"loss {done}")
+    with track.bar("ground: see") as step:  # the same after a kill, as a training says it
+        for done in range(251, 1001):
+            clock[0] += 1
+            step(upto=done, total=1000)
     *lines, end = track.console.file.getvalue().split("\n")  # type: ignore[attr-defined]
-    assert [line.split()[2] for line in lines] == ["301/1000", "602/1000", "903/1000", "1000/1000"] and not end
+    assert [line.split()[2] for line in lines] == ["301/1000", "602/1000", "903/1000", "1000/1000", "551/1000", "852/1000", "1000/1000"]
     assert lines[0].endswith("in 301.0 s, 1.0/s loss 301"), "the figures of that moment"
+    assert lines[-1].endswith("in 750.0 s, 1.0/s") and not end, "the rate is that of this start"
 
 
 def test_in_a_terminal_of_80_columns_nothing_is_cut_off(tmp_path: Path) -> None:
