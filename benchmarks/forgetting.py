@@ -63,18 +63,23 @@ def _logprob(policy: Any, text: str, end: str) -> float:
     return float(logits_JV.log_softmax(-1).gather(1, torch.tensor(word, device=device)[:, None]).double().sum())
 
 
-def load(place: Path) -> Any:
+def load(place: Path, layers: int | None) -> Any:
     """Return the champion of a run, or the model in a folder, as a policy; how it writes actions does not matter here."""
     if (place / "champion.json").exists():
         return etude.load_policy(str(place)).model
-    return policies.load(policies.PolicyConfig(model=str(place), codec="digits"), -np.ones(1), np.ones(1))
+    return policies.load(policies.PolicyConfig(model=str(place), codec="digits", layers=layers), -np.ones(1), np.ones(1))
 
 
-def main(models: tyro.conf.Positional[tuple[Path, ...]]) -> None:
-    """Print a row for each model or run."""
+def main(models: tyro.conf.Positional[tuple[Path, ...]], layers: int | None = None) -> None:
+    """Print a row for each model or run.
+
+    Args:
+        models: folders of models, and of runs.
+        layers: text layers that are kept of the models, as `policy.layers`; a run has its own.
+    """
     print("| model | right | mean margin, nats | worst question |\n|---|---|---|---|")
     for place in models:
-        found = margins(load(place))
+        found = margins(load(place, layers))
         print(f"| {place} | {(found > 0).sum()} of {len(found)} | {found.mean():+.2f} | {QUESTIONS[int(found.argmin())][0]} |", flush=True)
 
 
