@@ -33,7 +33,10 @@ def basket(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarray, near: float = 0.0255) -> np.ndarray:
-    """Return the next action that brings a thing to its goal, where the hand lets it go; it grips what is nearer than `near`, metres, and holds on up to 1.5 times that."""
+    """Return the next action that brings a thing to its goal, where the hand lets it go.
+
+    The hand grips what is nearer than `near`, metres, and holds on up to 1.5 times that.
+    """
     hand, (left, right) = observation["robot0_eef_pos"], observation["robot0_gripper_qpos"]
     still = np.abs(observation["robot0_gripper_qvel"]).max() < 0.01
     at_thing, at_goal = thing - hand, goal - thing
