@@ -36,7 +36,7 @@ EMBEDDED = {
     "entry offset": "how far is it from the {one} to the {other} ?",
     "nearer": "is the {one} nearer to the {name} than the {other} is ?",
 }
-# Where an object has a name, the question ends with it, so the answer always lies as many tokens behind the name.
+# A question about one object ends with its name, or with the instruction that names it: so the answer always lies as many tokens behind the name.
 ENGLISH = {
     "where": "Where in view {view} is the {name}?",
     "offset": "How far is it from the tool to the {name}?",
