@@ -48,6 +48,7 @@ class EnvironmentProcess:
         self.generation = 1  # 1 more after each loss, so that a `Proxy` can tell that its environment is gone
         self._process: subprocess.Popen | None = None
         self._connection: Connection
+        self._stopped = False
 
     def call(self, number: int, name: str, *arguments: Any, report: Callable[[Any], None] = lambda stage: None) -> Any:
         """Return the result of method `name` of environment `number`, or raise its error.
@@ -75,8 +76,18 @@ class EnvironmentProcess:
         if self._process is not None:
             self._end()
 
+    def stop(self) -> None:
+        """Kill the process while another thread waits for its answer, which becomes a ChildProcessError; it is never started again."""
+        self._stopped = True
+        if (process := self._process) is not None:
+            process.kill()
+
     def _start(self) -> None:
+        if self._stopped:
+            raise ChildProcessError("its process was stopped")
         self._process, self._connection = begin("envs.host")
+        if self._stopped:  # since the line above
+            self._process.kill()
         self._connection.send(self.config)
         self._answer(STARTING)  # packages are imported before it answers
 
@@ -158,6 +169,12 @@ class Proxy:
         with contextlib.suppress(Killed):
             return self._try("apply", function, arguments)
         return self._try("apply", function, arguments)
+
+    def anew(self) -> "Proxy":
+        """Close the environment; return another one in the same process, which is made when it is first needed."""
+        with contextlib.suppress(Exception):  # its `close` may raise anything
+            self.close()
+        return Proxy(self._process, self)
 
     def close(self) -> None:
         """Close the environment, if its process still exists."""

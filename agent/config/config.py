@@ -39,10 +39,10 @@ class Config(Strict):
     threads: int = Field(default=2, ge=1)
     """Torch threads. Two processes with two threads each are slower than one process on two cores."""
     processes: int = Field(default=1, ge=1)
-    """Processes for rollouts, in practice and in evaluations. On a CPU each has the model and `collect.num_envs` environments, on one thread. On a
-    GPU one model decides for all of them: for `collect.num_envs` environments, while as many others step. With `policy.device: cuda` and several
-    GPUs each GPU has a model, and the processes belong to them in turn. Training uses one process. The episodes do not depend on the number of
-    processes. 1: rollouts in this process, on `threads`."""
+    """Processes for rollouts in practice and in evaluations, for demonstrations, and for the scenes of stage `ground`. On a CPU each has the model
+    and `collect.num_envs` environments, on one thread. On a GPU one model decides for all of them: for `collect.num_envs` environments, while as
+    many others step. With `policy.device: cuda` and several GPUs each GPU has a model, and the processes belong to them in turn. Training uses one
+    process. The episodes do not depend on the number of processes. 1: all in this process, on `threads`."""
     env: Envs = EnvConfig()
     """One environment, or a list of several: one policy then learns all of them, and tells them apart by their instructions."""
     policy: PolicyConfig = PolicyConfig()

@@ -11,6 +11,7 @@ from agent.demonstrate import datasets
 from agent.demonstrate.sources import Dataset
 from agent.demonstrate.target import Tally, Target
 from agent.records import SEEDS, Episode, Job, num_env_steps, success_rate
+from agent.rollout.copies import Copies
 from agent.rollout.environments import Environments
 from agent.rollout.experts import everyone
 from agent.rollout.recording import store
@@ -59,35 +60,45 @@ def record(
     noise: float = 0.0,
     expert: Callable[[Adapter], np.ndarray] = Adapter.oracle,
     leave_out: Callable[[str], None] | None = None,
+    processes: int = 1,
 ) -> Iterator[Episode]:
     """Yield an expert's episodes, with targets in the policy's own action tokens. The expert is closed-loop: it sees the state before every action.
 
     Args:
-        environments: the first of each kind is used.
+        environments: those of the run.
         codec: a `policies.codec.Codec`: H, and actions to tokens.
         jobs: seed and kind of each episode; `noise` seeds the disturbance.
         noise: standard deviation of a Gaussian added to the executed actions, in the environment's units; the targets stay clean (DART).
         expert: an environment in its present state -> float32[A].
         leave_out: called with the reason, which names environment, seed and decision, for each faulty episode; None: a faulty one is an error.
+        processes: processes that make episodes side by side, which are the same for any number of them.
 
     Raises:
         ValueError: too many episodes are faulty, or there is no expert.
     """
     leave_out = leave_out or FaultBudget()  # its defaults tolerate no fault
-    for job in jobs:
-        try:
-            result = environments.firsts[job.kind].apply(_demonstrated, codec, job, noise, expert)  # runs where the environment lives
-        except (TimeoutError, ChildProcessError) as error:  # the environment hung or died in its own process
-            result = in_words(error)
-        if isinstance(result, Episode):
-            yield result
-        else:
-            leave_out(f"{environments.configs[job.kind].title}, seed {job.seed}, {result}")
-            environments.renew(job.kind)  # after a fault an environment may be in any state
+    with Copies(environments, processes) as copies:
+        for (job, *_), call in copies.run(_demonstrated, ((job.kind, (job, codec, noise, expert)) for job in jobs)):
+            try:
+                episode = call()
+            except NoExpert:  # a mistake in the config, which would cost every episode
+                raise
+            except RuntimeError as error:
+                why = str(error)
+            except (TimeoutError, ChildProcessError) as error:  # the environment hung or died in its own process
+                why = in_words(error)
+            else:
+                yield episode
+                continue
+            leave_out(f"{environments.configs[job.kind].title}, seed {job.seed}, {why}")
 
 
-def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode | str:
-    """Return an expert's episode, or what went wrong in it."""
+def _demonstrated(adapter: Adapter, job: Job, codec: Any, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode:
+    """Return an expert's episode.
+
+    Raises:
+        RuntimeError: what went wrong in it.
+    """
     # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
     of = getattr(expert, "of", None)
     act = of(adapter.config) if of else expert
@@ -100,7 +111,7 @@ def _demonstrated(adapter: Adapter, codec: Any, job: Job, noise: float, expert: 
     except NoExpert:  # a mistake in the config, which would cost every episode
         raise
     except (Exception, SystemExit) as error:  # an environment and an expert may raise anything
-        return f"{f'decision {len(live.rewards)}' if live.observations else 'reset'}: {in_words(error)}"
+        raise RuntimeError(f"{f'decision {len(live.rewards)}' if live.observations else 'reset'}: {in_words(error)}") from error
 
 
 @dataclass
@@ -198,7 +209,8 @@ def demonstrate(session: Session, track: Track) -> None:
                 episodes = itertools.islice(datasets.stored(run.config, target, codec, tally), len(kept), None)
             else:
                 # Where the detector labels alone, episodes go on after their success: more examples of fulfilled instructions for the detector.
-                episodes = record(session.practice_environments, codec, jobs[begun:], config.noise, everyone(run.config.envs, config.expert), faulty)
+                environments, expert = session.practice_environments, everyone(run.config.envs, config.expert)
+                episodes = record(environments, codec, jobs[begun:], config.noise, expert, faulty, run.config.processes)
             store(session, folder, ponder(session.policy, episodes) if codec.thought_length else episodes, lambda episode: step(1))
         recorded = run.episodes(folder)
         for line in tally.lines():

@@ -33,12 +33,8 @@ class Clip:
         return f"Clip({self.instruction!r}, frames{self.frames.shape})"
 
 
-def play(
-    adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, sources: Mapping[str, str]
-) -> tuple[Clip, np.random.Generator]:
-    """Return an episode of random motion, or in a third of the cases of the expert, and the generator after it.
-
-    It runs where the environment lives: in another process `rng` is a copy, so the caller goes on with the one that is returned.
+def play(adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, sources: Mapping[str, str]) -> Clip:
+    """Return an episode of random motion, or in a third of the cases of the expert.
 
     Args:
         adapter: any environment.
@@ -67,7 +63,7 @@ def play(
         for name, source in sources.items():
             values[name].append(read(adapter, name, source))
     known = {name: _stacked(each, name, sources[name]) for name, each in values.items()}
-    return Clip(observation.instruction, np.stack(frames), np.stack(actions), shown, np.array(done), known), rng
+    return Clip(observation.instruction, np.stack(frames), np.stack(actions), shown, np.array(done), known)
 
 
 def _wander(adapter: Adapter, before: list[np.ndarray], drift: np.ndarray, rng: np.random.Generator) -> np.ndarray:

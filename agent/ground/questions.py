@@ -12,12 +12,14 @@ range of their own. Coordinates and offsets are answered in numbers of the polic
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from agent.ground.scenes import Question, Scene
 from agent.ground.tolerance import Tolerance
 from agent.ground.wording import OWN, Wording
+from agent.rollout.copies import Play, one_by_one
 from envs.adapt import Adapter
 from envs.host import Proxy
 from envs.simulate.objects import SceneObject, find
@@ -33,32 +35,35 @@ def scenes(
     expert: Callable[[Adapter], np.ndarray] | None = Adapter.oracle,
     tool: str = "",
     wording: Wording = OWN,
+    play: Play | None = None,
 ) -> Iterator[Scene]:
     """Yield scenes, a few from an episode of each seed. A third of the episodes goes to the expert's end; the others have random and expert motion.
 
     Args:
         adapter: a MuJoCo environment whose frames are drawn by etude.
         seeds: environment seeds, as many as are needed.
-        rng: draws motion and questions.
+        rng: each episode draws motion and questions from a generator that it spawns.
         expert: an environment in its present state -> float32[A]; it brings the robot to the objects. None: random motion only.
         tool: as in `find`.
         wording: of questions and answers.
+        play: plays the episodes; None: one by one, in `adapter`.
 
     Raises:
         ValueError: too many seeds are faulty, or there is no expert.
     """
     tolerance = Tolerance(adapter.config.title)
-    for seed in seeds:
+    jobs = ((seed, rng.spawn(1)[0], expert, tool, wording) for seed in seeds)
+    for (seed, *_), call in (play or partial(one_by_one, adapter))(_episode, jobs):
         made: list[Scene] = []
         with tolerance.of(seed):
-            made, rng = adapter.apply(_episode, seed, rng, expert, tool, wording)  # runs where the environment lives
+            made = call()
         yield from made
 
 
 def _episode(
     adapter: Adapter, seed: int, rng: np.random.Generator, expert: Callable[[Adapter], np.ndarray] | None, tool: str, wording: Wording
-) -> tuple[list[Scene], np.random.Generator]:
-    """Return the scenes of one seed, and the generator after them: in another process `rng` is a copy, so the caller goes on with that one."""
+) -> list[Scene]:
+    """Return the scenes of one seed."""
     # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
     of = getattr(expert, "of", None)
     expert = of(adapter.config) if of else expert
@@ -80,7 +85,7 @@ def _episode(
         made.append(look(adapter, rng, tool, wording, done))
         if over:
             break
-    return made, rng
+    return made
 
 
 def look(adapter: Adapter, rng: np.random.Generator, tool: str = "", wording: Wording = OWN, done: bool = False) -> Scene:

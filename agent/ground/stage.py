@@ -14,6 +14,7 @@ from agent.ground.known import Place, answered_by_simulator
 from agent.ground.scenes import Scene
 from agent.ground.wording import wording_of
 from agent.records import SEEDS
+from agent.rollout.copies import Copies, Play
 from agent.rollout.experts import everyone
 from agent.rollout.session import Session
 from agent.run.base import write_base_model
@@ -50,7 +51,7 @@ def ground(session: Session, track: Track) -> None:
 
         policy = session.trainable_base()
         most = HELD_OUT + config.batch_size * steps  # the batches hold no more scenes in all
-        scenes = _draw(run, places, policy, min(SCENES * len(places), most), track)
+        scenes = _draw(session, places, policy, min(SCENES * len(places), most), track)
         if not scenes:
             return {"figures": {"scenes": 0, "steps": 0}}
         with track.bar("ground: see", steps) as step:
@@ -83,16 +84,17 @@ def ground(session: Session, track: Track) -> None:
     track.log(run.metrics())
 
 
-def _draw(run: Run, places: Sequence[Place], policy: Any, count: int, track: Track) -> list[Scene]:
+def _draw(session: Session, places: Sequence[Place], policy: Any, count: int, track: Track) -> list[Scene]:
     """Return `count` scenes with questions, and `HELD_OUT` more; none where too few have any and the config does not ask for grounding.
 
     Raises:
         ValueError: too few scenes have questions, and the config asks for grounding.
     """
-    config = run.config.ground
-    # Endless, one of each environment in turn.
-    drawn = itertools.chain.from_iterable(zip(*(_scenes(run, each, policy) for each in places), strict=True))
-    with track.bar("ground: scenes", count + HELD_OUT) as step:
+    run, config = session.run, session.config.ground
+    with Copies(session.environments, session.config.processes) as copies, track.bar("ground: scenes", count + HELD_OUT) as step:
+        # Endless, one of each environment in turn.
+        streams = [_scenes(run, each, policy, copies.of(kind)) for kind, each in enumerate(places)]
+        drawn = itertools.chain.from_iterable(zip(*streams, strict=True))
         scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
     if config.kinds:
         scenes = [replace(scene, questions=tuple(q for q in scene.questions if q.kind in config.kinds)) for scene in scenes]
@@ -153,7 +155,7 @@ def _broke(adapter: Adapter, sources: dict[str, str]) -> bool:
     return True
 
 
-def _scenes(run: Run, adapter: Place, policy: Any) -> Iterator[Scene]:
+def _scenes(run: Run, adapter: Place, policy: Any, play: Play) -> Iterator[Scene]:
     """Yield an endless stream of scenes of one of the run's environments."""
     config, ground = run.config.demonstrate, run.config.ground
     expert, wording = adapter.config.expert or config.expert, wording_of(policy)
@@ -161,5 +163,5 @@ def _scenes(run: Run, adapter: Place, policy: Any) -> Iterator[Scene]:
     experts = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
     seeds, rng = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed), np.random.default_rng([run.config.seed, 7])
     if answered_by_simulator(adapter):
-        return questions.scenes(adapter, seeds, rng, experts, ground.tool, wording)
-    return unaided.scenes(adapter, seeds, rng, experts, policy.codec.shares, ground.sources, wording)
+        return questions.scenes(adapter, seeds, rng, experts, ground.tool, wording, play)
+    return unaided.scenes(adapter, seeds, rng, experts, policy.codec.shares, ground.sources, wording, play)

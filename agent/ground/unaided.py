@@ -7,15 +7,18 @@ No answer is an action of the expert. A scene is one moment, or two of them: the
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from agent.ground.clips import Clip, check_alike, play
+from agent.ground import clips
+from agent.ground.clips import Clip, check_alike
 from agent.ground.entries import entries, ranges
 from agent.ground.pictures import HUES, Place, change, colour_spots, movers, vivid
 from agent.ground.scenes import Question, Scene
 from agent.ground.tolerance import Tolerance
 from agent.ground.wording import OWN, Wording
+from agent.rollout.copies import Play, one_by_one
 from envs.adapt import Adapter
 from envs.host import Proxy
 
@@ -34,33 +37,36 @@ def scenes(
     shares: Callable[[np.ndarray], np.ndarray],
     sources: Mapping[str, str],
     wording: Wording = OWN,
+    play: Play | None = None,
 ) -> Iterator[Scene]:
     """Yield scenes of one moment and of two, from an episode of each seed.
 
     Args:
         adapter: any environment.
         seeds: environment seeds, as many as are needed.
-        rng: draws motion, moments and questions.
+        rng: draws moments and questions; each episode draws its motion from a generator that it spawns.
         expert: an environment in its present state -> float32[A]; it shows what a task's end looks like. None: random motion alone.
         shares: actions float32[..., A] -> the numbers that write them, as shares of the codec's (`Codec.shares`).
         sources: `ground.from`.
         wording: of questions and answers.
+        play: plays the episodes; None: one by one, in `adapter`.
 
     Raises:
         ValueError: too many seeds are faulty, there is no expert, or `sources` names what is not there.
     """
     tolerance = Tolerance(adapter.config.title)
 
-    def clips() -> Iterator[Clip]:
-        nonlocal rng
-        for seed in seeds:
+    def episodes() -> Iterator[Clip]:
+        for (seed, *_), call in (play or partial(one_by_one, adapter))(
+            clips.play, ((seed, rng.spawn(1)[0], expert, dict(sources)) for seed in seeds)
+        ):
             clip = None
             with tolerance.of(seed):
-                clip, rng = adapter.apply(play, seed, rng, expert, dict(sources))  # runs where the environment lives
+                clip = call()
             if clip is not None:
                 yield clip
 
-    drawn = clips()
+    drawn = episodes()
     first = list(itertools.islice(drawn, FIRST if sources else 1))
     spans = ranges([clip.values for clip in first])
     before = first[-1]
