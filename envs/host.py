@@ -13,7 +13,6 @@ Messages to the process are (number of the environment, method, arguments). Its 
 
 import contextlib
 import itertools
-import os
 import subprocess
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,13 +23,13 @@ import numpy as np
 from envs import EnvConfig
 from envs.adapt import Adapter
 from envs.diagnosis import Diagnosis, Finding
-from envs.doctor import Maker, examine
+from envs.doctor import Maker
 from envs.faults import in_words
+from envs.hosted import COPIED
 from envs.moments import Observation, Outcome
-from envs.process import begin, end, portable
+from envs.process import begin, end
 from envs.spaces import Actions
 
-COPIED = ("actions", "state_size", "rate", "limit", "drawn_by_mujoco", "specs")  # attributes of an `Adapter` that its `Proxy` has too
 STARTING = 120.0  # seconds that the process, and making each environment, may take
 MAKING = ("making", "making the expert")  # stages of the doctor that may import packages, and so have as long
 
@@ -85,7 +84,7 @@ class EnvironmentProcess:
     def _start(self) -> None:
         if self._stopped:
             raise ChildProcessError("its process was stopped")
-        self._process, self._connection = begin("envs.host")
+        self._process, self._connection = begin("envs.hosted")
         if self._stopped:  # since the line above
             self._process.kill()
         self._connection.send(self.config)
@@ -207,27 +206,6 @@ class Proxy:
         return answer
 
 
-class _ReportingAdapter(Adapter):
-    """An adapter that reports progress at each reset, step and observation, while `apply` runs."""
-
-    report: Callable[[], None] | None = None
-
-    def reset(self, seed: int, look: bool = True) -> Observation:
-        self._reported(None)
-        return self._reported(super().reset(seed, look))
-
-    def advance(self, action: np.ndarray) -> tuple[float, bool, bool]:
-        return self._reported(super().advance(action))
-
-    def observe(self) -> Observation:
-        return self._reported(super().observe())
-
-    def _reported(self, answer: Any) -> Any:
-        if self.report is not None:
-            self.report()
-        return answer
-
-
 def examine_in_process(
     config: EnvConfig,
     limit: float,
@@ -267,51 +245,3 @@ def examine_in_process(
     finally:
         process.close()
     return diagnosis
-
-
-def _examine(config: EnvConfig, say: Callable[[Any], None], expert: Maker | None, quick: bool, num_bins: int) -> None:
-    """Examine an environment, and say each stage, finding, and sign of life."""
-
-    class Living(_ReportingAdapter):
-        report = staticmethod(lambda: say(""))
-
-    examine(config, progress=say, expert=expert, quick=quick, tell=say, num_bins=num_bins, make=Living)
-
-
-def serve(descriptor: int) -> None:
-    """Answer calls until the connection is closed: the main function of the process.
-
-    Args:
-        descriptor: file descriptor of the connection.
-    """
-    connection, adapters = Connection(descriptor), {}
-    config = connection.recv()
-    connection.send(("done", None))
-    while True:
-        try:
-            number, name, arguments = connection.recv()
-        except EOFError:
-            os._exit(0)  # at once: closing an environment may hang
-        except Exception as error:  # a message that cannot be unpickled here
-            connection.send(("failed", portable(error)))
-            continue
-        try:
-            if name == "make":
-                adapters[number] = _ReportingAdapter(config)
-                answer = {each: getattr(adapters[number], each) for each in COPIED}
-            elif name == "apply":
-                adapters[number].report = lambda: connection.send(("said", ""))
-                answer = arguments[0](adapters[number], *arguments[1])
-            elif name == "examine":
-                _examine(config, lambda said: connection.send(("said", said)), *arguments)
-                answer = None  # all findings have been sent
-            else:
-                answer = getattr(adapters[number], name)(*arguments)
-            if name == "close":
-                del adapters[number]
-            connection.send(("done", answer))
-        except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is from the environment
-            connection.send(("failed", portable(error)))
-        finally:
-            if name == "apply":
-                adapters[number].report = None
