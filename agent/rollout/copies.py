@@ -44,9 +44,8 @@ class Copies:
         share = -(-processes // len(environments.configs))  # of each kind; rounded up
         limits = [(config, config.timeout or LONG) for config in environments.configs]
         self._hosts = [[EnvironmentProcess(*each) for _ in range(share)] for each in limits]  # a process is started when it is first needed
-        self._idle: list[queue.LifoQueue[Proxy]] = [
-            queue.LifoQueue() for _ in limits
-        ]  # the last one in is the first out: few jobs start few processes
+        # The last one in is the first out, so that few jobs start few processes.
+        self._idle: list[queue.LifoQueue[Proxy]] = [queue.LifoQueue() for _ in limits]
         for kind, hosts in enumerate(self._hosts):
             for host in hosts:
                 self._idle[kind].put(Proxy(host, environments.firsts[kind]))
