@@ -148,7 +148,7 @@ class Source:
         """Return an environment as a trained policy sees it: by the cameras of its run, at the same size and rate."""
         own = self.config.envs[0]
         # What its weights were trained on.
-        like = ("size", "history", "action_repeat", "state", "flip", "geom_groups", "action_bounds")
+        like = ("size", "history", "action_repeat", "state", "flip", "free_cameras", "geom_groups", "action_bounds")
         return env.model_copy(update={"cameras": own.sources, **{key: getattr(own, key) for key in like}}) if self.actions else env
 
     def check(self, actions: Actions, env: EnvConfig) -> None:

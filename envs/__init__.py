@@ -21,6 +21,21 @@ for _name, _max_episode_steps in MAX_EPISODE_STEPS.items():
 Flip = Literal["vertical", "horizontal", "both"]
 
 
+class FreeCamera(BaseModel):
+    """A camera that stands still in a MuJoCo scene, described as MuJoCo's viewer shows it (`mjvCamera`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    lookat: tuple[float, float, float]
+    """Point in the middle of the frame, metres, in the world's coordinates."""
+    distance: float = Field(gt=0)
+    """From that point to the camera, metres."""
+    azimuth: float
+    """Direction in which it looks, degrees about the vertical: 0 along the world's x, 90 along y."""
+    elevation: float = Field(ge=-90, le=90)
+    """Angle of its look, degrees: -90 straight down, 0 level."""
+
+
 class EnvConfig(BaseModel):
     """Which environment, and how the policy sees it."""
 
@@ -43,8 +58,11 @@ class EnvConfig(BaseModel):
     """Environment steps after which an episode is truncated; null: the environment's own limit. A factory gets it, where it has an argument of this
     name: else a smaller limit of its own ends an episode earlier."""
     cameras: tuple[str, ...] = ()
-    """Frames, in the order in which the policy sees them: names of MuJoCo cameras, keys of the observation that hold pictures (`pixels.top`), or
-    `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""
+    """Frames, in the order in which the policy sees them: names of MuJoCo cameras or of `free_cameras`, keys of the observation that hold pictures
+    (`pixels.top`), or `render` for the environment's own `render()`. Empty: `front` and `wrist` for our own tasks, `render` for others."""
+    free_cameras: dict[str, FreeCamera] = {}
+    """Cameras of your own in a MuJoCo scene, by names for `cameras`, where the model has none that shows the task:
+    `{side: {lookat: [0.2, 0, 0.2], distance: 0.5, azimuth: 90, elevation: -20}}`, in metres and degrees, as MuJoCo's viewer shows them."""
     geom_groups: tuple[Annotated[int, Field(ge=0, le=5)], ...] = ()
     """Groups of geoms that MuJoCo cameras draw; empty: 0, 1 and 2. Where one of these holds collision shapes, as 0 in robosuite, name the others."""
     flip: Flip | dict[str, Flip] | None = None

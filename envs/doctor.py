@@ -182,7 +182,9 @@ class _Doctor:
             return
         wins = sum(episode.success for episode in played)
         self.found.line("expert", f"{name} succeeds in {wins} of {len(played)}")
-        if wins == 0:
+        if wins == 0 and len(played) < 3:  # of a slow one, which time allows a single episode, a failure says little
+            self.found.note(f"{name.capitalize()} failed in {len(played)} of {len(played)}, as time allowed; etude check --thorough plays more.")
+        elif wins == 0:
             self.found.fault(f"{name.capitalize()} never succeeds: the success rule or env.action_repeat does not fit.")
         if sentence := scales.unused(adapter.actions, given, num_bins):
             self.found.note(sentence)

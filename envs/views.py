@@ -32,14 +32,14 @@ class Views:
         self._kept: dict[str, np.ndarray] = {}  # frames of the end of an episode, where the environment has begun the next one already
         self.find_simulation()
         cameras = [self.model.camera(i).name for i in range(self.model.ncam)] if self.model is not None else []
-        self._mujoco_names = set(filter(None, cameras))
+        self._drawn = dict.fromkeys(filter(None, cameras)) | {name: render.free_camera(**dict(each)) for name, each in config.free_cameras.items()}
         self._check(cameras)
-        self._ranges = {name: value_range(env.observation_space, name) for name in {*config.sources} - {"render"} - self._mujoco_names}
+        self._ranges = {name: value_range(env.observation_space, name) for name in {*config.sources} - {"render", *self._drawn}}
 
     @property
     def cameras(self) -> tuple[Any, ...]:
         """Return the MuJoCo camera of each source: a name, an MjvCamera, or None where the environment draws the frame itself."""
-        return tuple(self._view if name == "render" else name if name in self._mujoco_names else None for name in self._config.sources)
+        return tuple(self._view if name == "render" else self._drawn[name] or name if name in self._drawn else None for name in self._config.sources)
 
     @property
     def drawn_by_mujoco(self) -> bool:
@@ -124,6 +124,14 @@ class Views:
         """Raise ValueError where a source or a key that concerns one does not exist."""
         config, draws = self._config, self._env.render_mode == "rgb_array"
         known = [*filter(None, cameras), *pictures(self._env.observation_space), *(["render"] if draws else [])]
+        for name in config.free_cameras:
+            if self.model is None:
+                raise ValueError(f"env.free_cameras has {name!r}, and only a MuJoCo environment can be drawn from there; leave it out.")
+            if name in (*known, "render"):
+                raise ValueError(f"env.free_cameras has {name!r}, which the environment has already; give it another name.")
+            if name not in config.sources:
+                raise ValueError(f"env.free_cameras has {name!r}, which env.cameras does not name; add it there, or leave it out.")
+        known += config.free_cameras
         for name in config.sources:
             if name == "render" and not draws:
                 raise ValueError(f"{_no_render(self._env)}; or name one of {', '.join(map(repr, known)) or 'no other'} in env.cameras.")

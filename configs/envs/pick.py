@@ -1,7 +1,7 @@
 """Scripted experts of robosuite and LIBERO: f(env, observation) -> action, to be named in `demonstrate.expert`.
 
-They read the places of objects from the observation, metres. The first three numbers of an action move the hand, 1 by about 5 cm a step, and the last
-one closes the gripper. An action is held for four steps.
+They read the places of objects from the observation, metres, and that of a drawer from the simulator. The first three numbers of an action move the
+hand, and the last one closes the gripper. An action is held for four steps, in LIBERO's drawer for eight.
 """
 
 from typing import Any
@@ -32,6 +32,18 @@ def basket(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
     return _carry(observation, observation[f"{words.replace(' ', '_')}_1_pos"], observation["basket_1_pos"] + UP * 0.2, near=0.03)
 
 
+def drawer(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """LIBERO: close the drawer of a wooden cabinet that the instruction names; the hand comes from in front of its handle and pushes."""
+    level = env.get_wrapper_attr("instruction").split()[2]  # close the top drawer of the cabinet
+    data, hand = env.get_wrapper_attr("data"), observation["robot0_eef_pos"]
+    out = -data.joint(f"wooden_cabinet_1_{level}_level").xaxis  # the way it opens, level
+    # The handle moves with the drawer. 2 cm over its middle the palm passes over the cabinet.
+    front = data.site(f"wooden_cabinet_1_{level}_region").xpos + 0.113 * out + 0.02 * UP
+    before = front + ABOVE * out - hand
+    aside = before - (before @ out) * out
+    return _action(before if np.linalg.norm(aside) > 2 * NEAR else aside - out, 1, most=1.0)
+
+
 def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarray, near: float = 0.0255) -> np.ndarray:
     """Return the next action that brings a thing to its goal, where the hand lets it go.
 
@@ -54,5 +66,5 @@ def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarr
     return _action([*at_thing[:2], at_thing[2] + ABOVE], -1)
 
 
-def _action(way: Any, grip: float) -> np.ndarray:
-    return np.array([*np.clip(GAIN * np.asarray(way), -0.5, 0.5), 0, 0, 0, grip])
+def _action(way: Any, grip: float, most: float = 0.5) -> np.ndarray:
+    return np.array([*np.clip(GAIN * np.asarray(way), -most, most), 0, 0, 0, grip])

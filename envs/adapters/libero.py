@@ -2,7 +2,7 @@
 
 Test seeds begin in the initial states that LIBERO publishes for a task, so a test evaluation is comparable with the benchmark's. All other seeds
 (practice, demonstrations, gate) draw the places of objects from the regions of the task, as those states were once drawn: none of them is seen before
-the test.
+the test. A task has 50 published states. `env.kwargs: {initial_states: drawn}` draws on test seeds too, for more than 50 different test episodes.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ class Libero(Robosuite):
 
     Args:
         task: of a LIBERO benchmark.
-        states: float64[N, 1 + nq + nv], the published initial states: time, positions and velocities of MuJoCo.
+        states: float64[N, 1 + nq + nv], the initial states of test seeds: time, positions and velocities of MuJoCo. N = 0: they are drawn, as those
+            of all other seeds are.
         horizon: steps after which robosuite ends an episode.
     """
 
@@ -43,7 +44,7 @@ class Libero(Robosuite):
         self._reset()
         np.random.set_state(numbers)
         observation = self._reset()  # again: what lies in a drawer is placed by where its cabinet stood before, which was in another episode
-        if seed is not None and seed in TEST_SEEDS:
+        if seed is not None and seed in TEST_SEEDS and len(self._states):
             self.robosuite.sim.set_state_from_flattened(self._states[seed % len(self._states)])
             self.robosuite.sim.forward()
         for _ in range(SETTLING):
@@ -60,13 +61,14 @@ class Libero(Robosuite):
                 return self.robosuite.reset()
 
 
-def make(name: str, render_mode: str | None = None, max_episode_steps: int | None = None) -> Libero:
+def make(name: str, render_mode: str | None = None, max_episode_steps: int | None = None, initial_states: str = "published") -> Libero:
     """Return the environment `libero:SUITE/NUMBER`.
 
     Args:
         name: `libero_spatial`, `libero_object`, `libero_goal`, `libero_10`, `libero_90` or another suite, a slash, and the number of a task.
         render_mode: none; LIBERO's renderer is not used.
         max_episode_steps: time limit; None: 1000, robosuite's own.
+        initial_states: of test seeds: `published`, those that LIBERO comes with, or `drawn`.
     """
     from libero.libero import benchmark  # pyright: ignore[reportMissingImports]
 
@@ -79,4 +81,7 @@ def make(name: str, render_mode: str | None = None, max_episode_steps: int | Non
     if not number.isdecimal() or int(number) >= tasks.n_tasks:
         raise ValueError(f"its tasks are {suite}/0 to {suite}/{tasks.n_tasks - 1}, and {name!r} is none of them")
     refuse_render(render_mode)
-    return Libero(tasks.get_task(int(number)), np.asarray(tasks.get_task_init_states(int(number))), max(HORIZON, max_episode_steps or 0))
+    if initial_states not in ("published", "drawn"):
+        raise ValueError(f"initial_states is {initial_states!r}; give published or drawn")
+    states = np.asarray(tasks.get_task_init_states(int(number)))
+    return Libero(tasks.get_task(int(number)), states[: 0 if initial_states == "drawn" else None], max(HORIZON, max_episode_steps or 0))

@@ -220,6 +220,14 @@ def view_of(env: Any, model: Any) -> Any:
     return view
 
 
+def free_camera(lookat: tuple[float, float, float], distance: float, azimuth: float, elevation: float) -> Any:
+    """Return the MjvCamera that looks at a point [3], metres, from a distance, metres, in a direction, degrees."""
+    view = mujoco.MjvCamera()
+    view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FREE, -1
+    view.lookat[:], view.distance, view.azimuth, view.elevation = lookat, distance, azimuth, elevation
+    return view
+
+
 def renderer_name() -> str:
     """Return the name of the GL renderer, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'; empty before the first camera is made."""
     if not _CAMERAS:

@@ -133,6 +133,14 @@ def test_whoever_demonstrates_is_tried(action: float, words: str) -> None:
     assert any("The expert never succeeds" in fault for fault in found.faults) == (action < 0)
 
 
+def test_one_failure_of_an_expert_too_slow_for_more_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "QUICK", doctor.Effort(seconds=0.0, openings=1, lookahead=False))
+    config = EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1)
+    found = examine(config, expert=lambda: lambda adapter: np.array([-1.0], np.float32), quick=True)
+    assert found.lines["expert"] == "the expert succeeds in 0 of 1"
+    assert not any("never succeeds" in fault for fault in found.faults) and any("--thorough plays more" in note for note in found.warnings)
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

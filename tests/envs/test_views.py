@@ -18,6 +18,7 @@ XML = """<mujoco><asset><texture name="board" type="2d" builtin="flat" rgb1="1 1
   <geom type="hfield" hfield="hill" pos="-.6 -.6 0" rgba=".5 .5 .5 1"/>
   <body name="ball" pos=".4 .5 .1"><joint type="slide" axis="1 0 0"/><geom size=".2" rgba="1 0 0 1" group="1" contype="0" conaffinity="0"/>
   <geom type="box" size=".25 .25 .25" rgba="0 1 0 1" group="0"/></body></worldbody></mujoco>"""
+ABOVE = {"lookat": (0, 0, 0), "distance": 2, "azimuth": 90, "elevation": -90}
 
 
 class Table(gymnasium.Env):
@@ -84,9 +85,31 @@ def test_a_camera_that_is_upside_down_or_mirrored_is_turned_over_and_its_questio
     np.testing.assert_allclose(place * 64, [columns.mean() + 0.5, rows.mean() + 0.5], atol=1.5)
 
 
+def test_a_camera_of_ones_own_shows_what_a_camera_of_the_model_there_shows_and_is_asked_about():
+    """The model's camera `top` is 2 m above the origin and looks down, with y up in its frame."""
+    adapter = table(cameras=("above", "top"), free_cameras={"above": ABOVE}, geom_groups=(1,))
+    own, of_the_model = adapter.reset(0).frames
+    assert np.abs(own.astype(int) - of_the_model).mean() < 1 and share(own, 0) > 0.01
+    ball = next(thing for thing in find(adapter.model, adapter.data, adapter.mujoco_cameras, groups=(1,)) if thing.name == "red ball")
+    np.testing.assert_allclose(ball.pixels[0], ball.pixels[1], atol=0.01)
+    assert (adapter.render_frame(64) == own).all(), "videos show the first camera"
+    level = {"lookat": (0.4, 0.5, 0.1), "distance": 1, "azimuth": 0, "elevation": 0}
+    beside = table(cameras=("beside",), free_cameras={"beside": level}, geom_groups=(1,)).reset(0).frames[0]
+    assert share(beside[16:48, 16:48], 0) > share(beside, 0) > 0.01, "the point that it looks at is in the middle"
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
+        ({"cameras": ("top",), "free_cameras": {"side": ABOVE}}, "env.free_cameras has 'side', which env.cameras does not name"),
+        ({"free_cameras": {"top": ABOVE}}, "env.free_cameras has 'top', which the environment has already"),
+        ({"free_cameras": {"render": ABOVE}}, "env.free_cameras has 'render', which the environment has already"),
+        (
+            {"id": "tests.envs.test_doctor:Dial", "cameras": ("side",), "free_cameras": {"side": ABOVE}},
+            "env.free_cameras has 'side', and only a MuJoCo environment can be drawn from there",
+        ),
+        ({"cameras": ("nowhere",), "free_cameras": {"nowhere": ABOVE | {"distance": 0}}}, "distance"),
+        ({"cameras": ("nowhere",), "free_cameras": {"nowhere": ABOVE | {"roll": 3}}}, "roll"),
         ({"flip": {"side": "both"}}, "env.flip names 'side', and the cameras are 'top'"),
         ({"cameras": ("side",)}, "there is no camera 'side'; it has 'top'"),
         ({"id": "tests.envs.test_doctor:Dial", "cameras": ("observation",), "geom_groups": (1,)}, "env.geom_groups has no effect"),

@@ -131,7 +131,7 @@ def test_a_turned_knob_is_a_success_of_liberos_task() -> None:
 
 @pytest.mark.parametrize(
     "name", [pytest.param("robosuite-lift", marks=needs("robosuite")), pytest.param("robosuite-stack", marks=needs("robosuite")),
-             pytest.param("libero-object-3", marks=needs("libero"))],
+             pytest.param("libero-object-3", marks=needs("libero")), pytest.param("libero-90-0", marks=needs("libero"))],
 )  # fmt: skip
 def test_the_script_that_a_config_names_solves_its_task(name: str) -> None:
     config = configure.read(FOLDER / f"{name}.yaml")
@@ -170,6 +170,17 @@ def test_test_seeds_alone_begin_in_the_published_states() -> None:
         assert distances(seed).argmin() == seed % 50 and distances(seed).min() < 1e-3
     for seed in (0, 10_000_007, 20_000_007, 40_000_000):
         assert distances(seed).min() > 5e-3
+
+
+@needs("libero")
+def test_test_seeds_of_drawn_states_begin_in_more_states_than_are_published() -> None:
+    config = configure.read(FOLDER / "libero-goal-7.yaml").envs[0]
+    adapter = Adapter(config.model_copy(update={"kwargs": {"initial_states": "drawn"}}))
+    first = adapter.reset(30_000_000).frames
+    places = [adapter.data.qpos.copy() for seed in (30_000_050, 30_000_100) if adapter.reset(seed) is not None]
+    assert np.abs(places[0] - places[1]).max() > 5e-3, "every 50 seeds the published states begin again"
+    assert (adapter.reset(30_000_000).frames == first).all()
+    adapter.close()
 
 
 def test_the_range_of_test_seeds_is_that_of_the_records() -> None:
