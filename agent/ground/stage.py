@@ -15,7 +15,7 @@ from agent.ground.scenes import Scene
 from agent.ground.wording import wording_of
 from agent.records import SEEDS
 from agent.rollout.copies import Copies, Play
-from agent.rollout.experts import everyone
+from agent.rollout.experts import everyone, is_planner
 from agent.rollout.session import Session
 from agent.run.base import write_base_model
 from agent.run.folder import Run
@@ -159,8 +159,10 @@ def _scenes(run: Run, adapter: Place, policy: Any, play: Play) -> Iterator[Scene
     """Yield an endless stream of scenes of one of the run's environments."""
     config, ground = run.config.demonstrate, run.config.ground
     expert, wording = adapter.config.expert or config.expert, wording_of(policy)
-    # An expert moves the robot only where the run has one: neither without demonstrations, nor where a dataset replaces the expert.
-    experts = everyone([adapter.config], config.expert) if config.episodes and (expert or not config.dataset) else None
+    # An expert moves the robot only where the run has one: neither without demonstrations, nor where a dataset replaces the expert. A planner would
+    # need seconds a scene.
+    led = config.episodes and (expert or not config.dataset) and not is_planner(expert)
+    experts = everyone([adapter.config], config.expert) if led else None
     seeds, rng = itertools.count(SEEDS["ground"] + 100_000 * run.config.seed), np.random.default_rng([run.config.seed, 7])
     if answered_by_simulator(adapter):
         return questions.scenes(adapter, seeds, rng, experts, ground.tool, wording, play)

@@ -172,6 +172,12 @@ def examine(config: EnvConfig, expert: Expert, episodes: int = 100) -> Rate:
     return Rate.of(successes, episodes)
 
 
+def is_planner(name: str) -> bool:
+    """Return whether `demonstrate.expert` or `env.expert` names the folder of a planner, which takes seconds an episode."""
+    file = Path(name) / "expert.json"
+    return bool(name) and file.exists() and read_object(file).get("algorithm") == "lookahead"
+
+
 def resolve(name: str, config: EnvConfig) -> Expert:
     """Return the expert that `demonstrate.expert` or `env.expert` names.
 
@@ -192,8 +198,8 @@ def resolve(name: str, config: EnvConfig) -> Expert:
     if not name:
         return lambda adapter: adapter.oracle()
     if (Path(name) / "expert.json").exists():
-        facts = read_object(Path(name) / "expert.json")
-        if facts.get("algorithm") == "lookahead":
+        if is_planner(name):
+            facts = read_object(Path(name) / "expert.json")
             try:
                 return Planner(facts.get("horizon", 0), facts.get("candidates", 0))
             except ValueError as error:

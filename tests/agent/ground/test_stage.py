@@ -1,6 +1,8 @@
 """Stage `ground`: what is checked before it begins."""
 
+import itertools
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 
 from agent.config.read import parse
+from agent.ground import stage
 from agent.ground.stage import to_ground
 from agent.records import SEEDS
+from agent.rollout.copies import one_by_one
+from agent.rollout.planner import Planner
 from agent.rollout.session import Session
 from agent.run.folder import Run
 
@@ -57,4 +62,16 @@ def test_positions_that_no_stage_asks_about_are_refused(tmp_path: Path) -> None:
     without = parse({"policy": {"model": "a/model"}, "ground": {"from": {"it": "info.place"}, "steps": 0}}, "test")
     session = Session(Run(tmp_path / "run", without))
     assert to_ground(session)[1] == 0, "a comparison without grounding needs no other config"
+    session.close()
+
+
+def test_a_planner_moves_nothing_in_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds an episode, and random motion is drawn in none."""
+    (tmp_path / "expert.json").write_text('{"algorithm": "lookahead", "horizon": 2, "candidates": 2}')
+    monkeypatch.setattr(Planner, "__call__", lambda self, adapter: pytest.fail("it planned"))
+    config = parse({"env": {"id": "etude/Reach-v0"}, "demonstrate": {"expert": str(tmp_path), "episodes": 2}}, "test")
+    session = Session(Run(tmp_path / "run", config))
+    place = session.environments.firsts[0]
+    drawn = stage._scenes(session.run, place, session.policy, partial(one_by_one, place))
+    assert len(list(itertools.islice(drawn, 30))) == 30
     session.close()
