@@ -82,7 +82,8 @@ class _Doctor:
     def _spaces(self, adapter: Adapter, num_bins: int) -> None:
         space = adapter.env.action_space
         self.found.line("actions", f"{type(space).__name__}{list(space.shape or ())}, {len(adapter.actions)} numbers")
-        note = "" if None not in adapter.mujoco_cameras else "; frames come from the environment itself, so its state is not asked about them"
+        own = "; frames come from the environment itself, so its state is not asked about them: env.free_cameras can draw them"
+        note = own if None in adapter.mujoco_cameras else ""
         self.found.line("physics", f"MuJoCo{note}" if adapter.model is not None else "not MuJoCo: no state to ask about frames, no named cameras")
         self.found.line("control rate", control_rate(adapter))
         if sentence := scales.too_many_values(adapter.actions, num_bins):
