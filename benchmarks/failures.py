@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import tyro
 from rollout import RESULTS, fill, machine
+from warm_start import FIRST, PAGE, ROOT
 
 from agent.config.read import override, read
 from agent.curate.warm_start import warm_start_data
@@ -31,10 +32,8 @@ from agent.run.files import write_text
 from agent.run.folder import Run
 from agent.tune.stage import recipe
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT, PAGE = RESULTS / "failures.json", ROOT / "docs" / "results.md"
+OUT = RESULTS / "failures.json"
 MARKS = "<!-- failures: begin (python benchmarks/failures.py table) -->", "<!-- failures: end -->"
-FIRST = SEEDS["practice"] + 70_000  # no run's sampled or look-ahead episodes use these seeds
 WAYS = {  # what becomes of a failure, by keys of the config
     "left out": [],
     "pairs with successes of the same seed (default)": [],
