@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.ground import questions, unaided
+from agent.ground import kept, questions, unaided
 from agent.ground.chance import constant_answers, no_better
 from agent.ground.clips import read
 from agent.ground.known import Place, answered_by_simulator
@@ -81,6 +81,7 @@ def ground(session: Session, track: Track) -> None:
 
     run.keep(folder / "ground.json", learn_to_see)
     (folder / "checkpoint.pt").unlink(missing_ok=True)  # not within `learn_to_see`: it has to outlast a kill before `ground.json` is written
+    kept.forget(folder)
     track.log(run.metrics())
 
 
@@ -93,7 +94,8 @@ def _draw(session: Session, places: Sequence[Place], policy: Any, count: int, tr
     run, config = session.run, session.config.ground
     with Copies(session.environments, session.config.processes) as copies, track.bar("ground: scenes", count + HELD_OUT) as step:
         # Endless, one of each environment in turn.
-        streams = [_scenes(run, each, policy, copies.of(kind)) for kind, each in enumerate(places)]
+        plays = [kept.Kept(run.folder / "ground", kind).around(copies.of(kind)) for kind in range(len(places))]
+        streams = [_scenes(run, each, policy, play) for each, play in zip(places, plays, strict=True)]
         drawn = itertools.chain.from_iterable(zip(*streams, strict=True))
         scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
     if config.kinds:
