@@ -234,20 +234,22 @@ def _results() -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
 def rows() -> list[str]:
     """Return the table of all arms: a row for each task and arm, over its run seeds. Differences are paired by test seed."""
     results = _results()
-    heads = ("task", "arm", "seeds", "passed", "gain over the warm start", "this arm less `full`", "practice decisions", "tried in copies")
+    heads = ("task", "arm", "seeds", "passed", "own warm start", "gain over the row `warm start`", "this arm less `full`", "practice decisions", "tried in copies")
     heads = (*heads, "detector", "minutes")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for task in sorted({task for task, _ in results}, key=lambda task: ([*CYCLES, task].index(task), task)):
         for arm in (arm for arm in NAMES.values() if (task, arm) in results):
             runs = results[task, arm]
             against = [_difference(runs, results.get((task, other), {})) if other != arm else "" for other in (START, "full")]
+            starts = {seed: results[task, START][seed]["after"]["rate"] for seed in runs}
+            own = [f"{100 * rate:.1f} %" for seed, content in runs.items() if (rate := content["before"]["rate"]) != starts[seed] and arm != START]
             counts = [[content.get(name, 0) for content in runs.values()] for name in ("practice_decisions", "candidates_tried")]
             means = [f"{np.mean(count):,.0f}" if any(count) else "" for count in counts]
             # Balanced accuracy by run and cycle; NaN in a cycle whose episodes all succeeded or all failed.
             accuracy = np.array([content["detector"] for content in runs.values() if "detector" in content], float)
             detector = ", ".join(f"{100 * rate:.1f}" for rate in np.nanmean(accuracy, axis=0)) if len(accuracy) else ""
             seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in runs.values()]
-            cells = [task, arm, str(len(runs)), str(_joined(runs).success), *against, *means, detector, f"{np.mean(seconds) / 60:.1f}"]
+            cells = [task, arm, str(len(runs)), str(_joined(runs).success), ", ".join(own), *against, *means, detector, f"{np.mean(seconds) / 60:.1f}"]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 

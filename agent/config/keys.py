@@ -230,7 +230,7 @@ class TrackConfig(Strict):
     """Where figures and videos go. `metrics.jsonl` is always written."""
 
     mode: Literal["offline", "online", "off"] = "offline"
-    """Weights & Biases: `offline` writes into the run folder (`wandb sync` later), `online` needs a login, `off`."""
+    """Weights & Biases: `offline` writes into the run folder (`etude sync` later), `online` needs a login, `off`."""
     project: str = "etude"
     """W&B project; WANDB_PROJECT wins over the default. So do WANDB_MODE, and WANDB_NAME over the folder's name."""
     entity: str = ""

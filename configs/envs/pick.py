@@ -1,12 +1,13 @@
 """Scripted experts of robosuite and LIBERO: f(env, observation) -> action, to be named in `demonstrate.expert`.
 
 They read the places of objects from the observation, metres, and that of a drawer from the simulator. The first three numbers of an action move the
-hand, and the last one closes the gripper. An action is held for four steps, in LIBERO's drawer for eight.
+hand, and the last one closes the gripper. An action is held for four steps, at a drawer or door for eight.
 """
 
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 GAIN = 16.0  # of an action, per metre that is left
 ABOVE = 0.1  # metres over a thing at which the hand passes
@@ -44,6 +45,21 @@ def drawer(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
     return _action(before if np.linalg.norm(aside) > 2 * NEAR else aside - out, 1, most=1.0)
 
 
+def door(env: Any, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """Door without a latch: turn the closed fingers along the handle, reach behind it from above, and pull."""
+    hand, out = observation["robot0_eef_pos"], -env.get_wrapper_attr("data").site("Door_handle").xmat.reshape(3, 3)[:, 1]  # out of the door, level
+    way = observation["handle_pos"] - 0.045 * out - hand  # to a place between handle and door
+    along = Rotation.from_quat(observation["robot0_eef_quat"]).as_matrix()[:, 1]  # the way in which the fingers open
+    turn = -np.arctan(along[1] / along[0])  # radians, until they lie along the handle; either side may be in front
+    aside = way - (way @ out) * out
+    if np.linalg.norm(aside) < 2 * NEAR and abs(way @ out) < 0.05:
+        way = ABOVE * out
+    elif np.linalg.norm(way[:2]) > 0.02:
+        across = way[2] < -0.06 and (abs(turn) < 0.3 or way @ out > -ABOVE)  # the palm is as wide as the door is near: it turns before
+        way = np.array([*(way[:2] if across else (0, 0)), way[2] + ABOVE])
+    return _action(way, 1, most=1.0, gain=8.0, turn=2 * turn)
+
+
 def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarray, near: float = 0.0255) -> np.ndarray:
     """Return the next action that brings a thing to its goal, where the hand lets it go.
 
@@ -66,5 +82,5 @@ def _carry(observation: dict[str, np.ndarray], thing: np.ndarray, goal: np.ndarr
     return _action([*at_thing[:2], at_thing[2] + ABOVE], -1)
 
 
-def _action(way: Any, grip: float, most: float = 0.5) -> np.ndarray:
-    return np.array([*np.clip(GAIN * np.asarray(way), -most, most), 0, 0, 0, grip])
+def _action(way: Any, grip: float, most: float = 0.5, gain: float = GAIN, turn: float = 0.0) -> np.ndarray:
+    return np.array([*np.clip(gain * np.asarray(way), -most, most), 0, 0, np.clip(turn, -1, 1), grip])
