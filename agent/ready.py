@@ -18,6 +18,7 @@ from agent.run.files import load
 from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
 from agent.run.tensorboard import writer
+from envs import TASKS
 from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
 from envs.limits import endless
@@ -40,7 +41,13 @@ def ready(session: Session) -> None:
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
     can_detect(session)
-    for name in run.config.evaluate.variations:
+    for name, changes in run.config.evaluate.variations.items():
+        for env in run.config.envs:
+            given = changes.get("variation")
+            if env.id in TASKS and isinstance(given, dict) and given.get("camera") and "front" not in env.sources:
+                raise ValueError(
+                    f"evaluate.variations {name!r} moves the camera front, which env.cameras of {env.title} does not name; add it there."
+                )
         try:
             session.variation_environments(name).close()  # made only to see whether they accept the changed kwargs
         except ValueError as error:

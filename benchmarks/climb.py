@@ -234,7 +234,17 @@ def _results() -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
 def rows() -> list[str]:
     """Return the table of all arms: a row for each task and arm, over its run seeds. Differences are paired by test seed."""
     results = _results()
-    heads = ("task", "arm", "seeds", "passed", "own warm start", "gain over the row `warm start`", "this arm less `full`", "practice decisions", "tried in copies")
+    heads = (
+        "task",
+        "arm",
+        "seeds",
+        "passed",
+        "own warm start",
+        "gain over the row `warm start`",
+        "this arm less `full`",
+        "practice decisions",
+        "tried in copies",
+    )
     heads = (*heads, "detector", "minutes")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for task in sorted({task for task, _ in results}, key=lambda task: ([*CYCLES, task].index(task), task)):
@@ -249,7 +259,8 @@ def rows() -> list[str]:
             accuracy = np.array([content["detector"] for content in runs.values() if "detector" in content], float)
             detector = ", ".join(f"{100 * rate:.1f}" for rate in np.nanmean(accuracy, axis=0)) if len(accuracy) else ""
             seconds = [content["seconds"].get("imitation", content["seconds"]["total"]) for content in runs.values()]
-            cells = [task, arm, str(len(runs)), str(_joined(runs).success), ", ".join(own), *against, *means, detector, f"{np.mean(seconds) / 60:.1f}"]
+            passed, minutes = str(_joined(runs).success), f"{np.mean(seconds) / 60:.1f}"
+            cells = [task, arm, str(len(runs)), passed, ", ".join(own), *against, *means, detector, minutes]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 

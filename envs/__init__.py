@@ -1,10 +1,11 @@
 """Environments: our own MuJoCo tasks, registered with Gymnasium as `etude/<Task>-v0`, and the config section `env`, which accepts any other."""
 
 import math
+from collections import Counter
 from typing import Annotated, Literal
 
 import gymnasium
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from envs.values import Value
 
@@ -111,6 +112,14 @@ class EnvConfig(BaseModel):
                 )
         return given
 
+    @model_validator(mode="after")
+    def _frames_have_names(self) -> "EnvConfig":
+        if twice := sorted(name for name, many in Counter(self.frame_names).items() if many > 1):
+            raise ValueError(
+                f"env.cameras gives the name {twice[0]!r} to two frames; name each camera once, and none like an earlier frame of another"
+            )
+        return self
+
     @property
     def title(self) -> str:
         """Return the name of the environment in records and reports."""
@@ -129,4 +138,10 @@ class EnvConfig(BaseModel):
     def frame_names(self) -> tuple[str, ...]:
         """Return a name for each of the F frames of an observation, oldest first: 'front', and 'front_1' for one decision ago."""
         ages = range(self.history - 1, -1, -1)
-        return tuple(f"{name}_{age}" if age else name for age in ages for name in self.sources)
+        # dm_control's composer has cameras like `walker/side`; a dataset names files by them.
+        return tuple((f"{name}_{age}" if age else name).replace("/", "_") for age in ages for name in self.sources)
+
+
+def pretrained(env: EnvConfig) -> bool:
+    """Return whether the embedded model was pretrained on these scenes, as these cameras see them."""
+    return env.id in PRETRAINED and not set(env.sources) & set(env.free_cameras)

@@ -68,7 +68,8 @@ class EnvironmentProcess:
             self._connection.send((number, name, arguments))
         except ConnectionError as error:
             raise self._died() from error
-        return self._answer(STARTING if name in ("make", "apply", "examine") else self.limit, report)  # these may import packages first
+        first = name in ("make", "apply", "examine")  # these may import packages first
+        return self._answer(max(STARTING, self.limit) if first else self.limit, report)
 
     def close(self) -> None:
         """End the process."""
@@ -88,7 +89,7 @@ class EnvironmentProcess:
         if self._stopped:  # since the line above
             self._process.kill()
         self._connection.send(self.config)
-        self._answer(STARTING)  # packages are imported before it answers
+        self._answer(max(STARTING, self.limit))  # packages are imported before it answers
 
     def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
         while self._connection.poll(limit):
@@ -103,7 +104,7 @@ class EnvironmentProcess:
             if kind == "failed":
                 raise answer
             report(answer)
-            limit = STARTING if answer in MAKING else self.limit  # imports are over
+            limit = max(STARTING, self.limit) if answer in MAKING else self.limit  # imports are over
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
 

@@ -73,10 +73,10 @@ def serve(descriptor: int) -> None:
             elif name == "examine":
                 _examine(config, lambda said: connection.send(("said", said)), *arguments)
                 answer = None  # all findings have been sent
+            elif name == "close":
+                answer = adapters.pop(number).close()  # it is gone also where this raises an error
             else:
                 answer = getattr(adapters[number], name)(*arguments)
-            if name == "close":
-                del adapters[number]
             connection.send(("done", answer))
         except BaseException as error:  # Ctrl-C does not reach this process, so a KeyboardInterrupt is from the environment
             connection.send(("failed", portable(error)))

@@ -21,7 +21,8 @@ from envs import EnvConfig
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
 FEW = 5  # mistakes that are told at once
 WORDS = {  # of Python, as YAML has them
-    "a valid dictionary or instance of EnvConfig": "keys with values", "a valid dictionary": "keys with values", "a valid tuple": "a list",
+    "a valid dictionary or instance of EnvConfig": "keys with values", "a valid dictionary or instance of FreeCamera": "keys with values",
+    "a valid dictionary": "keys with values", "a valid tuple": "a list",
     "tuple should have": "it should be a list of", " after validation": "",
 }  # fmt: skip
 
@@ -159,7 +160,10 @@ def _is_type(part: str | int) -> bool:
 def _unknown(path: list[Any], where: str, source: str) -> tuple[str, str]:
     model: Any = Config
     for part in (part for part in path[:-1] if not isinstance(part, int)):
-        model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
+        if get_origin(model) is dict:  # `part` is a name that the user gave
+            model = get_args(model)[1]
+        else:
+            model = {"env": EnvConfig, "phases": Phase}.get(part) or model.model_fields[part].annotation
     known = [field.alias or name for name, field in model.model_fields.items()]
     # Keys of phases are checked within the section that they change, so that its name stands before them here too.
     name = ".".join(str(part) for part in path if not isinstance(part, int))

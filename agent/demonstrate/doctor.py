@@ -116,7 +116,7 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, alone: bool) -> Rows
         found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
-    if files.pictures:
+    if files.pictures and files.listing:
         found.sheet = _sheet(list(_shown(files)))
     return rows
 
@@ -137,8 +137,8 @@ def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
         Unusable: it cannot be used.
     """
     number, others = row["episode_index"], ["timestamp", "next.reward", *SUCCESS, *([STATE] if STATE in files.sizes else [])]
-    table = files.rows(row, ["action", "frame_index", "task_index"], others)
-    actions = column(table, "action", number, files.sizes.get("action", 0))
+    table = files.rows(row, [files.targets, "frame_index", "task_index"], others)
+    actions = column(table, files.targets, number, files.sizes.get(files.targets, 0))
     state = column(table, STATE, number, files.sizes[STATE]) if STATE in table.column_names else None
     if "next.reward" in table.column_names:
         column(table, "next.reward", number, 1)  # raises where a run would leave the episode out

@@ -150,12 +150,17 @@ class LeRobot:
             raise Unusable("have a frame_index that does not count from 0", f"episode {number}, row {wrong[0]} has {order[wrong[0]]:g}")
         return rows
 
+    @property
+    def targets(self) -> str:
+        """Return the column of the actions to imitate."""
+        return OWN_TARGETS if OWN_TARGETS in self.sizes else "action"
+
     def actions(self, leave_out: Callable[[str, str], None]) -> Iterator[np.ndarray]:
         """Yield the actions to imitate of each usable episode, float64[n, A], without frames; `leave_out` as in `recordings`."""
-        name = OWN_TARGETS if OWN_TARGETS in self.sizes else "action"
         for row in self.listing:
             try:
-                actions = column(self.rows(row, [name, "frame_index"]), name, row["episode_index"], self.sizes.get(name, 0))
+                rows = self.rows(row, [self.targets, "frame_index"])
+                actions = column(rows, self.targets, row["episode_index"], self.sizes.get(self.targets, 0))
             except Unusable as error:
                 leave_out(error.why, error.where)
             else:

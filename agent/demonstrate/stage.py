@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from agent.run.tracking import Track
 from envs.adapt import Adapter
 from envs.faults import NoExpert, in_words
 from envs.moments import Observation, Outcome
+
+Limits = tuple[int, np.ndarray, np.ndarray]
+"""Of a codec: H, and float[A] twice, the smallest and largest actions."""
 
 
 class FaultBudget:
@@ -78,7 +81,9 @@ def record(
     """
     leave_out = leave_out or FaultBudget()  # its defaults tolerate no fault
     with Copies(environments, processes) as copies:
-        for (job, *_), call in copies.run(_demonstrated, ((job.kind, (job, codec, noise, expert)) for job in jobs)):
+        # The codec stays here: its class may be the user's, which another process does not know.
+        limits = codec.chunk, codec.low, codec.high
+        for (job, *_), call in copies.run(_demonstrated, ((job.kind, (job, limits, noise, expert)) for job in jobs)):
             try:
                 episode = call()
             except NoExpert:  # a mistake in the config, which would cost every episode
@@ -88,13 +93,15 @@ def record(
             except (TimeoutError, ChildProcessError) as error:  # the environment hung or died in its own process
                 why = in_words(error)
             else:
-                yield episode
+                targets = episode.actions if episode.target_actions is None else episode.target_actions
+                tokens = np.stack([codec.encode(each) for each in targets])  # of the actions alone; `ponder` puts the policy's thoughts before them
+                yield replace(episode, tokens=tokens, logprobs=np.zeros(tokens.shape, np.float32))  # nothing was sampled
                 continue
             leave_out(f"{environments.configs[job.kind].title}, seed {job.seed}, {why}")
 
 
-def _demonstrated(adapter: Adapter, job: Job, codec: Any, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode:
-    """Return an expert's episode.
+def _demonstrated(adapter: Adapter, job: Job, limits: Limits, noise: float, expert: Callable[[Adapter], np.ndarray]) -> Episode:
+    """Return an expert's episode, without tokens.
 
     Raises:
         RuntimeError: what went wrong in it.
@@ -102,7 +109,7 @@ def _demonstrated(adapter: Adapter, job: Job, codec: Any, noise: float, expert: 
     # `Experts` load this environment's expert here, before the reset: an import may take longer than `env.timeout` allows for a step.
     of = getattr(expert, "of", None)
     act = of(adapter.config) if of else expert
-    live = _Demonstration(adapter, codec, noise, np.random.default_rng(job.noise), act)
+    live = _Demonstration(adapter, limits, noise, np.random.default_rng(job.noise), act)
     try:
         live.observations.append(adapter.reset(job.seed))
         while not live.over:
@@ -119,7 +126,7 @@ class _Demonstration:
     """A demonstration while it is made; fields as of `Episode`."""
 
     adapter: Adapter
-    codec: Any
+    limits: Limits
     noise: float
     rng: np.random.Generator
     expert: Callable[[Adapter], np.ndarray]
@@ -138,13 +145,13 @@ class _Demonstration:
 
     def decide(self) -> None:
         """Let the expert act for one decision of the policy: H actions, each held for `action_repeat` environment steps."""
-        chunk, repeat = self.codec.chunk, self.adapter.config.action_repeat
+        (chunk, low, high), repeat = self.limits, self.adapter.config.action_repeat
         meant, executed, rewards = [], [], np.full(chunk * repeat, np.nan, np.float32)  # NaN: steps after the end of the episode
         for h in range(chunk):
             if not self.over:
                 meant.append(self.adapter.actions.from_env(self.expert(self.adapter)))
                 disturbed = meant[-1] + self.rng.normal(0, self.noise, len(meant[-1]))
-                executed.append(np.clip(disturbed, self.codec.low, self.codec.high).astype(np.float32))
+                executed.append(np.clip(disturbed, low, high).astype(np.float32))
                 # Nothing is drawn within a chunk: the policy would see no frame there either.
                 self.outcome = self.adapter.step(executed[-1][None], look=False)
                 rewards[h * repeat : (h + 1) * repeat] = self.outcome.rewards
@@ -157,7 +164,7 @@ class _Demonstration:
 
     def episode(self, job: Job) -> Episode:
         """Return the record of the finished episode."""
-        tokens, outcome = np.stack([self.codec.encode(each) for each in self.meant]), self.outcome
+        outcome, none = self.outcome, np.zeros((len(self.meant), 0))
         assert outcome is not None, "an episode lasts at least one step"
         return Episode(
             task=self.adapter.config.title,
@@ -167,8 +174,8 @@ class _Demonstration:
             instruction=self.observations[0].instruction,
             frames=np.stack([o.frames for o in self.observations]),
             actions=np.stack(self.executed),
-            tokens=tokens,  # of the actions alone; `ponder` puts the policy's thoughts before them
-            logprobs=np.zeros(tokens.shape, np.float32),  # nothing was sampled
+            tokens=none.astype(np.int64),
+            logprobs=none.astype(np.float32),
             rewards=np.stack(self.rewards),
             success=self.first_success is not None,
             first_success=self.first_success,

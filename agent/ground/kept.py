@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ RECORDS = {record.__name__: record for record in (Scene, Question, Clip)}
 
 def forget(folder: Path) -> None:
     """Remove the files of all environments."""
-    for file in folder.glob("scenes-*.npz"):
+    for file in folder.glob("scenes-*"):  # also one that a kill has left half written
         file.unlink()
 
 
@@ -33,12 +32,15 @@ class Kept:
     Args:
         folder: of the files, which hold frames as they are, and all else as JSON.
         kind: number of the environment in the config.
+        code: digest of the code that the results depend on. Files of other code, and damaged ones, are removed.
     """
 
-    def __init__(self, folder: Path, kind: int) -> None:
-        self._folder, self._name = folder, f"scenes-{kind}-"
-        self._file_of = {seed: file for file in folder.glob(f"{self._name}*.npz") for seed, _ in _index(file)}
-        self._read: tuple[Path | None, dict[int, Any]] = None, {}
+    def __init__(self, folder: Path, kind: int, code: str = "") -> None:
+        self._folder, self._name, self._code = folder, f"scenes-{kind}-", code
+        self._file_of: dict[int, Path] = {}
+        for file in sorted(folder.glob(f"{self._name}*.npz")):
+            self._file_of |= dict.fromkeys(_read(file, code), file)
+        self._open: tuple[Path | None, dict[int, Any]] = None, {}
         self._new: dict[int, Any] = {}
         self._bytes, self._since = 0, time.monotonic()
 
@@ -48,8 +50,9 @@ class Kept:
         def run(function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Call]]:
             jobs = iter(jobs)
             for job in jobs if self._file_of else ():
-                if job[0] in self._file_of:
-                    yield job, partial(self._again, job[0])
+                result = self._again(job[0])
+                if result is not None:
+                    yield job, lambda result=result: result
                 else:  # it was faulty, or is the first new one
                     yield from self._played(play(function, [job]))
                 if not self._file_of:
@@ -59,21 +62,24 @@ class Kept:
         return run
 
     def _again(self, seed: int) -> Any:
-        file = self._file_of.pop(seed)
-        if self._read[0] != file:  # one file in memory at a time
-            self._read = file, _results(file)
-        return self._read[1].pop(seed)
+        """Return a result that is kept; None: it is not."""
+        file = self._file_of.pop(seed, None)
+        if file is not None and self._open[0] != file:  # one file in memory at a time
+            self._open = file, _read(file, self._code, whole=True)
+        return self._open[1].pop(seed, None) if file is not None else None
 
     def _played(self, calls: Iterable[tuple[Job, Call]]) -> Iterator[tuple[Job, Call]]:
         for job, call in calls:
-            yield job, partial(self._keep, job[0], call)
 
-    def _keep(self, seed: int, call: Call) -> Any:
-        result = self._new[seed] = call()
-        self._bytes += sum(each.frames.nbytes for each in (result if isinstance(result, list) else [result]))
-        if time.monotonic() - self._since > EVERY or self._bytes > MOST:
-            self._write()
-        return result
+            def keep(seed: int = job[0], call: Call = call) -> Any:
+                result = self._new[seed] = call()
+                self._bytes += sum(each.frames.nbytes for each in (result if isinstance(result, list) else [result]))
+                return result
+
+            yield job, keep
+            # Not within `keep`, whose caller takes any error for one of the environment.
+            if self._new and (time.monotonic() - self._since > EVERY or self._bytes > MOST):
+                self._write()
 
     def _write(self) -> None:
         arrays: list[np.ndarray] = []
@@ -83,20 +89,22 @@ class Kept:
 
         def put(path: Path) -> None:
             with path.open("wb") as stream:  # a path without the suffix .npz would get one
-                np.savez(stream, index=np.array(index), **named)  # pyright: ignore[reportArgumentType]
+                np.savez(stream, code=np.array(self._code), index=np.array(index), **named)  # pyright: ignore[reportArgumentType]
 
         write(file, put)
         self._new, self._bytes, self._since = {}, 0, time.monotonic()
 
 
-def _index(file: Path) -> list[list[Any]]:
-    with np.load(file, allow_pickle=False) as content:
-        return json.loads(str(content["index"]))
-
-
-def _results(file: Path) -> dict[int, Any]:
-    with np.load(file, allow_pickle=False) as content:
-        return {seed: _unpacked(packed, content) for seed, packed in json.loads(str(content["index"]))}
+def _read(file: Path, code: str, whole: bool = False) -> dict[int, Any]:
+    """Return the seeds in a file with their results, or with None; a file of other code, or a damaged one, is removed, and is as if it were empty."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            if str(content["code"]) == code:
+                return {seed: _unpacked(packed, content) if whole else None for seed, packed in json.loads(str(content["index"]))}
+    except Exception:  # numpy and zipfile raise many types
+        pass
+    file.unlink()
+    return {}
 
 
 def _packed(value: Any, arrays: list[np.ndarray]) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from agent.config.config import Config
 from agent.config.read import read_own
 from agent.rollout.environments import Environments
-from envs import PRETRAINED
+from envs import pretrained
 from envs.adapt import Adapter
 from envs.host import Proxy
 
@@ -37,7 +37,7 @@ def settled_weights(config: Config, run: Path | None = None) -> Config:
     train = "text"
     if run is not None and (run / "config.yaml").exists():
         train = read_own(run / "config.yaml").policy.train
-    elif config.policy.model == "nano" and any(env.id not in PRETRAINED for env in config.envs):
+    elif config.policy.model == "nano" and not all(map(pretrained, config.envs)):
         with closing(Environments(config.envs, 1)) as environments:
             train = "all" if strange(environments.firsts) else "text"
     return config.model_copy(update={"policy": config.policy.model_copy(update={"train": train})})
@@ -45,7 +45,7 @@ def settled_weights(config: Config, run: Path | None = None) -> Config:
 
 def strange(places: list[Place]) -> list[str]:
     """Return the titles of environments whose scenes the embedded model has never seen, and no simulator's state can be asked about."""
-    return [place.config.title for place in places if place.config.id not in PRETRAINED and not answered_by_simulator(place)]
+    return [place.config.title for place in places if not pretrained(place.config) and not answered_by_simulator(place)]
 
 
 def in_a_sentence(config: Config, places: list[Place]) -> str:

@@ -25,6 +25,7 @@ from envs.host import Proxy
 from envs.simulate.objects import SceneObject, find
 from policies.codec import REACH
 
+KINDS = ("where", "offset", "way", "instruction", "pair", "plan", "relation", "colour", "count", "done")
 SIDE = 0.05  # metres from an object's centre to its "far side", where a tool has to be to push it towards another one
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.config.keys import GroundConfig
 from agent.ground import kept, questions, unaided
 from agent.ground.chance import constant_answers, no_better
 from agent.ground.clips import read
@@ -18,10 +19,12 @@ from agent.rollout.copies import Copies, Play
 from agent.rollout.experts import everyone, is_planner
 from agent.rollout.session import Session
 from agent.run.base import write_base_model
+from agent.run.code import digest_of
 from agent.run.folder import Run
 from agent.run.tracking import Track
-from envs import PRETRAINED
+from envs import pretrained
 from envs.adapt import Adapter
+from envs.simulate.objects import has_tool
 
 SCENES = 3000  # largest number of training scenes of an environment
 HELD_OUT = 200  # further scenes, for accuracy alone
@@ -94,7 +97,8 @@ def _draw(session: Session, places: Sequence[Place], policy: Any, count: int, tr
     run, config = session.run, session.config.ground
     with Copies(session.environments, session.config.processes) as copies, track.bar("ground: scenes", count + HELD_OUT) as step:
         # Endless, one of each environment in turn.
-        plays = [kept.Kept(run.folder / "ground", kind).around(copies.of(kind)) for kind in range(len(places))]
+        code = digest_of(run.config)
+        plays = [kept.Kept(run.folder / "ground", kind, code).around(copies.of(kind)) for kind in range(len(places))]
         streams = [_scenes(run, each, policy, play) for each, play in zip(places, plays, strict=True)]
         drawn = itertools.chain.from_iterable(zip(*streams, strict=True))
         scenes = [scene for scene in itertools.islice(drawn, count + HELD_OUT) if step(1) is None]  # `step` counts, and returns None
@@ -120,7 +124,7 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
     """
     run, places = session.run, session.environments.firsts
     config, folder = run.config.ground, run.folder
-    new = run.config.policy.model == "nano" and any(each.config.id not in PRETRAINED for each in places)
+    new = run.config.policy.model == "nano" and not all(pretrained(each.config) for each in places)
     steps = config.steps if config.steps is not None else 600 if new else 0
     # A run that began without grounding goes on without it, or its warm start would not belong to its base model.
     if (folder / "start" / "demonstrate.json").exists() and not (folder / "ground" / "ground.json").exists():
@@ -128,6 +132,7 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
     if config.sources and config.steps is None and not steps:
         raise ValueError("ground.from is for stage ground, which this run does not have by itself; set ground.steps too, or remove it.")
     if steps and not (folder / "ground" / "ground.json").exists():
+        _can_be_asked(places, config)
         for kind, each in enumerate(places) if config.sources else ():
             if answered_by_simulator(each):
                 raise ValueError(f"ground.from is for scenes without MuJoCo, whose state answers questions about {each.config.title}; remove it.")
@@ -138,6 +143,27 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
             if broke:
                 session.environments.renew(kind)
     return places, steps
+
+
+def _can_be_asked(places: Sequence[Place], config: GroundConfig) -> None:
+    """Check that `ground.kinds` and `ground.tool` fit an environment each, before thousands of scenes are drawn.
+
+    Raises:
+        ValueError: they do not.
+    """
+    simulated = [answered_by_simulator(place) for place in places]
+    known = {*(questions.KINDS if any(simulated) else ()), *(unaided.KINDS if not all(simulated) else ())}
+    known |= {*unaided.KINDS_OF_ENTRIES} if config.sources else set()
+    if config.kinds and not known & {*config.kinds}:
+        titles, kinds = " and ".join(place.config.title for place in places), ", ".join(config.kinds)
+        raise ValueError(f"No question of ground.kinds ({kinds}) can be asked about {titles}; name some of {', '.join(sorted(known))}.")
+    if config.tool and not any(place.apply(_has, config.tool) for place, can in zip(places, simulated, strict=True) if can):
+        titles = " and ".join(place.config.title for place in places)
+        raise ValueError(f"ground.tool is {config.tool!r}, which is no site or body of {titles}; name one, or leave it empty.")
+
+
+def _has(adapter: Adapter, tool: str) -> bool:
+    return has_tool(adapter.model, tool)
 
 
 def _broke(adapter: Adapter, sources: dict[str, str]) -> bool:

@@ -22,6 +22,8 @@ from agent.rollout.copies import Play, one_by_one
 from envs.adapt import Adapter
 from envs.host import Proxy
 
+KINDS = ("where", "way", "instruction", "colour", "left", "done", "action", "apart", "same", "moved")
+KINDS_OF_ENTRIES = ("position", "relation", "nearer")  # further ones, with `ground.from`
 MOMENTS, PAIRS = 5, 3  # scenes of one moment and of two, from an episode
 FURTHEST = 6  # decisions between two moments, at most
 MOST = 9  # largest answer to how many decisions are left

@@ -1,12 +1,13 @@
 """Writing a stage's episodes into the dataset in its folder, while they are made."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from agent.records import Episode
 from agent.rollout.session import Session
 
-SHARD = 128  # episodes written at a time; after a kill at most so many are made again
+SHARD, EVERY = 128, 60.0  # episodes written at a time, or those of so many seconds; after a kill at most so many are made again
 
 
 def store(session: Session, folder: Path, episodes: Any, watch: Any) -> None:
@@ -19,12 +20,13 @@ def store(session: Session, folder: Path, episodes: Any, watch: Any) -> None:
         watch: called with each episode.
     """
     shard: list[Episode] = []
+    since = time.monotonic()
     for episode in episodes:
         shard.append(episode)
         watch(episode)
-        if len(shard) == SHARD:
+        if len(shard) == SHARD or time.monotonic() - since > EVERY:
             _append(session, folder, shard)
-            shard = []
+            shard, since = [], time.monotonic()
     if shard:  # a dataset is never given an empty shard
         _append(session, folder, shard)
 

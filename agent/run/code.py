@@ -4,6 +4,7 @@ With them a run can be used where the working folder, or the machine, is another
 """
 
 import hashlib
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def with_own_code(folder: Path, config: Config) -> Config:
     policy = config.policy.model_copy(update={"model": own(config.policy.model)})
     # One environment is no list, as in the user's config.
     return config.model_copy(update={"env": envs if isinstance(config.env, tuple) else envs[0], "policy": policy})
+
+
+def digest_of(config: Config) -> str:
+    """Return a digest of etude's version and of the files that a config names, those of experts among them."""
+    experts = [_file(name) for name in (config.demonstrate.expert, *(env.expert for env in config.envs))]
+    files = [file.read_bytes() for file in (*_files(config), *experts) if file.is_file()]
+    return hashlib.sha256(b"\0".join([importlib.metadata.version("etude").encode(), *files])).hexdigest()
 
 
 def _files(config: Config) -> list[Path]:

@@ -65,6 +65,11 @@ def find(
     return objects
 
 
+def has_tool(model: Any, name: str) -> bool:
+    """Return whether there is a site or body of a name."""
+    return any(mujoco.mj_name2id(model, kind, name) >= 0 for kind in (mujoco.mjtObj.mjOBJ_SITE, mujoco.mjtObj.mjOBJ_BODY))
+
+
 def _tool(model: Any, data: Any, name: str) -> tuple[np.ndarray, int]:
     """Return the tool's position, float64[3], and the index of its body; 0, the world, if there is no robot.
 

@@ -599,3 +599,8 @@ def test_a_mistake_in_a_variation_is_found_before_anything_is_learnt(tmp_path: P
     done = etude("improve", file, tmp_path / "run")
     assert done.returncode == 1 and "evaluate.variations 'odd'" in done.stderr and "Unknown variation 'camra'" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "run" / "start").exists()
+    camera = {"lookat": [0, 0, 0], "distance": 1, "azimuth": 0, "elevation": -30}
+    env = {"id": "etude/Reach-v0", "cameras": ["side"], "free_cameras": {"side": camera}}
+    file = config(tmp_path, env=env, evaluate={**TINY["evaluate"], "variations": {"odd": {"variation": {"camera": 0.1}}}})
+    done = etude("improve", file, tmp_path / "other")
+    assert done.returncode == 1 and "moves the camera front, which env.cameras of" in done.stderr

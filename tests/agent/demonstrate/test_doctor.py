@@ -1,5 +1,6 @@
 """`etude check --dataset`: what a dataset holds, in lines and sentences, and "Ready." or a fault."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,5 +124,8 @@ def test_a_dataset_without_frames_or_rows(tmp_path: Path) -> None:
     assert examine(str(root), None).sheet is not None
     blind = write(tmp_path / "two", [rows(8)], info={"features": {"action": {"dtype": "float32", "shape": [3]}}})
     assert examine(str(blind), None).sheet is None and CAMERA not in examine(str(blind), None).lines["cameras"]
+    shutil.copytree(tmp_path / "one", tmp_path / "none")
+    shutil.rmtree(tmp_path / "none/meta/episodes")
+    assert "No episode can be used" in examine(str(tmp_path / "none"), None).faults[0]
     (tmp_path / "one/data/chunk-000/file-000.parquet").unlink()
     assert "cannot be read (it is missing)" in examine(str(root), None).faults[0]

@@ -53,6 +53,39 @@ def test_episodes_before_a_kill_are_not_played_again(simulated: bool, killed_at:
     before = list(played)
     played.clear()
     assert all(map(_same, drawn(tmp_path / "killed", 60), whole))
-    assert played == [seed for seed in every if seed == 2 or seed not in before]
+    kept_back = before[:-1]  # the last one was still with the caller
+    assert played == [seed for seed in every if seed == 2 or seed not in kept_back]
     kept.forget(tmp_path / "killed")
     assert not list((tmp_path / "killed").iterdir())
+
+
+def test_files_that_do_not_fit_are_as_if_they_were_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file, and those of other code: their episodes are played again."""
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+    adapter, played = Adapter(EnvConfig(id="etude/Reach-v0", size=32)), list[int]()
+
+    def play(function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Call]]:
+        for job, call in one_by_one(adapter, function, jobs):
+            played.append(job[0])
+            yield job, call
+
+    def drawn(code: str) -> tuple[list[Scene], list[int]]:
+        played.clear()
+        around = kept.Kept(tmp_path, 0, code).around(play)
+        stream = questions.scenes(adapter, itertools.count(), np.random.default_rng(0), None, play=around)
+        return list(itertools.islice(stream, 20)), list(played)
+
+    whole, every = drawn("one")
+    file = tmp_path / "scenes-0-2.npz"
+    file.write_bytes(file.read_bytes()[:-300])
+    again, replayed = drawn("one")
+    assert all(map(_same, again, whole)) and replayed == [2, every[-1]], "the last one was still with the caller"
+    assert drawn("another")[1] == every
+
+
+def test_a_full_disk_is_no_fault_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+    adapter = Adapter(EnvConfig(id="etude/Reach-v0", size=32))
+    around = kept.Kept(tmp_path / "gone" / "ground", 0).around(lambda function, jobs: one_by_one(adapter, function, jobs))
+    with pytest.raises(ValueError, match=r"scenes-0-0.npz cannot be written \(No such file or directory\); what is already"):
+        list(itertools.islice(questions.scenes(adapter, itertools.count(), np.random.default_rng(0), None, play=around), 20))

@@ -3,16 +3,23 @@
 import itertools
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from agent.config.keys import Kind
 from agent.config.read import read
+from agent.ground import questions, unaided
 from agent.ground.questions import look, scenes
 from envs import EnvConfig
 from envs.adapt import Adapter
 from policies import load
+
+
+def test_each_kind_of_the_config_belongs_to_a_source() -> None:
+    assert {*questions.KINDS, *unaided.KINDS, *unaided.KINDS_OF_ENTRIES} == {*get_args(Kind)}
 
 
 def test_questions_are_answered_consistently_with_the_state() -> None:
@@ -23,7 +30,11 @@ def test_questions_are_answered_consistently_with_the_state() -> None:
         assert len(scene.questions) >= 1 and scene.frames.shape == (2, 64, 64, 3)
         kinds |= {question.kind for question in scene.questions}
         done |= {question.answer for question in scene.questions if question.kind == "done"}
-    assert kinds == {"where", "offset", "way", "instruction", "relation", "colour", "count", "done"} and done == {"yes", "no"}
+    assert (
+        kinds <= {*questions.KINDS}
+        and kinds == {"where", "offset", "way", "instruction", "relation", "colour", "count", "done"}
+        and done == {"yes", "no"}
+    )
 
 
 def test_an_expert_that_fails_is_named_with_its_seed() -> None:

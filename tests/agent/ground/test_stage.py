@@ -75,3 +75,27 @@ def test_a_planner_moves_nothing_in_scenes(tmp_path: Path, monkeypatch: pytest.M
     drawn = stage._scenes(session.run, place, session.policy, partial(one_by_one, place))
     assert len(list(itertools.islice(drawn, 30))) == 30
     session.close()
+
+
+@pytest.mark.parametrize(
+    ("ground", "says"),
+    [
+        ({"kinds": ["apart"], "steps": 9}, r"No question of ground.kinds \(apart\) can be asked about etude/Reach-v0; name some of colour, count"),
+        ({"tool": "nope", "steps": 9}, "ground.tool is 'nope', which is no site or body of etude/Reach-v0"),
+    ],
+)
+def test_questions_that_nobody_can_ask_are_named_before_scenes_are_drawn(ground: dict[str, Any], says: str, tmp_path: Path) -> None:
+    session = Session(Run(tmp_path / "run", parse({"env": {"id": "etude/Reach-v0"}, "ground": ground}, "test")))
+    with pytest.raises(ValueError, match=says):
+        to_ground(session)
+    session.close()
+
+
+def test_a_view_of_the_users_own_is_grounded_too(tmp_path: Path) -> None:
+    """The embedded model has never seen its own tasks from there."""
+    camera = {"lookat": [0, 0, 0], "distance": 1, "azimuth": 0, "elevation": -30}
+    for cameras, steps in ((["front"], 0), (["front", "side"], 600)):
+        env = {"id": "etude/Reach-v0", "cameras": cameras, "free_cameras": {"side": camera} if "side" in cameras else {}}
+        session = Session(Run(tmp_path / "run", parse({"env": env}, "test")))
+        assert to_ground(session)[1] == steps
+        session.close()

@@ -84,12 +84,16 @@ def test_what_is_not_wanted_any_more_holds_nothing_up(odd: Environments) -> None
 def test_scenes_and_demonstrations_do_not_depend_on_the_number_of_processes() -> None:
     environments = Environments((EnvConfig(size=32), EnvConfig(id="etude/Slide-v0", size=32)), 1)
     codec = load(PolicyConfig(), environments.first.actions.low, environments.first.actions.high).codec
+    # A codec of the user's: another process does not know its class.
+    codec.__class__ = type("Own", (type(codec),), {"__reduce__": lambda self: pytest.fail("it was sent to another process")})
     jobs = [Job(10_000_000 + i, 0, (i,), i % 2) for i in range(4)]
     shown = [list(record(environments, codec, jobs, noise=0.1, processes=processes)) for processes in (1, 2)]
     for one, other in zip(*shown, strict=True):
         assert one.id == other.id
         np.testing.assert_array_equal(one.frames, other.frames)
         np.testing.assert_array_equal(one.actions, other.actions)
+        np.testing.assert_array_equal(one.tokens, np.stack([codec.encode(each) for each in one.target_actions]))
+        assert one.logprobs.shape == one.tokens.shape
 
     def drawn(make: Any, processes: int) -> list[Any]:
         with Copies(environments, processes) as copies:
