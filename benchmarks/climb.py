@@ -234,18 +234,8 @@ def _results() -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
 def rows() -> list[str]:
     """Return the table of all arms: a row for each task and arm, over its run seeds. Differences are paired by test seed."""
     results = _results()
-    heads = (
-        "task",
-        "arm",
-        "seeds",
-        "passed",
-        "own warm start",
-        "gain over the row `warm start`",
-        "this arm less `full`",
-        "practice decisions",
-        "tried in copies",
-    )
-    heads = (*heads, "detector", "minutes")
+    heads = ("task", "arm", "seeds", "passed", "own warm start", "gain over the row `warm start`", "this arm less `full`")
+    heads = (*heads, "practice decisions", "tried in copies", "detector", "minutes")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for task in sorted({task for task, _ in results}, key=lambda task: ([*CYCLES, task].index(task), task)):
         for arm in (arm for arm in NAMES.values() if (task, arm) in results):
