@@ -138,37 +138,38 @@ def short_rows() -> list[str]:
     for content in _own({"etude": ""}):
         if "tasks" not in content:
             runs.setdefault(content["task"], content)  # that of the lowest run seed
-    lines = ["| task | base model | warm start | after | gain over the better, points | minutes | run of |", "|---" * 7 + "|"]
+    lines = ["| task | random actions | base model | warm start | after | gain over the better, points | minutes | run of |", "|---" * 8 + "|"]
     passed = [task for task in runs if _before(runs[task])["base"]["rate"] >= PASSED]
     order = [*(task for task in runs if task not in passed), *passed]
     for task in order:
         base, warm, after, gain, _, minutes = _cells(runs[task])
         if task == next(iter(passed), None):
             gains = [_gain(runs[task]) for task in order if task not in passed]
-            lines.append(f"| **mean of these {len(gains)}** | | | | **{100 * np.mean(gains):+.1f}** | | |")
-        lines.append(f"| {task} | {base} | {warm} | {after} | {gain} | {_cores(runs[task])} x {minutes} | {_run_of(runs[task])} |")
+            lines.append(f"| **mean of these {len(gains)}** | | | | | **{100 * np.mean(gains):+.1f}** | | |")
+        lines.append(
+            f"| {task} | {_random(runs[task])} | {base} | {warm} | {after} | {gain} | {_cores(runs[task])} x {minutes} | {_run_of(runs[task])} |"
+        )
     return lines
 
 
 def other_rows() -> list[str]:
     """Return the table of environments of other packages: a row for each run, the mean gain of the environments, and a row for each control."""
-    head = (
-        "| environment | demonstrations | base model | warm start | after | gain over the better, points | p | cycles, promoted | minutes | run of |"
-    )
-    lines = [head, "|---" * 10 + "|"]
+    heads = ("environment", "demonstrations", "random actions", "base model", "warm start", "after", "gain over the better, points", "p")
+    heads = (*heads, "cycles, promoted", "minutes", "run of")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     rows = _results(own=False, methods=METHODS)
     runs = [content for content in rows if content["method"] in ETUDE]
     for content in runs:
         *evaluated, minutes = _cells(content)
         demonstrations, cycles = str(content["config"]["demonstrate"]["episodes"]), f"{content['cycles']}, {content['promoted']}"
-        lines.append(f"| {' | '.join([content['task'] + _mark(content), demonstrations, *evaluated, cycles, minutes, _run_of(content)])} |")
+        cells = [content["task"] + _mark(content), demonstrations, _random(content), *evaluated, cycles, minutes, _run_of(content)]
+        lines.append(f"| {' | '.join(cells)} |")
     gains = {each["task"]: [_gain(content) for content in runs if content["task"] == each["task"]] for each in runs}  # of all run seeds
     gain = 100 * np.mean([np.mean(each) for each in gains.values()])
-    over = "" if all("base" in _before(content) for content in runs) else " over the warm start"
-    lines.append(f"| **mean of {len(gains)}** | | | | | **{gain:+.1f}**{over} | | | | |")
+    lines.append(f"| **mean of {len(gains)}** | | | | | | **{gain:+.1f}** | | | | |")
     for content in (content for content in rows if content not in runs):
         *evaluated, minutes = _cells(content)
-        lines.append(f"| {content['task']}, {METHODS[content['method']]} | | {' | '.join(evaluated)} | | {minutes} | {_run_of(content)} |")
+        lines.append(f"| {content['task']}, {METHODS[content['method']]} | | | {' | '.join(evaluated)} | | {minutes} | {_run_of(content)} |")
     return lines
 
 
@@ -236,6 +237,12 @@ def _notation(content: dict[str, Any]) -> tuple[Any, ...]:
 def _gain(content: dict[str, Any]) -> float:
     """Return the last champion's success minus that of the better of base model and warm start, in [-1, 1]."""
     return content["after"]["rate"] - max(each["rate"] for each in _before(content).values())
+
+
+def _random(content: dict[str, Any]) -> str:
+    """Return the success of random actions in a run's environment, by `benchmarks/random_actions.py`."""
+    rates = json.loads((RESULTS / "random.json").read_text())
+    return _rate(rates[content["task"]]) if content["task"] in rates else ""
 
 
 def _rate(content: dict[str, Any]) -> str:

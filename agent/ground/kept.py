@@ -103,7 +103,7 @@ def _read(file: Path, code: str, whole: bool = False) -> dict[int, Any]:
                 return {seed: _unpacked(packed, content) if whole else None for seed, packed in json.loads(str(content["index"]))}
     except Exception:  # numpy and zipfile raise many types
         pass
-    file.unlink()
+    file.unlink(missing_ok=True)  # it may be asked for again
     return {}
 
 
