@@ -50,12 +50,7 @@ FORMER = " †"  # marks a row whose base model had other weights than the one t
 
 
 def add(run: Path, method: str = "etude") -> Path:
-    """Write a run's summary, config and machine to docs/results/; return the file.
-
-    Args:
-        run: folder of a finished run.
-        method: a key of `ALL_METHODS`.
-    """
+    """Write summary, config and machine of a finished run to docs/results/, as a row of a method in `ALL_METHODS`; return the file."""
     import yaml
 
     summary = json.loads((run / "summary.json").read_text())
@@ -241,8 +236,8 @@ def _gain(content: dict[str, Any]) -> float:
 
 def _random(content: dict[str, Any]) -> str:
     """Return the success of random actions in a run's environment, by `benchmarks/random_actions.py`."""
-    rates = json.loads((RESULTS / "random.json").read_text())
-    return _rate(rates[content["task"]]) if content["task"] in rates else ""
+    rate = json.loads((RESULTS / "random.json").read_text()).get(content["task"])
+    return _rate(rate) if rate else ""
 
 
 def _rate(content: dict[str, Any]) -> str:
