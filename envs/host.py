@@ -44,6 +44,7 @@ class EnvironmentProcess:
 
     def __init__(self, config: EnvConfig, limit: float) -> None:
         self.config, self.limit = config, limit
+        self._starting = max(STARTING, limit)  # seconds for what may import packages or make an environment
         self.generation = 1  # 1 more after each loss, so that a `Proxy` can tell that its environment is gone
         self._process: subprocess.Popen | None = None
         self._connection: Connection
@@ -68,8 +69,7 @@ class EnvironmentProcess:
             self._connection.send((number, name, arguments))
         except ConnectionError as error:
             raise self._died() from error
-        first = name in ("make", "apply", "examine")  # these may import packages first
-        return self._answer(max(STARTING, self.limit) if first else self.limit, report)
+        return self._answer(self._starting if name in ("make", "apply", "examine") else self.limit, report)
 
     def close(self) -> None:
         """End the process."""
@@ -89,7 +89,7 @@ class EnvironmentProcess:
         if self._stopped:  # since the line above
             self._process.kill()
         self._connection.send(self.config)
-        self._answer(max(STARTING, self.limit))  # packages are imported before it answers
+        self._answer(self._starting)  # packages are imported before it answers
 
     def _answer(self, limit: float, report: Callable[[Any], None] = lambda stage: None) -> Any:
         while self._connection.poll(limit):
@@ -104,7 +104,7 @@ class EnvironmentProcess:
             if kind == "failed":
                 raise answer
             report(answer)
-            limit = max(STARTING, self.limit) if answer in MAKING else self.limit  # imports are over
+            limit = self._starting if answer in MAKING else self.limit  # imports are over
         self._end()
         raise TimeoutError(f"no answer within {limit:g} s; its process was ended")
 

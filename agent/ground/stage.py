@@ -146,7 +146,7 @@ def to_ground(session: Session) -> tuple[list[Place], int]:
 
 
 def _can_be_asked(places: Sequence[Place], config: GroundConfig) -> None:
-    """Check that `ground.kinds` and `ground.tool` fit an environment each, before thousands of scenes are drawn.
+    """Check that some of `ground.kinds` can be asked, and that each simulated environment has `ground.tool`, before thousands of scenes are drawn.
 
     Raises:
         ValueError: they do not.
@@ -157,13 +157,14 @@ def _can_be_asked(places: Sequence[Place], config: GroundConfig) -> None:
     if config.kinds and not known & {*config.kinds}:
         titles, kinds = " and ".join(place.config.title for place in places), ", ".join(config.kinds)
         raise ValueError(f"No question of ground.kinds ({kinds}) can be asked about {titles}; name some of {', '.join(sorted(known))}.")
-    if config.tool and not any(place.apply(_has, config.tool) for place, can in zip(places, simulated, strict=True) if can):
-        titles = " and ".join(place.config.title for place in places)
-        raise ValueError(f"ground.tool is {config.tool!r}, which is no site or body of {titles}; name one, or leave it empty.")
+    asked = [place for place, can in zip(places, simulated, strict=True) if can] or places
+    for place in asked if config.tool else ():
+        if not place.apply(_has, config.tool):
+            raise ValueError(f"ground.tool is {config.tool!r}, which is no site or body of {place.config.title}; name one, or leave it empty.")
 
 
 def _has(adapter: Adapter, tool: str) -> bool:
-    return has_tool(adapter.model, tool)
+    return adapter.model is not None and has_tool(adapter.model, tool)
 
 
 def _broke(adapter: Adapter, sources: dict[str, str]) -> bool:
