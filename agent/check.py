@@ -61,7 +61,7 @@ def _environment(config: EnvConfig, run: Config, out: Path, console: Console, th
         if finding.kind == "line":
             console.print(f"{finding.topic:<16} {markup.escape(finding.content)}", soft_wrap=True)
         elif finding.kind == "sheet":
-            console.print(f"contact sheet    {_written(finding.content, out, config.title)}", soft_wrap=True)
+            console.print(f"contact sheet    {markup.escape(str(_written(finding.content, out, config.title)))}", soft_wrap=True)
         elif finding.kind == "instructions":
             if run.policy.model == "nano" and (strange := unknown(" ".join(finding.content))):
                 say = f"The embedded model does not know {_listed(strange)}, and spells such words"
@@ -70,11 +70,11 @@ def _environment(config: EnvConfig, run: Config, out: Path, console: Console, th
             head = "[red]fault[/]  " if finding.kind == "fault" else "[yellow]note[/]   "
             console.print(head + markup.escape(finding.content), soft_wrap=True)
 
-    console.print(f"[italic]{config.title}[/]")
+    console.print(f"[italic]{markup.escape(config.title)}[/]")
     with console.status("") as status:
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
-        say = lambda stage: status.update(f"{config.title}: {stage}")  # noqa: E731
+        say = lambda stage: status.update(markup.escape(f"{config.title}: {stage}"))  # noqa: E731
         return examine_in_process(config, config.timeout or LIMIT, say, script, not thorough, bins, tell).faults
 
 

@@ -1,6 +1,7 @@
 """Adapts any Gymnasium environment: frames, instruction, state and success in one form for every policy."""
 
 import contextlib
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -66,7 +67,7 @@ class Adapter:
             look: draw frames; otherwise the last observation is returned, which may be one of another episode.
         """
         set_seed = getattr(self.env.unwrapped, "seed", None)
-        if callable(set_seed):  # Gym's old interface; some environments (Meta-World) ignore the seed of `reset`
+        if callable(set_seed) and _takes_one(set_seed):  # Gym's old interface; some environments (Meta-World) ignore the seed of `reset`
             set_seed(seed)
         self._views.forget()
         with self._named():
@@ -181,7 +182,8 @@ class Adapter:
     @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
-        return tuple(map(str, self._info.get("achieved", ())))  # plain texts: another process may not know a class of the user's
+        reported = self._info.get("achieved") or ()
+        return tuple(map(str, [reported] if isinstance(reported, str) else reported))  # plain: another process may not know a class of the user's
 
     def oracle(self) -> np.ndarray:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.
@@ -206,12 +208,13 @@ class Adapter:
     @property
     def has_oracle(self) -> bool:
         """Return whether the environment or one of its wrappers has a scripted expert."""
-        return self.env.has_wrapper_attr("oracle")
+        return self.env.has_wrapper_attr("oracle") and callable(self.env.get_wrapper_attr("oracle"))
 
     @property
     def success_key(self) -> str:
         """Return which of the usual keys of `info` reports success; '' if none does."""
-        return next((key for key in KEYS if key in self._info), "")
+        reported = [key for key in KEYS if key in self._info]
+        return min(reported, key=lambda key: self._info[key] is None, default="")  # as `Success` chooses
 
     def words(self) -> str:
         """Return the instruction as the environment gives it at this moment; an episode keeps that of its reset.
@@ -252,6 +255,8 @@ class Adapter:
         except KeyError as error:
             named, present = (", ".join(map(repr, each)) for each in (keys(self.config.state), self._observation))
             raise ValueError(f"{self.config.id}: env.state is {named}, and the observation holds {present}.") from error
+        except ValueError as error:
+            raise ValueError(f"{self.config.id}: {error}") from error
         if state is not None and self.state_size and len(state) != self.state_size:
             raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self.state_size}.")
         if state is not None and not np.isfinite(state).all():
@@ -263,3 +268,14 @@ class Adapter:
             return self._success_rule(self._info, self._observation, reward, self._return, terminated, truncated)
         except ValueError as error:
             raise ValueError(f"{self.config.id}: {error}") from error
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Return whether a function can be called with one value; True where Python cannot tell."""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    except ValueError:  # of a function in C
+        return True
+    return True

@@ -13,6 +13,7 @@ from envs.simulate.objects import find
 DARK = 12  # of 255: frames whose brightest value is below this show nothing
 STILL = 0.05  # mean difference of two frames, of 255: less is hardly a pixel
 RESETS = 64  # whose beginnings are compared
+LOOKS = 5  # decisions of an episode whose frames are compared when it is played again
 JUMP = 4.0  # a last frame that changes so many times more than any before it looks like that of another episode
 Check = Callable[[Adapter, list[Episode], Diagnosis], None]
 
@@ -117,6 +118,8 @@ def episode_end(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis,
     length = f"{min(lengths)} to {max(lengths)} environment steps" + (f", {broken} broken off" if broken else "")
     if adapter.limit is not None:
         diagnosis.line("episode", f"{length}; the time limit is {adapter.limit}")
+        if broken and max(len(episode.rewards) for episode in episodes if not episode.ended) > adapter.limit:
+            diagnosis.fault(f"The time limit of {adapter.limit} steps is declared, and longer episodes do not end; set env.max_episode_steps.")
     elif why := endless(adapter, SEEDS, late):
         diagnosis.line("episode", length)
         (diagnosis.note if late() else diagnosis.fault)(f"No time limit: {why}.")
@@ -152,37 +155,58 @@ def rewards(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> 
         diagnosis.note("The reward never changed under random actions: episodes can differ in success only.")
 
 
-def seeding(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
-    """Check that a seed gives the same frames twice, with another episode between."""
-    actions = [adapter.actions.sample(np.random.default_rng(i)) for i in range(5)]
-
-    def opening(seed: int) -> list[np.ndarray]:
-        frames = [adapter.reset(seed).frames]
-        for action in actions:
-            outcome = adapter.step(action[None])
-            frames.append(outcome.observation.frames)
-            if outcome.terminated or outcome.truncated:
-                break
-        return frames
-
-    first = opening(SEEDS)
-    other = opening(SEEDS + 1)  # another episode between, so that state left over from the last one shows
-    again = opening(SEEDS)
-    same = len(first) == len(again) and all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    starts = {frame.tobytes() for frame in (first[0], other[0], *(episode.frames[0] for episode in episodes))}
+def seeding(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis, late: Late = lambda: False) -> None:
+    """Check that a seed and the same actions give the same episode twice, with another episode between."""
+    first = max(episodes, key=lambda episode: len(episode.outcomes))
+    other = adapter.reset(first.seed + 1).frames
+    adapter.step(first.actions[0][None], look=False)  # so that state left over from the last episode shows
+    again = _again(adapter, first, late)
+    same = all(np.array_equal(a, b) for a, b in zip(first.frames, again.frames, strict=False))
+    starts = {frame.tobytes() for frame in (other, *(episode.frames[0] for episode in episodes))}
     varied = len(starts) > 1 or len({episode.instruction for episode in episodes}) > 1
     diagnosis.line("seeding", f"same seed, same frames: {'yes' if same else 'no'}; other seeds differ: {'yes' if varied else 'no'}")
     if not same:
         diagnosis.fault("The same seed does not give the same episode: paired evaluations and resuming would not be exact.")
+    elif changed := _changed(first, again):
+        diagnosis.fault(
+            f"The same seed and actions give another {changed} after other episodes, as a running normalisation or a curriculum does: "
+            "paired evaluations would not be exact."
+        )
     if not varied:
         diagnosis.note("All seeds begin alike: success on evaluation seeds says nothing about new situations.")
 
 
+def _again(adapter: Adapter, first: Episode, late: Late) -> Episode:
+    """Return an episode that is played again with its own actions, up to its end or until it is late; frames are drawn for `LOOKS` decisions."""
+    start, outcomes = adapter.reset(first.seed), []
+    for action in first.actions:
+        outcomes.append(adapter.step(action[None], look=len(outcomes) < LOOKS))
+        if outcomes[-1].terminated or outcomes[-1].truncated or (late() and len(outcomes) >= LOOKS):
+            break
+    frames = [start.frames, *(outcome.observation.frames for outcome in outcomes[:LOOKS])]
+    return Episode(first.seed, start.instruction, first.actions, frames, outcomes, False)
+
+
+def _changed(first: Episode, again: Episode) -> str:
+    """Return what differs between two episodes of the same actions, of which the second may be broken off; '' if nothing does."""
+    for i, (a, b) in enumerate(zip(first.outcomes, again.outcomes, strict=False)):
+        before, after = a.observation.state, b.observation.state
+        if i < LOOKS and before is not None and after is not None and not np.allclose(before, after, rtol=1e-4, atol=1e-5):
+            return "state"
+        if not np.allclose(a.rewards, b.rewards, rtol=1e-4, atol=1e-6, equal_nan=True):
+            return "reward"
+        if (a.success, a.success_at_end) != (b.success, b.success_at_end):
+            return "success"
+        if (a.terminated, a.truncated) != (b.terminated, b.truncated):
+            return "length"
+    return ""
+
+
 def beginnings(adapter: Adapter, diagnosis: Diagnosis, late: Late = lambda: False) -> None:
     """Count different beginnings over `RESETS` resets: fewer mean that evaluation repeats situations of practice."""
-    found, tried = set(), 0
+    found, tried, rng = set(), 0, np.random.default_rng(0)
     while tried < RESETS and not (late() and tried):
-        first = adapter.reset(SEEDS + 1000 + tried)
+        first = adapter.reset(SEEDS + int(rng.integers(1_000_000, 10_000_000)))  # scattered: seeds in a row hide that only seed % 100 counts
         # Words that the config draws by seed make no other situation.
         words = "" if isinstance(adapter.config.instruction, tuple) else first.instruction
         found.add(hashlib.sha256(first.frames.tobytes() + words.encode()).digest())

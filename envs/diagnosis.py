@@ -71,7 +71,10 @@ class Diagnosis:
 class Episode:
     """The parts of an episode that the checks use; `agent.records.Episode` is what a run records."""
 
+    seed: int
     instruction: str
+    actions: list[np.ndarray]
+    """float32[A] of each decision."""
     frames: list[np.ndarray]
     """uint8[F, h, w, 3] each, at the reset and after each decision."""
     outcomes: list[Outcome]
@@ -105,15 +108,16 @@ def play(adapter: Adapter, seed: int, choose: Callable[[], np.ndarray], look: bo
         late: whether the time for it is over.
     """
     first = adapter.reset(seed)
-    frames, outcomes, before, now = [first.frames], [], -np.inf, -np.inf
+    actions, frames, outcomes, before, now = [], [first.frames], [], -np.inf, -np.inf
     for _ in range(max(1, PATIENCE // adapter.config.action_repeat)):
-        outcomes.append(adapter.step(choose()[None], look))
+        actions.append(choose())
+        outcomes.append(adapter.step(actions[-1][None], look))
         before, now = now, adapter.data.time if adapter.data is not None else 0.0
         if look:
             frames.append(outcomes[-1].observation.frames)
         if outcomes[-1].terminated or outcomes[-1].truncated or (late() and len(outcomes) >= FEWEST):
             break
-    return Episode(first.instruction, frames, outcomes, now < before)
+    return Episode(seed, first.instruction, actions, frames, outcomes, now < before)
 
 
 def sheet(episodes: list[Episode], columns: int = 6) -> np.ndarray:

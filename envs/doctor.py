@@ -63,7 +63,7 @@ class _Doctor:
             for sentence in scales.odd_boxes(adapter, SEEDS, num_bins):
                 self.found.note(sentence)
             self.progress("check of beginnings")
-            checks.beginnings(adapter, self.found, self.effort.share(0.15))
+            checks.beginnings(adapter, self.found, self.effort.share(0.1))
             self.progress("check of snapshot and replay")
             if not self._snapshot_and_replay(adapter):  # what a snapshot that failed has left behind is not examined
                 with contextlib.suppress(Exception, SystemExit):
@@ -74,7 +74,7 @@ class _Doctor:
                 self._lookahead(adapter)
             self.progress("check of speed")
             self.found.line("speed", speed(adapter, SEEDS, 64 if np.isinf(self.effort.seconds) else 16))
-            self._expert(adapter, expert, num_bins)
+            self._expert(adapter, expert, num_bins, usable)
         finally:
             with contextlib.suppress(Exception, SystemExit):
                 adapter.close()
@@ -110,12 +110,15 @@ class _Doctor:
         self.found.add(Finding("sheet", "", sheet(played)))
         self.found.add(Finding("instructions", "", list(dict.fromkeys(episode.instruction for episode in played))))
         looked_at: list[checks.Check] = [checks.instructions, checks.camera_frames, checks.objects, checks.collision_shapes, self._episode_end]
-        for check in [*looked_at, *([checks.successes] if usable else []), checks.rewards, checks.seeding]:
+        for check in [*looked_at, *([checks.successes] if usable else []), checks.rewards, self._seeding]:
             self.progress(f"check of {check.__name__.strip('_').replace('_', ' ')}")
             check(adapter, played, self.found)
 
     def _episode_end(self, adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
         checks.episode_end(adapter, episodes, diagnosis, self.effort.share(0.15))
+
+    def _seeding(self, adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
+        checks.seeding(adapter, episodes, diagnosis, self.effort.share(0.1))
 
     def _snapshot_and_replay(self, adapter: Adapter) -> bool:
         """Return whether a snapshot is exact."""
@@ -134,7 +137,9 @@ class _Doctor:
                 self.found.line(way, proof.difference)
             else:
                 self.found.line(way, f"{finding}, {proof.count} openings, {1e3 * proof.seconds:.1f} ms")
-        if not any(proof.exact for proof in proofs.values()):
+        if not any(proof.count for proof in proofs.values()):
+            self.found.note("All episodes ended before snapshot and replay could be tried, so nothing is known of them.")
+        elif not any(proof.exact for proof in proofs.values()):
             self.found.note("Neither snapshot nor replay is exact: look-ahead and before/after videos are off here.")
         return proofs["snapshot"].exact
 
@@ -160,7 +165,8 @@ class _Doctor:
         result = f"{won} of {tried} episodes succeed" if tried else f"an episode takes more than {LONG:g} s"
         self.found.line("look-ahead", f"with {CANDIDATES} actions tried before each decision {result} (collect.lookahead_episodes)")
 
-    def _expert(self, adapter: Adapter, expert: Maker | None, num_bins: int) -> None:
+    def _expert(self, adapter: Adapter, expert: Maker | None, num_bins: int, usable: bool) -> None:
+        """Find how often the expert succeeds; without a `usable` success rule, only whether it can be asked."""
         if expert is None and not adapter.has_oracle:
             self.found.line("expert", "none: `etude expert` trains one, or demonstrate.expert names a script")
             return
@@ -180,6 +186,9 @@ class _Doctor:
         except (NoExpert, ExpertFault) as error:  # sentences that name the expert; all other errors are of the environment
             self.found.line("expert", f"{name} cannot be used")
             self.found.fault(f"{str(error).removesuffix('.')}.")
+            return
+        if not usable:
+            self.found.line("expert", f"{name} acts; whether it succeeds is not known")
             return
         wins = sum(episode.success for episode in played)
         self.found.line("expert", f"{name} succeeds in {wins} of {len(played)}")

@@ -1,5 +1,6 @@
 """Converts images of third-party environments, from observations or `render()`, to frames uint8[size, size, 3]."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +30,13 @@ class PictureSpec:
 def lookup(holder: Any, path: str) -> Any:
     """Return the value at a dotted path through nested dicts, arrays and attributes, such as `pixels.top` or `images.0`.
 
+    A key of a dict may hold dots itself, as those of LeRobot do: `observation.images.top`.
+
     Raises:
         KeyError: there is no such value.
     """
-    for name in path.split("."):
+    while path:
+        name, path = first_key(holder, path) if isinstance(holder, dict) else path.partition(".")[::2]
         try:
             if isinstance(holder, dict):
                 holder = holder[name]
@@ -41,8 +45,33 @@ def lookup(holder: Any, path: str) -> Any:
             else:
                 holder = getattr(holder, name)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise KeyError(path) from error
+            raise KeyError(name) from error
     return holder
+
+
+def first_key(holder: Mapping[str, Any], path: str) -> tuple[str, str]:
+    """Return the longest beginning of a dotted path that is a key of `holder`, or else its first name; and the rest of the path."""
+    names = path.split(".")
+    splits = ((".".join(names[:count]), ".".join(names[count:])) for count in range(len(names), 0, -1))
+    return next((split for split in splits if split[0] in holder), (names[0], ".".join(names[1:])))
+
+
+def inside(space: gymnasium.Space, path: str) -> tuple[gymnasium.Space, str]:
+    """Return the innermost space that a dotted path leads to, and the rest of the path, which leads into an array."""
+    while path:
+        if isinstance(space, gymnasium.spaces.Dict):
+            name, rest = first_key(space.spaces, path)
+            if name not in space.spaces:
+                break
+            space, path = space[name], rest
+        elif isinstance(space, gymnasium.spaces.Tuple):
+            name, _, rest = path.partition(".")
+            if not name.isdecimal() or int(name) >= len(space):
+                break
+            space, path = space[int(name)], rest
+        else:
+            break
+    return space, path
 
 
 def is_picture(value: Any) -> bool:
@@ -63,11 +92,20 @@ def pictures(space: gymnasium.Space, path: str = "") -> list[str]:
     """
     if isinstance(space, gymnasium.spaces.Dict):
         return [found for key, part in space.items() for found in pictures(part, f"{path}.{key}" if path else str(key))]
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return [found for i, part in enumerate(space) for found in pictures(part, f"{path or WHOLE}.{i}")]
     path, shape = path or WHOLE, space.shape or ()
     if is_picture(np.broadcast_to(0, shape)):  # broadcast: no memory for the array
         return [path]
+    if coloured_stack(shape):
+        return []
     stacked = len(shape) in (3, 4) and is_picture(np.broadcast_to(0, shape[1:]))
     return [f"{path}.{i}" for i, *_ in np.ndindex(shape[:1])] if stacked else []
+
+
+def coloured_stack(shape: tuple[int, ...]) -> bool:
+    """Return whether an array may be several RGB images side by side in its channels, [h, w, 3 n], rather than a stack of grey ones."""
+    return len(shape) == 3 and shape[2] > 4 and shape[2] % 3 == 0 and min(shape[:2]) > 2 * shape[2] and shape[0] > 16
 
 
 def value_range(space: gymnasium.Space, name: str) -> Range | None:
@@ -77,9 +115,9 @@ def value_range(space: gymnasium.Space, name: str) -> Range | None:
         space: of the whole observation.
         name: of the picture, as `pictures` returns it.
     """
-    for key in name.split("."):
-        if isinstance(space, gymnasium.spaces.Dict) and key in space.spaces:
-            space = space[key]
+    if not isinstance(space, gymnasium.spaces.Dict):
+        name = name.partition(".")[2] if name.partition(".")[0] == WHOLE else ""
+    space, _ = inside(space, name)
     if isinstance(space, gymnasium.spaces.MultiBinary):
         return 0.0, 1.0
     if not isinstance(space, gymnasium.spaces.Box) or space.low.size == 0:
@@ -96,9 +134,9 @@ def view(observation: Any, name: str) -> Any:
     Raises:
         KeyError: there is nothing of that name.
     """
-    first, _, rest = name.partition(".")
     if isinstance(observation, dict):
         return lookup(observation, name)
+    first, _, rest = name.partition(".")
     return lookup(observation, rest) if first == WHOLE and rest else observation
 
 
@@ -167,7 +205,7 @@ def _to_bytes(pixels: np.ndarray, values: Range | None) -> np.ndarray:
     low, high = values or ((0, 1) if floats else (0, 255))
     slack = 1e-3 * (high - low) if floats else 0  # interpolation may exceed the range a little
     if pixels.min() < low - slack or pixels.max() > high + slack:
-        why = "as its observation space declares" if values else "or its observation space has to declare others"
+        why = "as its observation space declares" if values else "or its observation space has to declare others; render() must return uint8"
         numbers = "floats" if floats else "whole numbers"
         found = f"a frame of type {pixels.dtype} ranges from {pixels.min():.4g} to {pixels.max():.4g}"
         raise ValueError(f"{found}; {numbers} must lie in [{low:g}, {high:g}], {why}")

@@ -8,12 +8,13 @@ import gymnasium
 import numpy as np
 
 LONGEST = 10_000  # environment steps: without a declared limit, a longer episode is a fault
+ENDLESS = 100_000  # environment steps: a declared limit beyond it, such as the largest whole number, stands for none
 
 
 def time_limit(env: gymnasium.Env) -> int | None:
     """Return the number of environment steps after which an environment truncates its episodes, or None if it does not declare one.
 
-    The attributes below are tried in this order; the first positive number counts.
+    The attributes below are tried in this order; the first positive number up to `ENDLESS` counts.
     """
     sources = (
         lambda: env.get_wrapper_attr("_max_episode_steps"),  # Gymnasium's TimeLimit
@@ -28,12 +29,12 @@ def time_limit(env: gymnasium.Env) -> int | None:
 
 
 def _limit_from(read: Callable[[], Any]) -> int | None:
-    """Return the limit that `read` returns, rounded up; None if it raises, or returns no positive number."""
+    """Return the limit that `read` returns, rounded up; None if it raises, or returns no positive number up to `ENDLESS`."""
     try:
         limit = float(read())
     except Exception:  # no such attribute, or not a number; a property may raise anything
         return None
-    return math.ceil(limit) if math.isfinite(limit) and limit > 0 else None
+    return math.ceil(limit) if 0 < limit <= ENDLESS else None  # not NaN either
 
 
 def endless(adapter: Any, seed: int, late: Callable[[], bool] = lambda: False) -> str:

@@ -86,11 +86,12 @@ def _factory(name: str) -> Callable[..., Any] | None:
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return entry.load()
+    family, colon, task = name.partition(":")
+    if colon and family.isidentifier() and importlib.util.find_spec(f"envs.adapters.{family}"):
+        return functools.partial(importlib.import_module(f"envs.adapters.{family}").make, task)
     place, _, attribute = name.rpartition(":")
     if not place:
         return None
-    if place.isidentifier() and importlib.util.find_spec(f"envs.adapters.{place}"):
-        return functools.partial(importlib.import_module(f"envs.adapters.{place}").make, attribute)
     if place.endswith(".py"):
         return found_in(place, attribute)
     module = module_of(place)

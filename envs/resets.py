@@ -8,12 +8,14 @@ whose step that is then returns the last observation and info of the episode, so
 import contextlib
 import functools
 import inspect
+import reprlib
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 OLD = "wrap an environment of old Gym by Shimmy, or return what Gymnasium does"
 ENDS = ("final_obs", "final_observation", "terminal_observation")  # keys of `info` under which the last observation is kept
@@ -59,9 +61,9 @@ class Resets:
             if "unexpected keyword argument" not in str(error):
                 raise
             raise Malformed(f"its reset does not accept what Gymnasium passes ({error}); write reset(self, *, seed=None, options=None).") from error
-        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
-            raise Malformed(f"its reset returned {_kind(returned)}, and Gymnasium needs (observation, info); {OLD}.")
-        return returned
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping | None)):
+            raise Malformed(f"its reset returned {_kind(returned, 2)}, and Gymnasium needs (observation, info), a dict; {OLD}.")
+        return returned[0], dict(returned[1] or {})
 
     def step(self, action: Any, latest: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Execute an action; return observation, reward, terminated, truncated and info of the end of this step.
@@ -83,14 +85,16 @@ class Resets:
         finally:
             self._depth = 0
         if not _is_outcome(returned):
-            raise Malformed(f"its step returned {_kind(returned)}, and Gymnasium needs (observation, reward, terminated, truncated, info); {OLD}.")
+            needed = "(observation, reward, terminated, truncated, info), with a dict as info"
+            raise Malformed(f"its step returned {_kind(returned, 5)}, and Gymnasium needs {needed}; {OLD}.")
         observation, reward, terminated, truncated, info = returned
+        terminated, truncated, info = _ends(terminated, "terminated"), _ends(truncated, "truncated"), dict(info or {})
         if terminated or truncated:
             self.seen |= self._begun is not None
             observation = latest if self._lost else observation  # the one before stands for it
         elif self._begun is not None:
             self._forget()
-        return observation, reward, bool(terminated), bool(truncated), info
+        return observation, reward, terminated, truncated, info
 
     def _step(self, step: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Return what the `step` of a layer returns, within a step of the environment as `_at` does."""
@@ -106,11 +110,13 @@ class Resets:
 
     def _at(self, depth: int, returned: Any) -> Any:
         """Return what the step of the layer at a depth returned; if it has begun the next episode, then with the end of the last one."""
-        if not _is_outcome(returned) or not (returned[2] or returned[3]):
+        if not _is_outcome(returned) or not (_ends(returned[2], "terminated") or _ends(returned[3], "truncated")):
             return returned
-        if not self._ending and any(returned[4].get(key) is not None for key in (*ENDS, "final_info")):
+        observation, reward, terminated, truncated, info = returned
+        info = info or {}
+        if not self._ending and any(info.get(key) is not None for key in (*ENDS, "final_info")):
             self._ending = depth  # its reset was not noticed, as of an environment that begins an episode by another method
-        return self._ended(*returned) if depth == self._ending else returned
+        return self._ended(observation, reward, terminated, truncated, info) if depth == self._ending else returned
 
     def _ended(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Return the result of a step that begins the next episode, with the last observation and info of the one that ended."""
@@ -160,7 +166,17 @@ def _watch(layer: Any, name: str, watcher: "weakref.WeakMethod[Any]") -> None:
 
 def _is_outcome(returned: Any) -> bool:
     """Return whether a step returned what Gymnasium needs."""
-    return isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict)
+    return isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], Mapping | None)
+
+
+def _ends(value: Any, name: str) -> bool:
+    """Return a report of an episode's end as a truth value; raise Malformed if it is neither true or false nor 0 or 1. None is false."""
+    if value is None or isinstance(value, bool | np.bool):
+        return bool(value)
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):
+        raise Malformed(f"its step returned {name} {reprlib.repr(value)}; it must be true or false.")
+    return bool(array.item())
 
 
 def layers(env: gymnasium.Env) -> list[Any]:
@@ -171,5 +187,8 @@ def layers(env: gymnasium.Env) -> list[Any]:
     return found
 
 
-def _kind(returned: Any) -> str:
-    return f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+def _kind(returned: Any, needed: int) -> str:
+    """Return what was returned instead of a tuple of as many values as `needed`, the last of them a dict."""
+    if not isinstance(returned, tuple):
+        return f"a {type(returned).__name__}"
+    return f"{len(returned)} values, the last a {type(returned[-1]).__name__}" if len(returned) == needed else f"{len(returned)} values"

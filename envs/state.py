@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from envs.frames import lookup
+from envs.frames import inside, lookup
 
 DEFAULT = "state"  # the key that is read if `env.state` is empty; it need not exist
 
@@ -25,11 +25,8 @@ def state_size(space: Space, state: str | tuple[str, ...]) -> int:
 
 def _size(space: Space, key: str) -> int:
     """Return how many numbers a key of the observation has; 0 if the space does not say so."""
-    for name in key.split("."):
-        if not isinstance(space, spaces.Dict) or name not in space.spaces:
-            return 0
-        space = space[name]
-    return 0 if space.shape is None else int(np.prod(space.shape))
+    space, rest = inside(space, key)
+    return 0 if rest or space.shape is None else int(np.prod(space.shape))
 
 
 def keys(state: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -46,9 +43,24 @@ def read_state(observation: Any, state: str | tuple[str, ...]) -> np.ndarray | N
 
     Raises:
         KeyError: the observation lacks a key that `env.state` names.
+        ValueError: what is there is no numbers.
     """
     if not isinstance(observation, dict):
-        return np.array(observation, np.float32).reshape(-1) if state else None
-    if not state and DEFAULT not in observation:
+        return _numbers(observation, "the observation") if state else None
+    if not state and not _holds_numbers(observation.get(DEFAULT)):  # nobody asked for it
         return None
-    return np.concatenate([np.array(lookup(observation, key), np.float32).reshape(-1) for key in keys(state)])
+    return np.concatenate([_numbers(lookup(observation, key), repr(key)) for key in keys(state)])
+
+
+def _holds_numbers(value: Any) -> bool:
+    try:
+        return value is not None and np.asarray(value).dtype.kind in "biuf"
+    except ValueError:  # a list of lists of different lengths
+        return False
+
+
+def _numbers(value: Any, name: str) -> np.ndarray:
+    """Return a value as float32[n]; raise ValueError if it is no number, array or list of numbers."""
+    if not _holds_numbers(value):
+        raise ValueError(f"env.state reads {name}, which is a {type(value).__name__} and no numbers; name a key of numbers within it.")
+    return np.array(value, np.float32).reshape(-1)

@@ -4,10 +4,12 @@ Expressions come from configs, which may be downloaded. So they are interpreted 
 """
 
 import ast
+import functools
 import math
 import operator
 import reprlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "all": np.all,
     "any": np.any,
     "len": len,
-    "max": np.max,
-    "min": np.min,
+    "max": lambda *values: np.max(values[0]) if len(values) == 1 else functools.reduce(partial(_limited, np.maximum), values),
+    "min": lambda *values: np.min(values[0]) if len(values) == 1 else functools.reduce(partial(_limited, np.minimum), values),
     "norm": np.linalg.norm,
     "set": set,
     "sum": np.sum,
 }
+SEVERAL = ("max", "min", "norm")  # may take more than one value; the second one of norm is its order
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -55,6 +58,7 @@ class Success:
         rule: empty (the usual keys of `info` in order), the name of a key of `info`, or an expression over `info`, `observation`, `reward`,
             `total_reward` (of the episode so far), `terminated` and `truncated`: `info["distance"] < 0.05`, `norm(observation[-3:]) < 0.02`.
             It may index, slice, compare, calculate, and call abs, all, any, len, max, min, norm, set, sum; everything else is refused.
+            All but norm take one value, max and min several too: `max(info["left"], info["right"])`, number by number.
 
     Raises:
         ValueError: the rule is not such an expression.
@@ -86,9 +90,10 @@ class Success:
                 return _truth(_evaluate(self._tree, values), self._rule)
             except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
                 raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_names(info)}.") from error
-        for key in [self._rule] if self._rule else KEYS:
-            if key in info:
-                return _truth(info[key], f"info[{key!r}]")
+        given = [key for key in ([self._rule] if self._rule else KEYS) if key in info]
+        if given:
+            key = min(given, key=lambda key: info[key] is None)  # the first that is not None, which stands for "not yet"
+            return _truth(info[key], f"info[{key!r}]")
         if self._rule in ENDS:
             return _truth(values[self._rule], self._rule)
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
@@ -139,9 +144,14 @@ def _truth(value: Any, source: str) -> bool:
     if value is None or (number.size == 1 and number.dtype == object and number.item() is None):
         return False
     if number.size != 1 or number.dtype.kind not in "biuf" or number.item() not in (0, 1):
-        raise ValueError(
-            f"{source} is {reprlib.repr(value)}; success must be true or false, 0 or 1. Compare a score in env.success, as in {source} > 0.9."
-        )
+        compare = f"Compare a score in env.success, as in {source} > 0.9"
+        if number.dtype.kind in "US":
+            compare = f"Compare a text in env.success, as in {source} == 'True'"
+        elif number.dtype.kind in "biuf" and number.size != 1:
+            compare = f"Of several numbers env.success needs all(...) or any(...), as in all({source})"
+        elif isinstance(value, Mapping):
+            compare = f"Name one of its keys in env.success, as in {source}[{next(iter(value), '')!r}]"
+        raise ValueError(f"{source} is {reprlib.repr(value)}; success must be true or false, 0 or 1. {compare}.")
     return bool(number.item())
 
 
@@ -177,6 +187,8 @@ def _evaluate(node: ast.AST, names: dict[str, Any]) -> Any:
                 left = right
             return truths[0] if len(truths) == 1 else all(truths)
         case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS and not node.keywords:
+            if len(node.args) > 1 and name not in SEVERAL:
+                raise ValueError(f"env.success has {ast.unparse(node)!r}, and {name} takes one value.")
             return FUNCTIONS[name](*(_evaluate(part, names) for part in node.args))
     raise ValueError(f"env.success may not hold {ast.unparse(node)!r}; it knows {', '.join(NAMES)} and {', '.join(FUNCTIONS)}.")
 

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from envs import EnvConfig
-from envs.frames import PictureSpec, flipped, picture, pictures, value_range, view
+from envs.frames import WHOLE, PictureSpec, coloured_stack, flipped, inside, picture, pictures, value_range, view
 from envs.simulate import render
 
 
@@ -112,6 +112,8 @@ class Views:
         else:
             try:
                 image = self._env.render() if name == "render" else view(observation, name)
+                if image is None:
+                    raise ValueError("it is None, and uint8[h, w, 3] is needed")
                 frame = picture(image, size, self._ranges.get(name))
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{self._config.id}: camera {name!r} gives no frame: {error}.") from error
@@ -136,7 +138,9 @@ class Views:
             if name == "render" and not draws:
                 raise ValueError(f"{_no_render(self._env)}; or name one of {', '.join(map(repr, known)) or 'no other'} in env.cameras.")
             if name not in known:
-                raise ValueError(f"there is no camera {name!r}; it has {', '.join(map(repr, known)) or 'none'}.")
+                shape = inside(self._env.observation_space, name.partition(WHOLE)[2])[0].shape or ()
+                several = f" ({list(shape)} may be several side by side; give one, env.history shows earlier ones)" if coloured_stack(shape) else ""
+                raise ValueError(f"there is no camera {name!r}{several}; it has {', '.join(map(repr, known)) or 'none'}.")
         if isinstance(config.flip, dict) and (strange := sorted(set(config.flip) - set(config.sources))):
             raise ValueError(f"env.flip names {strange[0]!r}, and the cameras are {', '.join(map(repr, config.sources))}.")
         if config.geom_groups and not any(self.cameras):

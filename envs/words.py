@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from envs.faults import in_words
-from envs.frames import lookup
+from envs.frames import first_key, lookup
 
 KEYS = ("instruction", "mission", "task_description", "language_instruction", "lang")  # under which environments give it, tried in this order
 
@@ -32,11 +32,11 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
     holders = (info, observation, env)
     if isinstance(given, tuple):
         given = given[int(np.random.default_rng(seed).integers(len(given)))] if given else ""  # by a generator of its own
-    if not given:
+    if not given.strip():
         return next(filter(None, (_own(key, holder, seed) for key in KEYS for holder in holders)), "")
 
     def filled(found: re.Match[str]) -> str:
-        text = text_at(found[1], holders)
+        text = text_at(found[1].strip(), holders)
         if text is None:  # an error, not an empty text: the prompt would silently be wrong
             keys = ", ".join(map(repr, info)) or "nothing"
             raise ValueError(
@@ -45,7 +45,7 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
             )
         return text
 
-    return re.sub(r"\{([\w.]+)\}", filled, given)
+    return re.sub(r"\{([^{}]*)\}", filled, given)
 
 
 def _own(key: str, holder: Any, seed: int) -> str:
@@ -70,7 +70,9 @@ def _own(key: str, holder: Any, seed: int) -> str:
     value = value.value if isinstance(value, Enum) else value
     if isinstance(value, list | tuple) and value:
         value = value[int(np.random.default_rng(seed).integers(len(value)))]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value) if isinstance(value, str) else ""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value) if isinstance(value, str) else ""
+    coded = key == "lang" and " " not in text.strip()  # the code of a language, such as 'en'
+    return "" if coded or not text.strip() else text
 
 
 def _attribute(holder: Any, name: str) -> Any:
@@ -94,19 +96,24 @@ def text_at(path: str, holders: Sequence[Any]) -> str | None:
     `os.environ` for instance.
     """
     for holder in holders:
-        value = holder
         try:
-            for name in path.split("."):
-                if name.startswith("_"):
-                    raise KeyError(path)
-                value = _attribute(value, name)
-                if inspect.isroutine(value) or isinstance(value, ModuleType | type):
-                    raise KeyError(path)
+            value = _followed(holder, path)
         except KeyError:  # not in this holder, or private
             continue
         if _is_plain(value):
             return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return None
+
+
+def _followed(value: Any, path: str) -> Any:
+    """Return what a dotted path leads to; raise KeyError where there is nothing, or only what `text_at` does not follow."""
+    name, rest = first_key(value, path) if isinstance(value, dict) else path.partition(".")[::2]
+    if name.startswith("_"):
+        raise KeyError(name)
+    found = _attribute(value, name)
+    if inspect.isroutine(found) or isinstance(found, ModuleType | type):
+        raise KeyError(name)
+    return _followed(found, rest) if rest else found
 
 
 def _is_plain(value: Any) -> bool:

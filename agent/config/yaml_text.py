@@ -1,5 +1,6 @@
 """YAML texts of users: limits of size and depth, no key twice; a mistake is one sentence with its line."""
 
+import re
 from typing import Any
 
 import yaml
@@ -29,6 +30,8 @@ class _Loader(yaml.SafeLoader):
             raise Unfit(problem=str(error), problem_mark=node.start_mark) from error
         if isinstance(value, int) and value.bit_length() > LONGEST:
             raise Unfit(problem=f"a whole number has more than {LONGEST} bits", problem_mark=node.start_mark)
+        if isinstance(value, int | float) and re.fullmatch(r"[-+]?(0[0-7_]+|[\d_.]+(:[\d_.]+)+)", node.value):  # base 8, base 60
+            raise Unfit(problem=f"YAML reads {node.value} as {value}; write that, or put it into quotes", problem_mark=node.start_mark)
         return value
 
     def _measure(self, node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -55,6 +58,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 name = key.value if key.tag == "tag:yaml.org,2002:merge" else self.construct_object(key, deep=True)
+                if isinstance(name, bool) and key.value.lower() not in ("true", "false"):  # on, off, yes, no
+                    raise Unfit(problem=f"YAML reads the key {key.value!r} as {str(name).lower()}; put it into quotes", problem_mark=key.start_mark)
                 if name in lines:
                     raise Unfit(problem=f"key {name!r} stands there and in line {lines[name]}; keep one", problem_mark=key.start_mark)
                 lines[name] = key.start_mark.line + 1

@@ -150,8 +150,9 @@ def pending_error() -> int:
     return int(GL.glGetError() or 0)
 
 
+@functools.cache
 def visible(groups: tuple[int, ...]) -> np.ndarray:
-    """Return uint8[6], 1 for each group of geoms that is drawn; without groups those that MuJoCo draws by default."""
+    """Return uint8[6], 1 for each group of geoms that is drawn; without groups those that MuJoCo draws by default. It is shared: do not change it."""
     return np.isin(np.arange(mujoco.mjNGROUP), groups or (0, 1, 2)).astype(np.uint8)
 
 

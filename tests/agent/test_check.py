@@ -76,6 +76,11 @@ def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsy
         assert ready and said.endswith("Ready.") and "expert" in said
 
 
+def test_brackets_in_a_name_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("lift [/x]", "lift [red]"):
+        assert name in checked({"env": {"id": "etude/Reach-v0", "name": name}}, False, tmp_path, capsys)[1]
+
+
 def test_words_that_the_embedded_model_does_not_know_are_named(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     content = {"env": {"id": "etude/Reach-v0", "instruction": "Touch the purple SCREWDRIVER gently"}}
     ready, shown = checked(content, False, tmp_path, capsys)

@@ -31,11 +31,13 @@ class Dial(gymnasium.Env):
     drift = np.random.default_rng(0)
 
     def __init__(self, ailment: str = "", render_mode: str | None = None) -> None:
-        self.ailment, self.render_mode = ailment, render_mode
+        self.ailment, self.render_mode, self.episodes = ailment, render_mode, 0
+        if ailment == "limit not kept":
+            self.max_episode_steps = 10
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
-        self.where, self.steps = float(self.np_random.uniform(2, 13)), 0
+        self.where, self.steps, self.episodes = float(self.np_random.uniform(2, 13)), 0, self.episodes + 1
         if self.ailment == "unseeded":
             self.where = float(type(self).drift.uniform(2, 13))
         if self.ailment == "alike":
@@ -47,12 +49,17 @@ class Dial(gymnasium.Env):
         if self.ailment == "raises" and self.steps == 3:
             raise RuntimeError("gears jammed")
         reward = float("nan") if self.ailment == "nan" else 0.0 if self.ailment == "flat" else self.where / 15
-        return self._see(), reward, False, self.steps >= 20 and self.ailment not in ("endless", "waits"), self._say()
+        reward /= self.episodes if self.ailment == "reward drifts" else 1
+        limit = 20 + self.episodes if self.ailment == "ends later" else 20
+        return self._see(), reward, False, self.steps >= limit and self.ailment not in ("endless", "waits", "limit not kept"), self._say()
 
     def _say(self) -> dict[str, Any]:
         words = {} if self.ailment == "wordless" else {"instruction": "turn it up"}
-        return words | (
-            {} if self.ailment == "no success" else {"success": (self.where > 14.9 and self.ailment != "endless") or self.ailment == "easy"}
+        won = self.where > 14.9 and self.ailment not in ("endless", "limit not kept")
+        return (
+            words
+            | ({} if self.ailment == "no success" else {"success": won or self.ailment == "easy"})
+            | ({"success": self.episodes > 4 and self.steps > 9} if self.ailment == "grows easy" else {})
         )
 
     def _see(self) -> np.ndarray:
@@ -95,6 +102,10 @@ def test_a_sound_environment_passes() -> None:
         ("endless", "No time limit: random actions ended no episode within 10000 steps; set env.max_episode_steps"),
         ("waits", "No time limit: the middle of the action box at every step ended no episode within 10000 steps; set env.max_episode_steps"),
         ("unseeded", "same seed does not give"),
+        ("reward drifts", "The same seed and actions give another reward after other episodes"),
+        ("ends later", "The same seed and actions give another length after other episodes"),
+        ("grows easy", "The same seed and actions give another success after other episodes"),
+        ("limit not kept", "The time limit of 10 steps is declared, and longer episodes do not end; set env.max_episode_steps."),
         ("nan", "a reward must be one finite number"),
         ("raises", "RuntimeError: gears jammed"),
     ],
@@ -203,7 +214,7 @@ class Ill(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
     words = "go to the red goal"  # of the last episode, where the ailment is that they come late
 
-    def __init__(self, ailment: str = "", shades: int = 10_000, space: gymnasium.Space | None = None, render_mode: str | None = None) -> None:
+    def __init__(self, ailment: str = "", shades: int = 10**9, space: gymnasium.Space | None = None, render_mode: str | None = None) -> None:
         self.ailment, self.shades, self.render_mode = ailment, shades, render_mode
         self.action_space = space or gymnasium.spaces.Box(-1, 1, (1,))
 
@@ -223,7 +234,7 @@ class Ill(gymnasium.Env):
         self.where, self.steps = float(np.clip(self.where + np.ravel(action)[0], 0, 15)), self.steps + 1
         if self.ailment == "words in step":
             self.words = self.next_words
-        if self.ailment == "hangs later" and self.np_random_seed == 70_001_003:
+        if self.ailment == "hangs later" and self.np_random_seed > 71_000_000:
             time.sleep(600)
         ended = self.steps >= 12
         if ended and self.ailment == "resets":
@@ -274,13 +285,12 @@ def test_words_that_the_first_step_changes_are_noticed(monkeypatch: pytest.Monke
     assert re.match(r"The instruction is 'wait' at the reset and 'go to goal \d' after the first step", fault)
 
 
-@pytest.mark.parametrize(("shades", "note"), [(4, True), (40, True), (10_000, False)])
-def test_few_beginnings_are_counted(shades: int, note: bool) -> None:
+@pytest.mark.parametrize(("shades", "at_most"), [(4, 4), (60, 60), (100, 63), (10**9, 64)])
+def test_few_beginnings_are_counted(shades: int, at_most: int) -> None:
     found = ill(shades=shades)
-    count = min(64, shades)
-    assert found.lines["beginnings"] == f"{count} different ones in 64 resets"
+    count = int(found.lines["beginnings"].removesuffix(" different ones in 64 resets"))
     said = f"Only {count} different beginnings in 64 resets: evaluation seeds repeat situations of practice."
-    assert (said in found.warnings) is note
+    assert at_most // 2 < count <= at_most and (said in found.warnings) is (shades < 10**9)
 
 
 def test_words_that_the_config_draws_make_no_other_beginning() -> None:
@@ -384,3 +394,14 @@ def test_a_quick_check_of_a_slow_environment_does_at_least_one_of_each(monkeypat
     )
     assert found.lines["replay"].startswith("exact, 1 openings") and "look-ahead" not in found.lines
     assert any(each.startswith("No time limit: random actions ended no episode within 1 steps") for each in found.warnings) and not found.faults
+
+
+def test_a_wrong_success_rule_is_one_fault_and_not_also_one_of_the_expert() -> None:
+    found = examine(EnvConfig(id="etude/Reach-v0", success="gone"), episodes=1, openings=1)
+    (fault,) = found.faults
+    assert "'gone'" in fault and found.lines["expert"] == "the scripted oracle acts; whether it succeeds is not known"
+
+
+def test_episodes_of_one_decision_leave_snapshot_and_replay_untried() -> None:
+    found = examine(EnvConfig(id="etude/Reach-v0", max_episode_steps=2, action_repeat=2), episodes=2, openings=1)
+    assert "All episodes ended before snapshot and replay could be tried, so nothing is known of them." in found.warnings

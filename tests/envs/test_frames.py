@@ -6,6 +6,8 @@ import pytest
 
 from envs.frames import flipped, lookup, picture, pictures, value_range, view
 
+BOX = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+
 
 def test_all_forms_of_one_picture_agree() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -113,3 +115,23 @@ def test_lookup_goes_through_dicts_arrays_and_attributes() -> None:
     assert lookup({"a": {"b": np.arange(3)}}, "a.b.2") == 2 and lookup([1, picture], "1.__name__") == "picture"
     with pytest.raises(KeyError):
         lookup({"a": 1}, "b")
+
+
+def test_keys_may_hold_dots() -> None:
+    space = gymnasium.spaces.Dict({"observation.images.top": gymnasium.spaces.Box(0, 1, (16, 16, 3)), "a": gymnasium.spaces.Dict({"b.c": BOX})})
+    nested, top = pictures(space)
+    assert (top, nested) == ("observation.images.top", "a.b.c") and value_range(space, top) == (0, 1) and value_range(space, nested) == (0, 255)
+    assert lookup({"a": {"b.c": 3, "b": {"d": 4}}}, "a.b.c") == 3 and lookup({"a": {"b.c": 3, "b": {"d": 4}}}, "a.b.d") == 4
+    with pytest.raises(KeyError):
+        lookup({"a.b": {"c": 1}}, "a.b.d")
+
+
+def test_a_tuple_of_pictures_is_read_by_number() -> None:
+    space = gymnasium.spaces.Tuple([BOX, gymnasium.spaces.Dict({"eye": BOX})])
+    assert pictures(space) == ["observation.0", "observation.1.eye"] and value_range(space, "observation.1.eye") == (0, 255)
+    assert view((1, {"eye": 2}), "observation.1.eye") == 2
+
+
+def test_colour_pictures_side_by_side_in_the_channels_are_no_stack_of_their_rows() -> None:
+    assert pictures(gymnasium.spaces.Box(0, 255, (64, 64, 12), np.uint8)) == []
+    assert len(pictures(gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8))) == 4, "four grey frames"

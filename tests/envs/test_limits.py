@@ -107,3 +107,10 @@ def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> 
     assert episode.truncated and not episode.faults
     (episode,) = rollout(Random(-np.ones(1), np.ones(1), 1), Environments(config(kwargs={"max_steps": 200}), 1), [Job(0, 0, (0,))])
     assert len(episode) == LONGEST // 100 and episode.faults, "a limit that is declared and never kept"
+
+
+@pytest.mark.parametrize(("limit", "known"), [(10**9, None), (float("inf"), None), (float("nan"), None), (100_000, 100_000), (99.5, 100)])
+def test_a_limit_that_no_episode_reaches_is_none(limit: float, known: int | None) -> None:
+    line = Line()
+    line.max_episode_steps = limit  # type: ignore[attr-defined]
+    assert time_limit(line) == known

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import types
 from typing import Any, ClassVar
 
 import gymnasium
@@ -251,9 +252,12 @@ class Old(gymnasium.Env):
         if self.way == "seedless" and named:
             raise TypeError("reset() got an unexpected keyword argument 'seed'")
         seen = np.zeros((16, 16, 3), np.uint8)
-        return seen if self.way == "observation alone" else (seen, {})
+        return seen if self.way == "observation alone" else (seen, "start" if self.way == "info is text" else {})
 
     def step(self, action: np.ndarray):
+        if self.way in ("two ends", "ends in words"):
+            ends = (np.zeros(2, bool), False) if self.way == "two ends" else (False, "False")
+            return (np.zeros((16, 16, 3), np.uint8), 0.0, *ends, {"success": False})
         return (np.zeros((16, 16, 3), np.uint8), 0.0, False, {"success": False})
 
 
@@ -262,7 +266,10 @@ class Old(gymnasium.Env):
     ("way", "says"),
     [
         ("seedless", r"its reset does not accept what Gymnasium passes \(.*'seed'\); write reset\(self, \*, seed=None, options=None\)"),
-        ("observation alone", r"its reset returned a ndarray, and Gymnasium needs \(observation, info\)"),
+        ("observation alone", r"its reset returned a ndarray, and Gymnasium needs \(observation, info\), a dict"),
+        ("info is text", r"its reset returned 2 values, the last a str, and Gymnasium needs \(observation, info\), a dict"),
+        ("two ends", r"its step returned terminated array\(\[False, False\]\); it must be true or false"),
+        ("ends in words", r"its step returned truncated 'False'; it must be true or false"),
         ("four", r"its step returned .*\(observation, reward, terminated, truncated, info\).*; wrap an environment of old Gym by Shimmy"),
     ],
 )
@@ -284,3 +291,20 @@ def test_a_moment_that_is_restored_is_drawn_anew():
         adapter.step(np.zeros((1, 2), np.float32))
     restore(adapter, moment)
     assert adapter.observe().frames.max() == 0, "the ball is at its beginning; the kept frame of the end is brighter"
+
+
+class Terse(Old):
+    """Gives no info at the reset, a mapping that is no dict after it, and the end of its episode as numpy's."""
+
+    def reset(self, **named: Any):  # type: ignore[override]
+        return np.zeros((16, 16, 3), np.uint8), None
+
+    def step(self, action: np.ndarray):  # type: ignore[override]
+        return np.zeros((16, 16, 3), np.uint8), 0.0, np.array([1]), None, types.MappingProxyType({"success": True})
+
+
+def test_info_may_be_missing_or_any_mapping():
+    adapter = Adapter(EnvConfig(id=f"{__name__}:Terse", kwargs={"way": ""}, cameras=("observation",), size=16, instruction="go"))
+    adapter.reset(0)
+    outcome = adapter.step(np.zeros((1, 2), np.float32))
+    assert outcome.success and outcome.terminated and not outcome.truncated

@@ -60,3 +60,15 @@ def test_a_list_of_keys_in_a_config():
     assert state is not None and state.tolist() == [7, 3, 4] and adapter.state_size == 3
     with pytest.raises(ValueError, match=r"env\.state is 'grip', 'wrist', and the observation holds 'arm', 'grip', 'state', 'eye'"):
         Adapter(EnvConfig(id=f"{__name__}:Arm", cameras=("eye",), size=16, state=("grip", "wrist"))).reset(0)
+
+
+def test_a_key_that_holds_no_numbers_is_named_where_it_is_asked_for_and_else_left() -> None:
+    for strange in ({"tip": np.zeros(2)}, "moving", [[1, 2], [3]]):
+        assert read_state({"state": strange}, "") is None
+        with pytest.raises(ValueError, match=r"env\.state reads 'state', which is a .* and no numbers"):
+            read_state({"state": strange}, "state")
+
+
+def test_keys_may_hold_dots() -> None:
+    space = gymnasium.spaces.Dict({"observation.state": gymnasium.spaces.Box(-1, 1, (3,))})
+    assert state_size(space, "observation.state") == 3 and read_state({"observation.state": np.arange(3)}, "observation.state") is not None

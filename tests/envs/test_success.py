@@ -1,5 +1,6 @@
 """Success rules: what they may say, and that nothing else is run."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,7 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match=r"key 'gap' of env.success is needed, and info holds 'distance'"):
         ask("gap")
     for value in (float("nan"), "yes", np.zeros(2), -1, 0.31, 2, np.float32(0.999), "False", []):
-        with pytest.raises(
-            ValueError, match=r"success must be true or false, 0 or 1\. Compare a score in env\.success, as in info\['success'\] > 0\.9\."
-        ):
+        with pytest.raises(ValueError, match=r"success must be true or false, 0 or 1\. (Compare|Of several|Name) .* as in .*info\['success'\]"):
             ask("", {"success": value})
 
 
@@ -115,3 +114,31 @@ def test_success_is_known_only_at_the_end() -> None:
     assert ask("truncated", {}, truncated=True) and not ask("terminated", {"terminated": 0}, terminated=True), "a key of info comes first"
     with pytest.raises(ValueError, match=r"info\['score'\] is 0\.31; success must be true or false, 0 or 1"):
         ask("info['score']", {"score": 0.31})
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (0.31, "as in info['success'] > 0.9."),
+        ("False", "as in info['success'] == 'True'."),
+        (np.zeros(2), "as in all(info['success'])."),
+        ({"reach": True}, "as in info['success']['reach']."),
+    ],
+)
+def test_the_advice_fits_the_value(value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        ask("", {"success": value})
+
+
+def test_a_usual_key_that_is_none_leaves_the_word_to_the_next() -> None:
+    assert ask("", {"is_success": None, "success": True}) and not ask("", {"is_success": None, "success": None})
+
+
+def test_max_and_min_compare_their_values_and_the_others_take_one() -> None:
+    assert ask("max(info['gap'], 0.1) < 0.2", {"gap": 0.05}) and not ask("min(info['left'], info['right'], 9) > 1", {"left": 3, "right": 0.5})
+    with pytest.raises(ValueError, match=r"Of several numbers env.success needs all\(\.\.\.\)"):
+        ask("max(info['gap'], 0) > 0.5", {"gap": np.ones(3)})
+    with pytest.raises(ValueError, match=r"sum takes one value"):
+        ask("sum(info['gap'], 1) > 0.5", {"gap": np.ones(3)})
+    with pytest.raises(ValueError, match="at most 10000000 are made"):
+        ask("any(max(info['row'], info['column']) > 1)", {"row": np.ones((1, 5000)), "column": np.ones((5000, 1))})

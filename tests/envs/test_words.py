@@ -98,3 +98,19 @@ def test_what_a_wrapper_carries_is_heard():
     assert Adapter(config.model_copy(update={"instruction": "at {speed}"})).reset(0).instruction == "at 0.5"
     with pytest.raises(ValueError, match=r"env\.attributes names 'sped', which Speaker does not have"):
         Adapter(config.model_copy(update={"attributes": {"sped": 1}}))
+
+
+@pytest.mark.parametrize("template", ["{info[task]}", "{ gone }", "{task!r}", "{}", "go to {task-id}"])
+def test_a_placeholder_that_names_nothing_is_an_error_in_every_spelling(template: str) -> None:
+    with pytest.raises(ValueError, match=r"env\.instruction names"):
+        instruction(template, 0, {"task": "press"}, {}, Speaker())
+
+
+def test_a_placeholder_may_name_a_key_with_dots_dashes_or_spaces_around() -> None:
+    info = {"task.description": "press", "task-id": 7, "task": {"name": "lift"}}
+    assert instruction("{ task.description } {task-id} {task.name}", 0, info, {}, Speaker()) == "press 7 lift"
+
+
+def test_blank_words_are_none_and_so_is_the_code_of_a_language() -> None:
+    assert said("   ") == said("en", "lang", "env") == "" and said("go left", "lang") == "go left"
+    assert instruction(" ", 0, {"instruction": "go left"}, {}, Speaker()) == "go left"
