@@ -3,7 +3,6 @@
 n = rows of an episode, N = environment steps that they last; A = numbers of an action, S = of a state; C = cameras; T = decisions, `span` steps each.
 """
 
-import io
 import json
 import math
 import re
@@ -13,21 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from agent.demonstrate.cells import Unusable, column, reading, whole
+from agent.demonstrate.footage import filmed, still
 from agent.demonstrate.readers import Recording
-from envs.frames import picture
 
 VERSION = "v3.0"  # the only one that is read
 CAMERA, STATE = "observation.images.", "observation.state"
 OWN_TARGETS = "etude.target_actions"  # what is imitated, where a run of etude executed something else
 SUCCESS = ("next.success", "success")  # columns that may hold it, in the rows of steps or in those of episodes
-MISFIT = 0.5  # frames, by which timestamps may differ from frame_index / fps before it is unclear which frame of a video is meant
+MISFIT = 0.5  # rows: a timestamp further from frame_index / fps, or a frame of a video further from its timestamp, may mean another one
 SPEC = re.compile(r"(0?\d{1,2}d?)?")  # formats of numbers in a template of paths; a width of a million would fill the memory
 
 
@@ -259,8 +256,7 @@ class LeRobot:
         """Return a frame, uint8[size, size, 3], from the bytes in a table's cell, or from the file that the cell names."""
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
             raise Unusable("lack a frame", where)
-        content = cell["bytes"] or self.inside(cell["path"]).read_bytes()
-        return picture(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")), size)
+        return still(cell["bytes"] or self.inside(cell["path"]).read_bytes(), size, where)
 
     def _frames(self, row: dict[str, Any], key: str, times: np.ndarray, size: int) -> list[np.ndarray]:
         """Return the frames of an episode, uint8[size, size, 3] each, at ascending times in seconds; a video holds many episodes."""
@@ -269,17 +265,4 @@ class LeRobot:
             if not isinstance(begin, int | float) or not 0 <= begin < math.inf:
                 raise ValueError(f"videos/{key}/from_timestamp of episode {row['episode_index']} is {begin}")
         with reading(self.root / relative):
-            # Frames are compared by number: times in a video are multiples of its time base, and differ from the recorded ones in the last digits.
-            wanted, found = np.rint((begin + times) * self.fps).astype(int).tolist(), {}
-            with av.open(str(self.inside(relative))) as container:
-                stream = container.streams.video[0]
-                # A seek goes to the key frame at or before a time; the frames from there on have to be decoded anyway.
-                container.seek(int((begin + times[0]) / (stream.time_base or 1)), stream=stream)  # in units of the time base
-                for frame in container.decode(stream):
-                    if (number := round((frame.time or 0.0) * self.fps)) in wanted:
-                        found[number] = picture(frame.to_ndarray(format="rgb24"), size)
-                    if number >= wanted[-1]:
-                        break
-            if missing := [number for number in wanted if number not in found]:
-                raise ValueError(f"it shows nothing at {missing[0] / self.fps:.3f} s")
-            return [found[number] for number in wanted]
+            return filmed(self.inside(relative), begin + times, MISFIT / self.fps, size)

@@ -1,0 +1,61 @@
+"""Decodes frames of a dataset: single pictures, and those of a video that are nearest to given times."""
+
+import io
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from agent.demonstrate.cells import Unusable
+from envs.frames import picture
+
+TIE = 1e-4  # seconds: times in a video are multiples of its time base, and recorded ones are float32
+
+
+def still(content: bytes, size: int, where: str) -> np.ndarray:
+    """Return a frame, uint8[size, size, 3], from the bytes of a picture.
+
+    Raises:
+        Unusable: its numbers have more than 8 bits, as those of depth; `where` is in the message.
+    """
+    image = Image.open(io.BytesIO(content))
+    if image.mode[0] in "IF":  # which of their values are black and white, no file says
+        raise Unusable("have frames of more than 8 bits a number; convert them to 8 bits", f"{where} is of mode {image.mode}")
+    return picture(np.asarray(image.convert("RGB")), size)
+
+
+def filmed(file: Path, times: np.ndarray, apart: float, size: int) -> list[np.ndarray]:
+    """Return the frames of a video, uint8[size, size, 3] each, that are nearest to the times; of two equally near ones the earlier.
+
+    Args:
+        file: the video.
+        times: ascending, seconds from its beginning.
+        apart: seconds that a frame may be from its time.
+        size: height and width of a frame, pixels.
+
+    Raises:
+        ValueError: no frame is near enough to a time.
+    """
+    found: list[np.ndarray] = []
+    with av.open(str(file)) as container:
+        stream = container.streams.video[0]
+        # A seek goes to the key frame at or before a time; the frames from there on have to be decoded anyway.
+        container.seek(int(times[0] / (stream.time_base or 1)), stream=stream)  # in units of the time base
+        for before, after in pairwise(chain([None], container.decode(stream), [None])):  # None: before the first frame and after the last one
+            while len(found) < len(times) and (after is None or (after.time or 0.0) >= times[len(found)]):
+                time = times[len(found)]
+                nearest = after if _distance(after, time) < _distance(before, time) - TIE else before
+                if nearest is None or _distance(nearest, time) > apart + TIE:
+                    raise ValueError(f"it shows nothing at {time:.3f} s")
+                found.append(picture(nearest.to_ndarray(format="rgb24"), size))
+            if len(found) == len(times):
+                break
+    return found
+
+
+def _distance(frame: Any, time: float) -> float:
+    """Return how many seconds lie between a time and a frame of a video; infinity where there is no frame."""
+    return np.inf if frame is None else abs((frame.time or 0.0) - time)
