@@ -1,6 +1,6 @@
 """Checks what the tables of a dataset hold, cell by cell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,33 @@ def whole(value: Any, what: str) -> int:
     return int(value)
 
 
+def truths(cells: Sequence[Any], name: str, episode: int) -> np.ndarray:
+    """Return bool[n] for truth values, 0 and 1, the texts true and false, and any of these in a list of one.
+
+    Raises:
+        Unusable: a cell of the column `name` is anything else.
+    """
+    said = [_truth(cell) for cell in cells]
+    if None in said:
+        t = said.index(None)
+        where = f"episode {episode}, row {t}" if len(cells) > 1 else f"episode {episode}"
+        raise Unusable(f"have a {name} that is neither true nor false", f"{where} has {_short(cells[t])}")
+    return np.array(said, bool)
+
+
+def _truth(cell: Any) -> bool | None:
+    if isinstance(cell, list) and len(cell) == 1:
+        return _truth(cell[0])
+    if isinstance(cell, str):
+        return {"true": True, "false": False}.get(cell.strip().lower())
+    return bool(cell) if isinstance(cell, bool | int | float) and cell in (0, 1) else None  # NaN is in no tuple of numbers
+
+
+def _short(cell: Any) -> str:
+    text = repr(cell)
+    return text if len(text) < 80 else text[:80] + "..."
+
+
 def column(rows: pa.Table, name: str, episode: int, size: int) -> np.ndarray:
     """Return a column of numbers or of lists of numbers, float64[n, size].
 
@@ -42,8 +69,7 @@ def column(rows: pa.Table, name: str, episode: int, size: int) -> np.ndarray:
     except (TypeError, ValueError):  # rows of several lengths, texts
         numbers, bad = np.zeros((0, 0)), np.array([next((t for t, cell in enumerate(cells) if not _numeric(cell, size)), 0)])
     if len(bad):
-        text = repr(cells[bad[0]])
-        where = f"episode {episode}, row {bad[0]} has {text if len(text) < 80 else text[:80] + '...'}"
+        where = f"episode {episode}, row {bad[0]} has {_short(cells[bad[0]])}"
         raise Unusable(f"have {'an' if name[0] in 'aeiou' else 'a'} {name} that is not {size} finite number{'s' * (size != 1)}", where)
     return numbers
 

@@ -18,6 +18,7 @@ from agent.demonstrate.bounds import settled
 from agent.demonstrate.cells import Unusable, column
 from agent.demonstrate.datasets import loss_figures, stored
 from agent.demonstrate.lerobot import STATE, SUCCESS, LeRobot
+from agent.demonstrate.oddities import oddities
 from agent.demonstrate.readers import minari_actions
 from agent.demonstrate.sources import MINARI, Dataset
 from agent.demonstrate.survey import Survey
@@ -112,7 +113,9 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, alone: bool) -> Rows
     found.lines |= {"words": f"{len(rows.tasks)} instruction{'s' * (len(rows.tasks) != 1)}: {told}"}
     success = f"{rows.successes} of {len(rows.actions)} episodes ({files.success_column})" if files.success_column else "no column says it"
     found.lines |= {"success": success, "timestamps": f"off by at most {rows.off:.2g} frames"}
-    if alone and not files.success_column:  # with a config `_suits` says it: the environment's success rule may decide
+    if alone:  # with a config `_suits` says it: the environment's success rule may decide
+        found.notes += oddities(files)
+    if alone and not files.success_column:
         found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.demonstrate.cells import Unusable, column, reading, whole
+from agent.demonstrate.cells import Unusable, column, reading, truths, whole
 from agent.demonstrate.footage import filmed, still
 from agent.demonstrate.readers import Recording
 
@@ -95,20 +96,25 @@ class LeRobot:
         """The instructions by `task_index`."""
         with reading(self.root / "meta/tasks.parquet"):
             table = pq.ParquetFile(self.inside("meta/tasks.parquet")).read()
-            # The texts are the index of a pandas table, so the name of their column depends on the producer ('task', '__index_level_0__').
-            column = next(name for name in table.column_names if name != "task_index")
+            # The texts are the index of a pandas table, which has a name or not, or the one other column.
+            others = [name for name in table.column_names if name != "task_index"]
+            text = next((name for name in ("task", "__index_level_0__") if name in others), others[0] if len(others) == 1 else "")
+            if not text:
+                raise ValueError(f"it has no column task, but {', '.join(others) or 'task_index alone'}")
             indices = [whole(each, "a task_index") for each in table["task_index"].to_pylist()]
-            return dict(zip(indices, table[column].to_pylist(), strict=True))
+            if twice := [index for index, count in Counter(indices).items() if count > 1]:
+                raise ValueError(f"it has the task_index {twice[0]} twice")
+            return dict(zip(indices, table[text].to_pylist(), strict=True))
 
     @cached_property
     def columns(self) -> set[str]:
-        """Names of all features, of columns of episodes, and of columns of data that are no feature, as far as the first file has them."""
-        names = set(self.features)
+        """Names of all features, of columns of episodes that say something, and of columns of data, as far as the first file has them."""
+        names = set(self.features) | {name for row in self.listing for name, value in row.items() if value is not None}
         for row in self.listing[:1]:
             with reading(self.root / "meta/episodes"):
                 relative = self.place(row, "data_path", "data")
             with reading(self.root / relative):
-                names |= {*row, *pq.read_schema(self.inside(relative)).names}
+                names |= {*pq.read_schema(self.inside(relative)).names}
         return names
 
     @property
@@ -139,8 +145,10 @@ class LeRobot:
                 raise ValueError(f"it has no column {missing[0]}")
             present = [*needed, *(name for name in others if name in names)]
             rows = pq.read_table(file, columns=present, filters=[("episode_index", "=", number)])  # skips row groups of other episodes
-            if not len(rows) == length > 0:  # `meta/episodes` and `data` are separate files, which may not fit
-                raise ValueError(f"{len(rows)} of the {length} rows of episode {number} are there")
+            if len(rows) != length:  # `meta/episodes` and `data` are separate files, which may not fit
+                raise Unusable("have another number of rows than meta/episodes says", f"episode {number} has {len(rows)} of {length}")
+            if not length:
+                raise Unusable("have no rows", f"episode {number}")
             rows = rows.sort_by("frame_index")
         order = column(rows, "frame_index", number, 1)[:, 0]
         if wrong := np.flatnonzero(order != np.arange(length)).tolist():
@@ -241,8 +249,9 @@ class LeRobot:
         """
         for name in SUCCESS:
             if name in rows.column_names:
-                return column(rows, name, row["episode_index"], 1)[:, 0] > 0  # truth values are 0 and 1 here
-        return np.arange(len(rows)) == (len(rows) - 1 if all(row.get(name, True) for name in SUCCESS) else -1)  # -1 equals no row
+                return truths(rows[name].to_pylist(), name, row["episode_index"])
+        won = all(truths([row[name]], name, row["episode_index"])[0] for name in SUCCESS if name in row and name in self.columns)
+        return np.arange(len(rows)) == (len(rows) - 1 if won else -1)  # -1 equals no row
 
     def instruction(self, rows: pa.Table, number: int) -> str:
         """Return an episode's instruction, that of its first row."""

@@ -15,6 +15,7 @@ from agent.config.config import Config
 from agent.demonstrate import readers
 from agent.demonstrate.cells import reading
 from agent.demonstrate.lerobot import STATE, LeRobot
+from agent.demonstrate.oddities import oddities
 from agent.demonstrate.survey import Survey, range_sentences
 from agent.demonstrate.target import Tally, Target
 from agent.records import Episode
@@ -182,7 +183,7 @@ class Foreign(Dataset):
 
     def sentences(self) -> list[str]:
         """Return what a user should know before a policy learns from it."""
-        said = super().sentences()
+        said = [*super().sentences(), *oddities(self.files)]
         if self.other_rate:
             rates = f"{self.files.fps:g} rows a second, and {self.env.id} takes {self.target.rate:g} steps"
             said.append(f"The dataset has {rates}; a row lasts {self.steps_per_row:g} of them (demonstrate.steps_per_row).")

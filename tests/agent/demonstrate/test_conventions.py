@@ -289,7 +289,7 @@ WHOLE: dict[str, Any] = {"episode_index": lambda i, t: i, "frame_index": lambda 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ({"next.success": [[None] * 8]}, "have a next.success that is not 1 finite number"),
+        ({"next.success": [[None] * 8]}, "have a next.success that is neither true nor false"),
         ({"next.reward": [[float("nan")] * 8]}, "have a next.reward that is not 1 finite number"),
         ({"task_index": [[5] * 8]}, "have no task in meta/tasks.parquet, the first: episode 0 has the task_index 5"),
         ({"task_index": [[None] * 8]}, "have a task_index that is not"),

@@ -96,6 +96,12 @@ def state(value: Any) -> Callable[[Draft], None]:
     return plant
 
 
+def longer(draft: Draft) -> None:
+    """More rows of the last episode are listed than there are."""
+    draft.listing["length"] = [*map(len, draft.actions[:-1]), 99]
+    draft.lost.add(len(draft.actions) - 1)
+
+
 # --- oddities that are told, and the rest is read -----------------------------------------------------------------------------
 
 
@@ -184,9 +190,10 @@ LEFT_OUT = {
     "short": (cell([0.1, 0.2]), r"an action that is not 3 finite numbers, the first: episode \d+, row \d+"),
     "state": (state([NAN, 0.0]), r"an observation.state that is not 2 finite numbers, the first: episode \d+, row \d+"),
     "reward": (one("next.reward", lambda i, t: 0.0, NAN), r"a next.reward that is not 1 finite number, the first: episode \d+, row \d+"),
-    "success": (one("next.success", lambda i, t: t > 6, None), r"a next.success that is not 1 finite number, the first: episode \d+, row \d+"),
+    "success": (one("next.success", lambda i, t: t > 6, None), r"a next.success that is neither true nor false, the first: episode \d+, row \d+"),
     "task": (one("task_index", lambda i, t: 0, 7), r"no task in meta/tasks.parquet, the first: episode \d+ has the task_index 7"),
     "frame_index": (one("frame_index", lambda i, t: t, 99), r"a frame_index that does not count from 0, the first: episode \d+, row \d+"),
+    "length": (longer, r"another number of rows than meta/episodes says, the first: episode \d+ has \d+ of 99"),
     "no frame": (one(CAMERA, lambda i, t: {"bytes": b"", "path": "?"}, None), r"lack a frame|cannot be read"),
 }
 TOLD = {
@@ -221,7 +228,6 @@ REFUSED = {
         for value in (None, 0.5, -1, NAN)
     },
     "file": (listed("data/file_index", 9), "it is missing"),
-    "length": (listed("length", 99), "of the 99 rows of episode"),
     "twice": (listed("episode_index", 0), "it lists an episode twice"),
     "damaged frame": (damaged, "cannot be read"),
     "frame outside": (outside, "lies outside of the dataset"),

@@ -1,0 +1,142 @@
+"""What a foreign LeRobotDataset says of success, tasks, rows and frames is read, or named in a sentence."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from agent.demonstrate.lerobot import LeRobot
+from agent.demonstrate.oddities import oddities
+from agent.demonstrate.readers import Recording
+from agent.demonstrate.target import Tally
+from tests.agent.demonstrate.written import CAMERA, write
+
+NAN = float("nan")
+
+
+def arm(length: int = 4) -> list[list[float]]:
+    return np.random.default_rng(length).uniform(-1, 1, (length, 2)).tolist()
+
+
+def read(root: Path, cameras: tuple[str, ...] = ()) -> tuple[list[Recording], list[str]]:
+    tally = Tally()
+    return list(LeRobot(root).recordings(cameras or (CAMERA,), tally.leave_out, span=1, size=16)), tally.lines()
+
+
+# --- success -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[True, False], [1, 0], [1.0, 0.0], ["True", "false"], ["TRUE", " False "], [[True], [False]], [[1.0], [0.0]], [["true"], ["false"]]],
+)
+def test_success_is_read_in_any_usual_form(values: list[Any], tmp_path: Path) -> None:
+    """Of the first episode it is said, of the second one denied; by a column of episodes, or by one of rows at the third row."""
+    episodes, left = read(write(tmp_path / "a", [arm(), arm()], listing={"success": values}))
+    assert [each.hits.tolist() for each in episodes] == [[False] * 3 + [True], [False] * 4] and not left
+    for name in ("next.success", "success"):
+        rows = {name: [[values[1], values[1], values[0], values[1]], [values[1]] * 4]}
+        episodes, left = read(write(tmp_path / "b", [arm(), arm()], rows=rows))
+        assert [each.hits.tolist() for each in episodes] == [[False, False, True, False], [False] * 4] and not left
+
+
+@pytest.mark.parametrize("bad", ["failure", "", "0", -1, 0.31, 2, NAN, None, [], [False, False]])
+def test_what_is_neither_true_nor_false_costs_its_episode(bad: Any, tmp_path: Path) -> None:
+    good: Any = "true" if isinstance(bad, str) else [True] if isinstance(bad, list) else 1.0 if isinstance(bad, float) else 1
+    episodes, left = read(write(tmp_path / "a", [arm()] * 3, listing={"success": [good, bad, good]}))
+    assert [each.number for each in episodes] == [0, 2]
+    assert left == [f"1 have a success that is neither true nor false, the first: episode 1 has {bad!r}"]
+    rows = {"next.success": [[good] * 4, [good, good, bad, good], [good] * 4]}
+    episodes, left = read(write(tmp_path / "b", [arm()] * 3, rows=rows))
+    assert [each.number for each in episodes] == [0, 2]
+    assert left == [f"1 have a next.success that is neither true nor false, the first: episode 1, row 2 has {bad!r}"]
+
+
+def test_a_column_without_a_value_says_nothing(tmp_path: Path) -> None:
+    root = write(tmp_path, [arm(), arm()], listing={"success": [None, None]})
+    assert LeRobot(root).success_column == "" and [each.hits[-1] for each in read(root)[0]] == [True, True]
+
+
+# --- tasks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"task_index": [0, 1], "category": ["kitchen", "garden"], "task": ["pick", "drop"]},
+        {"category": ["kitchen", "garden"], "task_index": [0, 1], "__index_level_0__": ["pick", "drop"]},
+        {"__index_level_0__": ["kitchen", "garden"], "task_index": [0, 1], "task": ["pick", "drop"]},
+        {"instruction": ["pick", "drop"], "task_index": [0, 1]},
+    ],
+)
+def test_the_words_are_taken_by_name(columns: dict[str, Any], tmp_path: Path) -> None:
+    root = write(tmp_path, [arm(), arm()], tasks=["?", "?"])
+    pq.write_table(pa.table(columns), root / "meta/tasks.parquet")
+    assert [each.instruction for each in read(root)[0]] == ["pick", "drop"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"task_index": [0, 0], "task": ["pick", "drop"]}, "it has the task_index 0 twice"),
+        ({"task_index": [0], "category": ["kitchen"], "words": ["pick"]}, "it has no column task, but category, words"),
+        ({"task_index": [0]}, "it has no column task, but task_index alone"),
+    ],
+)
+def test_unclear_words_are_one_sentence(columns: dict[str, Any], says: str, tmp_path: Path) -> None:
+    root = write(tmp_path, [arm(), arm()])
+    pq.write_table(pa.table(columns), root / "meta/tasks.parquet")
+    with pytest.raises(ValueError, match=rf"tasks.parquet cannot be read \({says}\); fetch or record the dataset anew"):
+        read(root)
+
+
+def test_a_task_that_changes_within_an_episode_is_told(tmp_path: Path) -> None:
+    rows = {"task_index": [[0, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]]}
+    root = write(tmp_path, [arm()] * 3, tasks=["pick", "drop"], rows=rows)
+    assert [each.instruction for each in read(root)[0]] == ["pick", "pick", "drop"]
+    said = "The task changes within 2 episodes, the first: episode 1, row 2; the words of an episode's first row are used."
+    assert oddities(LeRobot(root)) == [said]
+    rows = {"task_index": [[i % 2] * 4 for i in range(3)]}
+    assert oddities(LeRobot(write(tmp_path, [arm()] * 3, tasks=["pick", "drop"], rows=rows))) == []
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_episode_and_one_of_another_length_are_left_out(tmp_path: Path) -> None:
+    episodes, left = read(write(tmp_path, [arm(4), [], arm(5), arm(6)], listing={"length": [4, 0, 4, 6]}))
+    assert [each.number for each in episodes] == [0, 3]
+    assert left == [
+        "1 have no rows, the first: episode 1",
+        "1 have another number of rows than meta/episodes says, the first: episode 2 has 5 of 4",
+    ]
+
+
+@pytest.mark.parametrize("total", [50, 1])
+def test_episodes_that_are_counted_and_not_listed_are_told(total: int, tmp_path: Path) -> None:
+    said = f"meta/info.json counts {total} episodes, and meta/episodes lists 2; fetch the dataset anew, or learn from these."
+    assert oddities(LeRobot(write(tmp_path / "a", [arm()] * 2, info={"total_episodes": total}))) == [said]
+    assert oddities(LeRobot(write(tmp_path / "b", [arm()] * 2))) == []
+
+
+# --- frames --------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_of_more_than_eight_bits_are_left_out(tmp_path: Path) -> None:
+    def cell(pixels: np.ndarray) -> dict[str, Any]:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        return {"bytes": stream.getvalue(), "path": None}
+
+    depth = [cell(np.full((16, 16), 300 + 1000 * t, np.uint16)) for t in range(4)]
+    grey = [cell(np.full((16, 16), 50 * t, np.uint8)) for t in range(4)]
+    episodes, left = read(write(tmp_path, [arm(), arm()], rows={CAMERA: [depth, grey]}))
+    assert [[int(frame.mean()) for frame in each.frames] for each in episodes] == [[0, 50, 100, 150, 150]]
+    assert len(left) == 1 and left[0].startswith(
+        "1 have frames of more than 8 bits a number; convert them to 8 bits, the first: episode 0, row 0 is of"
+    )
