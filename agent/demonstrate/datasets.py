@@ -1,6 +1,7 @@
 """Stored demonstrations: which episodes of a dataset are used, and figures about them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def stored(config: Config, target: Target, codec: Any, tally: Tally) -> Iterator
             shorter = without(episode, idle_T)
             tally.idle, tally.decisions = tally.idle + len(episode) - len(shorter), tally.decisions + len(episode)
             counts[episode.success] += 1
-            yield shorter
+            yield shorter if opened.has_state else replace(shorter, states=None)
         if counts[True] == most:
             return
     if not counts[True]:

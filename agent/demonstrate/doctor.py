@@ -4,7 +4,6 @@ n = rows of an episode; A, S, T as in `records`.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,17 +17,18 @@ from agent.demonstrate.bounds import settled
 from agent.demonstrate.cells import Unusable, column
 from agent.demonstrate.datasets import loss_figures, stored
 from agent.demonstrate.lerobot import STATE, SUCCESS, LeRobot
+from agent.demonstrate.looks import SHEET, look, sheet
 from agent.demonstrate.oddities import oddities
 from agent.demonstrate.readers import minari_actions
 from agent.demonstrate.sources import MINARI, Dataset
-from agent.demonstrate.survey import Survey
+from agent.demonstrate.survey import Survey, outlier_sentences
 from agent.demonstrate.target import Tally, Target
 from agent.rollout.environments import Environments
 from policies.codec import DIGITS, Codec
 from policies.nano.words import unknown
 
 READ = 20  # episodes whose frames are read too
-MOMENTS, SHEET, SIZE = 6, 4, 96  # columns and rows of the contact sheet, and pixels of its frames
+TIME = "timestamp"
 OFF = 0.05  # frames, from which on timestamps do not fit their frame_index
 
 
@@ -56,6 +56,8 @@ class Rows:
     tasks: Counter[str] = field(default_factory=Counter)
     off: float = 0.0
     """Frames, by which a timestamp differs from frame_index / fps at most."""
+    partly: dict[str, Tally] = field(default_factory=dict)
+    """By column: the episodes that a run leaves out if it needs this column, and only then."""
 
 
 def examine(source: str, config: Config | None) -> Findings:
@@ -67,23 +69,26 @@ def examine(source: str, config: Config | None) -> Findings:
     """
     found, tally = Findings(), Tally()
     try:
-        rows = (
-            _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally, config is None)
-        )
+        rows = _minari(source, found, tally) if source.startswith(MINARI) else _lerobot(LeRobot(Path(source).expanduser()), found, tally, config)
         if not rows.actions:
             raise ValueError(f"No episode can be used ({', '.join(tally.lines(3)) or 'it is empty'}).")  # told as a fault, by the `except` below
         survey = Survey.of(rows.actions)
-        _describe(survey, rows, found)
+        _describe(survey, found)
         found.notes += [f"Of its episodes {line}: left out." for line in tally.lines()]
-        if config is not None:
+        if config is None:
+            found.notes += [f"Of its episodes {line}: left out of a run that needs it." for each in rows.partly.values() for line in each.lines()]
+            found.notes += outlier_sentences(survey)
+            # Whole numbers may be labels, of which none means rest.
+            _idle(survey, rows, np.all([(each == np.rint(each)).all(0) for each in rows.actions], 0).astype(int), found)
+        else:
             # The dataset of the command, whichever the config names.
             chosen = config.model_copy(update={"demonstrate": config.demonstrate.model_copy(update={"dataset": source})})
             if config.policy.model == "nano" and (spelt := unknown(" ".join(rows.tasks))):
                 words = ", ".join(spelt[:5]) + (", ..." if len(spelt) > 5 else "")
                 found.notes.append(f"The embedded model does not know {len(spelt)} of the instructions' words ({words}), and spells such words.")
-            _suits(settled(chosen), found)  # with numbers for `quantiles`, as the run itself would have
+            _suits(settled(chosen), rows, tally, found)  # with numbers for `quantiles`, as the run itself would have
     except ValueError as error:  # of a sentence each
-        found.faults.append(str(error))
+        found.faults += [str(error)] if str(error) not in found.faults else []
     return found
 
 
@@ -98,8 +103,9 @@ def _minari(source: str, found: Findings, tally: Tally) -> Rows:
     return rows
 
 
-def _lerobot(files: LeRobot, found: Findings, tally: Tally, alone: bool) -> Rows:
-    rows, own = Rows(), "etude" in files.info
+def _lerobot(files: LeRobot, found: Findings, tally: Tally, config: Config | None) -> Rows:
+    rows, own, videos = Rows(), "etude" in files.info, any(files.features[key]["dtype"] == "video" for key in files.pictures)
+    rows.partly = {STATE: Tally(), **({TIME: Tally()} if videos else {})}
     for row in files.listing:
         try:
             _add(rows, files, row)
@@ -113,24 +119,15 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, alone: bool) -> Rows
     found.lines |= {"words": f"{len(rows.tasks)} instruction{'s' * (len(rows.tasks) != 1)}: {told}"}
     success = f"{rows.successes} of {len(rows.actions)} episodes ({files.success_column})" if files.success_column else "no column says it"
     found.lines |= {"success": success, "timestamps": f"off by at most {rows.off:.2g} frames"}
-    if alone:  # with a config `_suits` says it: the environment's success rule may decide
+    if config is None:  # with a config `_suits` says it: the environment's success rule may decide
         found.notes += oddities(files)
-    if alone and not files.success_column:
+    if config is None and not files.success_column:
         found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
-    if files.pictures and files.listing:
-        found.sheet = _sheet(list(_shown(files)))
+    found.sheet, notes, faults = look(files, None if config is None else config.demonstrate.cameras or config.envs[0].sources)
+    found.notes, found.faults = found.notes + notes, found.faults + faults
     return rows
-
-
-def _shown(files: LeRobot) -> Iterator[np.ndarray]:
-    """Yield the frames of the first usable episodes and of the last one, whose frames are at the end of the videos."""
-    # Each once: in a small dataset the last episode is among the first ones.
-    chosen = dict.fromkeys([*range(min(SHEET - 1, len(files.listing))), len(files.listing) - 1])
-    for row in (files.listing[i] for i in chosen):
-        with suppress(Unusable):
-            yield files.recording(row, files.pictures, 1, SIZE).frames  # 1: every row has its frame, and `_sheet` chooses among them
 
 
 def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
@@ -139,21 +136,27 @@ def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
     Raises:
         Unusable: it cannot be used.
     """
-    number, others = row["episode_index"], ["timestamp", "next.reward", *SUCCESS, *([STATE] if STATE in files.sizes else [])]
+    number, others = row["episode_index"], [TIME, "next.reward", *SUCCESS, *([STATE] if STATE in files.sizes else [])]
     table = files.rows(row, [files.targets, "frame_index", "task_index"], others)
     actions = column(table, files.targets, number, files.sizes.get(files.targets, 0))
-    state = column(table, STATE, number, files.sizes[STATE]) if STATE in table.column_names else None
     if "next.reward" in table.column_names:
         column(table, "next.reward", number, 1)  # raises where a run would leave the episode out
     hits, task = files.hits(table, row), files.instruction(table, number)
-    if "timestamp" in table.column_names:
-        off = np.abs(column(table, "timestamp", number, 1)[:, 0] * files.fps - np.arange(len(table)))  # seconds to frames
-        rows.off = max(rows.off, float(off.max()))
     # From here on nothing raises, so an unusable episode adds nothing. A row of etude holds H actions of this width.
     rows.actions.append(actions.reshape(-1, (row.get("etude/chunk_shape") or actions.shape)[-1]))
+    state = files.states_if_any(table, number)
     rows.states.append(None if state is None or len(state) != len(rows.actions[-1]) else state)  # one state for H actions cannot be set beside them
     rows.successes += bool(hits.any())
     rows.tasks[task] += 1
+    if TIME in table.column_names:
+        with suppress(Unusable):
+            rows.off = max(rows.off, float(files.drift(table, number).max()))
+    for name, each in rows.partly.items():
+        try:
+            if name in table.column_names:
+                files.states(table, number) if name == STATE else files.times(table, number)
+        except Unusable as error:
+            each.leave_out(error.why, error.where)
 
 
 def _lengths(actions: list[np.ndarray]) -> str:
@@ -162,21 +165,22 @@ def _lengths(actions: list[np.ndarray]) -> str:
     return f"{len(actions)} usable ones of {min(counts)} to {max(counts)} rows, {sum(counts)} rows in all"
 
 
-def _describe(survey: Survey, rows: Rows, found: Findings) -> None:
-    """Add a line for each number of an action, and one about idle rows."""
+def _describe(survey: Survey, found: Findings) -> None:
+    """Add a line for each number of an action."""
     for i, (low, high) in enumerate(survey.bounds):
         values = f"{survey.low[i]:.4g} and {survey.high[i]:.4g} alone" if survey.two_valued[i] else f"{survey.low[i]:.4g} to {survey.high[i]:.4g}"
         found.lines[f"action {i}"] = values + ("" if survey.two_valued[i] else f", quantiles {low:.4g} to {high:.4g}")
-    # Each row as a decision of one action.
-    idle = sum(
-        int(survey.idle(each[:, None], np.zeros(each.shape[1]), _after(state)).sum()) for each, state in zip(rows.actions, rows.states, strict=True)
-    )
+    if (still := survey.high == survey.low).any():
+        found.notes.append(f"Nothing ever changes in {int(still.sum())} of {len(still)} numbers of the actions (the first: {int(still.argmax())}).")
+
+
+def _idle(survey: Survey, rows: Rows, counts: np.ndarray, found: Findings) -> None:
+    """Add how many rows do nothing, each as a decision of one action; `counts` as of `Survey.idle`."""
+    idle = sum(int(survey.idle(each[:, None], counts, _after(state)).sum()) for each, state in zip(rows.actions, rows.states, strict=True))
     total = sum(map(len, rows.actions))
     found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing"
     if idle:
         found.notes.append(f"{idle} of {total} rows do nothing; decisions of such rows alone are left out.")
-    if (still := survey.high == survey.low).any():
-        found.notes.append(f"Nothing ever changes in {int(still.sum())} of {len(still)} numbers of the actions (the first: {int(still.argmax())}).")
 
 
 def _after(states: np.ndarray | None) -> np.ndarray | None:
@@ -184,8 +188,8 @@ def _after(states: np.ndarray | None) -> np.ndarray | None:
     return None if states is None else np.concatenate([states, states[-1:]])
 
 
-def _suits(config: Config, found: Findings) -> None:
-    """Add whether the dataset suits a run.
+def _suits(config: Config, rows: Rows, tally: Tally, found: Findings) -> None:
+    """Add whether the dataset suits a run; `tally` counts the episodes that are left out already.
 
     Raises:
         ValueError: it does not.
@@ -196,27 +200,24 @@ def _suits(config: Config, found: Findings) -> None:
     found.lines |= {"environment": f"{config.envs[0].title}: {rate}, {len(target.actions)} numbers an action, {target.state_size} in the state"}
     dataset = Dataset.of(config, target)
     used = dataset.survey.used(*target.box)
+    _idle(dataset.survey, rows, target.actions.counts, found)
     for i, share in enumerate(used):
         box = f"[{target.box[0][i]:.4g}, {target.box[1][i]:.4g}]"
         found.lines[f"action {i}"] = f"{found.lines.get(f'action {i}', '')}; {100 * share:.0f} % of {box} is used"
     count = config.policy.num_bins if config.policy.codec == "bins" else 10**DIGITS  # `digits` writes numbers of two digits
     bounds = (target.actions.low, target.actions.high, config.policy.chunk_size, target.actions.counts)
     # Invented tokens: rounding alone is looked at, and no model is loaded.
-    codec, tally = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
-    episodes = list(islice(stored(config, target, codec, tally), READ))  # a generator: the frames of further episodes are not decoded
+    codec, read = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
+    episodes = list(islice(stored(config, target, codec, read), READ))  # a generator: the frames of further episodes are not decoded
     loss, sentences = loss_figures(episodes, codec)
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
     found.notes += [*dataset.sentences(), *sentences]
-    found.lines |= {"decisions": f"{tally.decisions} in the first {len(episodes)} episodes, {tally.idle} of them idle"}
+    partly = [rows.partly[name] for name in dataset.needed if name in rows.partly]  # of all episodes, and not the first ones alone
+    for why in {why for each in (tally, *partly) for why in each.reasons}:
+        read.reasons.pop(why, None)
+    found.notes += [f"Of its episodes {line}: left out." for each in partly for line in each.lines()]
+    found.notes += [f"Of the first episodes {line}: left out." for line in read.lines()]
+    found.lines |= {"decisions": f"{read.decisions} in the first {len(episodes)} episodes, {read.idle} of them idle"}
     if found.sheet is None and episodes:
-        found.sheet = _sheet([each.frames for each in episodes[:SHEET]])
-
-
-def _sheet(frames: list[np.ndarray]) -> np.ndarray | None:
-    """Return a contact sheet of uint8[T + 1, F, h, w, 3] frames of each episode; None without any."""
-    strips = []
-    for each in frames:
-        moments = np.linspace(0, len(each) - 1, MOMENTS).round().astype(int)
-        strips.append(np.concatenate([np.concatenate(list(each[t]), 0) for t in moments], 1))
-    return np.concatenate(strips, 0) if strips else None
+        found.sheet = sheet([each.frames for each in episodes[:SHEET]])

@@ -9,6 +9,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ class LeRobot:
             span: environment steps from one frame to the next.
             size: height and width of the frames, pixels.
             steps_per_row: environment steps that a row lasts.
-            state: read the state.
+            state: the state is needed; else it is read where it can be.
             success: f(rewards of the rows, float64[n]) -> bool[n], in place of `hits`.
         """
         for row in self.listing:
@@ -205,20 +206,35 @@ class LeRobot:
         stills = [key for key in cameras if self.features[key]["dtype"] == "image"]
         # Times are needed to find frames in videos.
         needed = ["action", "frame_index", "task_index", *stills, *([STATE] if state else []), *(["timestamp"] if len(stills) < len(cameras) else [])]
-        rows, number = self.rows(row, needed, ["next.reward", *SUCCESS]), row["episode_index"]
+        rows, number = (
+            self.rows(row, needed, ["next.reward", *SUCCESS, *([STATE] if STATE in self.sizes and not state else [])]),
+            row["episode_index"],
+        )
         actions = column(rows, "action", number, self.sizes.get("action", 0))
         rewards = column(rows, "next.reward", number, 1)[:, 0] if "next.reward" in rows.column_names else np.zeros(len(rows))
         steps = max(1, round(len(rows) * steps_per_row))
         # 1e-6: a quotient may fall just short of its whole number.
         row_N = np.minimum((np.arange(steps) / steps_per_row + 1e-6).astype(int), len(rows) - 1)
         moments = [*row_N[::span].tolist(), len(rows) - 1]  # the frame after the last action is not recorded: the one before it stands for it
-        states = column(rows, STATE, number, self.sizes[STATE])[moments].astype(np.float32) if state else None
+        states = self.states(rows, number) if state else self.states_if_any(rows, number)
         # Rewards and success come at the end of their row, and each row counts once, also one that no step falls on.
         step_n = np.clip(np.ceil((np.arange(len(rows)) + 1) * steps_per_row - 1e-6).astype(int) - 1, 0, steps - 1)
         hits = np.bincount(step_n, success(rewards) if success else self.hits(rows, row), steps) > 0
         frames = self._pictures(row, rows, cameras, moments, size)
         instruction = self.instruction(rows, number)
-        return Recording(number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), hits, frames, None, states)
+        return Recording(
+            number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), hits, frames, None, None if states is None else states[moments]
+        )
+
+    def states(self, rows: pa.Table, number: int) -> np.ndarray:
+        """Return the states of an episode's rows, float32[n, S]."""
+        return column(rows, STATE, number, self.sizes.get(STATE, 0)).astype(np.float32)
+
+    def states_if_any(self, rows: pa.Table, number: int) -> np.ndarray | None:
+        """Return the states of an episode's rows, float32[n, S], or None where there are none that can be used."""
+        with suppress(Unusable):
+            return self.states(rows, number) if STATE in rows.column_names else None
+        return None
 
     def _pictures(self, row: dict[str, Any], rows: pa.Table, cameras: Sequence[str], moments: list[int], size: int) -> np.ndarray:
         """Return the frames of an episode's rows `moments`, uint8[T + 1, C, size, size, 3]."""
@@ -228,13 +244,17 @@ class LeRobot:
                 with reading(self.root / "data"):
                     frames[key] = [self._still(rows[key][t].as_py(), size, f"episode {number}, row {t}") for t in moments]
             else:
-                frames[key] = self._frames(row, key, self._times(rows, number)[moments], size)
-        return np.stack([frames[key] for key in cameras], 1)
+                frames[key] = self._frames(row, key, self.times(rows, number)[moments], size)
+        return np.stack([frames[key] for key in cameras], 1) if cameras else np.zeros((len(moments), 0, size, size, 3), np.uint8)
 
-    def _times(self, rows: pa.Table, number: int) -> np.ndarray:
+    def drift(self, rows: pa.Table, number: int) -> np.ndarray:
+        """Return by how many rows the timestamps of an episode differ from frame_index / fps, float64[n]."""
+        return np.abs(column(rows, "timestamp", number, 1)[:, 0] - np.arange(len(rows)) / self.fps) * self.fps
+
+    def times(self, rows: pa.Table, number: int) -> np.ndarray:
         """Return the timestamps of an episode's rows, float64[n], seconds; refuse those that say otherwise than frame_index and fps."""
         times = column(rows, "timestamp", number, 1)[:, 0]
-        off = np.abs(times - np.arange(len(rows)) / self.fps) * self.fps
+        off = self.drift(rows, number)
         if off.max() > MISFIT:
             t = int(off.argmax())
             where = f"episode {number}, row {t} is at {times[t]:g} s, with {self.fps:g} rows a second"

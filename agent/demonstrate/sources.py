@@ -16,7 +16,7 @@ from agent.demonstrate import readers
 from agent.demonstrate.cells import reading
 from agent.demonstrate.lerobot import STATE, LeRobot
 from agent.demonstrate.oddities import oddities
-from agent.demonstrate.survey import Survey, range_sentences
+from agent.demonstrate.survey import Survey, outlier_sentences, range_sentences
 from agent.demonstrate.target import Tally, Target
 from agent.records import Episode
 from agent.run import episodes as dataset
@@ -25,6 +25,7 @@ from envs.success import Success
 
 MINARI = "minari:"  # the prefix of a Minari id
 NO_SEED = -1  # of an episode whose dataset has no seed for it
+STRANGE = "have a label that the environment does not have"
 ALIKE = 0.05  # share by which two rates may differ and still be the same
 
 
@@ -58,6 +59,8 @@ class Dataset:
     def __init__(self, config: Config, target: Target) -> None:
         self.config, self.target, self.env, self.source = config.demonstrate, target, config.envs[0], config.demonstrate.dataset
         self.asks_state = bool(config.policy.state)
+        self.has_state = True
+        """Whether the episodes' states are those of the environment; others only tell where nothing moves."""
 
     @staticmethod
     def of(config: Config, target: Target) -> "Dataset":
@@ -79,8 +82,10 @@ class Dataset:
 
     @cached_property
     def survey(self) -> Survey:
-        """The survey of all its actions; errors as of `survey_of`."""
-        return survey_of(self.source)
+        """The survey of all its actions; errors as of `survey_of`, and ValueError where they have another size than the environment's."""
+        survey = survey_of(self.source)
+        readers.check_width(self.source, len(survey.low), len(self.target.actions), self.env)
+        return survey
 
     def episodes(self, codec: Any, tally: Tally) -> Iterator[Episode]:
         """Yield all usable episodes, failures among them."""
@@ -88,7 +93,22 @@ class Dataset:
 
     def sentences(self) -> list[str]:
         """Return what a user should know before a policy learns from it; [] where nothing is unusual."""
-        return range_sentences(self.survey, *self.target.box)
+        if self.target.actions.counts.any():  # labels have neither units nor a middle
+            return []
+        return outlier_sentences(self.survey) + range_sentences(self.survey, *self.target.box)
+
+    @property
+    def needed(self) -> set[str]:
+        """Return which columns its episodes need in this run, of those that some runs do not need."""
+        return set()
+
+    def _allowed(self, recordings: Iterator[readers.Recording], tally: Tally) -> Iterator[readers.Recording]:
+        """Yield the recordings whose labels the environment has."""
+        for each in recordings:
+            if wrong := self.target.unknown(each.actions):
+                tally.leave_out(STRANGE, f"episode {each.number}, {wrong}")
+            else:
+                yield each
 
     def _episode(self, recording: readers.Recording, frames: np.ndarray, codec: Any) -> Episode:
         """Return a recording as an episode of the policy's decisions; `frames` with their history, uint8[T + 1, F, h, w, 3]."""
@@ -129,7 +149,7 @@ class Minari(Dataset):
             # One pair, wide enough for every number.
             env = env.model_copy(update={"action_bounds": (float(survey.low.min()), float(survey.high.max()))})
         span = env.action_repeat * codec.chunk
-        for each in readers.minari(self.source.removeprefix(MINARI), env, span, tally.leave_out):
+        for each in self._allowed(readers.minari(self.source.removeprefix(MINARI), env, span, tally.leave_out), tally):
             yield self._episode(each, each.frames, codec)
 
 
@@ -161,6 +181,12 @@ class Foreign(Dataset):
         """`env.success`, where it can tell a success from the recorded rewards and nothing else can."""
 
     @property
+    def needed(self) -> set[str]:
+        """Return which columns its episodes need in this run, of those that some runs do not need."""
+        videos = any(self.files.features[key]["dtype"] == "video" for key in self.cameras)
+        return ({STATE} if self.has_state else set()) | ({"timestamp"} if videos else set())
+
+    @property
     def other_rate(self) -> bool:
         """Return whether the environment declares another rate than the dataset's."""
         return self.target.rate is not None and abs(self.target.rate / self.files.fps - 1) > ALIKE
@@ -170,9 +196,10 @@ class Foreign(Dataset):
         _ = self.survey  # first, so that a dataset without a usable action is refused before its frames are read
         span = self.env.action_repeat * codec.chunk
         success = None if self.rule is None else self._hits
-        for each in self.files.recordings(
+        recordings = self.files.recordings(
             self.cameras, tally.leave_out, span=span, size=self.env.size, steps_per_row=self.steps_per_row, state=self.has_state, success=success
-        ):
+        )
+        for each in self._allowed(recordings, tally):
             yield self._episode(each, _remembered(each.frames, self.env.history), codec)
 
     def _hits(self, rewards: np.ndarray) -> np.ndarray:
@@ -194,7 +221,7 @@ class Foreign(Dataset):
             said.append(f"The dataset has no success column (next.success), so all its episodes count as successes{has}.")
         if STATE in self.files.sizes and not self.has_state:
             told = f"{self.files.sizes[STATE]} numbers, and that of the environment {self.target.state_size or 'an unknown number'} (env.state)"
-            said.append(f"The dataset's {STATE} has {told}, so it is not read.")
+            said.append(f"The dataset's {STATE} has {told}, so a policy does not get it.")
         return said
 
 
@@ -225,6 +252,9 @@ class Own(Dataset):
             if (chunk, held := episode.rewards.shape[1] // chunk) != (codec.chunk, env.action_repeat):
                 here = f"policy.chunk_size {codec.chunk} and env.action_repeat {env.action_repeat}"
                 raise ValueError(f"demonstrate.dataset {root} was recorded with chunk {chunk} and action_repeat {held}, not {here}; set them alike.")
+            if wrong := self.target.unknown(episode.targets.reshape(-1, width)):
+                tally.leave_out(STRANGE, f"episode {episode.id}, {wrong}")
+                continue
             frames = np.stack([[picture(frame, env.size) for frame in observation[chosen]] for observation in episode.frames])
             tokens = np.stack([codec.encode(each) for each in episode.targets])  # targets, not executed actions: those of a noisy expert differ
             blank = np.zeros(tokens.shape, np.float32)

@@ -19,7 +19,7 @@ EPSILON = 1e-9
 
 @dataclass(frozen=True)
 class Survey:
-    """Of all recorded actions, number by number; each field is float64[A]."""
+    """Of all recorded actions, number by number; each field is float64[A], if nothing else is said."""
 
     low: np.ndarray
     high: np.ndarray
@@ -27,6 +27,8 @@ class Survey:
     q99: np.ndarray
     middle: np.ndarray
     """Between the two values of a number that has two only, as that of a gripper; NaN for other numbers."""
+    outliers: np.ndarray
+    """bool[A], numbers that vary, but of which a few actions lie a hundred times further away than all others; the quantiles leave these out."""
 
     @classmethod
     def of(cls, actions: Sequence[np.ndarray]) -> "Survey":
@@ -34,10 +36,15 @@ class Survey:
         actions_NA = np.concatenate(actions).astype(np.float64)
         low, high = actions_NA.min(0), actions_NA.max(0)
         near = NEAR * (high - low)
+        # Of fewer than 100 actions too, the smallest and the largest one lie outside of these.
+        first, last = np.quantile(actions_NA, 0.01, axis=0, method="higher"), np.quantile(actions_NA, 0.99, axis=0, method="lower")
+        outliers = (last - first <= near) & (high > low)
+        for i in np.flatnonzero(outliers):  # a gripper that is seldom used has few other values, as 0.998 and 1
+            outliers[i] = len(np.unique(actions_NA[:, i].clip(first[i], last[i]))) >= FEW
+        q01, q99 = np.where(outliers, (first, last), np.quantile(actions_NA, (0.01, 0.99), axis=0))
         # A constant number is no two-valued one, and a few rows prove nothing.
-        two = ((actions_NA <= low + near) | (actions_NA >= high - near)).all(0) & (high > low) & (len(actions_NA) >= FEW)
-        q01, q99 = np.quantile(actions_NA, (0.01, 0.99), axis=0)
-        return cls(low, high, q01, q99, np.where(two, (low + high) / 2, np.nan))
+        two = ((actions_NA <= low + near) | (actions_NA >= high - near)).all(0) & (high > low) & ~outliers & (len(actions_NA) >= FEW)
+        return cls(low, high, q01, q99, np.where(two, (low + high) / 2, np.nan), outliers)
 
     @property
     def two_valued(self) -> np.ndarray:
@@ -50,7 +57,7 @@ class Survey:
 
         As in OpenVLA and openpi, but with all of the range where that would keep one value alone: two-valued numbers, and rare movements.
         """
-        whole = self.two_valued | (self.q99 - self.q01 <= NEAR * (self.high - self.low))
+        whole = self.two_valued | (self.q99 - self.q01 <= NEAR * (self.high - self.low)) & ~self.outliers
         return tuple(zip(np.where(whole, self.low, self.q01).tolist(), np.where(whole, self.high, self.q99).tolist(), strict=True))
 
     def used(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -73,8 +80,8 @@ class Survey:
     def idle(self, targets_THA: np.ndarray, counts_A: np.ndarray, states: np.ndarray | None) -> np.ndarray:
         """Return bool[T], the decisions that do nothing.
 
-        All continuous numbers are near 0 (measured by the largest of the dataset) and two-valued ones as before; or the action is as before, and
-        so is the state.
+        All continuous numbers are near 0 (measured by the largest of the dataset) and two-valued ones as before, while the state does not move; or
+        the action is as before, and so is the state.
 
         Args:
             targets_THA: actions to imitate.
@@ -84,16 +91,19 @@ class Survey:
         moving_A = (counts_A == 0) & ~self.two_valued & (self.high > self.low)  # numbers whose 0 may mean rest: neither labels nor constants
         if not moving_A.any():  # with labels alone nothing says that the robot rests
             return np.zeros(len(targets_THA), bool)
-        size_A = np.maximum(np.abs(self.low), np.abs(self.high))
+        low_A, high_A = np.array(self.bounds).T  # by the quantiles, since beside one glitch all other actions are near 0
+        size_A = np.maximum(np.abs(low_A), np.abs(high_A))
         before_TA = np.concatenate([targets_THA[:1, 0], targets_THA[:-1, -1]])  # of the first decision: its own
-        same_THA = np.abs(targets_THA - before_TA[:, None]) <= NEAR * (self.high - self.low) + EPSILON
+        same_THA = np.abs(targets_THA - before_TA[:, None]) <= NEAR * (high_A - low_A) + EPSILON
         still_T = (np.abs(targets_THA) <= NEAR * size_A)[..., moving_A].all((1, 2)) & same_THA[..., ~moving_A].all((1, 2))
         if states is None:
             return np.asarray(still_T)
-        near_S = 1e-3 * (states.max(0) - states.min(0)) + EPSILON  # smaller changes are noise: a thousandth of the range in this episode
-        # A state that never changes at all tells nothing.
-        stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1) & (states.max(0) > states.min(0)).any()
-        return np.asarray(still_T | (stays_T & same_THA.all((1, 2))))
+        range_S = states.max(0) - states.min(0)
+        # Smaller changes are noise: a thousandth of the range in this episode, or less where a number of the state is noise alone.
+        near_S = np.maximum(1e-3 * range_S, 1e-4 * range_S.max(initial=0)) + EPSILON
+        stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1)
+        # Absolute targets may be 0 on the way there. A state that never changes at all tells nothing.
+        return np.asarray(stays_T & (still_T | (same_THA.all((1, 2)) & (range_S > 0).any())))
 
 
 def without(episode: Episode, idle_T: np.ndarray) -> Episode:
@@ -118,11 +128,14 @@ def without(episode: Episode, idle_T: np.ndarray) -> Episode:
 def codec_loss(targets: Sequence[np.ndarray], codec: Any) -> np.ndarray:
     """Return float64[A] from 0 to 1: the root mean square error of encoded actions as a share of their standard deviation; 0 where nothing varies.
 
+    Both are of the actions within `Survey.bounds`: a single glitch would be most of the standard deviation.
+
     Args:
         targets: float32[T, H, A] actions of each episode.
         codec: a `policies.codec.Codec`.
     """
     actions_NA = np.concatenate([each.reshape(-1, each.shape[-1]) for each in targets]).astype(np.float64)
+    actions_NA = actions_NA.clip(*np.array(Survey.of([actions_NA]).bounds).T)
     error_A = np.sqrt(((codec.nearest(actions_NA) - actions_NA) ** 2).mean(0))
     spread_A = actions_NA.std(0)
     return np.where(spread_A > EPSILON, np.minimum(error_A / np.maximum(spread_A, EPSILON), 1), 0.0)
@@ -141,6 +154,16 @@ def loss_sentences(loss_A: np.ndarray) -> list[str]:
     worst = f"up to {100 * loss_A.max():.0f} %" if much.sum() > 1 else f"{100 * loss_A.max():.0f} %"
     remedy = "set env.action_bounds to quantiles or to a pair for each number, or raise policy.num_bins"
     return [f"The codec loses {worst} of the standard deviation of {numbers(much)} of the demonstrations; {remedy}."]
+
+
+def outlier_sentences(survey: Survey) -> list[str]:
+    """Return a sentence where a few actions lie far from all others, else []."""
+    if not survey.outliers.any():
+        return []
+    index = int(survey.outliers.argmax())
+    far = max(survey.low[index], survey.high[index], key=lambda end: abs(end - (survey.q01[index] + survey.q99[index]) / 2))
+    usual = f"{survey.q01[index]:.4g} to {survey.q99[index]:.4g}"
+    return [f"A few actions lie far from all others in {numbers(survey.outliers)}: {far:g}, beside {usual}; correct them if they are glitches."]
 
 
 def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> list[str]:

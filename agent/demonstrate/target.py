@@ -36,6 +36,15 @@ class Target:
         low, high = (low, high) if known.any() else (actions.low, actions.high)
         return cls(actions, (np.where(known, low, actions.low), np.where(known, high, actions.high)), rate, adapter.state_size)
 
+    def unknown(self, actions: np.ndarray) -> str:
+        """Return 'row 3 has 4, and 0 to 3 are allowed' for the first label of float[n, A] that a discrete action cannot have; '' without one."""
+        low, high = self.actions.low, self.actions.high
+        wrong = np.argwhere((self.actions.counts > 0) & ((actions < low) | (actions > high) | (actions != np.rint(actions))))
+        if not len(wrong):
+            return ""
+        t, i = wrong[0]
+        return f"row {t} has {actions[t, i]:g}, and {low[i]:g} to {high[i]:g} are allowed"
+
 
 def _declared(adapter: Adapter) -> tuple[tuple[np.ndarray, np.ndarray], float | None]:
     """Return low and high of the environment's own box, both empty where it has none, and its control rate."""

@@ -131,7 +131,7 @@ def test_the_state_is_read_at_each_decision(tmp_path: Path) -> None:
         np.testing.assert_allclose(episode.states, np.array(states[i])[[0, 4, 8, 9]], rtol=1e-6)
         np.testing.assert_array_equal(episode.frames[:, 0], [frame(i, t) for t in (0, 4, 8, 9)])
     assert read(config(source), target(state_size=3))[0][0].states is None
-    assert "observation.state has 2 numbers, and that of the environment 3 (env.state), so it is not read" in told(
+    assert "observation.state has 2 numbers, and that of the environment 3 (env.state), so a policy does not get it" in told(
         config(source), target(state_size=3)
     )
 
@@ -234,7 +234,10 @@ def test_an_absolute_command_is_idle_where_nothing_moves(tmp_path: Path) -> None
     source = write(tmp_path, [still + away], states=states)
     (episode,), tally = read(config(source), target(state_size=2))
     assert (len(episode), tally.idle) == (3, 2)
-    assert not read(config(source))[1].idle, "without a state a command that stays may be a movement"
+    (episode,), tally = read(config(source))
+    assert tally.idle == 2 and episode.states is None, "the dataset's own state tells, though the environment has none"
+    blind = write(tmp_path / "blind", [still + away])
+    assert not read(config(blind))[1].idle, "without a state a command that stays may be a movement"
 
 
 def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from agent import cli
 from agent.config.read import read
-from agent.demonstrate.doctor import MOMENTS, SIZE, examine
+from agent.demonstrate.doctor import examine
+from agent.demonstrate.looks import MOMENTS, SIZE
 from tests.agent.demonstrate.written import CAMERA, frame, write
 
 RNG = np.random.default_rng(0)

@@ -127,6 +127,7 @@ def degrees(draft: Draft) -> None:
 
 def idle(draft: Draft) -> None:
     draft.actions = [[[0.0, 0.0, -1.0]] * 4 + each[4:] for each in draft.actions]
+    draft.states = draft.states and [[each[4]] * 4 + each[4:] for each in draft.states]
 
 
 def times(draft: Draft) -> None:
