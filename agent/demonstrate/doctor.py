@@ -176,7 +176,8 @@ def _describe(survey: Survey, found: Findings) -> None:
 
 def _idle(survey: Survey, rows: Rows, counts: np.ndarray, found: Findings) -> None:
     """Add how many rows do nothing, each as a decision of one action; `counts` as of `Survey.idle`."""
-    idle = sum(int(survey.idle(each[:, None], counts, _after(state)).sum()) for each, state in zip(rows.actions, rows.states, strict=True))
+    # The last decision of an episode stays, whatever it does.
+    idle = sum(int(survey.idle(each[:, None], counts, _after(state))[:-1].sum()) for each, state in zip(rows.actions, rows.states, strict=True))
     total = sum(map(len, rows.actions))
     found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing"
     if idle:

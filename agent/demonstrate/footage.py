@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from agent.demonstrate.cells import Unusable
 from envs.frames import picture
@@ -20,8 +20,12 @@ def still(content: bytes, size: int, where: str) -> np.ndarray:
 
     Raises:
         Unusable: its numbers have more than 8 bits, as those of depth; `where` is in the message.
+        ValueError: it is no picture.
     """
-    image = Image.open(io.BytesIO(content))
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError(f"{where} has no picture of a known format") from None  # Pillow names an address in memory
     if image.mode[0] in "IF":  # which of their values are black and white, no file says
         raise Unusable("have frames of more than 8 bits a number; convert them to 8 bits", f"{where} is of mode {image.mode}")
     return picture(np.asarray(image.convert("RGB")), size)

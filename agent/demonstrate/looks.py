@@ -32,7 +32,8 @@ def look(files: LeRobot, names: Sequence[str] | None) -> tuple[np.ndarray | None
                     seen[key] = frames
             except ValueError as error:
                 faults.append(str(error))
-            notes += [f"Of the episodes that were looked at, {line} (camera {key.removeprefix(CAMERA)!r})." for line in tally.lines()]
+            if names is None:  # the episodes that a run leaves out are told beside
+                notes += [f"Of the episodes that were looked at, {line} (camera {key.removeprefix(CAMERA)!r})." for line in tally.lines()]
     if seen and names is None:
         notes, faults = notes + faults, []
     for key, frames in seen.items():

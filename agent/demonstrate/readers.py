@@ -148,22 +148,28 @@ def _replay(adapter: Adapter, recorded: Any, actions: np.ndarray, seed: int | No
             break
     rewards, hits = np.array([outcome.rewards[0] for outcome in outcomes]), np.array([outcome.success for outcome in outcomes])
     # Sparse rewards alone would prove little, so the last observation is compared too.
-    if len(rewards) < len(actions) or not np.allclose(rewards, recorded.rewards, **NEAR) or not _alike(adapter.raw, recorded.observations):
+    alike = _alike(adapter.raw, recorded.observations)
+    if len(rewards) < len(actions) or not np.allclose(rewards, recorded.rewards, **NEAR) or alike is False:
         return "did not replay exactly"
+    if alike is None and not rewards.any():
+        return "did not replay exactly: there is no reward, and no observation of the same name and shape"
     states = None if observations[0].state is None else np.stack([each.state for each in observations])  # type: ignore[arg-type]
     frames, achieved = np.stack([each.frames for each in observations]), outcomes[-1].achieved
     return Recording(int(recorded.id), observations[0].instruction, actions, rewards, hits, frames, seed, states, achieved)
 
 
-def _alike(seen: Any, recorded: Any) -> bool:
-    """Return whether an observation equals the last recorded one, as far as the two can be compared.
+def _alike(seen: Any, recorded: Any) -> bool | None:
+    """Return whether an observation equals the last recorded one, as far as the two can be compared; None where nothing of them can.
 
     Args:
         seen: an observation; nested dicts of arrays, or an array.
         recorded: all recorded observations of the episode; dicts of arrays [n + 1, ...], or such an array.
     """
     if isinstance(seen, dict) and isinstance(recorded, dict):
-        return all(_alike(seen[key], recorded[key]) for key in seen.keys() & recorded.keys())  # wrappers add and remove keys
+        parts = [_alike(seen[key], recorded[key]) for key in seen.keys() & recorded.keys()]  # wrappers add and remove keys
+        return False if False in parts else True if True in parts else None
     if isinstance(seen, dict) or not isinstance(recorded, np.ndarray) or recorded.dtype.kind not in "bif":
-        return True  # not comparable; pictures (unsigned integers) are stored with loss
-    return np.shape(seen) != recorded.shape[1:] or np.allclose(seen, recorded[-1], **NEAR)  # another shape: a wrapper changed the observation
+        return None  # pictures (unsigned integers) are stored with loss
+    if np.shape(seen) != recorded.shape[1:] or not recorded[-1].size:
+        return None  # a wrapper changed the observation
+    return bool(np.allclose(seen, recorded[-1], **NEAR))

@@ -119,6 +119,21 @@ def test_a_gripper_has_the_value_of_the_majority_of_a_held_action() -> None:
     assert set(np.round(cut(noisy, np.zeros(2, int), 4, 1)[:, 0, 1])) == {0, 1}, "values that differ by noise alone are one"
 
 
+# --- labels --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [-1, 4, 0.33])
+def test_a_label_that_the_environment_does_not_have_costs_its_episode(tmp_path: Path, bad: float) -> None:
+    labels = [[[float(RNG.integers(4))] for _ in range(8)] for _ in range(3)]
+    labels[1][5] = [bad]
+    four = Actions(gymnasium.spaces.Discrete(4))
+    episodes, tally = read(config(write(tmp_path, labels)), target(four))
+    assert [each.attempt for each in episodes] == [0, 2]
+    assert tally.lines() == [f"1 have a label that the environment does not have, the first: episode 1, row 5 has {bad:g}, and 0 to 3 are allowed"]
+    assert told(config(tmp_path), target(four)).startswith("The dataset has no success column"), "ranges and codec are not spoken of"
+    assert not loss_figures(episodes, codec(four))[1]
+
+
 # --- state ---------------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from agent.config.config import Config
 from agent.config.keys import DemonstrateConfig
 from agent.demonstrate.datasets import figures, stored
+from agent.demonstrate.doctor import examine
 from agent.demonstrate.sources import NO_SEED, cut
 from agent.demonstrate.stage import record
 from agent.demonstrate.target import Tally, Target
@@ -341,6 +342,13 @@ def test_of_a_disturbed_expert_is_imitated_what_it_meant(environments: Environme
     np.testing.assert_array_equal(episode.tokens, [codec(65).encode(each) for each in disturbed.targets])
 
 
+def test_episodes_of_another_environment_are_one_sentence(environments: Environments, tmp_path: Path) -> None:
+    dataset.append(tmp_path, list(record(environments, codec(), [Job(0)])), fps=5, cameras=("front", "wrist"))
+    pendulum = {"id": "InvertedPendulum-v5", "kwargs": {"render_mode": "rgb_array"}, "cameras": ("render",), "instruction": "stand"}
+    (fault,) = examine(str(tmp_path), config(tmp_path, env=pendulum, cameras=("front",))).faults
+    assert "has actions of 3 numbers, and InvertedPendulum-v5 takes 1; record it" in fault
+
+
 def test_evaluation_seeds_are_not_shown(environments: Environments, tmp_path: Path) -> None:
     seeds = (SEEDS["gate"] + 1, 7, SEEDS["test"])
     dataset.append(tmp_path, list(record(environments, codec(), [Job(seed) for seed in seeds])), fps=5, cameras=("front", "wrist"))
@@ -478,6 +486,9 @@ def test_minari_of_an_environment_of_gymnasiums(minari: Any) -> None:
     assert all(e.seed == NO_SEED or 0 <= e.seed < 2**63 for e in episodes)
     with pytest.raises(ValueError, match="has actions of 2 numbers, and etude/Reach-v0 takes 3"):
         read(config("minari:reacher/random-v0"))
+    one = config("minari:reacher/random-v0", env=reacher | {"id": "InvertedPendulum-v5"})
+    (fault,) = examine("minari:reacher/random-v0", one).faults
+    assert "has actions of 2 numbers, and InvertedPendulum-v5 takes 1; record it" in fault
     heavy = reacher | {"kwargs": {"render_mode": "rgb_array", "reward_control_weight": 9}}
     with pytest.raises(ValueError, match=r"no usable episode \(2 did not replay exactly, the first: episode 0\)"):
         read(config("minari:reacher/random-v0", env=heavy), space)

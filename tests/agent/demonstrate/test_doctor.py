@@ -1,6 +1,7 @@
 """`etude check --dataset`: what a dataset holds, in lines and sentences, and "Ready." or a fault."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import yaml
 from PIL import Image
 
 from agent import cli
+from agent.config.config import Config
+from agent.config.keys import DemonstrateConfig
 from agent.config.read import read
 from agent.demonstrate.doctor import examine
 from agent.demonstrate.looks import MOMENTS, SIZE
+from agent.rollout.environments import Environments
 from tests.agent.demonstrate.written import CAMERA, frame, write
 
 RNG = np.random.default_rng(0)
@@ -130,3 +134,115 @@ def test_a_dataset_without_frames_or_rows(tmp_path: Path) -> None:
     assert "No episode can be used" in examine(str(tmp_path / "none"), None).faults[0]
     (tmp_path / "one/data/chunk-000/file-000.parquet").unlink()
     assert "cannot be read (it is missing)" in examine(str(root), None).faults[0]
+
+
+# --- it says what the run will do ------------------------------------------------------------------------------------------
+
+
+NAN = float("nan")
+GRID = """
+import gymnasium
+import numpy as np
+
+class Grid(gymnasium.Env):
+    action_space = gymnasium.spaces.Discrete(4)
+    observation_space = gymnasium.spaces.Dict({"front": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)})
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"front": np.zeros((16, 16, 3), np.uint8)}, {}
+
+    def step(self, action):
+        return {"front": np.zeros((16, 16, 3), np.uint8)}, 0.0, False, False, {}
+"""
+
+
+def blind_run(folder: Path, **env: Any) -> Config:
+    """A run in an environment without a state and without a rate, in which a row is a decision."""
+    (folder / "grid.py").write_text(GRID.replace("Discrete(4)", "Box(-1, 1, (3,), np.float32)"))
+    env = {"id": f"{folder}/grid.py:Grid", "action_repeat": 1, "instruction": "go", "success": "reward > 1", "max_episode_steps": 9} | env
+    return read(Path(configured(folder, env=env)))
+
+
+def test_a_state_that_no_run_reads_costs_no_episode(tmp_path: Path) -> None:
+    states = [[[0.1, NAN]] * 24] * 3
+    root = str(write(tmp_path / "a", [rows(24)] * 3, states=states))
+    found = examine(root, None)
+    assert not found.faults and found.lines["episodes"].startswith("3 usable ones")
+    says = "Of its episodes 3 have an observation.state that is not 2 finite numbers, the first: episode 0, row 0 has [0.1, nan]: left out of a run"
+    assert any(note.startswith(says) for note in found.notes)
+    found = examine(root, blind_run(tmp_path))
+    assert not found.faults and found.lines["decisions"].startswith("72 in the first 3 episodes")
+    assert not any("finite" in note for note in found.notes)
+
+
+def test_a_state_that_the_run_reads_costs_its_episode(tmp_path: Path) -> None:
+    config = read(Path(configured(tmp_path)))
+    with closing(Environments(config.envs[:1], 1)) as environments:
+        size = environments.first.state_size
+    states = [[[0.1 * t] * size for t in range(24)] for _ in range(3)]
+    states[1][5] = [NAN] * size
+    found = examine(str(write(tmp_path / "a", [rows(24)] * 3, states=states)), config)
+    assert not found.faults and found.lines["decisions"].endswith("in the first 2 episodes, 0 of them idle")
+    (said,) = [note for note in found.notes if "finite" in note]
+    assert said.startswith(f"Of its episodes 1 have an observation.state that is not {size} finite numbers, the first: episode 1, row 5 has")
+    assert said.endswith(": left out.")
+
+
+@pytest.mark.parametrize("times", [None, 1.7e9])
+def test_times_that_no_video_needs_cost_no_episode(times: float | None, tmp_path: Path) -> None:
+    root = str(write(tmp_path / "a", [rows(24)] * 3, rows={"timestamp": [[times] * 24] * 3}))
+    for found in (examine(root, None), examine(root, blind_run(tmp_path))):
+        assert not found.faults and found.lines["episodes"].startswith("3 usable ones") and not any("left out" in note for note in found.notes)
+
+
+def test_labels_do_not_rest_and_get_no_bounds(tmp_path: Path) -> None:
+    config = blind_run(tmp_path)
+    (tmp_path / "grid.py").write_text(GRID)
+    labels = [[[int(x)] for x in RNG.integers(0, 4, 20)] for _ in range(3)]
+    root = str(write(tmp_path / "a", labels))
+    for found in (examine(root, None), examine(root, config)):
+        assert not found.faults and found.lines["idle"] == "0.0 % of the rows do nothing"
+        assert not any("do nothing" in note or "action_bounds" in note for note in found.notes)
+    labels[1][3] = [4]
+    found = examine(str(write(tmp_path / "b", labels)), config)
+    says = "Of the first episodes 1 have a label that the environment does not have, the first: episode 1, row 3 has 4, and 0 to 3 are allowed"
+    assert f"{says}: left out." in found.notes and not any("action_bounds" in note or "units" in note for note in found.notes)
+
+
+def test_what_the_last_row_of_an_episode_does_is_not_counted(tmp_path: Path) -> None:
+    still = [[0.0, 0.0, 1.0]] * 6
+    root, config = str(write(tmp_path / "a", [rows(24) + still] * 2)), blind_run(tmp_path)
+    found = examine(root, config)
+    assert "10 of 60 rows do nothing; decisions of such rows alone are left out." in found.notes
+    assert found.lines["decisions"] == "60 in the first 2 episodes, 10 of them idle"
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_camera_of_one_colour_is_told(tmp_path: Path) -> None:
+    def black(episode: int, step: int) -> np.ndarray:
+        return np.zeros((16, 16, 3), np.uint8) if episode else frame(0, step)
+
+    def grey(episode: int, step: int) -> np.ndarray:
+        return np.full((16, 32, 3), 90 + step % 3, np.uint8)  # not square, so it gets black borders
+
+    found = examine(str(sound(tmp_path / "a", frames=black)), None)
+    assert found.notes == ["Camera 'front' shows one colour alone in 2 of the 3 episodes that were looked at, the first: episode 1."]
+    found = examine(str(sound(tmp_path / "b", frames=grey)), None)
+    assert found.notes == ["Camera 'front' shows one colour alone in 3 of the 3 episodes that were looked at, the first: episode 0."]
+    assert not found.faults
+
+
+def test_a_camera_that_cannot_be_read_is_a_fault_only_where_it_is_needed(tmp_path: Path) -> None:
+    depth = "observation.images.depth"
+    features = {name: {"dtype": "image", "shape": [16, 16, 3]} for name in (CAMERA, depth)} | {"action": {"dtype": "float32", "shape": [3]}}
+    cells = {depth: [[{"bytes": b"no picture", "path": None}] * 24] * 3}
+    root = str(write(tmp_path / "a", [rows(24)] * 3, rows=cells, info={"features": features}))
+    found = examine(root, None)
+    assert not found.faults and any("cannot be read" in note for note in found.notes) and found.sheet is not None
+    found = examine(root, blind_run(tmp_path))
+    assert not found.faults and not any("cannot be read" in note for note in found.notes)
+    (fault,) = examine(root, blind_run(tmp_path).model_copy(update={"demonstrate": DemonstrateConfig(cameras=("depth",))})).faults
+    assert "cannot be read (episode 0, row 0 has no picture of a known format)" in fault
