@@ -121,6 +121,8 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, config: Config | Non
     found.lines |= {"success": success, "timestamps": f"off by at most {rows.off:.2g} frames"}
     if config is None:  # with a config `_suits` says it: the environment's success rule may decide
         found.notes += oddities(files)
+        if rows.actions and not rows.successes:
+            found.faults.append(f"None of its {len(rows.actions)} usable episodes succeeded, and a run needs one that did.")
     if config is None and not files.success_column:
         found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
@@ -214,11 +216,22 @@ def _suits(config: Config, rows: Rows, tally: Tally, found: Findings) -> None:
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
     found.notes += [*dataset.sentences(), *sentences]
-    partly = [rows.partly[name] for name in dataset.needed if name in rows.partly]  # of all episodes, and not the first ones alone
-    for why in {why for each in (tally, *partly) for why in each.reasons}:
-        read.reasons.pop(why, None)
-    found.notes += [f"Of its episodes {line}: left out." for each in partly for line in each.lines()]
-    found.notes += [f"Of the first episodes {line}: left out." for line in read.lines()]
+    found.notes += _left_out(tally, [each for name, each in rows.partly.items() if name in dataset.needed], read)
     found.lines |= {"decisions": f"{read.decisions} in the first {len(episodes)} episodes, {read.idle} of them idle"}
     if found.sheet is None and episodes:
         found.sheet = sheet([each.frames for each in episodes[:SHEET]])
+
+
+def _left_out(told: Tally, needed: list[Tally], read: Tally) -> list[str]:
+    """Return sentences about the episodes that the run leaves out, each reason once.
+
+    Args:
+        told: whose reasons are told already.
+        needed: of all episodes, by columns that this run needs.
+        read: of the first episodes, as the run reads them.
+    """
+    known = {why for each in (told, *needed) for why in each.reasons}
+    first = Tally(Counter({why: count for why, count in read.reasons.items() if why not in known}), read.places)
+    return [f"Of its episodes {line}: left out." for each in needed for line in each.lines()] + [
+        f"Of the first episodes {line}: left out." for line in first.lines()
+    ]

@@ -41,7 +41,7 @@ class Recording:
     seed: int | None = None
     """Of the environment's reset, where it is known."""
     states: np.ndarray | None = None
-    """float32[T + 1, S], proprioception, where the episode was replayed in the environment."""
+    """float32[T + 1, S], proprioception: of the environment where the episode was replayed there, else as recorded."""
     achieved: tuple[str, ...] = ()
     """Instructions that the last state fulfils, where the environment names them."""
 

@@ -218,6 +218,13 @@ def test_what_the_last_row_of_an_episode_does_is_not_counted(tmp_path: Path) -> 
     assert found.lines["decisions"] == "60 in the first 2 episodes, 10 of them idle"
 
 
+def test_failures_alone_are_a_fault_with_and_without_a_run(tmp_path: Path) -> None:
+    root = str(write(tmp_path / "a", [rows(24)] * 3, rows={"next.success": [["False"] * 24] * 3}))
+    assert examine(root, None).faults == ["None of its 3 usable episodes succeeded, and a run needs one that did."]
+    (fault,) = examine(root, blind_run(tmp_path)).faults
+    assert "has no usable episode (3 failed)" in fault
+
+
 # --- frames ----------------------------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def test_each_row_has_the_frame_of_its_time(fps: int, tmp_path: Path) -> None:
     file, times = video(tmp_path / "a.mp4", fps, 30), [t / 10 for t in range(30 * 10 // fps)]
     assert shown(file, times) == [round(time * fps) for time in times]
     assert shown(file, times[2:]) == [round(time * fps) for time in times[2:]]
-    assert shown(file, np.float32(times).tolist()) == [round(time * fps) for time in times]
+    assert shown(file, np.array(times, np.float32).tolist()) == [round(time * fps) for time in times]
 
 
 def test_the_nearest_frame_is_shown_and_the_earlier_of_two(tmp_path: Path) -> None:
