@@ -123,8 +123,8 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, config: Config | Non
         found.notes += oddities(files)
         if rows.actions and not rows.successes:
             found.faults.append(f"None of its {len(rows.actions)} usable episodes succeeded, and a run needs one that did.")
-    if config is None and not files.success_column:
-        found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
+        if not files.success_column:
+            found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
     found.sheet, notes, faults = look(files, None if config is None else config.demonstrate.cameras or config.envs[0].sources)
