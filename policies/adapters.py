@@ -27,7 +27,7 @@ def add(model: Any, config: PolicyConfig) -> Any:
     torch.manual_seed(0)  # for the initial values of A; B is zero, so a new adapter changes nothing
     try:
         adapted = get_peft_model(model, LoraConfig(**{"lora_alpha": 2 * options["r"], **options}))
-    except (TypeError, ValueError) as error:  # a rank of 0
+    except (TypeError, ValueError) as error:  # of peft, about options that do not go together
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"policy.lora is {config.lora}: {first}") from error
     if config.train == "lora+connector":

@@ -113,6 +113,9 @@ def whole_gap(policy: Any, frames: tuple[int, ...]) -> float:
 
 def question_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
     """Return a sentence if questions about frames cannot be asked, or are answered otherwise together than alone; arguments as of `cheap_faults`."""
+    yes, no = (policy.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in ("yes", "no"))
+    if yes == no:
+        return ["Its tokenizer begins 'yes' and 'no' with the same token, so no answer can be read; set label.by env, and ground.steps 0."]
     try:
         gap = question_gap(policy, frames)
     except Exception as error:

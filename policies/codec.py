@@ -186,12 +186,14 @@ def digits(tokenizer: Any) -> np.ndarray:
     """Return int64[100, K]: the tokens of ' 00' .. ' 99', verified to stay the same when numbers are written in a row.
 
     Raises:
-        ValueError: the tokenizer splits these numbers into different lengths, or merges neighbours.
+        ValueError: the tokenizer splits these numbers into different lengths, merges neighbours, or writes two of them alike.
     """
     numbers = [f" {i:0{DIGITS}d}" for i in range(10**DIGITS)]
     rows = [continued(tokenizer, number) for number in numbers]
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         raise ValueError("policy.codec 'digits' needs a tokenizer that writes all of ' 00' .. ' 99' with equally many tokens; this one does not.")
+    if len(set(map(tuple, rows))) != len(rows):
+        raise ValueError("policy.codec 'digits' needs a tokenizer that tells all of ' 00' .. ' 99' apart; in this one some have the same tokens.")
     if continued(tokenizer, "".join(numbers[1:])) != [token for row in rows[1:] for token in row]:
         raise ValueError("policy.codec 'digits' needs numbers that keep their tokens when written in a row; this tokenizer merges them.")
     return np.array(rows)

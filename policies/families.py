@@ -95,9 +95,12 @@ def lora_targets(model: Any, chosen: Any = "all-linear") -> list[str]:
         )
     if chosen == "all-linear":
         return names
-    kept = [name for name in names if _is_chosen(name, chosen)]
+    kept, ends = [name for name in names if _is_chosen(name, chosen)], ", ".join(sorted({name.split(".")[-1] for name in names}))
+    # Layers elsewhere may be named too, and are left out: `proj` of a vision tower.
+    unknown = [end for end in chosen if not any(f".{name}".endswith(f".{end}") for name in linear)] if isinstance(chosen, list) else []
+    if kept and unknown:
+        raise ValueError(f"policy.lora's target_modules names {unknown[0]!r}, and the model has no such linear layer; its text model has {ends}.")
     if not kept:
-        ends = ", ".join(sorted({name.split(".")[-1] for name in names}))
         raise ValueError(f"policy.lora's target_modules {chosen!r} names no linear layer of the text model; it has {ends}.")
     return kept
 

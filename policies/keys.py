@@ -1,23 +1,42 @@
 """The config section `policy`."""
 
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-LORA_OPTIONS = ("r", "lora_alpha", "use_rslora", "use_dora", "target_modules")  # of `policy.lora`
+LARGEST_RANK = 4096  # of an adapter: no layer of the supported models is narrower
+LORA_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of `policy.lora`: what each may be
+    "r": (f"a whole number from 1 to {LARGEST_RANK}", lambda value: type(value) is int and 1 <= value <= LARGEST_RANK),
+    "lora_alpha": ("a number above 0", lambda value: type(value) in (int, float) and value > 0),
+    "use_rslora": ("true or false", lambda value: type(value) is bool),
+    "use_dora": ("true or false", lambda value: type(value) is bool),
+    "target_modules": ("a list of names, or a regular expression", lambda value: isinstance(value, list) or _is_expression(value)),
+}
+
+
+def _is_expression(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except re.error:
+        return False
 
 
 def replaced(text: str, known: Sequence[str]) -> str:
     """Return a text whose placeholders, single words in braces, are all known; others would reach the model as they stand.
 
+    Text in braces that is no placeholder, such as JSON, may stand there.
+
     Raises:
-        ValueError: one is not known.
+        ValueError: a placeholder is not known, or is not written as one: `{ instruction }`, `{{instruction}}`, `{instruction`.
     """
-    for found in re.findall(r"\{([^{}\s]*)\}", text):
-        if found not in known:
-            raise ValueError(f"nothing replaces {{{found}}}; the placeholders here are {', '.join(f'{{{name}}}' for name in known)}")
+    for found in re.findall(r"\{+[^{}]*\}*", text):
+        inner = found.strip("{}")
+        meant = re.fullmatch(r"[\w\s!.:\[\]-]*", inner) and any(re.search(rf"\b{name}\b", inner) for name in known)
+        if (meant and found != f"{{{inner}}}") or ((meant or re.fullmatch(r"\S*", inner)) and inner not in known and found.endswith("}")):
+            names = f"the placeholders here are {', '.join(f'{{{name}}}' for name in known)}" if known else "there are no placeholders here"
+            raise ValueError(f"nothing replaces {found}; {names}")
     return text
 
 
@@ -78,6 +97,11 @@ class PolicyConfig(BaseModel):
     def _prompt_is_replaced(cls, prompt: str) -> str:
         return replaced(prompt, ("instruction", "state", "advantage"))
 
+    @field_validator("thought")
+    @classmethod
+    def _thought_has_no_placeholders(cls, thought: str) -> str:
+        return replaced(thought, ())
+
     @model_validator(mode="after")
     def _fits_together(self) -> "PolicyConfig":
         if bool(self.state) != ("{state}" in self.prompt):
@@ -97,6 +121,10 @@ class PolicyConfig(BaseModel):
     def _known_options(cls, lora: dict[str, object]) -> dict[str, object]:
         if unknown := lora.keys() - LORA_OPTIONS:
             raise ValueError(f"policy.lora has no option {min(unknown)!r}; it has {', '.join(LORA_OPTIONS)}")
+        for name, value in lora.items():
+            kind, fits = LORA_OPTIONS[name]
+            if not fits(value):
+                raise ValueError(f"policy.lora's {name} is {value!r}; give {kind}")
         return lora
 
     @property

@@ -36,6 +36,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
         _takes_image_tokens(described)
+        _is_not_quantised(described)
         _keep_layers(described, config.layers)
         parts = processor.load(source, **kwargs)
         families.keep_grid_empty(described)
@@ -62,7 +63,7 @@ def writable(config: PolicyConfig) -> PolicyConfig:
 
 
 def _source(config: PolicyConfig) -> str:
-    return str(NANO) if config.model == "nano" else config.model
+    return str(NANO) if config.model == "nano" else str(Path(config.model).expanduser()) if config.model.startswith("~") else config.model
 
 
 @contextlib.contextmanager
@@ -144,6 +145,18 @@ def _takes_image_tokens(described: Any) -> None:
     kind: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(described)]
     if "mm_encoder_outputs" not in signature(kind.forward).parameters:
         raise ValueError(f"{described.model_type} takes no image tokens that were computed before its forward pass (mm_encoder_outputs).")
+
+
+def _is_not_quantised(described: Any) -> None:
+    """Check that the weights of a model are numbers that can be trained, or expanded for an export.
+
+    Raises:
+        ValueError: they are quantised.
+    """
+    if (stored := getattr(described, "quantization_config", None)) is not None:
+        method = stored.get("quant_method", "") if isinstance(stored, dict) else getattr(stored, "quant_method", "")
+        kind = str(getattr(method, "value", method)) or "some method"
+        raise ValueError(f"its weights are quantised ({kind}); name the model in full precision, and set policy.precision 4bit for little memory.")
 
 
 def _has_parts(model: Any) -> None:

@@ -39,6 +39,8 @@ def load(source: str, **kwargs: Any) -> Any:
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer
     if not processor.chat_template:
         raise ValueError("it has no chat template: use an instruction-tuned model, or put a chat_template.jinja into its folder.")
+    for limit in ("max_length", "truncation", "truncation_strategy"):  # those of its training, which tokenizer.json may hold, would cut prompts
+        processor.tokenizer.init_kwargs.pop(limit, None)
     families.keep_frames_whole(processor)
     families.keep_whole_prompts(processor)
     return processor

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_grid_thw")
 KEPT = 20_000  # prompts in the cache, a few kilobytes each
 PROBE = "touch it"  # an instruction, to try a chat template
+THOUGHTS = {"<think>": "</think>", "<thinking>": "</thinking>", "<reasoning>": "</reasoning>", "[THINK]": "[/THINK]", "◁think▷": "◁/think▷"}
 
 
 class Prompts:
@@ -48,8 +49,10 @@ class Prompts:
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": self.known(text)}]
         plain = {"enable_thinking": False} if "enable_thinking" in self._processor.chat_template else {}
         chat = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, **plain)
-        if chat.rfind("<think>") > chat.rfind("</think>"):  # some templates always open a thought; an action must not stand inside
-            chat += "\n</think>\n\n"
+        reply = chat[chat.rfind(content[-1]["text"]) + len(content[-1]["text"]) :]  # the words may hold such a tag themselves
+        for begin, end in THOUGHTS.items():
+            if reply.rfind(begin) > reply.rfind(end):  # some templates always open a thought; an action must not stand inside
+                chat += f"\n{end}\n\n"
         spaced = self._family.spaced
         return re.sub(rf"{re.escape(spaced)}(?=[^\s<])", f"{spaced} ", chat) if spaced else chat
 
@@ -72,7 +75,7 @@ class Prompts:
         sequence may stand before the reply.
         """
         tokenizer = self._processor.tokenizer
-        ends = tokenizer.encode("a")[-1] == tokenizer.eos_token_id
+        ends = tokenizer.encode("a")[-1] != tokenizer.encode("a", add_special_tokens=False)[-1]  # by a token of the end, eos or another
         return not (ends or (tokenizer.bos_token and tokenizer.bos_token in text))
 
     def image_settings(self) -> dict[str, Any]:

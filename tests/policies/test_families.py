@@ -110,6 +110,8 @@ def test_adapters_sit_on_every_linear_layer_of_the_text_model(family: str, expec
     policy = make(family, request)
     names = families.lora_targets(policy.base)
     assert {name.split(".")[-1] for name in names} == expected and all("language_model" in name for name in names)
+    with pytest.raises(ValueError, match=r"target_modules names 'nothere', and the model has no such linear layer; its text model has"):
+        families.lora_targets(policy.base, [min(expected), "nothere"])
     for part in policy.base.modules():  # as quantised models have it: none of their layers is a plain linear one
         for name, child in list(part.named_children()):
             if isinstance(child, torch.nn.Linear) and "language_model" not in name and child is not policy.base.lm_head:
@@ -157,6 +159,14 @@ def test_no_action_stands_inside_an_open_thought(asks: bool, request: Any) -> No
     chat = policy.prompts.chat("touch it", 1)
     assert chat.count("<think>") == chat.count("</think>") == 1
     assert chat.endswith("<think></think>" if asks else "<think>\n</think>\n\n")
+
+
+@pytest.mark.parametrize(("begin", "end"), [("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷")])
+def test_thoughts_of_any_spelling_are_closed_and_those_of_the_user_left(begin: str, end: str, request: Any) -> None:
+    policy = make("llava", request)
+    assert policy.prompts.chat(f"{begin} touch it", 1).count(end) == 0
+    policy.processor.chat_template += begin
+    assert policy.prompts.chat("reach it", 1).endswith(f"{begin}\n{end}\n\n")
 
 
 def test_the_embedded_model_reads_capitals_as_it_knows_them(request: Any, situations: list[Situation]) -> None:

@@ -170,3 +170,35 @@ def test_frames_are_prepared_with_what_the_processor_tells_its_image_processor(c
 def test_layers_that_depend_on_others_are_not_dropped(folder_of: Callable[[str], Path]) -> None:
     with pytest.raises(ValueError, match=r"policy\.layers is 1, and layers of gemma4 share keys or embeddings with others; leave the key out"):
         given(folder_of("gemma4"), layers=1)
+
+
+def test_a_limit_of_the_tokenizer_cuts_no_prompt(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["truncation"] = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
+    file.write_text(json.dumps(content))
+    policy = given(file.parent)
+    tokens = policy.prompts.tokenised(policy.prompts.chat("touch it", 2), np.zeros((2, 64, 64, 3), np.uint8))["input_ids"]
+    assert policy.processor.tokenizer.decode(tokens[0]).endswith("touch itassistant:")
+
+
+def test_weights_that_are_quantised_already_are_refused(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}))
+    with pytest.raises(ValueError, match=r"its weights are quantised \(bitsandbytes\); name the model in full precision, and set policy\.precision"):
+        given(file.parent)
+
+
+def test_a_home_folder_may_be_named_by_its_sign(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copied("llava")
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert given(Path("~") / folder.name).codec.num_bins == 100
+
+
+def test_numbers_that_share_tokens_are_refused(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["normalizer"] = {"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": "0"}
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="a tokenizer that tells all of ' 00' .. ' 99' apart"):
+        given(file.parent)

@@ -44,11 +44,39 @@ def test_a_chat_begins_once(family: str, request: Any, situations: list[Situatio
         ({"prompt": "{state} {instruction}"}, "give both, or neither"),
         ({"state": {0: (0, 1)}}, "give both, or neither"),
         ({"prompt": "{state}", "state": {0: (1, 1)}}, "range in policy.state is empty"),
+        ({"prompt": "{ instruction }"}, r"nothing replaces \{ instruction \}; the placeholders here are \{instruction\}"),
+        ({"prompt": "do {{instruction}}"}, r"nothing replaces \{\{instruction\}\}"),
+        ({"prompt": "{the instruction}"}, r"nothing replaces \{the instruction\}"),
+        ({"prompt": "do {instruction"}, r"nothing replaces \{instruction; "),
+        ({"prompt": "{instruction!r}"}, r"nothing replaces \{instruction!r\}"),
+        ({"prompt": "{task}"}, r"nothing replaces \{task\}"),
+        ({"thought": "the {instruction} is at #"}, r"nothing replaces \{instruction\}; there are no placeholders here"),
     ],
 )
 def test_what_a_prompt_tells_of_the_state_is_named(words: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         PolicyConfig(**words)
+
+
+def test_braces_that_are_no_placeholder_may_stand_in_a_prompt() -> None:
+    prompt = '{instruction} Answer as JSON: {"move": [0, 0], "instruction": "{instruction}"}'
+    assert PolicyConfig(prompt=prompt).ask("lift") == 'lift Answer as JSON: {"move": [0, 0], "instruction": "lift"}'
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"r": "8"}, "r is '8'; give a whole number from 1 to 4096"),
+        ({"r": 10**9}, "r is 1000000000; give a whole number"),
+        ({"r": 0}, "r is 0; give a whole number"),
+        ({"lora_alpha": 0}, "lora_alpha is 0; give a number above 0"),
+        ({"use_dora": "no"}, "use_dora is 'no'; give true or false"),
+        ({"target_modules": "["}, r"target_modules is '\['; give a list of names, or a regular expression"),
+    ],
+)
+def test_an_option_of_lora_has_a_kind(option: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        PolicyConfig(train="lora", lora=option)
 
 
 def test_prompts_without_end_are_not_all_kept(situations: list[Situation], monkeypatch: pytest.MonkeyPatch) -> None:

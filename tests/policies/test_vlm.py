@@ -147,9 +147,8 @@ def test_options_of_adapters_are_those_of_peft(request: Any, situations: list[Si
         make("smolvlm", request, lora={"r": 4})
     with pytest.raises(ValueError, match=r"policy\.lora has no option 'lora_dropout'; it has r, lora_alpha, use_rslora, use_dora, target_modules"):
         make("smolvlm", request, train="lora", lora={"lora_dropout": 0.1})
-    for wrong in ({"target_modules": ["no_such_layer"]}, {"r": 0}):
-        with pytest.raises(ValueError, match=r"policy.lora is .*: |names no linear layer of the text model; it has .*q_proj"):
-            make("smolvlm", request, train="lora", lora=wrong)
+    with pytest.raises(ValueError, match=r"names no linear layer of the text model; it has .*q_proj"):
+        make("smolvlm", request, train="lora", lora={"target_modules": ["no_such_layer"]})
 
 
 @pytest.mark.parametrize("train", ["text", "all", "lora"])
