@@ -35,6 +35,7 @@ def lookup(holder: Any, path: str) -> Any:
     Raises:
         KeyError: there is no such value.
     """
+    whole = path
     while path:
         name, path = first_key(holder, path) if isinstance(holder, dict) else path.partition(".")[::2]
         try:
@@ -45,7 +46,7 @@ def lookup(holder: Any, path: str) -> Any:
             else:
                 holder = getattr(holder, name)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise KeyError(name) from error
+            raise KeyError(whole) from error
     return holder
 
 

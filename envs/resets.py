@@ -171,7 +171,7 @@ def _is_outcome(returned: Any) -> bool:
 
 def _ends(value: Any, name: str) -> bool:
     """Return a report of an episode's end as a truth value; raise Malformed if it is neither true or false nor 0 or 1. None is false."""
-    if value is None or isinstance(value, bool | np.bool):
+    if value is None or isinstance(value, bool | np.bool_):
         return bool(value)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):

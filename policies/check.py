@@ -39,6 +39,7 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
     faults = [f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins."] if lost else []
     try:
         if hasattr(policy, "base"):
+            faults += _too_long(policy, frames)
             unseen = whole_gap(policy, frames)
         gap = agreement(policy, frames) if unseen < torch.inf else torch.nan
     except Exception as error:  # of code of a family that nobody tried
@@ -58,6 +59,18 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
             f"choose another policy.model."
         )
     return faults
+
+
+def _too_long(policy: Any, frames: tuple[int, ...]) -> list[str]:
+    """Return a sentence if a prompt and its reply have more tokens than the model was made for."""
+    most = getattr(policy.base.config.get_text_config(), "max_position_embeddings", None)
+    chat = policy.prompts.chat(policy.config.ask(INSTRUCTION), frames[0])
+    length = policy.prompts.tokenised(chat, np.zeros(frames, np.uint8))["input_ids"].shape[1] + policy.reply_length
+    if not most or length <= most:
+        return []
+    return [
+        f"A prompt with its reply has {length} tokens, and this model was made for {most}; show fewer or smaller frames, or shorten policy.prompt."
+    ]
 
 
 def lost_bins(codec: Any) -> int:

@@ -82,8 +82,12 @@ class Prompts:
         """Return what the processor tells its image processor at each call beside the images: Pixtral that patches are merged, so wider ones.
 
         Raises:
-            ValueError: a prompt about frames cannot be written, or leaves out the words.
+            ValueError: a prompt about frames cannot be written, leaves out the words, or names an image itself.
         """
+        mark = getattr(self._processor, "image_token", None)
+        for key in ("prompt", "thought"):
+            if mark and str(mark) in getattr(self._config, key):
+                raise ValueError(f"policy.{key} holds {mark}, which stands for a frame in this model's prompts; leave it out.")
         told: dict[str, Any] = {}
         images, kind = self._processor.image_processor, type(self._processor.image_processor)
 
@@ -97,7 +101,9 @@ class Prompts:
             self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
         except Exception as error:  # of any processor
             first = str(error).strip().split("\n")[0].rstrip(".")
-            raise ValueError(f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template.") from error
+            raise ValueError(
+                f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template and processor_config.json."
+            ) from error
         finally:
             images.__class__ = kind
         if PROBE not in chat:

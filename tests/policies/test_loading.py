@@ -182,6 +182,20 @@ def test_a_limit_of_the_tokenizer_cuts_no_prompt(copied: Callable[[str], Path]) 
     assert policy.processor.tokenizer.decode(tokens[0]).endswith("touch itassistant:")
 
 
+def test_an_image_in_the_users_own_words_is_refused(copied: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match=r"policy\.prompt holds <image>, which stands for a frame in this model's prompts; leave it out"):
+        load(PolicyConfig(model=str(copied("llava")), codec="digits", prompt="<image> {instruction}"), LOW, HIGH)
+
+
+def test_a_prompt_that_is_longer_than_the_model_was_made_for_is_said(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "config.json"
+    content = json.loads(file.read_text())
+    content["text_config"]["max_position_embeddings"] = 16
+    file.write_text(json.dumps(content))
+    (fault,) = check.cheap_faults(given(file.parent), (2, 64, 64, 3))
+    assert fault.startswith("A prompt with its reply has 78 tokens, and this model was made for 16; show fewer")
+
+
 def test_weights_that_are_quantised_already_are_refused(copied: Callable[[str], Path]) -> None:
     file = copied("llava") / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}))
