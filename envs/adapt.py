@@ -19,7 +19,7 @@ from envs.moments import Observation, Outcome
 from envs.rate import ASSUMED, control_rate
 from envs.resets import Malformed, Resets
 from envs.spaces import Actions
-from envs.state import keys, read_state, state_size
+from envs.state import has_state, keys, read_state, state_size
 from envs.success import KEYS, Success
 from envs.views import Views
 from envs.words import instruction
@@ -54,6 +54,7 @@ class Adapter:
         self._history: deque[np.ndarray] = deque(maxlen=config.history)
         self._observed: Observation | None = None
         self.state_size = state_size(self.env.observation_space, config.state)  # 0: unknown, or there is no state
+        self._has_state: bool | None = True if self.state_size else None  # None: the first observation tells, as its space does not
         self.limit = config.max_episode_steps or time_limit(self.env)
         """Environment steps after which an episode is truncated; None: unknown, and an episode of more than `LONGEST` steps is a fault."""
         self.rate = control_rate(self.env) or ASSUMED
@@ -249,6 +250,10 @@ class Adapter:
 
     def _state(self) -> np.ndarray | None:
         """Return float32[S], or None without a state; raise ValueError where its size or its numbers are wrong."""
+        if self._has_state is None:
+            self._has_state = has_state(self._observation, self.config.state)
+        if not self._has_state:
+            return None
         try:
             with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused below
                 state = read_state(self._observation, self.config.state)
@@ -257,9 +262,11 @@ class Adapter:
             raise ValueError(f"{self.config.id}: env.state is {named}, and the observation holds {present}.") from error
         except ValueError as error:
             raise ValueError(f"{self.config.id}: {error}") from error
-        if state is not None and self.state_size and len(state) != self.state_size:
+        if state is None:
+            raise ValueError(f"{self.config.id}: an observation lacks the state that others have.")
+        if self.state_size and len(state) != self.state_size:
             raise ValueError(f"{self.config.id}: its state has {len(state)} numbers, and its observation space promises {self.state_size}.")
-        if state is not None and not np.isfinite(state).all():
+        if not np.isfinite(state).all():
             raise ValueError(f"{self.config.id}: its state holds NaN, or numbers too large for float32.")
         return state
 

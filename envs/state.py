@@ -47,9 +47,14 @@ def read_state(observation: Any, state: str | tuple[str, ...]) -> np.ndarray | N
     """
     if not isinstance(observation, dict):
         return _numbers(observation, "the observation") if state else None
-    if not state and not _holds_numbers(observation.get(DEFAULT)):  # nobody asked for it
+    if not state and DEFAULT not in observation:
         return None
     return np.concatenate([_numbers(lookup(observation, key), repr(key)) for key in keys(state)])
+
+
+def has_state(observation: Any, state: str | tuple[str, ...]) -> bool:
+    """Return whether there is a state to be read: `env.state` asks for one, or an observation holds numbers under the default key."""
+    return bool(state) or (isinstance(observation, dict) and _holds_numbers(observation.get(DEFAULT)))
 
 
 def _holds_numbers(value: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from agent.config.read import parse, write
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.state import read_state, state_size
+from envs.state import has_state, read_state, state_size
 
 OBSERVATION = {"arm": {"joints": np.arange(3.0), "speed": np.arange(3.0, 5.0)}, "grip": 7.0, "state": np.ones(2)}
 
@@ -64,7 +64,7 @@ def test_a_list_of_keys_in_a_config():
 
 def test_a_key_that_holds_no_numbers_is_named_where_it_is_asked_for_and_else_left() -> None:
     for strange in ({"tip": np.zeros(2)}, "moving", [[1, 2], [3]]):
-        assert read_state({"state": strange}, "") is None
+        assert not has_state({"state": strange}, "") and not has_state({}, "") and has_state({"state": [1]}, "")
         with pytest.raises(ValueError, match=r"env\.state reads 'state', which is a .* and no numbers"):
             read_state({"state": strange}, "state")
 
