@@ -20,7 +20,7 @@ from envs.rate import ASSUMED, control_rate
 from envs.resets import Malformed, Resets
 from envs.spaces import Actions
 from envs.state import has_state, keys, read_state, state_size
-from envs.success import KEYS, Success
+from envs.success import Success, reported
 from envs.views import Views
 from envs.words import instruction
 
@@ -183,8 +183,8 @@ class Adapter:
     @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
-        reported = self._info.get("achieved") or ()
-        return tuple(map(str, [reported] if isinstance(reported, str) else reported))  # plain: another process may not know a class of the user's
+        fulfilled = self._info.get("achieved") or ()
+        return tuple(map(str, [fulfilled] if isinstance(fulfilled, str) else fulfilled))  # plain: another process may not know a class of the user's
 
     def oracle(self) -> np.ndarray:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.
@@ -214,8 +214,7 @@ class Adapter:
     @property
     def success_key(self) -> str:
         """Return which of the usual keys of `info` reports success; '' if none does."""
-        reported = [key for key in KEYS if key in self._info]
-        return min(reported, key=lambda key: self._info[key] is None, default="")  # as `Success` chooses
+        return reported(self._info)
 
     def words(self) -> str:
         """Return the instruction as the environment gives it at this moment; an episode keeps that of its reset.

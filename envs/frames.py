@@ -75,6 +75,14 @@ def inside(space: gymnasium.Space, path: str) -> tuple[gymnasium.Space, str]:
     return space, path
 
 
+def space_of(space: gymnasium.Space, name: str) -> gymnasium.Space:
+    """Return the space of a picture by its name, as `pictures` returns it; of one in a stack, that of the stack."""
+    if not isinstance(space, gymnasium.spaces.Dict):
+        first, _, rest = name.partition(".")
+        name = rest if first == WHOLE else ""
+    return inside(space, name)[0]
+
+
 def is_picture(value: Any) -> bool:
     """Return whether an array has the shape of one image of at least 8 x 8 pixels: [h, w], [h, w, 1], [h, w, 3], [h, w, 4], [1, h, w] or [3, h, w].
 
@@ -116,9 +124,7 @@ def value_range(space: gymnasium.Space, name: str) -> Range | None:
         space: of the whole observation.
         name: of the picture, as `pictures` returns it.
     """
-    if not isinstance(space, gymnasium.spaces.Dict):
-        name = name.partition(".")[2] if name.partition(".")[0] == WHOLE else ""
-    space, _ = inside(space, name)
+    space = space_of(space, name)
     if isinstance(space, gymnasium.spaces.MultiBinary):
         return 0.0, 1.0
     if not isinstance(space, gymnasium.spaces.Box) or space.low.size == 0:

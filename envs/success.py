@@ -8,7 +8,7 @@ import functools
 import math
 import operator
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -90,15 +90,18 @@ class Success:
                 return _truth(_evaluate(self._tree, values), self._rule)
             except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
                 raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_names(info)}.") from error
-        given = [key for key in ([self._rule] if self._rule else KEYS) if key in info]
-        if given:
-            key = min(given, key=lambda key: info[key] is None)  # the first that is not None, which stands for "not yet"
+        if key := reported(info, [self._rule] if self._rule else KEYS):
             return _truth(info[key], f"info[{key!r}]")
         if self._rule in ENDS:
             return _truth(values[self._rule], self._rule)
         wanted = f"the key {self._rule!r} of env.success" if self._rule else f"one of {KEYS}, or an expression in env.success,"
         late = """if only the last info of an episode has the key, use env.success '"is_success" in info and info["is_success"]'"""
         raise ValueError(f"It reports no success: {wanted} is needed, and info holds {_names(info)}; {late}.")
+
+
+def reported(info: Mapping[str, Any], keys: Sequence[str] = KEYS) -> str:
+    """Return the key of `info` that reports success: the first that is not None, which stands for "not yet", or the first; '' without any."""
+    return min((key for key in keys if key in info), key=lambda key: info[key] is None, default="")
 
 
 def _parse(rule: str) -> ast.expr:

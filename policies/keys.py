@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-LARGEST_RANK = 4096  # of an adapter: no layer of the supported models is narrower
+LARGEST_RANK = 4096  # of an adapter: as wide as the layers of large models, so that more would add nothing
 LORA_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of `policy.lora`: what each may be
     "r": (f"a whole number from 1 to {LARGEST_RANK}", lambda value: type(value) is int and 1 <= value <= LARGEST_RANK),
     "lora_alpha": ("a number above 0", lambda value: type(value) in (int, float) and value > 0),

@@ -49,7 +49,8 @@ class Prompts:
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": self.known(text)}]
         plain = {"enable_thinking": False} if "enable_thinking" in self._processor.chat_template else {}
         chat = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, **plain)
-        reply = chat[chat.rfind(content[-1]["text"]) + len(content[-1]["text"]) :]  # the words may hold such a tag themselves
+        words = content[-1]["text"]
+        reply = chat.rpartition(words)[2] if words else chat  # the words may hold such a tag themselves; a template may have changed them
         for begin, end in THOUGHTS.items():
             if reply.rfind(begin) > reply.rfind(end):  # some templates always open a thought; an action must not stand inside
                 chat += f"\n{end}\n\n"
