@@ -175,6 +175,8 @@ def _check(arguments: list[str]) -> None:
 
     rest, named_config = _taken([each for each in arguments if each != "--thorough"], "--config", "FILE", "etude check --config configs/slide.yaml")
     rest, source = _taken(rest, "--dataset", "PATH", "etude check --dataset recordings/pick --config configs/slide.yaml")
+    if not named_config and rest and rest[0].endswith((".yaml", ".yml")):  # as `etude improve` takes it
+        named_config = rest.pop(0)
     file = Path(named_config) if named_config else None
     if source:
         from agent.check_dataset import check_dataset
@@ -186,7 +188,7 @@ def _check(arguments: list[str]) -> None:
         return
     named = [f"--env.id={rest.pop(0)}"] if rest and not rest[0].startswith("--") else []
     if not named and file is None:
-        raise ValueError("etude check needs the ID of an environment, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
+        raise ValueError("etude check needs the ID of an environment or a config, as in: etude check Reacher-v5 --env.success 'reward > -0.02'")
     chosen = configure.override(configure.override(configure.read(file) if file else configure.Config(), named), rest)
     if not check(chosen, whole=file is not None, thorough="--thorough" in arguments):
         sys.exit(1)

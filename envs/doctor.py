@@ -196,8 +196,9 @@ class _Doctor:
             self.found.note(f"{name.capitalize()} failed in {len(played)} of {len(played)}, as time allowed; etude check --thorough plays more.")
         elif wins == 0:
             self.found.fault(f"{name.capitalize()} never succeeds: the success rule or env.action_repeat does not fit.")
-        if sentence := scales.unused(adapter.actions, given, num_bins):
-            self.found.note(sentence)
+        for sentence in (scales.unused(adapter.actions, given, num_bins), scales.outside(adapter.actions, given)):
+            if sentence:
+                self.found.note(sentence)
 
 
 def examine(

@@ -9,6 +9,7 @@ from envs.spaces import Actions
 
 HUGE = 1e4  # bounds of a real actuator are smaller: they are radians, metres, newtons or shares
 WIDER = 1.5  # an actuator's range that is so many times that of the box is said
+OUTSIDE = 0.5  # of an expert's actions in a dimension, beyond the box by more than its width: another unit, such as degrees
 FEW = 3  # bins: an expert that uses fewer of a dimension cannot be imitated in it
 
 
@@ -86,6 +87,28 @@ def unused(actions: Actions, given: Sequence[np.ndarray], num_bins: int) -> str:
     return (
         f"The expert uses {low[i]:.2g} to {high[i]:.2g} of {actions.low[i]:.3g} to {actions.high[i]:.3g} in {_places(narrow)}: fewer than {FEW} of "
         f"{num_bins} bins, so its actions cannot be told apart; set narrower env.action_bounds."
+    )
+
+
+def outside(actions: Actions, given: Sequence[np.ndarray]) -> str:
+    """Return a sentence where most of an expert's actions lie far outside of the box; '' where they do not.
+
+    Args:
+        actions: of the environment.
+        given: float32[A] each, the expert's.
+    """
+    if not given:
+        return ""
+    given_NA = np.stack(given)
+    width = actions.high - actions.low
+    far = (given_NA < actions.low - width) | (given_NA > actions.high + width)
+    places = np.flatnonzero((actions.counts == 0) & (far.mean(0) > OUTSIDE))
+    if not len(places):
+        return ""
+    i = places[0]
+    return (
+        f"The expert asks for {given_NA[:, i].min():.3g} to {given_NA[:, i].max():.3g} in {_places(places)}, and the action box reaches from "
+        f"{actions.low[i]:.3g} to {actions.high[i]:.3g}; what lies beyond is cut off. Does the expert use another unit?"
     )
 
 

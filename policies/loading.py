@@ -46,7 +46,8 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
             checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
             loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
         model, found = loaded
-        _is_complete(found)
+        _is_complete(found, described, config.layers)
+        _is_finite(model)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
@@ -107,19 +108,38 @@ def _is_a_model(source: str) -> None:
         raise ValueError("there is no such folder.")
 
 
-def _is_complete(found: dict[str, Any]) -> None:
-    """Check that every weight was in the files of a model; transformers draws those that were not.
+def _is_complete(found: dict[str, Any], described: Any, layers: int | None) -> None:
+    """Check that every weight was in the files of a model, and every layer of the files in the model; transformers draws what is missing.
 
     Args:
         found: its loading information.
+        described: its description.
+        layers: how many layers are to be kept; None: all.
 
     Raises:
-        ValueError: one was not, or has another shape.
+        ValueError: a weight was not, or has another shape, or layers would be dropped that nobody asked to drop.
     """
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}.")
     if others := sorted(str(each[0]) for each in found["mismatched_keys"]):
         raise ValueError(f"{len(others)} of its weights have other shapes than config.json says, such as {others[0]}.")
+    count = described.get_text_config().num_hidden_layers
+    numbered = [re.search(r"(?:language|text)_model\b.*?\blayers\.(\d+)\.", str(key)) for key in found["unexpected_keys"]]
+    if layers is None and (beyond := [at for each in numbered if each and (at := int(each[1])) >= count]):
+        raise ValueError(
+            f"its files have {max(beyond) + 1} text layers, and its config.json names {count}; correct num_hidden_layers there, or set policy.layers."
+        )
+
+
+def _is_finite(model: Any) -> None:
+    """Check that all weights of a model are finite. A forward pass does not show it: some attention kernels pass over NaN.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, weights in model.named_parameters():
+        if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():  # a sum alone may overflow
+            raise ValueError(f"its weights are damaged: {name} holds numbers that are not finite.")
 
 
 def _continues_prompts(described: Any) -> None:

@@ -55,7 +55,7 @@ class Prompts:
             if reply.rfind(begin) > reply.rfind(end):  # some templates always open a thought; an action must not stand inside
                 chat += f"\n{end}\n\n"
         spaced = self._family.spaced
-        return re.sub(rf"{re.escape(spaced)}(?=[^\s<])", f"{spaced} ", chat) if spaced else chat
+        return self._begin(re.sub(rf"{re.escape(spaced)}(?=[^\s<])", f"{spaced} ", chat) if spaced else chat)
 
     def tokenised(self, text: str, frames: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return the tokens of a chat, int64[1, P] a key, with placeholders for image tokens; they depend on the shape of the frames only."""
@@ -76,8 +76,18 @@ class Prompts:
         sequence may stand before the reply.
         """
         tokenizer = self._processor.tokenizer
-        ends = tokenizer.encode("a")[-1] != tokenizer.encode("a", add_special_tokens=False)[-1]  # by a token of the end, eos or another
-        return not (ends or (tokenizer.bos_token and tokenizer.bos_token in text))
+        return not (self._ends_texts() or (tokenizer.bos_token and tokenizer.bos_token in text))
+
+    def _ends_texts(self) -> bool:
+        """Return whether the tokenizer ends each text by a token: eos or another."""
+        encode = self._processor.tokenizer.encode
+        return encode("a")[-1] != encode("a", add_special_tokens=False)[-1]
+
+    def _begin(self, chat: str) -> str:
+        """Return a chat with the beginning of a sequence, where the tokenizer may not add it, as it would add an end too."""
+        begin = self._processor.tokenizer.bos_token
+        adds = begin and self._processor.tokenizer.encode("a")[0] == self._processor.tokenizer.bos_token_id
+        return begin + chat if adds and self._ends_texts() and begin not in chat else chat
 
     def image_settings(self) -> dict[str, Any]:
         """Return what the processor tells its image processor at each call beside the images: Pixtral that patches are merged, so wider ones.

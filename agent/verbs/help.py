@@ -44,7 +44,7 @@ Say what would go wrong with an environment, with a run before it begins, or wit
 
 what:
   ID                an environment's id: of Gymnasium, module:Id or file.py:factory
-  --config FILE     a run's config: its environments, and all else that `etude improve` looks at first
+  --config FILE     a run's config: its environments, and all else that `etude improve` looks at first (FILE.yaml alone does the same)
   --dataset PATH    recordings; with --config: whether they suit its run
   --thorough        more episodes of slow environments, and look-ahead; without it half a minute on an idle core
 

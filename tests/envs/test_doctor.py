@@ -371,6 +371,15 @@ def test_an_expert_that_uses_few_bins_is_said() -> None:
         assert any("fewer than 3 of 33 bins" in each and "narrower env.action_bounds" in each for each in found.warnings) is says
 
 
+@pytest.mark.parametrize(("reach", "says"), [(57.3, True), (2.5, False)])
+def test_an_expert_of_another_unit_is_said(reach: float, says: bool) -> None:
+    """Degrees instead of radians. Gains that are too large for the box are usual: their actions are cut off at its border."""
+    config = EnvConfig(id=f"{__name__}:Ill", cameras=("observation",), size=16, action_repeat=1)
+    rng = np.random.default_rng(0)
+    found = examine(config, episodes=2, expert=lambda: lambda adapter: rng.uniform(-reach, reach, 1), openings=1)
+    assert any("The expert asks for -5" in each and "the action box reaches from -1 to 1" in each for each in found.warnings) is says
+
+
 def test_findings_come_one_by_one_and_those_before_a_hang_are_kept() -> None:
     told: list[str] = []
     config = EnvConfig(id=f"{__name__}:Ill", kwargs={"ailment": "hangs later"}, cameras=("observation",), size=16, action_repeat=1, timeout=2)

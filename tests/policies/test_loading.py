@@ -42,6 +42,28 @@ def test_weights_that_are_not_in_the_files_are_not_drawn(rows: int, sentence: st
         given(file.parent)
 
 
+@pytest.mark.parametrize("part", ["lm_head.weight", "vision_tower.embeddings.class_embedding", "encoder.layers.1.self_attn.k_proj.weight"])
+def test_weights_that_are_no_numbers_are_found_in_files_too(part: str, copied: Callable[[str], Path]) -> None:
+    """In float32 no decision shows those of the last part: the attention kernel passes over them."""
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    weights[next(name for name in weights if name.endswith(part))].view(-1)[0] = torch.nan
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"cannot be loaded: its weights are damaged: \S*{part} holds numbers that are not finite"):
+        given(file.parent)
+
+
+def test_layers_of_the_files_are_dropped_only_where_somebody_asks_for_it(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "config.json"
+    described = json.loads(file.read_text())
+    described["text_config"]["num_hidden_layers"] = 1
+    described["text_config"].pop("layer_types", None)
+    file.write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"its files have 2 text layers, and its config.json names 1; correct num_hidden_layers"):
+        given(file.parent)
+    assert len(given(file.parent, layers=1).base.model.language_model.layers) == 1
+
+
 def test_weights_that_are_no_numbers_are_found(copied: Callable[[str], Path]) -> None:
     policy = given(copied("llava"))
     policy.base.lm_head.weight.data[:] = torch.nan
@@ -153,6 +175,7 @@ def test_no_end_of_text_stands_before_the_reply(copied: Callable[[str], Path]) -
     assert policy.processor.tokenizer.encode("touch it")[-1] == 2
     tokens = policy.prompts.tokenised(policy.prompts.chat("touch it", 1), np.zeros((1, 64, 64, 3), np.uint8))["input_ids"]
     assert 2 not in tokens and policy.prompts.adds_special_tokens("touch it") is False
+    assert policy.processor.tokenizer.encode("touch it")[0] == 1 and tokens[0, 0] == 1 and 1 not in tokens[0, 1:], "the beginning stays, once"
 
 
 def test_frames_are_prepared_with_what_the_processor_tells_its_image_processor(copied: Callable[[str], Path]) -> None:
