@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from restored import OUT as RESTORED
 from rollout import RESULTS, fill, machine
 
 from agent.config.read import read
@@ -41,7 +42,10 @@ PACKAGES = {  # by the first word of a file's name: the title of its table, and 
     "aloha": ("gym-aloha", ["gym-aloha", "dm-control", "gymnasium", "mujoco"]),
     "pusht": ("gym-pusht", ["gym-pusht", "pymunk", "gymnasium"]),
 }
-HEADER = ("environment", "frames", "actions", "success", "expert", "same seed, same frames", "snapshot", "replay", "speed", "findings")
+HEADER = (
+    *("environment", "frames", "actions", "success", "expert", "same seed, same frames"),
+    *("snapshot", "100 decisions after it", "replay", "speed", "findings"),
+)
 
 
 def check(files: list[Path], again: bool = False, quick: bool = False) -> None:
@@ -88,18 +92,19 @@ def table() -> None:
     groups: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(FOLDER.glob("*.json")):
         groups[file.stem.split("-")[0]].append(file)
-    text = "".join(_section(title, names, groups[key]) for key, (title, names) in PACKAGES.items() if groups[key])
+    restored = json.loads(RESTORED.read_text())
+    text = "".join(_section(title, names, groups[key], restored) for key, (title, names) in PACKAGES.items() if groups[key])
     fill(PAGE, (BEGIN, END), text)
 
 
-def _section(title: str, names: list[str], files: list[Path]) -> str:
+def _section(title: str, names: list[str], files: list[Path], restored: dict[str, str]) -> str:
     rows = [(file.stem, json.loads(file.read_text())) for file in files]
     versions = sorted({", ".join(f"{name} {content['machine'][name]}" for name in names) for _, content in rows})
     lines = ["", f"### {title}: {'; '.join(versions)}", "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(_row(name, content))} |" for name, content in rows)]) + "\n"
+    return "\n".join([*lines, *(f"| {' | '.join(_row(name, content, restored))} |" for name, content in rows)]) + "\n"
 
 
-def _row(name: str, content: dict[str, Any]) -> list[str]:
+def _row(name: str, content: dict[str, Any], restored: dict[str, str]) -> list[str]:
     """Return the cells of an environment's row. Texts are those of the check, without what the head of their column says."""
     lines = defaultdict(str, content["lines"])
     env = read(RESULTS.parent.parent / "configs" / "envs" / f"{name}.yaml").envs[0]
@@ -109,7 +114,7 @@ def _row(name: str, content: dict[str, Any]) -> list[str]:
     expert = "none" if lines["expert"].startswith("none") else lines["expert"].removeprefix("the expert ")
     speed = lines["speed"].replace(" without frames (resets included)", "").replace(" with the model's own shadows and multisampling", "")
     cells = [f"[{name}](../configs/envs/{name}.yaml)", frames, lines["actions"], lines["success"], expert]
-    cells += [seeding, lines["snapshot"], lines["replay"], speed, findings]
+    cells += [seeding, lines["snapshot"], restored.get(name, "not tried"), lines["replay"], speed, findings]
     return [cell.replace("|", "\\|") for cell in cells]
 
 

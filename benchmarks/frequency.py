@@ -46,7 +46,7 @@ def losses(chunks_NHA: np.ndarray, count: int) -> tuple[float, float, float]:
     hold, width = STEPS // count, chunks_NHA.shape[2]
     first = chunks_NHA[:, ::hold].repeat(hold, 1)
     mean = chunks_NHA.reshape(-1, count, hold, width).mean(2).repeat(hold, 1)
-    waves = dct(chunks_NHA, axis=1, norm="ortho")
+    waves: np.ndarray = np.asarray(dct(chunks_NHA, axis=1, norm="ortho"))
     reach = np.quantile(np.abs(waves), 0.99, axis=0) + 1e-9  # of each coefficient, so that bins are as fine as they can be
     kept = np.zeros_like(waves)
     kept[:, :count] = binned(waves[:, :count], reach[:count])

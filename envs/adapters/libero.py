@@ -15,6 +15,7 @@ import numpy as np
 from envs.adapters.robosuite import PLAIN, Robosuite, refuse_render
 
 TEST_SEEDS = range(30_000_000, 40_000_000)  # as `agent.records.SEEDS` has them
+DRAWS = 100  # of objects into their regions; most tasks need one
 SETTLING = 10  # steps at the start, in which objects come to rest (github.com/moojink/openvla-oft waits as long)
 HORIZON = 1000  # robosuite's own; a shorter one might end before the settling does
 OPEN = np.array([0, 0, 0, 0, 0, 0, -1.0])  # the hand stays, and the gripper opens
@@ -53,12 +54,13 @@ class Libero(Robosuite):
         return observation
 
     def _reset(self) -> Any:
-        """Return an observation; where objects do not fit into their regions, draw again."""
+        """Return an observation; where objects do not fit into their regions, draw again, and give up after many draws."""
         from robosuite.utils.errors import RandomizationError  # pyright: ignore[reportMissingImports]
 
-        while True:
+        for _ in range(DRAWS):
             with contextlib.suppress(RandomizationError):
                 return self.robosuite.reset()
+        return self.robosuite.reset()
 
 
 def make(name: str, render_mode: str | None = None, max_episode_steps: int | None = None, initial_states: str = "published") -> Libero:
