@@ -15,6 +15,7 @@
 `import etude` registers our own environments with Gymnasium. torch and the models are imported only when a function needs them.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,18 +115,31 @@ def evaluate(policy: "Actor", episodes: int | None = None, num_envs: int = 64, f
         num_envs: environments stepped side by side; changes the speed, never the result.
         first_seed: of consecutive seeds; None: the test seeds, which are the same in every run.
 
+    Episodes that a fault of the environment ends count as failed, and are told of on stderr.
+
     Raises:
-        ValueError: the policy is an export, and was trained in an environment that is not our own.
+        TypeError: this is no policy of `load_policy`.
+        ValueError: a number is too small, more than 20 % of the episodes are faulty, or the policy is an export and was trained in an environment
+            that is not our own.
     """
+    from agent.actor import Actor
     from agent.config.keys import EvaluateConfig
     from agent.evaluate.apart import evaluate_policy
     from agent.rollout.environments import Environments
 
+    if not isinstance(policy, Actor):
+        raise TypeError(f"evaluate takes what load_policy returns, and got a {type(policy).__name__}.")
+    for name, given in (("episodes", episodes), ("num_envs", num_envs)):
+        if given is not None and not (isinstance(given, int) and given >= 1):
+            raise ValueError(f"{name} is {given!r}; give a whole number of at least 1.")
     settings = policy.source.config.evaluate if policy.source else EvaluateConfig()
     if policy.source:
         policy.source.refuse_foreign_code()
     environments = Environments(policy.env, num_envs)
     try:
-        return evaluate_policy("", policy.model, environments, episodes or settings.test_episodes, first_seed).card.success
+        result = evaluate_policy("", policy.model, environments, episodes or settings.test_episodes, first_seed)
+        if result.faults:
+            print(f"etude: {len(result.faults)} seeds failed by a fault of the environment: {result.faults[0]}", file=sys.stderr)
+        return result.card.success
     finally:
         environments.close()  # of the policy's run there is no session that would

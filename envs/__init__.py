@@ -71,13 +71,13 @@ class EnvConfig(BaseModel):
     each by name (`{corner2: both}`)."""
     size: int = Field(default=64, ge=8, le=4096)
     """Height and width of a frame, pixels. The embedded model wants 64."""
-    action_repeat: int = Field(default=4, ge=1)
+    action_repeat: int = Field(default=4, ge=1, le=10_000)
     """Environment steps that each action is held for; more makes decisions fewer, and credit sharper."""
     action_bounds: Pair | tuple[Pair, ...] | Literal["quantiles"] | None = None
     """Range of the actions, as [low, high] for all numbers of an action, or one such pair for each. It replaces the environment's own box, and may be
     narrower or wider; the bins cover it. `quantiles`: the 1st to the 99th percentile of the demonstrations, number by number, as OpenVLA and openpi
     have it; where they have two values only (grippers) these two. The run's config.yaml then holds the numbers. null: the environment's own box."""
-    history: int = Field(default=1, ge=1)
+    history: int = Field(default=1, ge=1, le=256)
     """Observations that the policy sees at once: the present one and those of its last decisions."""
     instruction: str | tuple[str, ...] = ""
     """What to do, in words; `{name}` is replaced by what `info`, the observation or the environment has under that name; one of a list is drawn by
@@ -85,7 +85,7 @@ class EnvConfig(BaseModel):
     success: str = ""
     """Key of `info`, `terminated`, or an expression over info, observation, reward, total_reward, terminated and truncated
     (`info["distance"] < 0.05`). Its value is true, false, 0, 1, or null for "not yet". Empty: is_success, success or won."""
-    timeout: float = Field(default=0, ge=0)
+    timeout: float = Field(default=0, ge=0, le=1e6)
     """Seconds that a reset, the steps of a decision or the computation of an expert's action may take. With a limit, environments and experts live in
     another process: one that hangs or crashes costs its episode, not the run. 0: no limit, in this process, which is a little faster."""
     terminate_on_success: bool = True

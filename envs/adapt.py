@@ -11,7 +11,7 @@ import numpy as np
 
 from envs import EnvConfig
 from envs.expert import ask
-from envs.faults import NoExpert, in_words
+from envs.faults import NoExpert, contained, in_words
 from envs.frames import PictureSpec
 from envs.limits import LONGEST, time_limit
 from envs.make import make
@@ -129,7 +129,8 @@ class Adapter:
 
     def observe(self) -> Observation:
         """Draw frames, and return the present observation. Call it once a decision: each call adds one entry to the history."""
-        self._history.append(np.stack([self._views.frame(name, self._observation) for name in self.config.sources]))
+        with contained():
+            self._history.append(np.stack([self._views.frame(name, self._observation) for name in self.config.sources]))
         while len(self._history) < self.config.history:  # before the first observation nothing moved, so that is repeated
             self._history.append(self._history[0])
         self._observed = Observation(np.concatenate(list(self._history)), self.instruction, self._state())
@@ -183,8 +184,10 @@ class Adapter:
     @property
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
-        fulfilled = self._info.get("achieved") or ()
-        return tuple(map(str, [fulfilled] if isinstance(fulfilled, str) else fulfilled))  # plain: another process may not know a class of the user's
+        given = self._info.get("achieved")
+        fulfilled = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple | set | np.ndarray) else []
+        # Something else under this name is none of our business. Plain texts: another process may not know a class of the user's.
+        return tuple(map(str, fulfilled)) if all(isinstance(each, str) for each in fulfilled) else ()
 
     def oracle(self) -> np.ndarray:
         """Return the scripted expert's float32[A] action for the present state, to be held for `action_repeat` steps.
@@ -233,7 +236,8 @@ class Adapter:
 
     def close(self) -> None:
         """Close the environment."""
-        self.env.close()
+        with contained():
+            self.env.close()
 
     @property
     def _current(self) -> Observation:
@@ -243,7 +247,8 @@ class Adapter:
     def _named(self) -> Iterator[None]:
         """Put the environment's name before the sentence of a ValueError that is ours."""
         try:
-            yield
+            with contained():
+                yield
         except Malformed as error:
             raise ValueError(f"{self.config.id}: {error}") from error
 

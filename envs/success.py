@@ -87,9 +87,12 @@ class Success:
         values: dict[str, Any] = dict(zip(NAMES, (info, observation, reward, total_reward, terminated, truncated), strict=True))
         if self._tree is not None:
             try:
-                return _truth(_evaluate(self._tree, values), self._rule)
-            except (LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
+                value = _evaluate(self._tree, values)
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
+                if isinstance(error, ValueError) and str(error).startswith("env.success"):  # a sentence of ours
+                    raise
                 raise ValueError(f"env.success {self._rule!r} fails with {in_words(error)}; info holds {_names(info)}.") from error
+            return _truth(value, self._rule)
         if key := reported(info, [self._rule] if self._rule else KEYS):
             return _truth(info[key], f"info[{key!r}]")
         if self._rule in ENDS:

@@ -54,6 +54,11 @@ def test_a_loaded_policy_acts_in_a_plain_loop_as_it_did_in_its_run(run: Session)
     assert len(executed) == int((~np.isnan(episode.rewards)).sum())
     np.testing.assert_allclose(np.stack(executed)[::4][: len(episode)], episode.actions[:, 0], atol=1e-6)
     assert etude.evaluate(policy, episodes=1, num_envs=1, first_seed=30_000_003).rate == float(episode.success)
+    for wrong in ({"episodes": 0}, {"episodes": 2.5}, {"num_envs": 0}):
+        with pytest.raises(ValueError, match=rf"{next(iter(wrong))} is .*; give a whole number of at least 1"):
+            etude.evaluate(policy, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="evaluate takes what load_policy returns, and got a str"):
+        etude.evaluate("runs/reach")  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_loaded_is_one_sentence(run: Session, tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ class Config(Strict):
     """Improvement cycles."""
     max_minutes: float = Field(default=0, ge=0)
     """No new cycle begins after this many minutes of work in finished stages; 0: no limit. The decision is stored, and holds when a run goes on."""
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, le=1024)
     """Torch threads. Two processes with two threads each are slower than one process on two cores."""
-    processes: int = Field(default=1, ge=1)
+    processes: int = Field(default=1, ge=1, le=1024)
     """Processes for rollouts in practice and in evaluations, for demonstrations, and for the scenes of stage `ground`. On a CPU each has the model
     and `collect.num_envs` environments, on one thread. On a GPU one model decides for all of them: for `collect.num_envs` environments, while as
     many others step. With `policy.device: cuda` and several GPUs each GPU has a model, and the processes belong to them in turn. Training uses one

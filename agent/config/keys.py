@@ -37,7 +37,7 @@ class GroundConfig(Strict):
     questions rightly after as much CPU time with 6."""
     kinds: tuple[Kind, ...] = ()
     """Kinds of questions to ask; empty: all. Fewer kinds are learnt faster: name those that the policy's prompt needs."""
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0, le=1)
     """Peak learning rate."""
     sources: dict[str, str] = Field(default={}, alias="from")
     """Positions, for further questions where there is no MuJoCo state: a name, and the entry of `info` or `observation` that holds one to three
@@ -62,11 +62,11 @@ class DemonstrateConfig(Strict):
     expert: str = ""
     """Who demonstrates. Empty: the environment's own `oracle(steps)`. Or `module:function` or `file.py:function` (f(env, observation) -> action), or
     `module:Class` with `get_action(observation)` (Meta-World's policies), or the folder of an expert made by `etude expert`."""
-    noise: float = Field(default=0.0, ge=0)
+    noise: float = Field(default=0.0, ge=0, le=1e3)
     """Standard deviation of Gaussian noise added to the executed expert actions; the recorded actions stay clean (DART, arXiv 1703.09327)."""
     steps: int = Field(default=60, ge=1)
     """Gradient steps of behaviour cloning, on 64 replies each."""
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
     """Peak learning rate."""
 
 
@@ -131,10 +131,10 @@ class CurateConfig(Strict):
     """Successful episodes of each mixed seed (some episodes succeed, some fail) that become demonstrations: the fastest ones."""
     replay: int = Field(default=512, ge=0)
     """Decisions from earlier successes that are imitated again each cycle."""
-    hindsight_weight: float = Field(default=0.0, ge=0)
+    hindsight_weight: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of relabelled demonstrations: failed episodes that fulfilled another instruction than their own ("touch the blue ball"), with that
     instruction (HER, arXiv 1707.01495). Others weigh 1. The fastest of each seed also makes a preference pair. 0: none."""
-    conditioned_weight: float = Field(default=0.0, ge=0)
+    conditioned_weight: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of advantage-conditioned imitation (RECAP, arXiv 2511.14759): every practice decision is a demonstration whose prompt says whether it
     was better than expected. `{advantage}` in `policy.prompt` is then "good" or "bad", and the acting policy is asked for "good". 0: none."""
     lookahead_pairs: int = Field(default=0, ge=0)
@@ -154,18 +154,18 @@ class CurateConfig(Strict):
 class TuneConfig(Strict):
     """Optimisation. The loss is the sum of these terms with these coefficients; 0 switches a term off."""
 
-    pg_coef: float = Field(default=1.0, ge=0)
+    pg_coef: float = Field(default=1.0, ge=0, le=1e6)
     """Clipped policy gradient with per-decision advantage (PPO, arXiv 1707.06347; clip-higher, arXiv 2503.14476)."""
-    bc_coef: float = Field(default=0.1, ge=0)
+    bc_coef: float = Field(default=0.1, ge=0, le=1e6)
     """Behaviour cloning: negative log-likelihood of demonstrations and replayed successes."""
-    filtered_bc_coef: float = Field(default=0.0, ge=0)
+    filtered_bc_coef: float = Field(default=0.0, ge=0, le=1e6)
     """Advantage-filtered behaviour cloning (arXiv 2505.03181): negative log-likelihood of those policy samples that turned out better than expected.
     It uses the same episodes as the policy gradient, without ratios and without lowering any probability."""
-    dpo_coef: float = Field(default=0.05, ge=0)
+    dpo_coef: float = Field(default=0.05, ge=0, le=1e6)
     """DPO on the cycle's preference pairs (arXiv 2305.18290), with `rpo_alpha` inside it."""
-    kl_coef: float = Field(default=0.0, ge=0)
+    kl_coef: float = Field(default=0.0, ge=0, le=1e6)
     """KL divergence from the champion, nats a token, estimated on the policy samples."""
-    ent_coef: float = Field(default=0.0, ge=0)
+    ent_coef: float = Field(default=0.0, ge=0, le=1e6)
     """Entropy bonus: the policy's mean entropy is subtracted from the loss."""
     loss: str = ""
     """A further term of your own: `file.py:function`, f(forward, config) -> (loss, figures) (docs/extend.md). Empty: none."""
@@ -177,7 +177,7 @@ class TuneConfig(Strict):
     """Most tokens of a forward pass in training; a larger step is split into micro-batches, whose gradients add up to the same gradient. It sets peak
     memory, not the result. It is halved by itself where a GPU runs out of memory. Where not even one reply fits, the backward pass computes layers
     again (gradient checkpointing). Lower it for a large model on a CPU."""
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0, le=1)
     """Peak learning rate; it falls to 2 % of this by a cosine over all steps. There is no weight decay."""
     warmup_ratio: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps over which the learning rate also rises; with 0.3 it reaches 0.8 of `learning_rate` at most. Adam's first steps follow the
@@ -187,9 +187,9 @@ class TuneConfig(Strict):
     `policy.train: text` or `all` with a large model. It needs `pip install 'etude[bits]'`."""
     dpo_loss_type: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """`sigmoid`: DPO. `ipo` (arXiv 2310.12036): aims at a finite margin. `robust` (arXiv 2403.00409): expects that 10 % of the pairs are flipped."""
-    dpo_beta: float = Field(default=0.1, gt=0)
+    dpo_beta: float = Field(default=0.1, gt=0, le=1e6)
     """Beta of DPO: the larger, the closer the policy stays to the champion."""
-    rpo_alpha: float = Field(default=0.2, ge=0)
+    rpo_alpha: float = Field(default=0.2, ge=0, le=1e6)
     """Weight of the chosen reply's negative log-likelihood inside the DPO loss (RPO, arXiv 2404.19733). Without it DPO lowers both replies."""
     clip_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.2, 0.28)
     """The policy ratio may fall to 1 - the first and rise to 1 + the second before its gradient is cut."""
@@ -218,7 +218,7 @@ class EvaluateConfig(Strict):
     """How often both get as many further gate seeds, while the candidate is ahead but not beyond `gate_alpha`. Each round may err once more."""
     test_episodes: int = Field(default=400, ge=1, le=100_000)
     """Test seeds, for base model, warm start and last champion."""
-    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$")], dict[str, Value]] = {}
+    variations: dict[Annotated[str, Field(pattern=r"^[\w .-]+$", max_length=60)], dict[str, Value]] = {}
     """Evaluations of generalisation, at the end, of the better of base model and warm start and of the last champion: a name, and changes of
     `env.kwargs` on the test seeds (our own tasks: `{variation: {camera: 0.03}}`). Nothing is decided by them."""
     gate_alpha: float = Field(default=0.3, gt=0, le=1)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from agent.config.config import ONE, SEVERAL, Config
 from agent.config.former import FORMER, REMOVED
 from agent.config.keys import Phase
-from agent.config.yaml_text import LARGEST, load, problem_of
+from agent.config.yaml_text import LARGEST, dump, load, problem_of
 from envs import EnvConfig
 
 SCALARS = (type(None), bool, int, float, str, bytes, datetime.date, datetime.datetime)  # what YAML gives back
@@ -54,6 +54,8 @@ def read(file: Path) -> Config:
 
 def read_own(file: Path) -> Config:
     """Return the config that a run wrote into its folder; raise ValueError as `read` does, with what to do if another version wrote it."""
+    if file.exists() and not file.is_file():  # a pipe would keep the reader waiting; a user's config may be one
+        raise ValueError(f"{file} is no file; remove what is there, or name a new folder.")
     try:
         return read(file)
     except ValueError as error:
@@ -69,7 +71,7 @@ def write(config: Config) -> str:
     content = config.model_dump()
     if strange := next(_strange(content), None):
         raise ValueError(f"Config key {strange} cannot be written into a file; give numbers, texts, and lists and dicts of them.")
-    return yaml.safe_dump(content, sort_keys=False)
+    return dump(content)
 
 
 def _strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

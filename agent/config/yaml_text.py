@@ -8,6 +8,7 @@ import yaml
 LARGEST = 200_000  # characters of a config, with all aliases written out; ours have 3,000
 DEEPEST = 50  # levels of lists and mappings
 LONGEST = 1024  # bits of a whole number
+SHORT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # 1e5 and 5e-4 are numbers to everybody but YAML 1.1, which wants 1.0e+5
 
 
 class Unfit(yaml.MarkedYAMLError):
@@ -63,6 +64,19 @@ class _Loader(yaml.SafeLoader):
                 if name in lines:
                     raise Unfit(problem=f"key {name!r} stands there and in line {lines[name]}; keep one", problem_mark=key.start_mark)
                 lines[name] = key.start_mark.line + 1
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts texts into quotes that `_Loader` would read as numbers."""
+
+
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver("tag:yaml.org,2002:float", SHORT, list("-+.0123456789"))
+
+
+def dump(content: Any) -> str:
+    """Return YAML from which `load` gives back the content."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False)
 
 
 def load(text: str, source: str) -> Any:

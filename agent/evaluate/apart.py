@@ -9,7 +9,7 @@ from agent.evaluate.stage import evaluation_jobs
 from agent.evaluate.statistics import compare, standing, tally
 from agent.records import SEEDS, Episode, Scorecard
 from agent.rollout.environments import Environments
-from agent.rollout.rollout import rollout
+from agent.rollout.rollout import rollout, tolerate
 from agent.rollout.sharing import by_env
 from agent.source import Source
 from envs import EnvConfig
@@ -39,7 +39,7 @@ def evaluate_source(
         watch: called after each episode.
 
     Raises:
-        ValueError: the policy cannot be loaded, or gives other actions than the environments take.
+        ValueError: the policy cannot be loaded, or gives other actions than the environments take, or too many episodes are faulty.
     """
     return evaluate_policy(source.title, _loaded(source, environments), environments, count, first, keep=keep, watch=watch)
 
@@ -58,7 +58,13 @@ def _loaded(source: Source, environments: Environments) -> Any:
 def evaluate_policy(
     title: str, policy: Any, environments: Environments, count: int, first: int | None, *, keep: int = 0, watch: Callable[[], None] = lambda: None
 ) -> Evaluation:
-    """Evaluate a policy that is loaded; arguments as of `evaluate_source`."""
+    """Evaluate a policy that is loaded; arguments as of `evaluate_source`.
+
+    Raises:
+        ValueError: a seed is negative, or too many episodes are faulty for a success rate.
+    """
+    if first is not None and first < 0:
+        raise ValueError(f"The first seed is {first}; give 0 or more.")
     kept: list[Episode] = []
 
     def see(episode: Episode) -> None:
@@ -66,7 +72,7 @@ def evaluate_policy(
         watch()
 
     jobs = evaluation_jobs(environments.configs, count, SEEDS["test"] if first is None else first)  # not `first or`: 0 is a seed too
-    card, faults = tally(policy.name, rollout(policy, environments, jobs), see)
+    card, faults = tally(policy.name, tolerate(rollout(policy, environments, jobs), len(jobs)), see)
     return Evaluation(title, card, faults, kept)
 
 

@@ -1,6 +1,7 @@
-"""Copies of the user's files that acting needs, in the folder of a run: its environments and its policy class, named `file.py:name` in the config.
+"""Copies of the user's files, in the folder of a run: those that the config names as `file.py:name`, but for experts.
 
-With them a run can be used where the working folder, or the machine, is another one. Other files that they read or import are not copied.
+A run goes on with the same files alone. With copies of its environments and its policy class it can be used where the working folder, or the
+machine, is another one. Other files that these read or import are not copied.
 """
 
 import hashlib
@@ -13,11 +14,20 @@ from agent.run.files import write
 
 
 def keep_code(folder: Path, config: Config) -> None:
-    """Copy the files into the folder `code` of a run; a copy that is up to date stays."""
-    for file in _files(config):
-        copy = _copy(folder, file)
-        # Where the user's file is gone, its last copy stays.
-        if file.is_file() and not _same(file, copy):
+    """Copy the files into the folder `code` of a run that begins, and those that practice alone needs: of its rule, loss and detector.
+
+    Raises:
+        ValueError: a file is another one than when the run began, so what follows could not be compared with what was before.
+    """
+    learning = (config.curate.rule, config.tune.loss, config.label.detector)
+    files = [file for file in (*_files(config), *map(_file, learning)) if file.is_file()]
+    for file in files:  # all are compared before any is copied
+        if (copy := _copy(folder, file)).is_file() and not _same(file, copy):
+            raise ValueError(
+                f"{file} has changed since the run in {folder} began; put it back, or name a new folder. If episodes stay the same, delete {copy}."
+            )
+    for file in files:
+        if not (copy := _copy(folder, file)).is_file():
             copy.parent.mkdir(parents=True, exist_ok=True)
             write(copy, lambda partial, file=file: partial.write_bytes(file.read_bytes()))
 

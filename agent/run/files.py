@@ -45,6 +45,8 @@ def read_object(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file cannot be read, or holds no JSON object.
     """
+    if file.exists() and not file.is_file():  # a pipe would keep the reader waiting
+        raise ValueError(f"Stage file {file} is no file; remove what is there.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -97,16 +97,16 @@ class Run:
         """Write the config into the folder, which is made if missing, and return the run; from now on its stages may write.
 
         Raises:
-            ValueError: the folder cannot be written.
+            ValueError: the folder cannot be written, or a file of the user's has changed.
         """
         text = write(self.config)  # before the folder is made: this raises if the config cannot be written as YAML
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"{self.folder} cannot be made ({error.strerror}); name another folder.") from error
+        keep_code(self.folder, self.config)
         if self._changed:
             write_text(self.folder / "config.yaml", text)
-        keep_code(self.folder, self.config)
         self._place = self.folder.stat()
         self.began_from(self._base)  # the model may have been loaded before, when nothing was to be written yet
         return self

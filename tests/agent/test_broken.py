@@ -1,5 +1,6 @@
 """Two hundred broken environments: none ends a run, and each is named."""
 
+import asyncio
 import re
 import signal
 from pathlib import Path
@@ -63,6 +64,20 @@ def test_what_went_wrong_is_said_and_costs_the_episode(kind: str, value: Any, sa
     environments = Environments(config, 2)
     one, two = rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(1, 0, (1,)), Job(0, 0, (0,))])
     assert re.fullmatch(f"decision 1: .*{says}.*", one.faults[0]) and not two.faults
+
+
+class Own(BaseException):
+    """An environment's own, which is no Exception."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, Own])
+@pytest.mark.parametrize("kind", ["step", "reset"])
+def test_what_is_no_exception_costs_the_episode_too(kind: str, error: type[BaseException]) -> None:
+    """Ctrl-C raises a KeyboardInterrupt by no statement."""
+    config = EnvConfig(id=BROKEN, kwargs={"kind": kind, "value": error, "at": 2 if kind == "step" else 0}, cameras=("eye",), size=16, action_repeat=1)
+    environments = Environments(config, 2)
+    one, two = rollout(Random(-np.ones(2), np.ones(2), 1), environments, [Job(1, 0, (1,)), Job(0, 0, (0,))])
+    assert re.fullmatch(f"(decision 1|reset): RuntimeError: {error.__name__}.*", one.faults[0]) and not two.faults
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Wordless])

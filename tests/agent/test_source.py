@@ -85,6 +85,23 @@ def test_a_file_is_as_its_copy_whatever_its_line_ends(
         assert with_own_code(Path("run"), config) == config and not capsys.readouterr().err
     Path("goal.py").write_bytes(text + b"# more\r\n")
     assert with_own_code(Path("run"), config).envs[0].id == "run/code/goal.py:Goal"
+    with pytest.raises(ValueError, match=r"goal.py has changed since the run in run began; put it back, or name a new folder"):
+        keep_code(Path("run"), config)
+    assert Path("run/code/goal.py").read_bytes() == text, "the copy of the file that was practised with is not lost"
+    Path("run/code/goal.py").unlink()
+    keep_code(Path("run"), config)
+    assert with_own_code(Path("run"), config) == config
+
+
+@pytest.mark.parametrize("section", [{"curate": {"rule": "mine.py:f"}}, {"tune": {"loss": "mine.py:f"}}, {"label": {"by": "both", "detector": "mine.py:f"}}])
+def test_a_file_of_a_run_that_decides_what_is_learnt_is_kept_too(section: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def f(*given):\n    return None\n")
+    config = etude.Config(**section)
+    keep_code(Path("run"), config)
+    Path("mine.py").write_text("def f(*given):\n    return 1\n")
+    with pytest.raises(ValueError, match=r"mine.py has changed since the run in run began"):
+        keep_code(Path("run"), config)
 
 
 def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_allows(run: Path) -> None:

@@ -92,6 +92,9 @@ def test_mistakes_are_named() -> None:
         ask("1 / len(info['none']) > 2", {"none": []})
     with pytest.raises(ValueError, match="is not an expression"):
         Success("info['distance'] <")
+    for rule in ("not observation", "observation[::0] > 0", "max(observation, [1, 2]) > 0", "reward > 0 and observation < 1"):
+        with pytest.raises(ValueError, match=rf"^env\.success '{re.escape(rule)}' fails with ValueError: "):
+            ask(rule)
     with pytest.raises(ValueError, match=r"fails with KeyError: 'gap'; info holds 'distance'"):
         ask("info['gap'] < 1")
     with pytest.raises(ValueError, match=r"key 'gap' of env.success is needed, and info holds 'distance'"):

@@ -50,6 +50,15 @@ def test_a_scaled_action_says_how_far_to_go_as_an_answer_does(name: str) -> None
         ("on: true", "YAML reads the key 'on' as true; put it into quotes"),
         ("cycles: 010", "line 1: YAML reads 010 as 8; write that, or put it into quotes"),
         ("max_minutes: 1:30", "line 1: YAML reads 1:30 as 90; write that, or put it into quotes"),
+        ("threads: 100000", "threads is 100000; input should be less than or equal to 1024"),
+        ("processes: 1000000", "processes is 1000000; input should be less than or equal to 1024"),
+        ("env: {history: 1000000000}", "env.history is 1000000000; input should be less than or equal to 256"),
+        ("env: {action_repeat: 100000000000}", "env.action_repeat is 100000000000; input should be less than or equal to 10000"),
+        ("env: {timeout: 1e9}", "env.timeout is 1000000000.0; input should be less than or equal to 1000000"),
+        ("tune: {learning_rate: 1e300}", "tune.learning_rate is 1e+300; input should be less than or equal to 1"),
+        ("demonstrate: {learning_rate: 1e30}", "demonstrate.learning_rate is 1e+30; input should be less than or equal to 1"),
+        ("tune: {pg_coef: 1e300}", "tune.pg_coef is 1e+300; input should be less than or equal to 1000000"),
+        ("evaluate: {variations: {" + 61 * "v" + ": {}}}", "should have at most 60 characters"),
         ("zzz: 1", "allowed are seed"),
         ("collect: {forks: 2}", "unknown key 'collect.forks'"),
         ("guard: {entropy: 0}", "unknown key 'guard'"),
@@ -188,11 +197,11 @@ YAML_VALUES = st.recursive(
 
 
 @settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
-@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, allow_infinity=False))
+@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, max_value=1e6))
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
-    config = parse({**content, "tune": {"dpo_beta": 1e300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    config = parse({**content, "tune": {"dpo_beta": 1e-300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(write(config), "utf-8")
@@ -339,3 +348,14 @@ def test_an_old_key_is_told_its_new_name(tmp_path: Path) -> None:
             override(Config(), [f"--{old}", "1"])
     with pytest.raises(ValueError, match=r"phase from cycle 2: unknown key 'tune.lr'; did you mean 'learning_rate'"):
         parse({"phases": [{"first": 2, "tune": {"lr": 1}}]}, "test")
+
+
+def test_what_everybody_reads_as_a_number_is_one(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e5 and 5e-4 as texts."""
+    file = tmp_path / "config.yaml"
+    file.write_text("env: {kwargs: {a: 1e5, b: -5E-4, c: .5e+3, d: '1e5', e: 1e, f: 1.e2}}")
+    kwargs = read(file).envs[0].kwargs
+    assert kwargs == {"a": 1e5, "b": -5e-4, "c": 500.0, "d": "1e5", "e": "1e", "f": 100.0}
+    file.write_text(write(read(file)))
+    assert read(file).envs[0].kwargs == kwargs, "a text that looks like a number stays a text"
+    assert override(read(file), ["--env.kwargs", "{a: 2e5}"]).envs[0].kwargs == {"a": 2e5}

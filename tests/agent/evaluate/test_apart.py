@@ -1,5 +1,6 @@
 """An evaluation apart from a run is that of the run, and two policies are compared on the same seeds."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,18 @@ def test_two_policies_are_compared_on_the_same_seeds(run: Path) -> None:
     assert content["against"]["comparison"]["gain"] == compare(results[0].card, results[1].card).gain
     assert content["n"] == 6 and content["low"] <= content["rate"] <= content["high"]
     assert {name: part["n"] for name, part in content["tasks"].items()} == {"etude/Reach-v0": 4, "again": 2}
+
+
+def test_episodes_that_cannot_be_played_are_no_success_rate(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ill.py"
+    file.write_text("from envs.tasks.reach import Reach\n\nclass Ill(Reach):\n    def step(self, action):\n        raise RuntimeError('it broke')\n")
+    champion = find(str(run))
+    config = champion.config.model_copy(
+        update={"env": champion.config.envs[0].model_copy(update={"id": f"{file}:Ill", "cameras": ("front", "wrist")})}
+    )
+    with pytest.raises(
+        ValueError, match=r"of 6 episodes were faulty, more than 20 %; the last at seed 3000000\d, decision 0: RuntimeError: it broke"
+    ):
+        apart(dataclasses.replace(champion, config=config), 6)
+    with pytest.raises(ValueError, match=r"^The first seed is -3; give 0 or more\.$"):
+        apart(champion, 6, first=-3)
