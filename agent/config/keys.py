@@ -187,9 +187,9 @@ class TuneConfig(Strict):
     `policy.train: text` or `all` with a large model. It needs `pip install 'etude[bits]'`."""
     dpo_loss_type: Literal["sigmoid", "ipo", "robust"] = "sigmoid"
     """`sigmoid`: DPO. `ipo` (arXiv 2310.12036): aims at a finite margin. `robust` (arXiv 2403.00409): expects that 10 % of the pairs are flipped."""
-    dpo_beta: float = Field(default=0.1, gt=0, le=1e6)
+    dpo_beta: float = Field(default=0.1, gt=0)
     """Beta of DPO: the larger, the closer the policy stays to the champion."""
-    rpo_alpha: float = Field(default=0.2, ge=0, le=1e6)
+    rpo_alpha: float = Field(default=0.2, ge=0)
     """Weight of the chosen reply's negative log-likelihood inside the DPO loss (RPO, arXiv 2404.19733). Without it DPO lowers both replies."""
     clip_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.2, 0.28)
     """The policy ratio may fall to 1 - the first and rise to 1 + the second before its gradient is cut."""

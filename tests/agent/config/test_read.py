@@ -197,11 +197,11 @@ YAML_VALUES = st.recursive(
 
 
 @settings(deadline=None, max_examples=30, phases=[HypothesisPhase.generate])
-@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, max_value=1e6))
+@given(st.dictionaries(st.text(), YAML_VALUES, max_size=3), st.floats(min_value=1.5, exclude_min=True, allow_infinity=False))
 def test_a_config_is_read_as_it_was_written(values: dict, bound: float) -> None:
     phase = {"first": 2, "tune": {"dpo_beta": bound}}
     content = {"env": {"kwargs": values, "attributes": values}, "evaluate": {"variations": {"odd": values}}, "phases": [phase]}
-    config = parse({**content, "tune": {"dpo_beta": 1e-300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
+    config = parse({**content, "tune": {"dpo_beta": 1e300}, "policy": {"prompt": "{state}", "state": {8: (0, 1)}}}, "test")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(write(config), "utf-8")
