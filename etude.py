@@ -48,17 +48,21 @@ def improve(config: "Config | str | Path", run: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: the run cannot begin or go on; one sentence says why, and what to do.
     """
+    from agent.config.config import Config
     from agent.config.read import read
     from agent.improve import improve
     from agent.ready import ready
     from agent.report.report import report
     from agent.rollout.session import Session
+    from agent.run.asked import named
     from agent.run.files import alone, read_object
     from agent.run.folder import Run
     from agent.run.tracking import Track
     from agent.settled import settled
 
-    folder, settings = Path(run), read(Path(config)) if isinstance(config, str | Path) else config
+    if not isinstance(config, Config | str | Path):
+        raise ValueError(f"The config is a {type(config).__name__}; give an etude.Config, such as etude.Config(seed=1), or the path of a YAML file.")
+    folder, settings = named(run), read(Path(config)) if isinstance(config, str | Path) else config
     with alone(folder):  # refuses a second process in the same folder
         session = Session(Run(folder, settled(settings, folder)))
         try:
@@ -101,9 +105,10 @@ def load_run(run: str | Path) -> "Run":
     Raises:
         ValueError: there is no run in that folder.
     """
+    from agent.run.asked import named
     from agent.run.folder import Run
 
-    return Run(Path(run))
+    return Run(named(run))
 
 
 def evaluate(policy: "Actor", episodes: int | None = None, num_envs: int = 64, first_seed: int | None = None) -> "Rate":

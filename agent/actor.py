@@ -12,6 +12,8 @@ from envs.spaces import Actions
 from envs.state import DEFAULT, keys, read_state
 from policies.policy import Situation
 
+LONGEST = 2000  # characters of an instruction; a tokenizer takes seconds for much longer ones
+
 
 class Actor:
     """A policy with one call per environment step: observation and instruction -> action.
@@ -44,7 +46,7 @@ class Actor:
             instruction: task in words.
 
         Raises:
-            ValueError: the observation lacks a picture or the state, or the instruction is no text.
+            ValueError: the observation lacks a picture or the state, a picture cannot be used, or the instruction is no text of 1 to 2000 characters.
         """
         if not self._held:
             self._held = self.decide(observation, instruction)
@@ -52,8 +54,7 @@ class Actor:
 
     def decide(self, observation: Any, instruction: str) -> list[np.ndarray]:
         """Return the actions of one decision, float[A] each, one for each environment step until the next decision; arguments as of `act`."""
-        if not isinstance(instruction, str):  # such as `info.get("instruction")` of an environment that gives none
-            raise ValueError(f"The instruction is {instruction!r}; give the task in words, such as 'open the red drawer'.")
+        _refuse(instruction)
         frames = np.stack([self._picture(observation, name) for name in self.env.sources])
         # One entry a decision, not a step: history has the spacing that the policy was trained with. At the first decision the same frames fill it.
         past = deque([*(self._past or [frames] * self.env.history), frames], self.env.history)
@@ -69,7 +70,7 @@ class Actor:
     def _picture(self, observation: Any, name: str) -> np.ndarray:
         spec = self.spec(name)
         try:
-            return flipped(picture(self._found(observation, name), self.env.size, spec.values, spec.square), self.env.flip_of(name))
+            return flipped(picture(_numbers(self._found(observation, name)), self.env.size, spec.values, spec.square), self.env.flip_of(name))
         except KeyError as error:
             cameras = ", ".join(map(repr, self.env.sources))
             if not isinstance(observation, dict):
@@ -99,6 +100,31 @@ class Actor:
         except KeyError as error:
             names = " and ".join(map(repr, keys(self.env.state)))
             raise ValueError(f"The policy needs the state {names}, which the observation does not have; add it.") from error
+
+
+def _refuse(instruction: Any) -> None:
+    """Raise ValueError where the instruction is no text that a policy can read."""
+    if not isinstance(instruction, str) or not instruction.strip():  # such as `info.get("instruction")` of an environment that gives none
+        raise ValueError(f"The instruction is {instruction!r}; give the task in words, such as 'open the red drawer'.")
+    if len(instruction) > LONGEST:
+        raise ValueError(f"The instruction has {len(instruction)} characters; give the task in at most {LONGEST}.")
+    if any("\ud800" <= each <= "\udfff" for each in instruction):  # half a character, as in a text that was cut in UTF-16
+        raise ValueError(f"The instruction {instruction[:99]!r} is no Unicode text: it holds surrogates; decode it anew.")
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """Return a picture as an array; a tensor of torch's without its gradient, from wherever it is.
+
+    Raises:
+        ValueError: it holds no numbers.
+    """
+    try:
+        pixels = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, RuntimeError) as error:  # such as bfloat16, which NumPy lacks
+        raise ValueError(f"it cannot be made an array ({error}); give bytes, or floats of 32 bits") from error
+    if pixels.dtype.kind not in "buif":
+        raise ValueError(f"its values are of type {pixels.dtype}; give bytes or floats")
+    return pixels
 
 
 def load_actor(source: Source) -> Actor:

@@ -74,6 +74,7 @@ def main() -> None:
         elif verb in help.HELP and arguments[:1] in ([each] for each in ASKED):
             help.show(verb)  # only in the first place: `improve CONFIG RUN --help` shows the values of that config
         elif verb in ("--version", "version"):
+            _no_more(arguments, verb)
             print(f"etude {_version()}")
         elif verb in verbs:
             _find_ours()

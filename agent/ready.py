@@ -18,6 +18,7 @@ from agent.run.files import load
 from agent.run.folder import Run
 from agent.run.layout import STAGES, cycle_folder, cycle_folders, remedy
 from agent.run.tensorboard import writer
+from agent.run.variables import check, mode_of
 from envs import TASKS
 from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
@@ -38,6 +39,8 @@ def ready(session: Session) -> None:
     plugged_in(run.config)
     if run.config.track.tensorboard:
         writer()
+    if mode_of(run.config.track) != "off":
+        check(run.config.track)
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
     episodes_end(session)
     can_detect(session)

@@ -10,6 +10,23 @@ import torch
 Precision = Literal["auto", "float32", "bfloat16", "4bit"]
 
 
+def check_device(name: str, device: str) -> None:
+    """Check that torch can work on a device.
+
+    Args:
+        name: of the key or option that names the device.
+        device: of torch.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        torch.empty(0, device=device).cpu()  # `meta` has no numbers to give back
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"{name} is {device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
+
+
 def half(precision: Precision, device: str) -> bool:
     """Return whether `precision` means bfloat16 on this device; `auto` and `4bit` do where it multiplies bfloat16 without emulation."""
     if precision in ("float32", "bfloat16"):

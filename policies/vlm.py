@@ -21,7 +21,7 @@ from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
 from policies.pixels import Pixels
 from policies.policy import Decision, Situation
-from policies.precision import autocast, frozen_dtype
+from policies.precision import autocast, check_device, frozen_dtype
 from policies.prompts import Prompts
 from policies.rows import Rows
 from policies.sharing import can_share, reply_places, shared_inputs
@@ -42,11 +42,7 @@ class Vlm(Trained):
 
     def __init__(self, config: PolicyConfig, low: np.ndarray, high: np.ndarray, counts: np.ndarray | None = None) -> None:
         self.config, self.chunk, self.temperature = config, config.chunk_size, config.temperature
-        try:
-            torch.empty(0, device=config.device).cpu()  # `meta` has no numbers to give back
-        except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-            first = str(error).strip().split("\n")[0]
-            raise ValueError(f"policy.device is {config.device!r}: {first}; give cpu, or cuda where torch finds a GPU.") from error
+        check_device("policy.device", config.device)
         self.processor, model = loading.load(config)
         self.family = families.family_of(model.config)
         tokenizer = self.processor.tokenizer

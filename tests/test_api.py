@@ -78,6 +78,23 @@ def test_what_cannot_be_loaded_is_one_sentence(run: Session, tmp_path: Path) -> 
         _ = etude.train
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: etude.improve({"seed": 1}, "run"), r"The config is a dict; give an etude\.Config"),  # type: ignore[arg-type]
+        (lambda: etude.improve(etude.Config(), None), "RUN is None; name the folder"),  # type: ignore[arg-type]
+        (lambda: etude.improve(etude.Config(), ""), "RUN is empty; name the folder"),
+        (lambda: etude.load_run(None), "RUN is None; name the folder"),  # type: ignore[arg-type]
+        (lambda: etude.load_run(""), "RUN is empty; name the folder"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_one_sentence(call: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"^{says}"):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_base_model_than_the_runs_is_refused(run: Session) -> None:
     file = run.run.folder / "base.json"
     raw = file.read_bytes()

@@ -192,8 +192,11 @@ def override(config: Config, arguments: list[str]) -> Config:
 
         show(config)
     known, content = dict(config_keys(Config)), config.model_dump()
-    later = content["phases"]
+    later, seen = content["phases"], set[str]()
     for name, words in _options(arguments):
+        if name in seen:
+            raise ValueError(f"'--{name}' is given twice; give it once.")
+        seen.add(name)
         if name not in known:
             section, former = name.rpartition(".")[0], FORMER.get(name)
             if name in REMOVED:

@@ -27,6 +27,7 @@ from envs import PRETRAINED, TASKS
 from envs.adapt import Adapter, EnvConfig
 from envs.process import end_with_parent
 from policies.nano.build import build, inherit
+from policies.precision import check_device
 from policies.vlm import PolicyConfig, Vlm
 
 SEEDS, TEST_SEEDS = 40_000_000, 49_000_000  # first seeds of training and of held-out scenes, within the range `ground` of `records.SEEDS`
@@ -65,6 +66,7 @@ def pretrain(
     Returns:
         Accuracy and number of questions by kind of question, on held-out scenes.
     """
+    _settle(device, threads)
     if base and not (base / "config.json").exists():
         raise ValueError(f"{base} holds no model; name the folder of an earlier etude-nano, or leave --base out to begin from nothing.")
     if num_scenes < len(PRETRAINED) or seed + num_scenes > TEST_SEEDS:
@@ -72,7 +74,6 @@ def pretrain(
     facts = {"base": base and str(base), "see": see, "read": read, "scenes": num_scenes, "seed": seed, "batch": batch, "questions": questions}
     if done := _enter(out, facts):
         return done
-    torch.set_num_threads(threads)
     began = time.time()  # after a kill `seconds` are those of the last start alone
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         bar = bars.add_task("scenes", total=num_scenes)
@@ -93,6 +94,12 @@ def pretrain(
     accuracy = teach.quiz(policy, draw(1500, TEST_SEEDS, processes=processes))  # seeds that no `pretrain` command may train on
     _conclude(out, {"tasks": PRETRAINED, **facts, "device": device, "seconds": round(time.time() - began), "accuracy": accuracy})
     return accuracy
+
+
+def _settle(device: str, threads: int) -> None:
+    """Set torch's threads; raise ValueError where the device does not exist, before the scenes, which take minutes."""
+    check_device("--device", device)
+    torch.set_num_threads(threads)
 
 
 def _pupil(out: Path, train: Literal["all", "text"], device: str) -> Vlm:

@@ -3,13 +3,16 @@
 import datetime
 import os
 import re
+import reprlib
 import secrets
 from pathlib import Path
+from typing import Any
 
 import agent.config.read as configure
 from agent.config.config import Config
 from agent.run.folder import Run
 from agent.run.further import with_further_cycles
+from agent.run.variables import run_id
 
 FORMS = "CONFIG and RUN, as in: etude improve configs/slide.yaml runs/slide; or the RUN alone, to go on with it: etude improve runs/slide"
 
@@ -29,8 +32,7 @@ def asked(arguments: list[str]) -> tuple[Path, Config]:
     alone = len(paths) == 1 and os.path.exists(Path(paths[0]) / "config.yaml")  # False also where a path is too long
     if not alone and len(paths) < 2:
         raise ValueError(f"etude improve needs {FORMS}")
-    if not paths[-1]:
-        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
+    named(paths[-1])
     file = Path(paths[0]) / "config.yaml" if alone else Path(paths[0])
     config = configure.override(configure.read_own(file) if alone else configure.read(file), rest[len(paths) :])
     folder = automatic(config) if paths[-1] == "auto" else Path(paths[-1])
@@ -39,6 +41,19 @@ def asked(arguments: list[str]) -> tuple[Path, Config]:
     if more:
         config = _as_it_went_on(config, configure.read_own(folder / "config.yaml"))
     return folder, with_further_cycles(Run(folder, config), more) if more else config  # `Run` refuses a config that is not the folder's
+
+
+def named(run: Any) -> Path:
+    """Return the path of a run's folder, as a user has named it.
+
+    Raises:
+        ValueError: it is empty, or no path.
+    """
+    if not isinstance(run, str | Path):
+        raise ValueError(f"RUN is {reprlib.repr(run)}; name the folder of the run by a text or a Path, such as 'runs/slide'.")
+    if not str(run):
+        raise ValueError("RUN is empty; name the folder of the run, as in: etude improve configs/slide.yaml runs/slide")
+    return Path(run)
 
 
 def _as_it_went_on(config: Config, own: Config) -> Config:
@@ -55,9 +70,7 @@ def _as_it_went_on(config: Config, own: Config) -> Config:
 
 def automatic(config: Config) -> Path:
     """Return a folder of its own under `runs/` for a run: task, date and W&B id; for the id of an earlier run, such as a sweep's, its folder."""
-    name = os.environ["WANDB_RUN_ID"] = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)  # the W&B run, which begins later, has the same one
-    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
-        raise ValueError(f"WANDB_RUN_ID is {name[:99]!r}; as a part of a folder's name it may have 64 letters, digits, dots, hyphens or _.")
+    name = os.environ["WANDB_RUN_ID"] = run_id() or secrets.token_hex(4)  # the W&B run, which begins later, has the same one
     if earlier := sorted(Path("runs").glob(f"*-{8 * '[0-9]'}-{6 * '[0-9]'}-{name}")):  # date and time, for an id may end as another one does
         return earlier[0]
     task = re.sub(r"[^a-z0-9]+", "-", config.task.removeprefix("etude/").lower()).strip("-")[:60]  # 60: many file systems allow 255 bytes in a name

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from agent.config.config import Config
-from agent.config.keys import TrackConfig
 from agent.run import progress
 from agent.run.entries import entries
 from agent.run.files import write_text
 from agent.run.layout import summary
 from agent.run.tensorboard import TensorBoard
-from agent.run.wandb_run import WandbRun, chosen
+from agent.run.variables import check, mode_of
+from agent.run.wandb_run import WandbRun
 
 
 class Track:
@@ -27,16 +27,18 @@ class Track:
         mode: in place of `track.mode`; empty: that of the config, or of WANDB_MODE.
 
     Raises:
-        ValueError: TensorBoard is asked for and not installed.
+        ValueError: TensorBoard is asked for and not installed, or an environment variable of W&B cannot be used.
     """
 
     def __init__(self, folder: Path, config: Config, mode: str = "") -> None:
         self.folder, self.console = folder, Console(highlight=False)  # rich would colour each number
         self._rows: list[dict[str, Any]] = []
+        mode = mode or mode_of(config.track)
+        if mode != "off":
+            check(config.track)
         self._board = TensorBoard(folder) if config.track.tensorboard else None
         self._wandb: WandbRun | None = None  # None: off, or not available
-        mode = mode or chosen("WANDB_MODE", config.track.mode, TrackConfig().mode)
-        if mode not in ("off", "disabled"):  # "disabled" can come from WANDB_MODE
+        if mode != "off":
             try:
                 self._wandb = WandbRun(folder, config, mode)
             except Exception as error:  # W&B raises many types: no network, no key, no space

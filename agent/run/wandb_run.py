@@ -15,6 +15,7 @@ from agent.run.artifacts import Artifact
 from agent.run.entries import COLUMNS, Content, Entry
 from agent.run.files import write_text
 from agent.run.received import steps
+from agent.run.variables import hidden, is_id, run_id
 
 AXES = {"train/*": "train/step", "dpo/*": "train/step", "rewards/*": "train/step", "logps/*": "train/step"}  # prefixes as in `metrics.STEP`
 AXES |= {"eval/champion_success_rate": "env_steps"}  # sample efficiency
@@ -36,32 +37,32 @@ class WandbRun:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb  # slow, and not needed with `track.mode: off`
 
-        track, file = config.track, folder / "wandb" / "id"
-        if not file.exists():  # the agent of a sweep gives an id
-            write_text(file, os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
-        self.id, self._folder = file.read_text(), folder
-        self._run: Any = wandb.init(
-            id=self.id,
-            resume="allow",
-            reinit="create_new",  # beside a run that the user's own script has open
-            project=chosen("WANDB_PROJECT", track.project, TrackConfig().project),
-            name=os.environ.get("WANDB_NAME") or folder.resolve().name,
-            # None: W&B reads its own variable (WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_TAGS, WANDB_NOTES).
-            entity=track.entity or None,
-            group=track.group or None,
-            job_type=track.job_type or None,
-            tags=track.tags or None,
-            notes=track.notes or None,
-            dir=str(folder),
-            mode=mode,
-            config=flat(load(as_yaml(config), "config")),
-            settings=wandb.Settings(init_timeout=30, console="off"),  # seconds; and the console output is not recorded
-        )
+        track = config.track
+        self.id, self._folder = _id(folder / "wandb" / "id"), folder
+        with hidden():
+            self._run: Any = wandb.init(
+                id=self.id,
+                resume="allow",
+                reinit="create_new",  # beside a run that the user's own script has open
+                project=chosen("WANDB_PROJECT", track.project, TrackConfig().project),
+                name=os.environ.get("WANDB_NAME") or folder.resolve().name,
+                # None: W&B reads its own variable (WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_TAGS, WANDB_NOTES).
+                entity=track.entity or None,
+                group=track.group or None,
+                job_type=track.job_type or None,
+                tags=track.tags or None,
+                notes=track.notes or None,
+                dir=str(folder),
+                mode=mode,
+                config=flat(load(as_yaml(config), "config")),
+                settings=wandb.Settings(init_timeout=30, console="off"),  # seconds; and the console output is not recorded
+            )
         self._define_axes()
         # Of what was sent before a kill, W&B may not have received the end: so its server is asked online, and its own files offline.
         received = steps(folder, self.id) if self._run.offline else self._run.step
         self._journal = folder / "wandb" / "sent.txt"  # keys of the entries, one a line; the number of a line is the W&B step
-        keys = self._journal.read_text().splitlines()[:received] if self._journal.exists() else []
+        # A line that is damaged is no key, so that its entry is sent again.
+        keys = self._journal.read_text("utf-8", errors="replace").splitlines()[:received] if self._journal.exists() else []
         self._keys = [*keys, *["unknown"] * (received - len(keys))]
         self._sent = set(self._keys)
         write_text(self._journal, "".join(f"{key}\n" for key in self._keys))
@@ -118,6 +119,17 @@ class WandbRun:
         """Finish the W&B run, as failed if `failed`."""
         with contextlib.suppress(Exception):  # what could not be sent is in the run's folder
             self._run.finish(exit_code=int(failed))
+
+
+def _id(file: Path) -> str:
+    """Return the id in a file; where it is missing or damaged, a new one, which is written into it."""
+    known = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    name = known.strip().strip("\ufeff")
+    if not is_id(name) or "\ufffd" in name:
+        name = run_id() or secrets.token_hex(4)  # the agent of a sweep gives an id
+    if name != known:
+        write_text(file, name)
+    return name
 
 
 def chosen(variable: str, given: str, usual: str) -> Any:

@@ -81,10 +81,11 @@ def compose(arguments: list[str]) -> None:
         )
     from agent.ground.pretrain import frames_of_tasks
     from agent.run.base import write_model
-    from agent.run.files import new_folder
+    from agent.run.files import new_folder, writable
     from policies.compose import compose
 
     out = new_folder(Path(arguments[0]))  # before the long work: a folder with files is refused at once
-    model, processor = compose(frames_of_tasks())
-    write_model(out, model, processor)
+    with writable(out):  # so is one that cannot be made
+        model, processor = compose(frames_of_tasks())
+        write_model(out, model, processor)
     print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")

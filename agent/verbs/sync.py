@@ -1,17 +1,17 @@
 """`etude sync`: what W&B has not received of a run yet."""
 
-import os
-
 from agent.verbs.usage import run_folder
 
 
 def sync(arguments: list[str]) -> None:
     """Run the verb."""
-    folder, mode = run_folder(arguments, "sync"), os.environ.get("WANDB_MODE") or "online"
+    folder = run_folder(arguments, "sync")
     from agent.run.files import alone
     from agent.run.folder import Run
     from agent.run.tracking import Track
+    from agent.run.variables import mode as given
 
+    mode = given() or "online"
     with alone(folder):  # a run that works sends its figures itself
         run = Run(folder)
         track = Track(folder, run.config, mode)  # whatever `track.mode` says: a sync is meant to send

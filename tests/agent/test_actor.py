@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 import etude
 from agent.actor import Actor
@@ -144,6 +145,30 @@ def test_a_refused_observation_is_no_part_of_the_history(runs: Path, monkeypatch
         policy.decide(second, "touch the red ball")
     policy.decide(second, "touch the red ball")
     np.testing.assert_array_equal(seen[0], seen[-1])
+
+
+@pytest.mark.parametrize(
+    ("instruction", "says"),
+    [("", "is ''; give the task in words"), (" ", "is ' '; give"), (3, "is 3; give"), ("a" * 2001, "has 2001 characters; .* at most 2000"),
+     ("lift \ud800", "holds surrogates; decode it anew")],
+)  # fmt: skip
+def test_an_instruction_that_cannot_be_read_is_one_sentence(runs: Path, instruction: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^The instruction .*{says}"):
+        etude.load_policy(runs / "eyes").act({}, instruction)
+
+
+@pytest.mark.parametrize(
+    ("make_odd", "says"),
+    [(lambda each: each.astype(object), "values are of type object"), (lambda each: each.astype(complex), "values are of type complex"),
+     (lambda each: torch.as_tensor(each).bfloat16(), "it cannot be made an array .*; give bytes, or floats")],
+)  # fmt: skip
+def test_a_picture_may_be_a_tensor_and_must_hold_numbers(runs: Path, make_odd: Any, says: str) -> None:
+    policy = etude.load_policy(runs / "eyes")
+    observation = make_env(policy.env).reset(seed=3)[0]
+    tensor = torch.as_tensor(observation["soft"]).requires_grad_()
+    np.testing.assert_array_equal(policy._picture({"soft": tensor}, "soft"), policy._picture(observation, "soft"))
+    with pytest.raises(ValueError, match=f"^The picture 'soft' of the observation cannot be used: .*{says}"):
+        policy.act({**observation, "soft": make_odd(observation["soft"])}, "touch the red ball")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -126,6 +126,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("compose --layers 8", "needs OUT"),
         ("compose OUT --layers 8", "it is only: etude compose OUT (policy.layers of a config keeps its first layers)"),
         ("compose RUN", "holds files already; name a new folder"),
+        ("compose /dev/null", "/dev/null cannot be written (File exists); name another folder"),
+        ("compose RUN/config.yaml/out", "cannot be written (Not a directory); name another folder"),
         ("compose RUN/config.yaml", "is a file; name a new folder"),
         ("improve c.yaml", "needs CONFIG and RUN"),
         ("evaluate", "the following arguments are required: POLICY; see etude evaluate --help"),
@@ -161,6 +163,9 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("completion", "needs one of bash, zsh, fish"),
         ("completion tcsh", "needs one of bash, zsh, fish"),
         ("completion bash extra", "one argument too many"),
+        ("--version extra", "'extra' is one argument too many; it is only: etude --version"),
+        ("pretrain RUN/out --device nope", "--device is 'nope'"),
+        ("improve RUN/config.yaml RUN/out --seed 1 --seed=2", "'--seed' is given twice; give it once"),
         ("fly", "Unknown verb 'fly'"),
     ],
 )

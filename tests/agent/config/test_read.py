@@ -305,7 +305,13 @@ def test_a_key_of_one_value_takes_one(given: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [(["--sed", "1"], "did you mean '--seed'"), (["--seed", "x"], "seed is 'x'"), (["seed=1"], "not an override"), (["--qqqq", "1"], "--help lists")],
+    [
+        (["--sed", "1"], "did you mean '--seed'"),
+        (["--seed", "x"], "seed is 'x'"),
+        (["seed=1"], "not an override"),
+        (["--qqqq", "1"], "--help lists"),
+        (["--env.action-repeat", "1", "--env.action_repeat=2"], "'--env.action_repeat' is given twice; give it once"),
+    ],
 )
 def test_wrong_overrides(given: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):

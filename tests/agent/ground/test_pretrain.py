@@ -25,6 +25,12 @@ def test_every_task_has_its_share_and_parts_share_no_scene(monkeypatch: pytest.M
     assert len(scenes) == 4 * len(PRETRAINED) and sum(map(len, parts)) == len(set.union(*parts))
 
 
+def test_a_device_that_does_not_exist_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^--device is 'nope': .*; give cpu, or cuda"):
+        pretrain.pretrain(tmp_path / "out", device="nope")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_goes_on_with_the_settings_that_it_was_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*args: object) -> None:
         raise KeyboardInterrupt

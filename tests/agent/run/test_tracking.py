@@ -34,6 +34,15 @@ def test_wandb_away_never_stops_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "W&B is not available" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "given"), [("WANDB_MODE", "garbage"), ("WANDB_RUN_ID", "a/b c"), ("WANDB_TAGS", "a,,b")])
+def test_a_variable_that_wandb_refuses_is_named_unless_wandb_is_off(name: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv(name, given)
+    with pytest.raises(ValueError, match=f"^{name} is {given!r}"):
+        Track(tmp_path, Config())
+    assert not list(tmp_path.iterdir()) and not Track(tmp_path, OFF).online
+
+
 def test_wandb_that_breaks_costs_the_run_nothing(tmp_path: Path, capsys: Any) -> None:
     class Broken:
         def send(self, entries: Any) -> None:

@@ -14,6 +14,7 @@ from agent.evaluate.statistics import account
 from agent.records import Scorecard
 from agent.run.files import save
 from agent.run.tracking import Track
+from agent.run.variables import is_id
 from tests.agent.wandb_files import Received, received
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,26 @@ def test_what_a_kill_kept_from_wandbs_file_is_sent_by_the_next_start(kept: float
     assert before < 5
     start(tmp_path, ROWS)
     assert figures(received(tmp_path)) == [5, 1.0, 0.99, 0.98, 0.5]
+
+
+@pytest.mark.parametrize(("content", "kept"), [(b"", False), (b"a/b", False), (b"\xff\xfe", False), (b"abc\n", True), (b"\n", False)])
+def test_a_damaged_id_is_renewed(content: bytes, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_MODE", "WANDB_RUN_ID", "WANDB_TAGS"):
+        monkeypatch.setenv(name, "")
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "id").write_bytes(content)
+    start(tmp_path, ROWS)
+    name = (tmp_path / "wandb" / "id").read_text()
+    assert {run.run_id for run in received(tmp_path).runs} == {name} and is_id(name) and (name == "abc") == kept
+
+
+def test_what_a_damaged_journal_does_not_tell_is_sent_again(tmp_path: Path) -> None:
+    start(tmp_path, ROWS)
+    journal = tmp_path / "wandb" / "sent.txt"
+    first, *others = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"\xff\xfe\n" + b"".join(others))
+    start(tmp_path, ROWS)
+    assert figures(received(tmp_path)) == [5, 1.0, 0.99, 0.98, 0.5, 5] and journal.read_bytes().endswith(first)
 
 
 def test_a_stage_that_is_done_anew_is_sent_anew(tmp_path: Path) -> None:
