@@ -93,7 +93,9 @@ def test_a_file_is_as_its_copy_whatever_its_line_ends(
     assert with_own_code(Path("run"), config) == config
 
 
-@pytest.mark.parametrize("section", [{"curate": {"rule": "mine.py:f"}}, {"tune": {"loss": "mine.py:f"}}, {"label": {"by": "both", "detector": "mine.py:f"}}])
+@pytest.mark.parametrize(
+    "section", [{"curate": {"rule": "mine.py:f"}}, {"tune": {"loss": "mine.py:f"}}, {"label": {"by": "both", "detector": "mine.py:f"}}]
+)
 def test_a_file_of_a_run_that_decides_what_is_learnt_is_kept_too(section: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text("def f(*given):\n    return None\n")
