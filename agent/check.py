@@ -16,6 +16,7 @@ from rich.table import Table
 
 import policies
 from agent.config.config import Config
+from agent.config.idle import idle
 from agent.demonstrate.bounds import settled as settled_bounds
 from agent.ground.known import in_a_sentence, settled_weights
 from agent.rollout.experts import resolve
@@ -45,6 +46,8 @@ def check(config: Config, whole: bool, out: Path = Path(), thorough: bool = Fals
     console = Console(highlight=False)
     config = settled_bounds(config, limit=LIMIT)
     faults = [fault for env in config.envs for fault in _environment(env, config, out, console, thorough)]
+    for said in idle(config) if whole else ():
+        console.print(f"[yellow]note[/]   {markup.escape(said)}", soft_wrap=True)
     if whole and not faults:  # an environment with a fault might hang or crash in this process
         with console.status("all that a run needs"):
             faults = list(_refused(config, console))

@@ -7,6 +7,7 @@ import numpy as np
 
 from agent.collect.curriculum import exploration_shrinks
 from agent.collect.stage import collect
+from agent.config.idle import idle
 from agent.curate.stage import curate
 from agent.curate.warm_start import warm_start_data
 from agent.demonstrate.stage import demonstrate
@@ -41,6 +42,8 @@ def improve(session: Session, track: Track) -> None:
     if changed := recognise(run, session.environments.firsts):
         track.note(changed)
     if said := in_a_sentence(session.config, session.environments.firsts):
+        track.note(said)
+    for said in idle(session.config):
         track.note(said)
     ground(session, track)  # first: it makes the base model that all of the following start from
     starts = {"base": base_model(session)}

@@ -74,6 +74,8 @@ def test_a_sound_config_is_ready_and_an_id_alone_is_no_run(tmp_path: Path, capsy
     for content, whole in (({"demonstrate": {"expert": f"{__name__}:full"}}, True), ({}, False)):
         ready, said = checked(content, whole, tmp_path, capsys)
         assert ready and said.endswith("Ready.") and "expert" in said
+    said = checked({"demonstrate": {"expert": f"{__name__}:full", "cameras": ["eye"]}}, True, tmp_path, capsys)[1]
+    assert "demonstrate.cameras has no effect, since demonstrate.dataset is empty." in said
 
 
 def test_brackets_in_a_name_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
