@@ -192,11 +192,8 @@ def override(config: Config, arguments: list[str]) -> Config:
 
         show(config)
     known, content = dict(config_keys(Config)), config.model_dump()
-    later, seen = content["phases"], set[str]()
-    for name, words in _options(arguments):
-        if name in seen:
-            raise ValueError(f"'--{name}' is given twice; give it once.")
-        seen.add(name)
+    later = content["phases"]
+    for name, words in _options(arguments):  # of an option that is given twice the last holds, so that scripts can append some
         if name not in known:
             section, former = name.rpartition(".")[0], FORMER.get(name)
             if name in REMOVED:

@@ -165,7 +165,6 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("completion bash extra", "one argument too many"),
         ("--version extra", "'extra' is one argument too many; it is only: etude --version"),
         ("pretrain RUN/out --device nope", "--device is 'nope'"),
-        ("improve RUN/config.yaml RUN/out --seed 1 --seed=2", "'--seed' is given twice; give it once"),
         ("fly", "Unknown verb 'fly'"),
     ],
 )

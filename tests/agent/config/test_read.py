@@ -310,7 +310,6 @@ def test_a_key_of_one_value_takes_one(given: list[str]) -> None:
         (["--seed", "x"], "seed is 'x'"),
         (["seed=1"], "not an override"),
         (["--qqqq", "1"], "--help lists"),
-        (["--env.action-repeat", "1", "--env.action_repeat=2"], "'--env.action_repeat' is given twice; give it once"),
     ],
 )
 def test_wrong_overrides(given: list[str], says: str) -> None:
@@ -365,3 +364,7 @@ def test_what_everybody_reads_as_a_number_is_one(tmp_path: Path) -> None:
     file.write_text(write(read(file)))
     assert read(file).envs[0].kwargs == kwargs, "a text that looks like a number stays a text"
     assert override(read(file), ["--env.kwargs", "{a: 2e5}"]).envs[0].kwargs == {"a": 2e5}
+
+
+def test_of_an_override_that_is_given_twice_the_last_holds() -> None:
+    assert override(Config(), ["--env.action-repeat", "1", "--env.action_repeat=2"]).envs[0].action_repeat == 2
