@@ -123,9 +123,8 @@ def evaluate(policy: "Actor", episodes: int | None = None, num_envs: int = 64, f
     Episodes that a fault of the environment ends count as failed, and are told of on stderr.
 
     Raises:
-        TypeError: this is no policy of `load_policy`.
-        ValueError: a number is too small, more than 20 % of the episodes are faulty, or the policy is an export and was trained in an environment
-            that is not our own.
+        ValueError: this is no policy of `load_policy`, a number is too small, more than 20 % of the episodes are faulty, or the policy is an export
+            and was trained in an environment that is not our own.
     """
     from agent.actor import Actor
     from agent.config.keys import EvaluateConfig
@@ -133,7 +132,7 @@ def evaluate(policy: "Actor", episodes: int | None = None, num_envs: int = 64, f
     from agent.rollout.environments import Environments
 
     if not isinstance(policy, Actor):
-        raise TypeError(f"evaluate takes what load_policy returns, and got a {type(policy).__name__}.")
+        raise ValueError(f"evaluate takes what load_policy returns, and got a {type(policy).__name__}.")
     for name, given in (("episodes", episodes), ("num_envs", num_envs)):
         if given is not None and not (isinstance(given, int) and given >= 1):
             raise ValueError(f"{name} is {given!r}; give a whole number of at least 1.")

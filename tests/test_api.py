@@ -57,7 +57,7 @@ def test_a_loaded_policy_acts_in_a_plain_loop_as_it_did_in_its_run(run: Session)
     for wrong in ({"episodes": 0}, {"episodes": 2.5}, {"num_envs": 0}):
         with pytest.raises(ValueError, match=rf"{next(iter(wrong))} is .*; give a whole number of at least 1"):
             etude.evaluate(policy, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="evaluate takes what load_policy returns, and got a str"):
+    with pytest.raises(ValueError, match="evaluate takes what load_policy returns, and got a str"):
         etude.evaluate("runs/reach")  # type: ignore[arg-type]
 
 
