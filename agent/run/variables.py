@@ -67,11 +67,10 @@ def check(track: TrackConfig) -> None:
 @contextlib.contextmanager
 def hidden() -> Iterator[None]:
     """Hide from W&B its variables that are empty, and a mode that only etude takes, which it would refuse. All others stay: W&B reads them once."""
-    known = ("online", "offline", "disabled", "run", "dryrun")
     taken = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith("WANDB_") and (not value or (name == "WANDB_MODE" and value not in known))
+        if name.startswith("WANDB_") and (not value or (name == "WANDB_MODE" and (value == "off" or value not in MODES)))
     }
     for name in taken:
         del os.environ[name]
