@@ -12,6 +12,7 @@ from agent.evaluate.guards import tasks_forgotten
 from agent.evaluate.shown import FirstOfEach, write_videos
 from agent.evaluate.statistics import Comparison, account, beats, compare, tally
 from agent.records import SEEDS, Checkpoint, Episode, Job, Rate, Scorecard
+from agent.rollout.rollout import tolerate
 from agent.rollout.session import Session
 from agent.rollout.sharing import by_env, by_task, share
 from agent.run.base import began_from
@@ -49,6 +50,9 @@ def evaluate(
         cycle: of the gate, each of which has seeds of its own; 0: the gate of the warm start. None: not of a cycle, as the test evaluation.
         part: of a gate evaluation: 0, and 1, 2, ... for the further rounds, each with as many further seeds.
         detect: rates the episodes that are shown; None: nobody does.
+
+    Raises:
+        ValueError: no gate seeds are left, or too many episodes are faulty for a success rate.
     """
     run = session.run
     count = run.config.evaluate.gate_episodes if kind == "gate" else run.config.evaluate.test_episodes
@@ -73,7 +77,7 @@ def evaluate(
                 instructions[f"{episode.task}/{episode.seed}"] = episode.instruction
                 step(1)
 
-            card, faults = tally(checkpoint.name, session.rollout(checkpoint, jobs, variation), see)
+            card, faults = tally(checkpoint.name, tolerate(session.rollout(checkpoint, jobs, variation), count), see)
         if faults:
             track.note(
                 f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"

@@ -584,6 +584,18 @@ def test_what_an_environment_spoils_in_videos_and_evaluations_is_said_and_costs_
     assert "seed 30000002: decision 0: RuntimeError: the gripper is stuck" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_a_run_stops_where_its_environment_spoils_most_of_an_evaluation(tmp_path: Path) -> None:
+    """Their failures say nothing about the policy: a gate or a test of them would be no measurement."""
+    (tmp_path / "flaky.py").write_text(FLAKY.replace("self.mine == 30_000_002 or (self.mine < 1000 and not self.first)", "self.mine > 30_000_003"))
+    env = {"id": f"{tmp_path}/flaky.py:Flaky", "cameras": ["eye"], "instruction": "go", "max_episode_steps": 4, "action_repeat": 2}
+    file = config(tmp_path, env=env, ground={"steps": 0}, demonstrate={"episodes": 0}, cycles=0)
+    done = etude("improve", file, tmp_path / "run")
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1 and "Traceback" not in said, said
+    assert "2 of 6 episodes were faulty, more than 20 %; the last at seed 30000005, decision 0: RuntimeError: the gripper is stuck." in said
+    assert not list((tmp_path / "run" / "evaluate").glob("test-*.json"))
+
+
 def test_evaluations_of_generalisation_are_sat_at_the_end(tmp_path: Path) -> None:
     variations = {"camera moved": {"variation": {"camera": 0.05}}, "other words": {"variation": {"wording": "other"}}}
     file = config(tmp_path, cycles=1, evaluate={**TINY["evaluate"], "variations": variations})
