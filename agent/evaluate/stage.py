@@ -56,21 +56,15 @@ def evaluate(
     """
     run = session.run
     count = run.config.evaluate.gate_episodes if kind == "gate" else run.config.evaluate.test_episodes
-    if cycle is None:
-        place = 0  # every test evaluation has the same seeds
-    elif cycle == 0:
-        place = START + part * count
-    else:
-        place = ((cycle - 1) * (1 + run.config.evaluate.extra_rounds) + part) * count  # as if every earlier cycle had used all its rounds
-    if cycle is not None and place + count > (START if cycle else 10_000_000):  # the next range is that of the test seeds
-        raise ValueError(f"cycle {cycle}: no gate seeds are left for {count} more; lower evaluate.gate_episodes or evaluate.extra_rounds.")
+    place = 0 if cycle is None else _place_of_gate(run, cycle, part)  # every test evaluation has the same seeds
     name = evaluation_name(kind, checkpoint.name, variation, cycle, part)
     jobs = evaluation_jobs(run.config.envs, count, SEEDS[kind] + place)
 
     def run_episodes() -> dict[str, Any]:
         shown = FirstOfEach(len(run.config.envs) if run.config.track.videos and not variation and not part else 0)
         instructions: dict[str, str] = {}  # the report groups the failures by them, and only a reset would tell them again
-        with track.bar(f"{kind} evaluation{f', {variation}' if variation else ''}", count) as step:
+        title = f"{kind} evaluation{variation and f', {variation}'}"
+        with track.bar(title, count) as step:
 
             def see(episode: Episode) -> None:
                 shown.see(episode)
@@ -79,9 +73,7 @@ def evaluate(
 
             card, faults = tally(checkpoint.name, tolerate(session.rollout(checkpoint, jobs, variation), count), see)
         if faults:
-            track.note(
-                f"{kind} evaluation{variation and f', {variation}'}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}"
-            )
+            track.note(f"{title}: {len(faults)} of {count} seeds failed by a fault of the environment: {faults[0]}")
         rows: list[dict[str, Any]] = []
         try:
             scores = detect(checkpoint, shown.episodes) if detect and shown.episodes else []
@@ -92,6 +84,20 @@ def evaluate(
 
     content = run.keep(run.folder / "evaluate" / f"{name}.json", run_episodes)
     return Scorecard(content["policy"], content["outcomes"], content["effort"])
+
+
+def _place_of_gate(run: Run, cycle: int, part: int) -> int:
+    """Return the place of a gate's first seed in the range of gate seeds, where each part of each cycle's gate has seeds of its own.
+
+    Raises:
+        ValueError: the range has no seeds left.
+    """
+    count, rounds = run.config.evaluate.gate_episodes, 1 + run.config.evaluate.extra_rounds
+    # As if every earlier cycle had used all its rounds.
+    place = START + part * count if cycle == 0 else ((cycle - 1) * rounds + part) * count
+    if place + count > (START if cycle else 10_000_000):  # the next range is that of the test seeds
+        raise ValueError(f"cycle {cycle}: no gate seeds are left for {count} more; lower evaluate.gate_episodes or evaluate.extra_rounds.")
+    return place
 
 
 def evaluation_jobs(envs: Sequence[EnvConfig], count: int, first: int) -> list[Job]:
