@@ -78,14 +78,6 @@ usage: etude report RUN
 
 Write RUN/report.html: curves, cycles and videos on one page without other files.
 """,
-    "compose": """\
-usage: etude compose OUT
-
-Make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower, for policy.model.
-
-what:
-  OUT               a new folder, for the model; policy.layers of a config keeps the first of its 30 layers
-""",
     "sync": """\
 usage: etude sync RUN
 

@@ -12,6 +12,8 @@ PRETRAIN = """Make the embedded base model from nothing: etude-nano, trained to 
 No action is a target, and no seed of a run is used. The same command goes on after a stop. At the end OUT holds a Hugging Face folder for
 policy.model, and pretrain.json with the settings and the accuracy on held-out scenes, which is printed too."""
 
+COMPOSE = """Make a multimodal LLM of 135 M parameters from SmolLM2 and the embedded model's vision tower, for policy.model."""
+
 
 def expert(arguments: list[str]) -> None:
     """Run the verb `expert`."""
@@ -73,19 +75,25 @@ def pretrain(arguments: list[str]) -> None:
 
 def compose(arguments: list[str]) -> None:
     """Run the verb `compose`."""
-    if not arguments or arguments[0].startswith("-"):
-        raise ValueError("etude compose needs OUT, as in: etude compose models/smol")
-    if arguments[1:]:
-        raise ValueError(
-            f"{arguments[1]!r} is one argument too many; it is only: etude compose OUT (policy.layers of a config keeps its first layers)"
-        )
+    usage = Usage("compose", COMPOSE, "etude compose models/smol")
+    what = usage.add_argument_group("what")
+    what.add_argument("out", metavar="OUT", type=Path, help="a new folder, for the model; policy.layers of a config keeps the first of its 30 layers")
+    told = "with what stage ground taught its first layers on a task (slide), and without the other layers: a run then needs ground.steps 0"
+    what.add_argument("--grounded", metavar="TASK", default="", help=told)
+    given, _ = usage.read(arguments)
+
     from agent.ground.pretrain import frames_of_tasks
     from agent.run.base import write_model
     from agent.run.files import new_folder, writable
+    from policies import grounded
     from policies.compose import compose
 
-    out = new_folder(Path(arguments[0]))  # before the long work: a folder with files is refused at once
+    if given.grounded not in ("", *grounded.names()):
+        raise ValueError(f"--grounded is {given.grounded!r}; a composed model was grounded on: {', '.join(grounded.names())}.")
+    out = new_folder(given.out)  # before the long work: a folder with files is refused at once
     with writable(out):  # so is one that cannot be made
         model, processor = compose(frames_of_tasks())
+        if given.grounded:
+            grounded.add(model, given.grounded)
         write_model(out, model, processor)
     print(f"{model.num_parameters() / 1e6:.1f} M parameters, written {out}")
