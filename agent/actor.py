@@ -70,7 +70,10 @@ class Actor:
     def _picture(self, observation: Any, name: str) -> np.ndarray:
         spec = self.spec(name)
         try:
-            return flipped(picture(_numbers(self._found(observation, name)), self.env.size, spec.values, spec.square), self.env.flip_of(name))
+            pixels = _numbers(self._found(observation, name))
+            if pixels.dtype.kind == "f" and spec.values == (0, 255) and 0 < pixels.max(initial=0) <= 1:
+                raise ValueError("its floats lie between 0 and 1, and those of training between 0 and 255; multiply them by 255")
+            return flipped(picture(pixels, self.env.size, spec.values, spec.square), self.env.flip_of(name))
         except KeyError as error:
             cameras = ", ".join(map(repr, self.env.sources))
             if not isinstance(observation, dict):

@@ -43,7 +43,7 @@ def check(config: Config, whole: bool, out: Path = Path(), thorough: bool = Fals
         out: folder of the contact sheets `check-TITLE.png`. Their rows are the cameras of random episodes, their columns time steps.
         thorough: take as long as it takes, and try look-ahead episodes too. Otherwise an environment takes at most 30 s on an idle core.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     config = settled_bounds(config, limit=LIMIT)
     faults = [fault for env in config.envs for fault in _environment(env, config, out, console, thorough)]
     for said in idle(config) if whole else ():
@@ -128,7 +128,7 @@ def check_model(config: PolicyConfig, frames: tuple[int, ...], micro_batch_token
     Raises:
         ValueError: the model cannot be loaded.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with console.status(f"{config.model}: loading"):
         from policies.check import examine  # imports torch
 
@@ -151,4 +151,4 @@ def tasks() -> None:
         _, info = env.reset(seed=0)  # instructions name the objects of a scene, so they depend on the seed
         table.add_row(name, (type(env.unwrapped).__doc__ or "-").splitlines()[0], info["instruction"], str(env.spec.max_episode_steps))
         env.close()
-    Console().print(table)
+    Console(emoji=False).print(table)

@@ -21,7 +21,7 @@ def check_dataset(source: str, config: Config | None, out: Path = Path()) -> boo
         config: of the run that is to learn from it; None: the dataset alone is examined.
         out: folder of the contact sheet `check-NAME.png`. Its rows are episodes, each with its cameras; its columns are moments.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with console.status(source):
         found = examine(source, config)
     table = Table(title=markup.escape(source), show_header=False, title_justify="left")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.verbs import compare, dataset, evaluate, export, help, models, play, serve, sync
+from agent.verbs.leaving import leaving
 from agent.verbs.manual import fitted
 from agent.verbs.usage import run_folder
 
@@ -248,5 +249,11 @@ def _no_more(surplus: list[str], usage: str) -> None:
         raise ValueError(f"{surplus[0]!r} is one argument too many; it is only: etude {usage}")
 
 
+def command() -> None:
+    """Run a verb in a process of its own."""
+    with leaving():
+        main()
+
+
 if __name__ == "__main__":
-    main()
+    command()

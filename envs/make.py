@@ -24,6 +24,7 @@ import gymnasium
 from envs import TASKS, EnvConfig
 from envs.adapters import INSTALL
 from envs.faults import contained, in_words
+from envs.kept import kept
 
 GROUP = "etude.envs"  # of entry points; Gymnasium 1.0 removed its own group
 
@@ -40,7 +41,7 @@ def make(config: EnvConfig) -> gymnasium.Env:
     elif "render" in config.sources:
         kwargs.setdefault("render_mode", "rgb_array")
     try:
-        with contained():
+        with contained(), kept():
             env = _make(config, kwargs)
     except (Exception, SystemExit) as error:  # a constructor may raise anything
         line = INSTALL.get(config.id.partition(":")[0])

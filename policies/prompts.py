@@ -45,7 +45,14 @@ class Prompts:
         return text.lower() if codec.has_numbers(self._processor.tokenizer) else text
 
     def _chat(self, text: str, num_images: int) -> str:
-        """Return a chat with one user message, `num_images` images and then `text`, up to the beginning of the reply."""
+        """Return a chat with one user message, `num_images` images and then `text`, up to the beginning of the reply.
+
+        Raises:
+            ValueError: the text names an image itself.
+        """
+        mark = str(getattr(self._processor, "image_token", None) or "<image>")
+        if mark in text:
+            raise ValueError(f"The words {text!r} hold {mark}, which stands for a frame in this model's prompts; leave it out of the instruction.")
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": self.known(text)}]
         plain = {"enable_thinking": False} if "enable_thinking" in self._processor.chat_template else {}
         chat = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, **plain)

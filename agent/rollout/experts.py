@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.records import Rate
 from agent.rollout.planner import Planner
 from agent.rollout.rollout import MAX_FAULT_SHARE
+from agent.rollout.vectors import low_dimensional, vector
 from agent.run.files import read_object, write_text
 from envs import EnvConfig
 from envs.adapt import Adapter
@@ -44,7 +45,7 @@ class Blind(gymnasium.Env):
     def __init__(self, config: EnvConfig, seed: int = TRAINING) -> None:
         # Episodes go on after a success. If they ended there, an expert with a positive reward per step would learn to avoid success.
         self.adapter, self._seed = Adapter(config.model_copy(update={"terminate_on_success": False})), seed
-        self.observation_space, self._keys = _low_dimensional(self.adapter.env.observation_space)
+        self.observation_space, self._leaves = low_dimensional(self.adapter.env.observation_space)
         actions = self.adapter.actions
         # A Box also for discrete actions, since SAC knows no other space; the adapter rounds.
         self.action_space = gymnasium.spaces.Box(actions.low.astype(np.float32), actions.high.astype(np.float32))
@@ -63,27 +64,24 @@ class Blind(gymnasium.Env):
         return self.seen(self.adapter), float(np.nanmean(outcome.rewards)), outcome.terminated, outcome.truncated, info
 
     def seen(self, adapter: Adapter) -> Any:
-        """Return the expert's observation of an adapter in its present state, float32: a vector, or a dict of vectors."""
-        raw = adapter.raw
-        return {key: np.asarray(raw[key], np.float32) for key in self._keys} if self._keys else np.asarray(raw, np.float32)
+        """Return the expert's observation of an adapter in its present state, float32: a vector, or a dict of vectors.
+
+        Raises:
+            ValueError: it holds NaN or infinite numbers.
+        """
+        vectors = {name: vector(adapter.raw, leaves) for name, leaves in self._leaves.items()}
+        for name, numbers in vectors.items():
+            if not np.isfinite(numbers).all():
+                where = f" in the episode of seed {self._seed - 1}" if adapter is self.adapter else ""
+                raise ValueError(
+                    f"{adapter.config.title}: {name or 'its observation'} holds NaN or infinite numbers{where}; correct the environment."
+                )
+        return vectors.get("", vectors)
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
         """Return the rewards of a batch of transitions for other goals; Stable-Baselines3's hindsight replay calls this."""
         inner: Any = self.adapter.env.unwrapped
         return inner.compute_reward(achieved, desired, info)
-
-
-def _low_dimensional(space: gymnasium.Space) -> tuple[gymnasium.Space, tuple[str, ...]]:
-    """Return the space of an observation's vectors, and their keys; no keys where the observation is one vector."""
-    # The bounds are infinite since Stable-Baselines3 scales no vector by them.
-    if isinstance(space, gymnasium.spaces.Dict):
-        boxes = {key: part for key, part in space.items() if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 1}
-        if boxes:
-            flat = {key: gymnasium.spaces.Box(-np.inf, np.inf, part.shape, np.float32) for key, part in boxes.items()}
-            return gymnasium.spaces.Dict(flat), tuple(flat)  # type: ignore[arg-type]
-    elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32), ()
-    raise ValueError("Its observation has nothing low-dimensional, so no expert can be trained on it; name a script in demonstrate.expert.")
 
 
 def train(config: EnvConfig, out: Path, *, algorithm: str = "sac", steps: int = 100_000, seed: int = 0, enough: float = 0.98) -> Rate:

@@ -198,8 +198,17 @@ class Run:
         """Return the seconds of work in finished stages, by stage."""
         return layout.seconds_by_stage(self.folder)
 
-    def episodes(self, folder: Path) -> list[Episode]:
-        """Return the episodes in the folder of a stage; from memory if this process wrote them in the present cycle, or as demonstrations."""
+    def episodes(self, folder: Path | str) -> list[Episode]:
+        """Return the episodes in the folder of a stage; from memory if this process wrote them in the present cycle, or as demonstrations.
+
+        Args:
+            folder: within the run: `run.cycle(1).folder`, or `cycle-001`.
+
+        Raises:
+            ValueError: the run has no such folder.
+        """
+        if not (folder := Path(folder)).is_relative_to(self.folder) and not (folder := self.folder / folder).is_dir():
+            raise ValueError(f"There is no folder {folder}; give that of a stage, such as {self.folder / 'start'} or {self.folder / 'cycle-001'}.")
         recent = self._recent.get(folder, [])  # incomplete if an earlier process wrote the first shards
         return list(recent) if recent and len(recent) == dataset.count(folder / "episodes") else dataset.read(folder / "episodes")
 

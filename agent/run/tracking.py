@@ -31,7 +31,7 @@ class Track:
     """
 
     def __init__(self, folder: Path, config: Config, mode: str = "") -> None:
-        self.folder, self.console = folder, Console(highlight=False)  # rich would colour each number
+        self.folder, self.console = folder, Console(highlight=False, emoji=False)  # rich would colour each number, and draw :door: in a name
         self._rows: list[dict[str, Any]] = []
         mode = mode or mode_of(config.track)
         if mode != "off":

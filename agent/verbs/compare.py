@@ -42,7 +42,7 @@ def compare(arguments: list[str]) -> None:
         gain = [f"{100 * pair.gain:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"] if pair else []
         gain += [f"{pair.p_value:.2g}", f"{p_value:.2g}", f"{pair.won}, {pair.lost}"] if pair else []
         table.add_row(row.title, f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]", *gain)
-    console = Console(highlight=False)  # rich would colour each number
+    console = Console(highlight=False, emoji=False)  # rich would colour each number, and draw :door: in a name
     with writable(given.out):
         console.print(table)
         write_text(given.out / "comparison.json", json.dumps(written(rows), indent=1))

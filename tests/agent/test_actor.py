@@ -64,6 +64,15 @@ class Frames(Eyes):
         return self.np_random.random((4, 32, 48)).astype(np.float32)
 
 
+class Bytes(Eyes):
+    """Its observation is a picture of bytes."""
+
+    observation_space: Any = Box(0, 255, (32, 48, 3), np.uint8)
+
+    def look(self) -> Any:
+        return self.np_random.integers(0, 255, (32, 48, 3), dtype=np.uint8)
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "eyes": {
         "id": f"{__name__}:Eyes",
@@ -169,6 +178,17 @@ def test_a_picture_may_be_a_tensor_and_must_hold_numbers(runs: Path, make_odd: A
     np.testing.assert_array_equal(policy._picture({"soft": tensor}, "soft"), policy._picture(observation, "soft"))
     with pytest.raises(ValueError, match=f"^The picture 'soft' of the observation cannot be used: .*{says}"):
         policy.act({**observation, "soft": make_odd(observation["soft"])}, "touch the red ball")
+
+
+def test_floats_up_to_1_are_no_picture_of_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "run", env={"id": f"{__name__}:Bytes", "cameras": ["observation"]})
+    policy, picture = etude.load_policy(tmp_path / "run"), np.full((32, 48, 3), 128, np.uint8)
+    policy.act(picture, "touch the red ball")
+    policy.reset()
+    policy.act(picture.astype(np.float32), "touch the red ball")
+    policy.reset()
+    with pytest.raises(ValueError, match=r"its floats lie between 0 and 1, and those of training between 0 and 255; multiply them by 255"):
+        policy.act(picture / 255, "touch the red ball")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -39,6 +39,12 @@ def checked(content: dict[str, Any], whole: bool, folder: Path, capsys: pytest.C
     return ready, " ".join(capsys.readouterr().out.split())
 
 
+def test_a_name_between_colons_is_no_emoji(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "door.py").write_text("def door():\n    raise RuntimeError(':red_circle: is shut')\n")
+    _, said = checked({"env": {**DIAL, "id": f"{tmp_path}/door.py:door"}}, False, tmp_path, capsys)
+    assert "door.py:door" in said and ":red_circle:" in said
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -1,5 +1,6 @@
 """What a model is asked: the state in the numbers of the codec, errors in one sentence, a bounded memory."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,14 @@ def test_a_chat_begins_once(family: str, request: Any, situations: list[Situatio
     tokens, start = policy.prompts.of(situations[0])["input_ids"][0].tolist(), policy.processor.tokenizer.bos_token_id
     assert tokens.count(start) == (family in ("llava", "llava_next", "gemma", "paligemma", "paligemma2"))
     assert not tokens.count(start) or tokens.index(start) == (8 if "pali" in family else 0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_instruction_that_names_an_image_is_refused(family: str, request: Any, situations: list[Situation]) -> None:
+    policy = make(family, request)
+    mark = getattr(policy.processor, "image_token", "<image>")
+    with pytest.raises(ValueError, match=rf"hold {re.escape(str(mark))}, which stands for a frame in this model's prompts"):
+        policy.act([replace(situations[0], instruction=f"touch the {mark} ball")], None)
 
 
 @pytest.mark.parametrize(

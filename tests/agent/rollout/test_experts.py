@@ -53,6 +53,25 @@ def test_a_script_demonstrates_in_the_policys_tokens() -> None:
     np.testing.assert_array_equal(codec.decode(episode.tokens[0]), episode.actions[0])
 
 
+class Ill(gymnasium.ObservationWrapper):
+    """Its observation is NaN after a few steps."""
+
+    def observation(self, observation: Any) -> Any:
+        return observation * np.nan if self.unwrapped.data.time > 0.1 else observation
+
+
+def ill(**kwargs: Any) -> gymnasium.Env:
+    return Ill(gymnasium.make("Reacher-v5", **kwargs))
+
+
+def test_an_observation_of_nan_ends_the_training_in_one_sentence() -> None:
+    blind = Blind(REACHER.model_copy(update={"id": f"{__name__}:ill"}), seed=7)
+    blind.reset()
+    with pytest.raises(ValueError, match=r":ill: its observation holds NaN or infinite numbers in the episode of seed 7; correct the environment"):
+        for _ in range(9):
+            blind.step(blind.action_space.sample())
+
+
 def test_a_script_may_live_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def act(env, observation):\n    return env.action_space.high * 0.5\n")
     adapter = Adapter(REACHER)

@@ -212,6 +212,16 @@ def test_a_folder_that_is_not_where_it_was_is_noticed_and_grows_no_second_one(tm
     assert run.keep(file, dict) and file.exists()
 
 
+def test_episodes_are_found_by_the_name_of_a_stage(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", Config(env=EnvConfig(cameras=("front",)))).begin()
+    run.store(run.cycle(1).folder, [episode(0, 0, [0.1], True)], {"t": 5.0})
+    for folder in ("cycle-001", Path("cycle-001"), run.cycle(1).folder, str(run.cycle(1).folder)):
+        assert [each.seed for each in run.episodes(folder)] == [0]
+    assert run.episodes(run.folder / "start") == [], "a run without demonstrations has none"
+    with pytest.raises(ValueError, match=r"There is no folder .*cycle-002; give that of a stage, such as .*start or .*cycle-001\.$"):
+        run.episodes("cycle-002")
+
+
 def test_what_a_process_has_just_written_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the present cycle and of the demonstrations; what another start of the run wrote is read, and comes to the same."""
     run, rates = Run(tmp_path / "run", Config(env=EnvConfig(cameras=("front",)))).begin(), {"t": 5.0}
