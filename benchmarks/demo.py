@@ -6,7 +6,7 @@
 
 Each run is a process of its own, with rollout processes as in the demo. The processor time of all of them counts, not the wall time, for the
 machine may be busy. torch has one thread: a second one spins while it waits, in code that does not tell it to sleep, and longer on a busy machine.
-The demo has eight cycles, of which the shortened run has the first two: one with look-ahead, and one of the seven with policy gradients alone.
+The shortened run has the first two cycles: one with look-ahead, and one with policy gradients alone.
 The start of processes, videos and the report do not count. An evaluation has 64 seeds here and 200 or 400 in the demo: batches are less full here,
 which is to the advantage of code that does not fill them up.
 """
