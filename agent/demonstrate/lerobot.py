@@ -18,14 +18,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.demonstrate.cells import Unusable, column, reading, truths, whole
+from agent.demonstrate.cells import Unusable, column, reading, whole
 from agent.demonstrate.footage import filmed, still
+from agent.demonstrate.outcomes import SUCCESS, column_of, hits
 from agent.demonstrate.readers import Recording
 
 VERSION = "v3.0"  # the only one that is read
 CAMERA, STATE = "observation.images.", "observation.state"
 OWN_TARGETS = "etude.target_actions"  # what is imitated, where a run of etude executed something else
-SUCCESS = ("next.success", "success")  # columns that may hold it, in the rows of steps or in those of episodes
 MISFIT = 0.5  # rows: a timestamp further from frame_index / fps, or a frame of a video further from its timestamp, may mean another one
 SPEC = re.compile(r"(0?\d{1,2}d?)?")  # formats of numbers in a template of paths; a width of a million would fill the memory
 
@@ -121,7 +121,7 @@ class LeRobot:
     @property
     def success_column(self) -> str:
         """Return the column that says whether an episode succeeded; empty where there is none."""
-        return next((name for name in SUCCESS if name in self.columns), "")
+        return column_of(self.columns)
 
     def place(self, row: dict[str, Any], template: str, kind: str) -> str:
         """Return the path, relative to the folder, of an episode's data (`kind` 'data') or video ('videos/KEY')."""
@@ -186,7 +186,7 @@ class LeRobot:
             size: height and width of the frames, pixels.
             steps_per_row: environment steps that a row lasts.
             state: the state is needed; else it is read where it can be.
-            success: f(rewards of the rows, float64[n]) -> bool[n], in place of `hits`.
+            success: f(rewards of the rows, float64[n]) -> bool[n], in place of `outcomes.hits`.
         """
         for row in self.listing:
             try:
@@ -219,11 +219,11 @@ class LeRobot:
         states = self.states(rows, number) if state else self.states_if_any(rows, number)
         # Rewards and success come at the end of their row, and each row counts once, also one that no step falls on.
         step_n = np.clip(np.ceil((np.arange(len(rows)) + 1) * steps_per_row - 1e-6).astype(int) - 1, 0, steps - 1)
-        hits = np.bincount(step_n, success(rewards) if success else self.hits(rows, row), steps) > 0
+        won = np.bincount(step_n, success(rewards) if success else hits(rows, row, self.columns), steps) > 0
         frames = self._pictures(row, rows, cameras, moments, size)
         instruction = self.instruction(rows, number)
         return Recording(
-            number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), hits, frames, None, None if states is None else states[moments]
+            number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), won, frames, None, None if states is None else states[moments]
         )
 
     def states(self, rows: pa.Table, number: int) -> np.ndarray:
@@ -260,18 +260,6 @@ class LeRobot:
             where = f"episode {number}, row {t} is at {times[t]:g} s, with {self.fps:g} rows a second"
             raise Unusable("have timestamps that do not fit their frame_index, so that frames of a video cannot be told", where)
         return times
-
-    def hits(self, rows: pa.Table, row: dict[str, Any]) -> np.ndarray:
-        """Return whether success was recorded at each row, bool[n].
-
-        Without a success column of steps, an episode succeeds after its last row, unless a success column of episodes says that it failed: a
-        dataset with neither holds demonstrations, and those are successes.
-        """
-        for name in SUCCESS:
-            if name in rows.column_names:
-                return truths(rows[name].to_pylist(), name, row["episode_index"])
-        won = all(truths([row[name]], name, row["episode_index"])[0] for name in SUCCESS if name in row and name in self.columns)
-        return np.arange(len(rows)) == (len(rows) - 1 if won else -1)  # -1 equals no row
 
     def instruction(self, rows: pa.Table, number: int) -> str:
         """Return an episode's instruction, that of its first row."""

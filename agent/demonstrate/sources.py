@@ -16,6 +16,7 @@ from agent.demonstrate import readers
 from agent.demonstrate.cells import reading
 from agent.demonstrate.lerobot import STATE, LeRobot
 from agent.demonstrate.oddities import oddities
+from agent.demonstrate.outcomes import silence
 from agent.demonstrate.survey import Survey, outlier_sentences, range_sentences
 from agent.demonstrate.target import Tally, Target
 from agent.records import Episode
@@ -218,7 +219,7 @@ class Foreign(Dataset):
             said.append("The dataset has no success column, so env.success decides by its rewards.")
         elif not self.files.success_column:
             has = "" if "next.reward" not in self.files.columns else "; an env.success over reward or total_reward would be asked of its rewards"
-            said.append(f"The dataset has no success column (next.success), so all its episodes count as successes{has}.")
+            said.append(f"{silence(self.files.columns)}{has}.")
         if STATE in self.files.sizes and not self.has_state:
             told = f"{self.files.sizes[STATE]} numbers, and that of the environment {self.target.state_size or 'an unknown number'} (env.state)"
             said.append(f"The dataset's {STATE} has {told}, so a policy does not get it.")

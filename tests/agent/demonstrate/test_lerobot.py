@@ -12,6 +12,7 @@ from PIL import Image
 
 from agent.demonstrate.lerobot import LeRobot
 from agent.demonstrate.oddities import oddities
+from agent.demonstrate.outcomes import silence
 from agent.demonstrate.readers import Recording
 from agent.demonstrate.target import Tally
 from tests.agent.demonstrate.written import CAMERA, write
@@ -39,7 +40,9 @@ def test_success_is_read_in_any_usual_form(values: list[Any], tmp_path: Path) ->
     """Of the first episode it is said, of the second one denied; by a column of episodes, or by one of rows at the third row."""
     episodes, left = read(write(tmp_path / "a", [arm(), arm()], listing={"success": values}))
     assert [each.hits.tolist() for each in episodes] == [[False] * 3 + [True], [False] * 4] and not left
-    for name in ("next.success", "success"):
+    episodes, left = read(write(tmp_path / "c", [arm(), arm()], listing={"is_success": values}))
+    assert [each.hits[-1] for each in episodes] == [True, False] and not left
+    for name in ("next.success", "success", "next.is_success", "is_success", "won"):
         rows = {name: [[values[1], values[1], values[0], values[1]], [values[1]] * 4]}
         episodes, left = read(write(tmp_path / "b", [arm(), arm()], rows=rows))
         assert [each.hits.tolist() for each in episodes] == [[False, False, True, False], [False] * 4] and not left
@@ -51,15 +54,34 @@ def test_what_is_neither_true_nor_false_costs_its_episode(bad: Any, tmp_path: Pa
     episodes, left = read(write(tmp_path / "a", [arm()] * 3, listing={"success": [good, bad, good]}))
     assert [each.number for each in episodes] == [0, 2]
     assert left == [f"1 have a success that is neither true nor false, the first: episode 1 has {bad!r}"]
-    rows = {"next.success": [[good] * 4, [good, good, bad, good], [good] * 4]}
+    rows = {"next.success": [[good] * 4, [good, good, good, bad], [good] * 4]}
     episodes, left = read(write(tmp_path / "b", [arm()] * 3, rows=rows))
     assert [each.number for each in episodes] == [0, 2]
-    assert left == [f"1 have a next.success that is neither true nor false, the first: episode 1, row 2 has {bad!r}"]
+    assert left == [f"1 have a next.success that is neither true nor false, the first: episode 1, row 3 has {bad!r}"]
+
+
+@pytest.mark.parametrize("nothing", [None, [None]])
+def test_no_value_before_the_last_row_means_not_yet(nothing: Any, tmp_path: Path) -> None:
+    yes, no = ([True], [False]) if nothing else (True, False)
+    rows = {"next.success": [[nothing, nothing, nothing, yes], [nothing, yes, nothing, no], [nothing, no, nothing, nothing]]}
+    episodes, left = read(write(tmp_path, [arm()] * 3, rows=rows))
+    assert [each.hits.tolist() for each in episodes] == [[False, False, False, True], [False, True, False, False]]
+    assert left == [f"1 have a next.success that is neither true nor false, the first: episode 2, row 3 has {nothing!r}"]
 
 
 def test_a_column_without_a_value_says_nothing(tmp_path: Path) -> None:
     root = write(tmp_path, [arm(), arm()], listing={"success": [None, None]})
     assert LeRobot(root).success_column == "" and [each.hits[-1] for each in read(root)[0]] == [True, True]
+
+
+def test_a_column_that_may_mean_success_and_is_not_read_is_named(tmp_path: Path) -> None:
+    names = LeRobot(write(tmp_path / "a", [arm()], listing={"outcome": ["failure"]}, rows={"next.solved": [[True] * 4]})).columns
+    assert silence(names) == (
+        "The dataset has no success column (next.success), so all its episodes count as successes; next.solved and outcome may mean it:"
+        " write it as true or false into next.success"
+    )
+    names = LeRobot(write(tmp_path / "b", [arm()], listing={"quality": [1]}, rows={"next.done": [[True] * 4]})).columns
+    assert silence(names) == "The dataset has no success column (next.success), so all its episodes count as successes"
 
 
 # --- tasks ---------------------------------------------------------------------------------------------------------------
