@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.demonstrate.cells import Unusable, column, reading, whole
-from agent.demonstrate.footage import filmed, still
+from agent.demonstrate.footage import filmed, overlapping, still
 from agent.demonstrate.outcomes import SUCCESS, column_of, hits
 from agent.demonstrate.readers import Recording
 
@@ -56,6 +56,7 @@ class LeRobot:
                 raise ValueError(f"its fps is {self.info['fps']!r}")
             self.sizes = {name: math.prod(map(int, feature["shape"])) for name, feature in self.features.items()}
             """Numbers of a cell, by feature."""
+            self._overlaps: dict[str, set[int]] = {}
             self.pictures = [name for name, feature in self.features.items() if feature["dtype"] in ("image", "video")]
 
     def inside(self, relative: str) -> Path:
@@ -269,8 +270,18 @@ class LeRobot:
             raise Unusable("have no task in meta/tasks.parquet", f"episode {number} has the task_index {index:g}")
         return text
 
+    def overlaps(self, key: str) -> set[int]:
+        """Return the numbers of the episodes whose frames of the camera `key` lie, in a video, where those of another one do."""
+        if key not in self._overlaps:
+            self._overlaps[key] = overlapping(self.listing, f"videos/{key}", self.fps)
+        return self._overlaps[key]
+
     def _still(self, cell: Any, size: int, where: str) -> np.ndarray:
         """Return a frame, uint8[size, size, 3], from the bytes in a table's cell, or from the file that the cell names."""
+        if isinstance(cell, list):
+            why = "have frames as lists of numbers; write the bytes of PNG or JPEG pictures"
+            raise Unusable(why, f"{where} has a list of the shape {list(np.shape(cell))}")
+        cell = {"bytes": cell} if isinstance(cell, bytes) else cell
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
             raise Unusable("lack a frame", where)
         return still(cell["bytes"] or self.inside(cell["path"]).read_bytes(), size, where)
@@ -281,5 +292,8 @@ class LeRobot:
             relative, begin = self.place(row, "video_path", f"videos/{key}"), row.get(f"videos/{key}/from_timestamp")
             if not isinstance(begin, int | float) or not 0 <= begin < math.inf:
                 raise ValueError(f"videos/{key}/from_timestamp of episode {row['episode_index']} is {begin}")
+            if row["episode_index"] in self.overlaps(key):
+                where = f"episode {row['episode_index']} has the {row['length']} from {begin:g} s on in {relative}"
+                raise Unusable("have frames in a video that are another episode's too, by their from_timestamp", where)
         with reading(self.root / relative):
             return filmed(self.inside(relative), begin + times, MISFIT / self.fps, size)

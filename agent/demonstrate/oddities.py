@@ -5,14 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from agent.demonstrate.cells import Unusable, column
-from agent.demonstrate.lerobot import LeRobot
+from agent.demonstrate.footage import misfits
+from agent.demonstrate.lerobot import CAMERA, LeRobot
 
 
 def oddities(files: LeRobot) -> list[str]:
-    """Return a sentence where episodes are counted and not listed, and one where the task changes within episodes; errors as of `LeRobot`."""
+    """Return sentences: episodes that are not listed, times in videos that do not fit, tasks that change within episodes; errors as of `LeRobot`."""
     said, total, listed = [], files.info.get("total_episodes"), len(files.listing)
     if isinstance(total, int) and total != listed:
         said.append(f"meta/info.json counts {total} episodes, and meta/episodes lists {listed}; fetch the dataset anew, or learn from these.")
+    for key in (name for name in files.pictures if files.features[name]["dtype"] == "video"):
+        if off := misfits(files.listing, f"videos/{key}", files.fps):
+            many = f"{len(off)} episode{'s' * (len(off) > 1)}, the first: episode {next(iter(off))}, by up to {max(off.values()):.3g} rows"
+            where = f"in {many} (camera {key.removeprefix(CAMERA)!r})"
+            said.append(f"to_timestamp - from_timestamp differs from length / fps {where}; their frames may be those of other moments.")
     if changes := list(_changes(files)):
         many = f"{len(changes)} episodes, the first: {changes[0]}" if len(changes) > 1 else changes[0]
         said.append(f"The task changes within {many}; the words of an episode's first row are used.")

@@ -17,7 +17,7 @@ from agent.config.read import read
 from agent.demonstrate.doctor import examine
 from agent.demonstrate.looks import MOMENTS, SIZE
 from agent.rollout.environments import Environments
-from tests.agent.demonstrate.written import CAMERA, frame, write
+from tests.agent.demonstrate.written import CAMERA, frame, png, write
 
 RNG = np.random.default_rng(0)
 
@@ -253,3 +253,13 @@ def test_a_camera_that_cannot_be_read_is_a_fault_only_where_it_is_needed(tmp_pat
     assert not found.faults and not any("cannot be read" in note for note in found.notes)
     (fault,) = examine(root, blind_run(tmp_path).model_copy(update={"demonstrate": DemonstrateConfig(cameras=("depth",))})).faults
     assert "cannot be read (episode 0, row 0 has no picture of a known format)" in fault
+
+
+def test_a_camera_that_no_episode_has_is_a_fault_where_there_is_no_other(tmp_path: Path) -> None:
+    says = "Of the episodes that were looked at, {} lack a frame, the first: episode 0, row 0 (camera 'front')."
+    gone: list[Any] = [[None] * 24] * 3
+    found = examine(str(write(tmp_path / "a", [rows(24)] * 3, rows={CAMERA: gone})), None)
+    assert found.faults == [says.format(3)] and found.sheet is None
+    there = [[{"bytes": png(frame(2, t)), "path": None} for t in range(24)]]
+    found = examine(str(write(tmp_path / "b", [rows(24)] * 3, rows={CAMERA: gone[:2] + there})), None)
+    assert not found.faults and says.format(2) in found.notes

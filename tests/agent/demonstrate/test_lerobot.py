@@ -15,7 +15,7 @@ from agent.demonstrate.oddities import oddities
 from agent.demonstrate.outcomes import silence
 from agent.demonstrate.readers import Recording
 from agent.demonstrate.target import Tally
-from tests.agent.demonstrate.written import CAMERA, write
+from tests.agent.demonstrate.written import CAMERA, frame, png, write
 
 NAN = float("nan")
 
@@ -158,7 +158,18 @@ def test_frames_of_more_than_eight_bits_are_left_out(tmp_path: Path) -> None:
     depth = [cell(np.full((16, 16), 300 + 1000 * t, np.uint16)) for t in range(4)]
     grey = [cell(np.full((16, 16), 50 * t, np.uint8)) for t in range(4)]
     episodes, left = read(write(tmp_path, [arm(), arm()], rows={CAMERA: [depth, grey]}))
-    assert [[int(frame.mean()) for frame in each.frames] for each in episodes] == [[0, 50, 100, 150, 150]]
+    assert [[int(pixels.mean()) for pixels in each.frames] for each in episodes] == [[0, 50, 100, 150, 150]]
     assert len(left) == 1 and left[0].startswith(
         "1 have frames of more than 8 bits a number; convert them to 8 bits, the first: episode 0, row 0 is of"
     )
+
+
+def test_frames_in_another_form_are_read_or_named(tmp_path: Path) -> None:
+    bare = [[png(frame(i, t)) for t in range(4)] for i in range(2)]
+    episodes, left = read(write(tmp_path / "a", [arm(), arm()], rows={CAMERA: bare}))
+    assert [each.frames[1, 0, 0, 0].tolist() for each in episodes] == [frame(i, 1)[0, 0].tolist() for i in range(2)] and not left
+    lists = [[frame(0, t).tolist() for t in range(4)]]
+    assert read(write(tmp_path / "b", [arm()], rows={CAMERA: lists}))[1] == [
+        "1 have frames as lists of numbers; write the bytes of PNG or JPEG pictures, the first: episode 0, row 0 has a list of the shape [16, 16, 3]"
+    ]
+    assert read(write(tmp_path / "c", [arm()], rows={CAMERA: [[b""] * 4]}))[1] == ["1 lack a frame, the first: episode 0, row 0"]
