@@ -182,7 +182,8 @@ def _idle(survey: Survey, rows: Rows, counts: np.ndarray, found: Findings) -> No
     # The last decision of an episode stays, whatever it does.
     idle = sum(int(survey.idle(each[:, None], counts, _after(state))[:-1].sum()) for each, state in zip(rows.actions, rows.states, strict=True))
     total = sum(map(len, rows.actions))
-    found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing"
+    known = any(state is not None for state in rows.states)
+    found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing" if known else "no state tells which rows do nothing"
     if idle:
         found.notes.append(f"{idle} of {total} rows do nothing; decisions of such rows alone are left out.")
 

@@ -96,8 +96,14 @@ def test_a_gripper_of_another_range_is_told(tmp_path: Path, closed: float) -> No
 def test_a_range_of_one_side_and_one_beyond_the_box_are_told(tmp_path: Path) -> None:
     half = [[float(x), float(y), float(z)] for x, y, z in RNG.uniform((-1, 0, -90), (1, 1, 90), (40, 3))]
     said = told(config(write(tmp_path, [half])))
-    assert "Only one half of the environment's range is used by action number 1" in said
+    assert "Only one half of the environment's range is used by action number 1;" in said
     assert "go beyond the environment's range in action number 2; perhaps they have other units" in said
+
+
+def test_small_actions_are_no_half_of_the_range(tmp_path: Path) -> None:
+    for low, high in ((-0.001, 0.001), (0.0, 0.3), (-0.7, 0.0)):
+        some = [[float(x), float(y), float(t % 2)] for t, (x, y) in enumerate(RNG.uniform(low, high, (40, 2)))]
+        assert "one half" not in told(config(write(tmp_path, [some])))
 
 
 def test_what_is_usual_is_not_told(tmp_path: Path) -> None:
@@ -231,11 +237,17 @@ def test_failures_are_read_up_to_as_many_as_successes(tmp_path: Path) -> None:
 # --- idle steps ----------------------------------------------------------------------------------------------------------
 
 
+def moved(actions: list[Any]) -> list[Any]:
+    """The states of an arm that moves by each action."""
+    return [np.cumsum([[0.0, 0.0], *(row[:2] for row in each[:-1])], 0).tolist() for each in actions]
+
+
 def test_decisions_that_do_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
     moving = arm(8)
     idle = [[0.0, 0.0, -1.0]] * 8
     closing = [[0.0, 0.0, 1.0]] * 4  # the arm stands still, and the gripper closes
-    source = write(tmp_path, [[*moving[:4], *idle, *closing, *moving[4:]], idle + moving])
+    actions = [[*moving[:4], *idle, *closing, *moving[4:]], idle + moving]
+    source = write(tmp_path, actions, states=moved(actions))
     episodes, tally = read(config(source))
     assert [len(each) for each in episodes] == [3, 2] and (tally.idle, tally.decisions) == (4, 9)
     assert figures(episodes, tally, target())["idle"] == 4 / 9
@@ -253,6 +265,8 @@ def test_an_absolute_command_is_idle_where_nothing_moves(tmp_path: Path) -> None
     assert tally.idle == 2 and episode.states is None, "the dataset's own state tells, though the environment has none"
     blind = write(tmp_path / "blind", [still + away])
     assert not read(config(blind))[1].idle, "without a state a command that stays may be a movement"
+    home = write(tmp_path / "home", [away + [[0.0, 0.0, 1.0]] * 12])
+    assert not read(config(home))[1].idle, "and a command of 0 a target"
 
 
 def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None:
@@ -260,7 +274,8 @@ def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None
     idle, ends = [[0.0, 0.0, -1.0]] * 8, [[0.0, 0.0, 1.0]] * 8
     rewards = [float(t) for t in range(24)]
     success = [t == 15 for t in range(24)]
-    source = write(tmp_path, [idle + arm(8) + ends], rows={"next.reward": [rewards], "next.success": [success]})
+    actions = [idle + arm(8) + ends]
+    source = write(tmp_path, actions, states=moved(actions), rows={"next.reward": [rewards], "next.success": [success]})
     (episode,), tally = read(config(source))
     assert tally.idle == 4 and len(episode) == 2 and episode.total_reward == sum(rewards)
     np.testing.assert_array_equal(episode.rewards, [[sum(range(8)) + 8, 9, 10, 11], [12 + sum(range(16, 24)), 13, 14, 15]])

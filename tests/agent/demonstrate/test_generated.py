@@ -239,6 +239,7 @@ EXCLUSIVE = (  # kinds that undo one another: a set holds one of each group at m
     {"success", "failures", "no success"},
     {"rate", "fast", "slow"},
     {"gripper", "idle"},
+    {"idle", "no state"},  # without a state nothing tells
     {"degrees", "small"},
 )
 
