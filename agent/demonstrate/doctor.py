@@ -214,7 +214,7 @@ def _suits(config: Config, rows: Rows, tally: Tally, found: Findings) -> None:
     # Invented tokens: rounding alone is looked at, and no model is loaded.
     codec, read = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
     episodes = list(islice(stored(config, target, codec, read), READ))  # a generator: the frames of further episodes are not decoded
-    loss, sentences = loss_figures(episodes, codec)
+    loss, sentences = loss_figures(episodes, codec, target.box)
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
     found.notes += [*dataset.sentences(), *sentences]

@@ -66,6 +66,11 @@ class Survey:
         overlap = np.minimum(self.high, high) - np.maximum(self.low, low)
         return np.clip(overlap / np.maximum(high - low, EPSILON), 0, 1)
 
+    def beyond(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool[A], the numbers that leave the range from `low` to `high`, by the quantiles: a few outliers do not mean other units."""
+        margin = NEAR * np.maximum(high - low, EPSILON)  # rounding at the border is no other convention
+        return (self.q01 < low - margin) | (self.q99 > high + margin)
+
     def held(self, actions_nA: np.ndarray, counts_A: np.ndarray) -> np.ndarray:
         """Return float64[A], the one action that stands for n successive ones.
 
@@ -145,11 +150,11 @@ def numbers(chosen_A: np.ndarray) -> str:
     return f"action number{'s' if some else ''} {', '.join(some)}{' and ' if some else ''}{last}"
 
 
-def loss_sentences(loss_A: np.ndarray) -> list[str]:
-    """Return a sentence where the codec loses much of some numbers, else []."""
-    if not (much := loss_A > LOST).any():
+def loss_sentences(loss_A: np.ndarray, beyond_A: np.ndarray) -> list[str]:
+    """Return a sentence where the codec loses much of some numbers, else []; of those with other units (`Survey.beyond`) another one speaks."""
+    if not (much := (loss_A > LOST) & ~beyond_A).any():
         return []
-    worst = f"up to {100 * loss_A.max():.0f} %" if much.sum() > 1 else f"{100 * loss_A.max():.0f} %"
+    worst = f"up to {100 * loss_A[much].max():.0f} %" if much.sum() > 1 else f"{100 * loss_A[much].max():.0f} %"
     remedy = "set env.action_bounds to quantiles or to a pair for each number, or raise policy.num_bins"
     return [f"The codec loses {worst} of the standard deviation of {numbers(much)} of the demonstrations; {remedy}."]
 
@@ -167,15 +172,14 @@ def outlier_sentences(survey: Survey) -> list[str]:
 def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> list[str]:
     """Return sentences about numbers whose range is not the environment's, from `low_A` to `high_A`, float64[A]: other units or conventions."""
     said, span_A, middle_A = [], np.maximum(high_A - low_A, EPSILON), (low_A + high_A) / 2
-    margin_A = NEAR * span_A  # rounding at the border is no other convention
+    margin_A = NEAR * span_A
     # 5 % of the range, since a gripper may stop short of its ends.
     other = survey.two_valued & ((np.abs(survey.low - low_A) > 5 * margin_A) | (np.abs(survey.high - high_A) > 5 * margin_A))
     # A dataset with 0 to 1, for instance, where the environment takes -1 to 1.
     upper = (survey.low >= middle_A - margin_A) & (survey.high >= high_A - END * span_A)
     lower = (survey.high <= middle_A + margin_A) & (survey.low <= low_A + END * span_A)
     half = ~other & (survey.high > survey.low) & (upper | lower)
-    # Quantiles, because a few outliers do not mean other units.
-    beyond = (survey.q01 < low_A - margin_A) | (survey.q99 > high_A + margin_A)
+    beyond = survey.beyond(low_A, high_A)
     for index in np.flatnonzero(other & ~beyond):  # other units would explain it already
         has, wants = f"the values {survey.low[index]:g} and {survey.high[index]:g} alone", f"{low_A[index]:g} to {high_A[index]:g}"
         said.append(f"Action number {index} has {has}, and the environment's range is {wants}; if it is a gripper, convert its values to that range.")

@@ -106,6 +106,16 @@ def test_small_actions_are_no_half_of_the_range(tmp_path: Path) -> None:
         assert "one half" not in told(config(write(tmp_path, [some])))
 
 
+@pytest.mark.parametrize("gripper", [(0, 255), (-57, 57)])
+def test_numbers_of_other_units_get_no_advice_to_send_them(gripper: tuple[float, float], tmp_path: Path) -> None:
+    chosen = config(write(tmp_path, [arm(24, 0.02, gripper) for _ in range(2)]))
+    assert "go beyond the environment's range in action number 2; perhaps they have other units" in told(chosen)
+    made, (said,) = loss_figures(read(chosen)[0], codec(), target().box)
+    assert made["codec_loss/2"] > 0.25 and "of action numbers 0 and 1 of the demonstrations; set env.action_bounds" in said
+    coarse = config(write(tmp_path / "coarse", [arm(24, 1.0, gripper) for _ in range(2)]))
+    assert loss_figures(read(coarse)[0], codec(), target().box)[1] == []
+
+
 def test_what_is_usual_is_not_told(tmp_path: Path) -> None:
     lengths = [24, 17]
     rows = {"next.success": [[t == n - 1 for t in range(n)] for n in lengths]}
