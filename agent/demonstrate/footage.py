@@ -1,7 +1,7 @@
 """Decodes frames of a dataset: single pictures, and those of a video that are nearest to given times."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,26 @@ TIE = 1e-4  # seconds: times in a video are multiples of its time base, and reco
 SHARED = 1.5  # rows, from which on episodes overlap in a video, or their times do not fit: encoders drop a frame here and there
 
 
-def still(content: bytes, size: int, where: str) -> np.ndarray:
-    """Return a frame, uint8[size, size, 3], from the bytes of a picture.
+def still(cell: Any, place: Callable[[str], Path], size: int, where: str) -> np.ndarray:
+    """Return a frame, uint8[size, size, 3], from the bytes of a picture in a table's cell, or from the file that the cell names.
+
+    Args:
+        cell: bytes, or a dict of `bytes` and `path`.
+        place: of a file of the dataset, by its relative path.
+        size: height and width of the frame, pixels.
+        where: the episode and the row, for messages.
 
     Raises:
-        Unusable: its numbers have more than 8 bits, as those of depth; `where` is in the message.
+        Unusable: there is no picture, or its numbers have more than 8 bits, as those of depth.
         ValueError: it is no picture.
     """
+    if isinstance(cell, list):
+        why = "have frames as lists of numbers; write the bytes of PNG or JPEG pictures"
+        raise Unusable(why, f"{where} has a list of the shape {list(np.shape(cell))}")
+    cell = {"bytes": cell} if isinstance(cell, bytes) else cell
+    if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
+        raise Unusable("lack a frame", where)
+    content = cell["bytes"] or place(cell["path"]).read_bytes()
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:

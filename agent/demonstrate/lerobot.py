@@ -64,7 +64,8 @@ class LeRobot:
         place, own = (self.root / relative).resolve(), self.root.resolve()
         cached = own.parent.name == "snapshots" and place.is_relative_to(own.parent.parent / "blobs")  # where Hugging Face's cache has the files
         if not (place.is_relative_to(own) or cached):
-            raise ValueError(f"it names {relative!r}, which lies outside of the dataset")
+            link = "" if ".." in Path(relative).parts or Path(relative).is_absolute() else " by a link: put the files themselves there"
+            raise ValueError(f"it names {relative!r}, which lies outside of the dataset{link}")
         if place.exists() and not place.is_file():  # a pipe would be waited for, without end
             raise ValueError("it is no regular file")
         return place
@@ -159,7 +160,14 @@ class LeRobot:
 
     @property
     def targets(self) -> str:
-        """Return the column of the actions to imitate."""
+        """Return the column of the actions to imitate.
+
+        Raises:
+            ValueError: there is none, and others may mean it.
+        """
+        if "action" not in self.columns and (alike := sorted(name for name in self.columns if name.startswith("action"))):
+            has, remedy = ", ".join(alike), "write one column action, a list of numbers in each row"
+            raise ValueError(f"demonstrate.dataset {self.root} has no column action, but {has}; {remedy}.")
         return OWN_TARGETS if OWN_TARGETS in self.sizes else "action"
 
     def actions(self, leave_out: Callable[[str, str], None]) -> Iterator[np.ndarray]:
@@ -243,7 +251,7 @@ class LeRobot:
         for key in cameras:
             if self.features[key]["dtype"] == "image":
                 with reading(self.root / "data"):
-                    frames[key] = [self._still(rows[key][t].as_py(), size, f"episode {number}, row {t}") for t in moments]
+                    frames[key] = [still(rows[key][t].as_py(), self.inside, size, f"episode {number}, row {t}") for t in moments]
             else:
                 frames[key] = self._frames(row, key, self.times(rows, number)[moments], size)
         return np.stack([frames[key] for key in cameras], 1) if cameras else np.zeros((len(moments), 0, size, size, 3), np.uint8)
@@ -275,16 +283,6 @@ class LeRobot:
         if key not in self._overlaps:
             self._overlaps[key] = overlapping(self.listing, f"videos/{key}", self.fps)
         return self._overlaps[key]
-
-    def _still(self, cell: Any, size: int, where: str) -> np.ndarray:
-        """Return a frame, uint8[size, size, 3], from the bytes in a table's cell, or from the file that the cell names."""
-        if isinstance(cell, list):
-            why = "have frames as lists of numbers; write the bytes of PNG or JPEG pictures"
-            raise Unusable(why, f"{where} has a list of the shape {list(np.shape(cell))}")
-        cell = {"bytes": cell} if isinstance(cell, bytes) else cell
-        if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
-            raise Unusable("lack a frame", where)
-        return still(cell["bytes"] or self.inside(cell["path"]).read_bytes(), size, where)
 
     def _frames(self, row: dict[str, Any], key: str, times: np.ndarray, size: int) -> list[np.ndarray]:
         """Return the frames of an episode, uint8[size, size, 3] each, at ascending times in seconds; a video holds many episodes."""

@@ -161,6 +161,8 @@ def test_the_state_is_read_at_each_decision(tmp_path: Path) -> None:
         assert episode.states is not None
         np.testing.assert_allclose(episode.states, np.array(states[i])[[0, 4, 8, 9]], rtol=1e-6)
         np.testing.assert_array_equal(episode.frames[:, 0], [frame(i, t) for t in (0, 4, 8, 9)])
+    box = (np.array([5.0, -20]), np.array([9.0, -12]))
+    assert "lie outside of the environment's observation space" in told(config(source), Target(BOX, (BOX.low, BOX.high), 20, 2, box))
     assert read(config(source), target(state_size=3))[0][0].states is None
     assert "observation.state has 2 numbers, and that of the environment 3 (env.state), so a policy does not get it" in told(
         config(source), target(state_size=3)
@@ -182,6 +184,10 @@ def test_another_rate_is_refused_until_it_is_said_what_a_row_is(tmp_path: Path) 
         read(config(source))
     assert "10 rows a second, and etude/Reach-v0 takes 20 steps; a row lasts 2 of them" in told(config(source, steps_per_row=2))
     assert len(read(config(source), target(rate=None))[0][0]) == 3, "an environment that declares no rate: a row is a step"
+    assert "etude/Reach-v0 declares no rate, so each of 10 rows a second is taken for one environment step; set demonstrate.steps_per_row" in told(
+        config(source), target(rate=None)
+    )
+    assert "rate" not in told(config(source, steps_per_row=1), target(rate=None))
     assert len(read(config(source, steps_per_row=1))[0][0]) == 3
     (episode,), _ = read(config(source, steps_per_row=2))
     rows = np.array(arm_rows(source))
@@ -362,6 +368,14 @@ def test_paths_stay_inside(tmp_path: Path, template: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot be read \(.*\); fetch or record the dataset anew") as error:
         read(config(root))
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_by_a_link_is_named(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", [arm(8)])
+    (root / "data").rename(tmp_path / "elsewhere")
+    (root / "data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"lies outside of the dataset by a link: put the files themselves there\); fetch"):
+        read(config(root))
 
 
 @pytest.mark.parametrize("file", ["meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet"])

@@ -1,6 +1,8 @@
 """What a foreign LeRobotDataset says of success, tasks, rows and frames is read, or named in a sentence."""
 
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from agent.demonstrate.lerobot import LeRobot
-from agent.demonstrate.oddities import oddities
+from agent.demonstrate.oddities import oddities, state_sentences
 from agent.demonstrate.outcomes import silence
 from agent.demonstrate.readers import Recording
 from agent.demonstrate.target import Tally
@@ -144,6 +146,38 @@ def test_episodes_that_are_counted_and_not_listed_are_told(total: int, tmp_path:
     said = f"meta/info.json counts {total} episodes, and meta/episodes lists 2; fetch the dataset anew, or learn from these."
     assert oddities(LeRobot(write(tmp_path / "a", [arm()] * 2, info={"total_episodes": total}))) == [said]
     assert oddities(LeRobot(write(tmp_path / "b", [arm()] * 2))) == []
+
+
+def test_states_outside_of_what_a_run_has_are_told(tmp_path: Path) -> None:
+    def said(size: float, ranges: dict[int, tuple[float, float]], low: float, high: float) -> list[str]:
+        states = [[[size * t / 3, size * t / 3, 0.0] for t in range(4)]] * 2
+        return state_sentences(LeRobot(write(tmp_path, [arm()] * 2, states=states)), ranges, (np.full(3, low), np.full(3, high)))
+
+    assert said(1, {0: (0, 1)}, -1, 2) == said(1, {}, -np.inf, np.inf) == said(1.05, {0: (0, 1)}, -1e9, 1e9) == []
+    assert said(100, {}, -np.inf, np.inf) == said(100, {2: (0, 1)}, -np.inf, 1) == []
+    assert said(100, {0: (0, 1), 1: (0, 9)}, -1, 2) == [
+        "75 % of the numbers in observation.state lie outside of policy.state (number 0 is 0 to 100, and there 0 to 1); perhaps they are another"
+        " state, or have other units."
+    ]
+    assert said(100, {}, 0.1, 2)[0].startswith(
+        "100 % of the numbers in observation.state lie outside of the environment's observation space (number 0 is 0 to 100, and there 0.1 to 2)"
+    )
+
+
+@pytest.mark.parametrize("names", [("actions",), ("action.x", "action.y")])
+def test_columns_that_may_be_the_action_are_named(names: tuple[str, ...], tmp_path: Path) -> None:
+    root = write(tmp_path / "set", [arm()])
+    file, info = root / "data/chunk-000/file-000.parquet", json.loads((root / "meta/info.json").read_text())
+    table, action = pq.read_table(file), info["features"].pop("action")
+    for name in names:
+        table = table.append_column(name, table["action"])
+    pq.write_table(table.drop_columns(["action"]), file)
+    info["features"] |= dict.fromkeys(names, action)
+    (root / "meta/info.json").write_text(json.dumps(info))
+    says = f"set has no column action, but {', '.join(names)}; write one column action, a list of numbers in each row."
+    for read_it in (lambda: LeRobot(root).targets, lambda: list(LeRobot(root).actions(Tally().leave_out))):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            read_it()
 
 
 # --- frames --------------------------------------------------------------------------------------------------------------
