@@ -23,6 +23,17 @@ def state_size(space: Space, state: str | tuple[str, ...]) -> int:
     return sum(sizes) if all(sizes) else 0
 
 
+def state_box(space: Space, state: str | tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high of the state, float64[S] each, by the observation space; infinite where it does not tell. Arguments as of `state_size`."""
+    size = state_size(space, state)
+    parts = [inside(space, key)[0] for key in keys(state)] if size and isinstance(space, spaces.Dict) else [space]
+    boxes = [part for part in parts if isinstance(part, spaces.Box)]
+    if not size or len(boxes) < len(parts):
+        return np.full(size, -np.inf), np.full(size, np.inf)
+    low, high = (np.concatenate([np.float64(end).reshape(-1) for end in ends]) for ends in zip(*((box.low, box.high) for box in boxes), strict=True))
+    return low, high
+
+
 def _size(space: Space, key: str) -> int:
     """Return how many numbers a key of the observation has; 0 if the space does not say so."""
     space, rest = inside(space, key)

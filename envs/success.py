@@ -19,6 +19,7 @@ from envs.faults import in_words
 KEYS = ("is_success", "success", "won")  # of `info`, tried in this order if `env.success` is empty
 ENDS = ("terminated", "truncated")  # allowed as the whole rule too, where `info` has no such key
 LONGEST, DEEPEST, LARGEST = 2000, 100, 10_000_000  # limits: characters and levels of an expression, numbers in an array
+OPPOSITE = {"false": "true", "False": "True", "FALSE": "TRUE", "no": "yes", "No": "Yes", "NO": "YES", "0": "1", "failure": "success"}
 REPEATS = "only numbers and arrays are multiplied, for a list or text would be repeated."
 NAMES = ("info", "observation", "reward", "total_reward", "terminated", "truncated")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -151,14 +152,21 @@ def _truth(value: Any, source: str) -> bool:
         return False
     if number.size != 1 or number.dtype.kind not in "biuf" or number.item() not in (0, 1):
         compare = f"Compare a score in env.success, as in {source} > 0.9"
-        if number.dtype.kind in "US":
-            compare = f"Compare a text in env.success, as in {source} == 'True'"
+        if number.dtype.kind in "US" and number.size:
+            compare = f"Compare it with the text of a success in env.success, as in {source} == {_of_success(number.flat[0])!r}"
         elif number.dtype.kind in "biuf" and number.size != 1:
             compare = f"Of several numbers env.success needs all(...) or any(...), as in all({source})"
         elif isinstance(value, Mapping):
             compare = f"Name one of its keys in env.success, as in {source}[{next(iter(value), '')!r}]"
         raise ValueError(f"{source} is {reprlib.repr(value)}; success must be true or false, 0 or 1. {compare}.")
     return bool(number.item())
+
+
+def _of_success(text: str | bytes) -> str | bytes:
+    """Return the text that means success beside this one: 'True' for 'False', b'1' for b'0'; others mean it, or what they mean is not known."""
+    if isinstance(text, bytes):
+        return str(_of_success(text.decode("latin-1"))).encode("latin-1")
+    return OPPOSITE.get(str(text), str(text))
 
 
 def _names(info: Mapping[str, Any]) -> str:

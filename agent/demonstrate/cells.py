@@ -30,12 +30,13 @@ def whole(value: Any, what: str) -> int:
 
 
 def truths(cells: Sequence[Any], name: str, episode: int) -> np.ndarray:
-    """Return bool[n] for truth values, 0 and 1, the texts true and false, and any of these in a list of one.
+    """Return bool[n] for truth values, 0 and 1, the texts true and false, and any of these in a list of one; nothing before the last: not yet.
 
     Raises:
         Unusable: a cell of the column `name` is anything else.
     """
     said = [_truth(cell) for cell in cells]
+    said[:-1] = [False if cell in (None, [None]) else truth for cell, truth in zip(cells[:-1], said[:-1], strict=True)]
     if None in said:
         t = said.index(None)
         where = f"episode {episode}, row {t}" if len(cells) > 1 else f"episode {episode}"

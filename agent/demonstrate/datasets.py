@@ -71,10 +71,17 @@ def figures(shown: Sequence[Episode], tally: Tally, target: Target) -> dict[str,
     return made | {f"used/{i}": round(float(share), 4) for i, share in enumerate(used)}
 
 
-def loss_figures(shown: Sequence[Episode], codec: Any) -> tuple[dict[str, float], list[str]]:
-    """Return `codec_loss/I`, what the codec loses of number I of the demonstrations' actions, and sentences where that is much."""
+def loss_figures(shown: Sequence[Episode], codec: Any, box: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[dict[str, float], list[str]]:
+    """Return `codec_loss/I`, what the codec loses of number I of the demonstrations' actions, and sentences where that is much.
+
+    Args:
+        shown: the episodes; successes are looked at.
+        codec: of the policy.
+        box: of the `Target`, for a dataset. Numbers beyond it have other units: bins that cover them would send such numbers to the environment.
+    """
     targets = [episode.targets for episode in shown if episode.success and len(episode)]
     if not targets or not hasattr(codec, "nearest"):  # a policy class of the user's may have a codec of its own
         return {}, []
     loss_A = codec_loss(targets, codec)
-    return {f"codec_loss/{i}": round(float(loss), 4) for i, loss in enumerate(loss_A)}, loss_sentences(loss_A)
+    beyond_A = Survey.of([each.reshape(-1, each.shape[-1]) for each in targets]).beyond(*box) if box else np.zeros(len(loss_A), bool)
+    return {f"codec_loss/{i}": round(float(loss), 4) for i, loss in enumerate(loss_A)}, loss_sentences(loss_A, beyond_A)

@@ -16,9 +16,10 @@ from agent.config.config import Config
 from agent.demonstrate.bounds import settled
 from agent.demonstrate.cells import Unusable, column
 from agent.demonstrate.datasets import loss_figures, stored
-from agent.demonstrate.lerobot import STATE, SUCCESS, LeRobot
+from agent.demonstrate.lerobot import STATE, LeRobot
 from agent.demonstrate.looks import SHEET, look, sheet
 from agent.demonstrate.oddities import oddities
+from agent.demonstrate.outcomes import SUCCESS, hits, silence
 from agent.demonstrate.readers import minari_actions
 from agent.demonstrate.sources import MINARI, Dataset
 from agent.demonstrate.survey import Survey, outlier_sentences
@@ -124,7 +125,7 @@ def _lerobot(files: LeRobot, found: Findings, tally: Tally, config: Config | Non
         if rows.actions and not rows.successes:
             found.faults.append(f"None of its {len(rows.actions)} usable episodes succeeded, and a run needs one that did.")
         if not files.success_column:
-            found.notes.append("The dataset has no success column (next.success), so all its episodes count as successes.")
+            found.notes.append(f"{silence(files.columns)}.")
     if rows.off > OFF:
         found.notes.append(f"Timestamps differ from frame_index / fps by up to {rows.off:.3g} frames; fps or the timestamps are wrong.")
     found.sheet, notes, faults = look(files, None if config is None else config.demonstrate.cameras or config.envs[0].sources)
@@ -143,12 +144,12 @@ def _add(rows: Rows, files: LeRobot, row: dict[str, Any]) -> None:
     actions = column(table, files.targets, number, files.sizes.get(files.targets, 0))
     if "next.reward" in table.column_names:
         column(table, "next.reward", number, 1)  # raises where a run would leave the episode out
-    hits, task = files.hits(table, row), files.instruction(table, number)
+    won, task = hits(table, row, files.columns), files.instruction(table, number)
     # From here on nothing raises, so an unusable episode adds nothing. A row of etude holds H actions of this width.
     rows.actions.append(actions.reshape(-1, (row.get("etude/chunk_shape") or actions.shape)[-1]))
     state = files.states_if_any(table, number)
     rows.states.append(None if state is None or len(state) != len(rows.actions[-1]) else state)  # one state for H actions cannot be set beside them
-    rows.successes += bool(hits.any())
+    rows.successes += bool(won.any())
     rows.tasks[task] += 1
     if TIME in table.column_names:
         with suppress(Unusable):
@@ -181,7 +182,8 @@ def _idle(survey: Survey, rows: Rows, counts: np.ndarray, found: Findings) -> No
     # The last decision of an episode stays, whatever it does.
     idle = sum(int(survey.idle(each[:, None], counts, _after(state))[:-1].sum()) for each, state in zip(rows.actions, rows.states, strict=True))
     total = sum(map(len, rows.actions))
-    found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing"
+    known = any(state is not None for state in rows.states)
+    found.lines["idle"] = f"{100 * idle / total:.1f} % of the rows do nothing" if known else "no state tells which rows do nothing"
     if idle:
         found.notes.append(f"{idle} of {total} rows do nothing; decisions of such rows alone are left out.")
 
@@ -212,7 +214,7 @@ def _suits(config: Config, rows: Rows, tally: Tally, found: Findings) -> None:
     # Invented tokens: rounding alone is looked at, and no model is loaded.
     codec, read = Codec(np.arange(count)[:, None], *bounds, scale=config.policy.scale), Tally()
     episodes = list(islice(stored(config, target, codec, read), READ))  # a generator: the frames of further episodes are not decoded
-    loss, sentences = loss_figures(episodes, codec)
+    loss, sentences = loss_figures(episodes, codec, target.box)
     for i, share in enumerate(loss.values()):
         found.lines[f"action {i}"] += f"; the codec loses {100 * share:.0f} %"
     found.notes += [*dataset.sentences(), *sentences]

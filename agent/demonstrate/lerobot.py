@@ -18,14 +18,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.demonstrate.cells import Unusable, column, reading, truths, whole
-from agent.demonstrate.footage import filmed, still
+from agent.demonstrate.cells import Unusable, column, reading, whole
+from agent.demonstrate.footage import filmed, overlapping, still
+from agent.demonstrate.outcomes import SUCCESS, column_of, hits
 from agent.demonstrate.readers import Recording
 
 VERSION = "v3.0"  # the only one that is read
 CAMERA, STATE = "observation.images.", "observation.state"
 OWN_TARGETS = "etude.target_actions"  # what is imitated, where a run of etude executed something else
-SUCCESS = ("next.success", "success")  # columns that may hold it, in the rows of steps or in those of episodes
 MISFIT = 0.5  # rows: a timestamp further from frame_index / fps, or a frame of a video further from its timestamp, may mean another one
 SPEC = re.compile(r"(0?\d{1,2}d?)?")  # formats of numbers in a template of paths; a width of a million would fill the memory
 
@@ -56,6 +56,7 @@ class LeRobot:
                 raise ValueError(f"its fps is {self.info['fps']!r}")
             self.sizes = {name: math.prod(map(int, feature["shape"])) for name, feature in self.features.items()}
             """Numbers of a cell, by feature."""
+            self._overlaps: dict[str, set[int]] = {}
             self.pictures = [name for name, feature in self.features.items() if feature["dtype"] in ("image", "video")]
 
     def inside(self, relative: str) -> Path:
@@ -63,7 +64,8 @@ class LeRobot:
         place, own = (self.root / relative).resolve(), self.root.resolve()
         cached = own.parent.name == "snapshots" and place.is_relative_to(own.parent.parent / "blobs")  # where Hugging Face's cache has the files
         if not (place.is_relative_to(own) or cached):
-            raise ValueError(f"it names {relative!r}, which lies outside of the dataset")
+            link = "" if ".." in Path(relative).parts or Path(relative).is_absolute() else " by a link: put the files themselves there"
+            raise ValueError(f"it names {relative!r}, which lies outside of the dataset{link}")
         if place.exists() and not place.is_file():  # a pipe would be waited for, without end
             raise ValueError("it is no regular file")
         return place
@@ -121,7 +123,7 @@ class LeRobot:
     @property
     def success_column(self) -> str:
         """Return the column that says whether an episode succeeded; empty where there is none."""
-        return next((name for name in SUCCESS if name in self.columns), "")
+        return column_of(self.columns)
 
     def place(self, row: dict[str, Any], template: str, kind: str) -> str:
         """Return the path, relative to the folder, of an episode's data (`kind` 'data') or video ('videos/KEY')."""
@@ -158,7 +160,14 @@ class LeRobot:
 
     @property
     def targets(self) -> str:
-        """Return the column of the actions to imitate."""
+        """Return the column of the actions to imitate.
+
+        Raises:
+            ValueError: there is none, and others may mean it.
+        """
+        if "action" not in self.columns and (alike := sorted(name for name in self.columns if name.startswith("action"))):
+            has, remedy = ", ".join(alike), "write one column action, a list of numbers in each row"
+            raise ValueError(f"demonstrate.dataset {self.root} has no column action, but {has}; {remedy}.")
         return OWN_TARGETS if OWN_TARGETS in self.sizes else "action"
 
     def actions(self, leave_out: Callable[[str, str], None]) -> Iterator[np.ndarray]:
@@ -186,7 +195,7 @@ class LeRobot:
             size: height and width of the frames, pixels.
             steps_per_row: environment steps that a row lasts.
             state: the state is needed; else it is read where it can be.
-            success: f(rewards of the rows, float64[n]) -> bool[n], in place of `hits`.
+            success: f(rewards of the rows, float64[n]) -> bool[n], in place of `outcomes.hits`.
         """
         for row in self.listing:
             try:
@@ -219,11 +228,11 @@ class LeRobot:
         states = self.states(rows, number) if state else self.states_if_any(rows, number)
         # Rewards and success come at the end of their row, and each row counts once, also one that no step falls on.
         step_n = np.clip(np.ceil((np.arange(len(rows)) + 1) * steps_per_row - 1e-6).astype(int) - 1, 0, steps - 1)
-        hits = np.bincount(step_n, success(rewards) if success else self.hits(rows, row), steps) > 0
+        won = np.bincount(step_n, success(rewards) if success else hits(rows, row, self.columns), steps) > 0
         frames = self._pictures(row, rows, cameras, moments, size)
         instruction = self.instruction(rows, number)
         return Recording(
-            number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), hits, frames, None, None if states is None else states[moments]
+            number, instruction, actions[row_N], np.bincount(step_n, rewards, steps), won, frames, None, None if states is None else states[moments]
         )
 
     def states(self, rows: pa.Table, number: int) -> np.ndarray:
@@ -242,7 +251,7 @@ class LeRobot:
         for key in cameras:
             if self.features[key]["dtype"] == "image":
                 with reading(self.root / "data"):
-                    frames[key] = [self._still(rows[key][t].as_py(), size, f"episode {number}, row {t}") for t in moments]
+                    frames[key] = [still(rows[key][t].as_py(), self.inside, size, f"episode {number}, row {t}") for t in moments]
             else:
                 frames[key] = self._frames(row, key, self.times(rows, number)[moments], size)
         return np.stack([frames[key] for key in cameras], 1) if cameras else np.zeros((len(moments), 0, size, size, 3), np.uint8)
@@ -261,18 +270,6 @@ class LeRobot:
             raise Unusable("have timestamps that do not fit their frame_index, so that frames of a video cannot be told", where)
         return times
 
-    def hits(self, rows: pa.Table, row: dict[str, Any]) -> np.ndarray:
-        """Return whether success was recorded at each row, bool[n].
-
-        Without a success column of steps, an episode succeeds after its last row, unless a success column of episodes says that it failed: a
-        dataset with neither holds demonstrations, and those are successes.
-        """
-        for name in SUCCESS:
-            if name in rows.column_names:
-                return truths(rows[name].to_pylist(), name, row["episode_index"])
-        won = all(truths([row[name]], name, row["episode_index"])[0] for name in SUCCESS if name in row and name in self.columns)
-        return np.arange(len(rows)) == (len(rows) - 1 if won else -1)  # -1 equals no row
-
     def instruction(self, rows: pa.Table, number: int) -> str:
         """Return an episode's instruction, that of its first row."""
         index = column(rows, "task_index", number, 1)[0, 0]
@@ -281,11 +278,11 @@ class LeRobot:
             raise Unusable("have no task in meta/tasks.parquet", f"episode {number} has the task_index {index:g}")
         return text
 
-    def _still(self, cell: Any, size: int, where: str) -> np.ndarray:
-        """Return a frame, uint8[size, size, 3], from the bytes in a table's cell, or from the file that the cell names."""
-        if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
-            raise Unusable("lack a frame", where)
-        return still(cell["bytes"] or self.inside(cell["path"]).read_bytes(), size, where)
+    def overlaps(self, key: str) -> set[int]:
+        """Return the numbers of the episodes whose frames of the camera `key` lie, in a video, where those of another one do."""
+        if key not in self._overlaps:
+            self._overlaps[key] = overlapping(self.listing, f"videos/{key}", self.fps)
+        return self._overlaps[key]
 
     def _frames(self, row: dict[str, Any], key: str, times: np.ndarray, size: int) -> list[np.ndarray]:
         """Return the frames of an episode, uint8[size, size, 3] each, at ascending times in seconds; a video holds many episodes."""
@@ -293,5 +290,8 @@ class LeRobot:
             relative, begin = self.place(row, "video_path", f"videos/{key}"), row.get(f"videos/{key}/from_timestamp")
             if not isinstance(begin, int | float) or not 0 <= begin < math.inf:
                 raise ValueError(f"videos/{key}/from_timestamp of episode {row['episode_index']} is {begin}")
+            if row["episode_index"] in self.overlaps(key):
+                where = f"episode {row['episode_index']} has the {row['length']} from {begin:g} s on in {relative}"
+                raise Unusable("have frames in a video that are another episode's too, by their from_timestamp", where)
         with reading(self.root / relative):
             return filmed(self.inside(relative), begin + times, MISFIT / self.fps, size)

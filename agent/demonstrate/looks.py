@@ -23,7 +23,7 @@ def look(files: LeRobot, names: Sequence[str] | None) -> tuple[np.ndarray | None
         A contact sheet as of `sheet`; sentences with which a run can begin; and sentences with which it cannot.
     """
     seen: dict[str, dict[int, np.ndarray]] = {}
-    notes, faults = [], []
+    notes, faults, left = [], [], []
     for key in files.pictures:
         if names is None or key in names or key.removeprefix(CAMERA) in names:
             tally = Tally()
@@ -32,10 +32,9 @@ def look(files: LeRobot, names: Sequence[str] | None) -> tuple[np.ndarray | None
                     seen[key] = frames
             except ValueError as error:
                 faults.append(str(error))
-            if names is None:  # the episodes that a run leaves out are told beside
-                notes += [f"Of the episodes that were looked at, {line} (camera {key.removeprefix(CAMERA)!r})." for line in tally.lines()]
-    if seen and names is None:
-        notes, faults = notes + faults, []
+            left += [f"Of the episodes that were looked at, {line} (camera {key.removeprefix(CAMERA)!r})." for line in tally.lines()]
+    if names is None:  # the episodes that a run leaves out are told beside
+        notes, faults = (left + faults, []) if seen else ([], left + faults)
     for key, frames in seen.items():
         if plain := [number for number, each in frames.items() if _one_colour(each)]:
             where = f"{len(plain)} of the {len(frames)} episodes that were looked at, the first: episode {plain[0]}"

@@ -15,7 +15,8 @@ from agent.config.config import Config
 from agent.demonstrate import readers
 from agent.demonstrate.cells import reading
 from agent.demonstrate.lerobot import STATE, LeRobot
-from agent.demonstrate.oddities import oddities
+from agent.demonstrate.oddities import oddities, state_sentences
+from agent.demonstrate.outcomes import silence
 from agent.demonstrate.survey import Survey, outlier_sentences, range_sentences
 from agent.demonstrate.target import Tally, Target
 from agent.records import Episode
@@ -58,7 +59,7 @@ class Dataset:
 
     def __init__(self, config: Config, target: Target) -> None:
         self.config, self.target, self.env, self.source = config.demonstrate, target, config.envs[0], config.demonstrate.dataset
-        self.asks_state = bool(config.policy.state)
+        self.ranges = config.policy.state
         self.has_state = True
         """Whether the episodes' states are those of the environment; others only tell where nothing moves."""
 
@@ -163,10 +164,10 @@ class Foreign(Dataset):
     def __init__(self, config: Config, target: Target, files: LeRobot) -> None:
         super().__init__(config, target)
         self.files, self.cameras = files, _cameras(config, files)
-        readers.check_width(files.root, files.sizes.get("action", 0), len(target.actions), self.env)
+        readers.check_width(files.root, files.sizes.get(files.targets, 0), len(target.actions), self.env)
         size = files.sizes.get(STATE, 0)
         self.has_state = target.state_size == size > 0  # by its size alone: a dataset does not say what its numbers mean
-        if self.asks_state and not self.has_state:
+        if self.ranges and not self.has_state:
             has = f"{size} numbers in {STATE}" if size else f"no {STATE}"
             where = f"demonstrate.dataset {files.root} has {has}, and {self.env.id} has {target.state_size or 'an unknown number'} in its state"
             raise ValueError(f"{where} (env.state), which policy.state puts into the prompt; name the same state, or leave policy.state empty.")
@@ -211,14 +212,18 @@ class Foreign(Dataset):
     def sentences(self) -> list[str]:
         """Return what a user should know before a policy learns from it."""
         said = [*super().sentences(), *oddities(self.files)]
+        said += state_sentences(self.files, self.ranges, self.target.state_box) if self.has_state else []
         if self.other_rate:
             rates = f"{self.files.fps:g} rows a second, and {self.env.id} takes {self.target.rate:g} steps"
             said.append(f"The dataset has {rates}; a row lasts {self.steps_per_row:g} of them (demonstrate.steps_per_row).")
+        elif self.target.rate is None and self.config.steps_per_row is None:
+            remedy = "set demonstrate.steps_per_row to the steps that a row lasts, or to 1 if that is right"
+            said.append(f"{self.env.id} declares no rate, so each of {self.files.fps:g} rows a second is taken for one environment step; {remedy}.")
         if self.rule is not None:
             said.append("The dataset has no success column, so env.success decides by its rewards.")
         elif not self.files.success_column:
             has = "" if "next.reward" not in self.files.columns else "; an env.success over reward or total_reward would be asked of its rewards"
-            said.append(f"The dataset has no success column (next.success), so all its episodes count as successes{has}.")
+            said.append(f"{silence(self.files.columns)}{has}.")
         if STATE in self.files.sizes and not self.has_state:
             told = f"{self.files.sizes[STATE]} numbers, and that of the environment {self.target.state_size or 'an unknown number'} (env.state)"
             said.append(f"The dataset's {STATE} has {told}, so a policy does not get it.")

@@ -231,7 +231,7 @@ def demonstrate(session: Session, track: Track) -> None:
             figures |= datasets.figures(recorded, tally, target)
         else:
             figures |= {"env_steps": num_env_steps(recorded)}
-        loss, sentences = datasets.loss_figures(recorded, codec)
+        loss, sentences = datasets.loss_figures(recorded, codec, target.box if config.dataset else None)
         if loss:
             shares = ", ".join(f"{100 * share:.0f}" for share in loss.values())
             track.note(f"The codec loses {shares} % of the standard deviation of the demonstrations' actions, number by number.")

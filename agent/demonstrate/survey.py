@@ -14,6 +14,7 @@ from agent.records import Episode
 FEW = 8  # recorded actions from which on it means something that a number has two values only
 NEAR = 0.01  # share of a number's range: nearer values are the same (a gripper's 0.998 and 1), and smaller actions do nothing
 LOST = 0.25  # share of a standard deviation, from which on a sentence says that the codec loses it
+END = 0.1  # share of the environment's range: who comes so near to its end uses all of that half
 EPSILON = 1e-9
 
 
@@ -65,6 +66,11 @@ class Survey:
         overlap = np.minimum(self.high, high) - np.maximum(self.low, low)
         return np.clip(overlap / np.maximum(high - low, EPSILON), 0, 1)
 
+    def beyond(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool[A], the numbers that leave the range from `low` to `high`, by the quantiles: a few outliers do not mean other units."""
+        margin = NEAR * np.maximum(high - low, EPSILON)  # rounding at the border is no other convention
+        return (self.q01 < low - margin) | (self.q99 > high + margin)
+
     def held(self, actions_nA: np.ndarray, counts_A: np.ndarray) -> np.ndarray:
         """Return float64[A], the one action that stands for n successive ones.
 
@@ -81,7 +87,7 @@ class Survey:
         """Return bool[T], the decisions that do nothing.
 
         All continuous numbers are near 0 (measured by the largest of the dataset) and two-valued ones as before, while the state does not move; or
-        the action is as before, and so is the state.
+        the action is as before, and so is the state. Without a state that ever changes there are none: absolute targets may be 0 on the way there.
 
         Args:
             targets_THA: actions to imitate.
@@ -89,21 +95,18 @@ class Survey:
             states: float[T + 1, S]; None: not known.
         """
         moving_A = (counts_A == 0) & ~self.two_valued & (self.high > self.low)  # numbers whose 0 may mean rest: neither labels nor constants
-        if not moving_A.any():  # with labels alone nothing says that the robot rests
+        range_S = np.zeros(0) if states is None else states.max(0) - states.min(0)
+        if states is None or not range_S.any() or not moving_A.any():  # with labels alone nothing says that the robot rests
             return np.zeros(len(targets_THA), bool)
         low_A, high_A = np.array(self.bounds).T  # by the quantiles, since beside one glitch all other actions are near 0
         size_A = np.maximum(np.abs(low_A), np.abs(high_A))
         before_TA = np.concatenate([targets_THA[:1, 0], targets_THA[:-1, -1]])  # of the first decision: its own
         same_THA = np.abs(targets_THA - before_TA[:, None]) <= NEAR * (high_A - low_A) + EPSILON
         still_T = (np.abs(targets_THA) <= NEAR * size_A)[..., moving_A].all((1, 2)) & same_THA[..., ~moving_A].all((1, 2))
-        if states is None:
-            return np.asarray(still_T)
-        range_S = states.max(0) - states.min(0)
         # Smaller changes are noise: a thousandth of the range in this episode, or less where a number of the state is noise alone.
         near_S = np.maximum(1e-3 * range_S, 1e-4 * range_S.max(initial=0)) + EPSILON
         stays_T = (np.abs(np.diff(states, axis=0)) <= near_S).all(1)
-        # Absolute targets may be 0 on the way there. A state that never changes at all tells nothing.
-        return np.asarray(stays_T & (still_T | (same_THA.all((1, 2)) & (range_S > 0).any())))
+        return np.asarray(stays_T & (still_T | same_THA.all((1, 2))))
 
 
 def without(episode: Episode, idle_T: np.ndarray) -> Episode:
@@ -147,11 +150,11 @@ def numbers(chosen_A: np.ndarray) -> str:
     return f"action number{'s' if some else ''} {', '.join(some)}{' and ' if some else ''}{last}"
 
 
-def loss_sentences(loss_A: np.ndarray) -> list[str]:
-    """Return a sentence where the codec loses much of some numbers, else []."""
-    if not (much := loss_A > LOST).any():
+def loss_sentences(loss_A: np.ndarray, beyond_A: np.ndarray) -> list[str]:
+    """Return a sentence where the codec loses much of some numbers, else []; of those with other units (`Survey.beyond`) another one speaks."""
+    if not (much := (loss_A > LOST) & ~beyond_A).any():
         return []
-    worst = f"up to {100 * loss_A.max():.0f} %" if much.sum() > 1 else f"{100 * loss_A.max():.0f} %"
+    worst = f"up to {100 * loss_A[much].max():.0f} %" if much.sum() > 1 else f"{100 * loss_A[much].max():.0f} %"
     remedy = "set env.action_bounds to quantiles or to a pair for each number, or raise policy.num_bins"
     return [f"The codec loses {worst} of the standard deviation of {numbers(much)} of the demonstrations; {remedy}."]
 
@@ -169,13 +172,14 @@ def outlier_sentences(survey: Survey) -> list[str]:
 def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> list[str]:
     """Return sentences about numbers whose range is not the environment's, from `low_A` to `high_A`, float64[A]: other units or conventions."""
     said, span_A, middle_A = [], np.maximum(high_A - low_A, EPSILON), (low_A + high_A) / 2
-    margin_A = NEAR * span_A  # rounding at the border is no other convention
+    margin_A = NEAR * span_A
     # 5 % of the range, since a gripper may stop short of its ends.
     other = survey.two_valued & ((np.abs(survey.low - low_A) > 5 * margin_A) | (np.abs(survey.high - high_A) > 5 * margin_A))
     # A dataset with 0 to 1, for instance, where the environment takes -1 to 1.
-    half = ~other & (survey.high > survey.low) & ((survey.low >= middle_A - margin_A) | (survey.high <= middle_A + margin_A))
-    # Quantiles, because a few outliers do not mean other units.
-    beyond = (survey.q01 < low_A - margin_A) | (survey.q99 > high_A + margin_A)
+    upper = (survey.low >= middle_A - margin_A) & (survey.high >= high_A - END * span_A)
+    lower = (survey.high <= middle_A + margin_A) & (survey.low <= low_A + END * span_A)
+    half = ~other & (survey.high > survey.low) & (upper | lower)
+    beyond = survey.beyond(low_A, high_A)
     for index in np.flatnonzero(other & ~beyond):  # other units would explain it already
         has, wants = f"the values {survey.low[index]:g} and {survey.high[index]:g} alone", f"{low_A[index]:g} to {high_A[index]:g}"
         said.append(f"Action number {index} has {has}, and the environment's range is {wants}; if it is a gripper, convert its values to that range.")

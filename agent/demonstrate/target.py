@@ -11,6 +11,7 @@ from gymnasium import spaces
 from envs.adapt import Adapter
 from envs.rate import control_rate
 from envs.spaces import WIDEST, Actions
+from envs.state import state_box
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,18 @@ class Target:
     """Environment steps a second, where the environment declares it."""
     state_size: int = 0
     """S; 0: it has no state, or does not tell its size."""
+    state_box: tuple[np.ndarray, np.ndarray] | None = None
+    """float64[S] low and high of the state, infinite where the environment does not tell."""
 
     @classmethod
     def of(cls, adapter: Any) -> "Target":
         """Return the target that an `Adapter` is, or the one behind a `Proxy`."""
-        (low, high), rate = adapter.apply(_declared)
+        (low, high), rate, state = adapter.apply(_declared)
         actions = adapter.actions
         # Number by number: a box may be finite in some only. Another length: the space is no box.
         known = (np.abs(low) <= WIDEST) & (np.abs(high) <= WIDEST) if len(low) == len(actions) else np.zeros(len(actions), bool)
         low, high = (low, high) if known.any() else (actions.low, actions.high)
-        return cls(actions, (np.where(known, low, actions.low), np.where(known, high, actions.high)), rate, adapter.state_size)
+        return cls(actions, (np.where(known, low, actions.low), np.where(known, high, actions.high)), rate, adapter.state_size, state)
 
     def unknown(self, actions: np.ndarray) -> str:
         """Return 'row 3 has 4, and 0 to 3 are allowed' for the first label of float[n, A] that a discrete action cannot have; '' without one."""
@@ -46,14 +49,15 @@ class Target:
         return f"row {t} has {actions[t, i]:g}, and {low[i]:g} to {high[i]:g} are allowed"
 
 
-def _declared(adapter: Adapter) -> tuple[tuple[np.ndarray, np.ndarray], float | None]:
-    """Return low and high of the environment's own box, both empty where it has none, and its control rate."""
+def _declared(adapter: Adapter) -> tuple[tuple[np.ndarray, np.ndarray], float | None, tuple[np.ndarray, np.ndarray]]:
+    """Return low and high of the environment's own box, both empty where it has none, its control rate, and low and high of its state."""
+    state = state_box(adapter.env.observation_space, adapter.config.state)
     space, box = adapter.env.action_space, (np.zeros(0), np.zeros(0))
     if isinstance(space, spaces.Box):
         box = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
     with contextlib.suppress(Exception):  # of somebody else's environment
-        return box, control_rate(adapter.env)
-    return box, None
+        return box, control_rate(adapter.env), state
+    return box, None, state
 
 
 @dataclass

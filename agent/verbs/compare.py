@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from agent.verbs.usage import Usage
+from agent.verbs.usage import Usage, path
 
 SAYS = """Compare the last champions of finished runs on their common test seeds.
 
@@ -16,10 +16,10 @@ def compare(arguments: list[str]) -> None:
     """Run the verb."""
     usage = Usage("compare", SAYS, "etude compare runs/slide-0 runs/slide-1 --out slide-comparison")
     usage.add_argument_group("what").add_argument(
-        "runs", metavar="RUN", nargs="+", type=Path, help="two runs or more; the first one is the reference"
+        "runs", metavar="RUN", nargs="+", type=path, help="two runs or more; the first one is the reference"
     )
     output = usage.add_argument_group("output")
-    output.add_argument("--out", metavar="FOLDER", type=Path, default=Path("comparison"), help="for comparison.json and comparison.html (comparison)")
+    output.add_argument("--out", metavar="FOLDER", type=path, default=Path("comparison"), help="for comparison.json and comparison.html (comparison)")
     given, _ = usage.read(arguments)
 
     # After the arguments, in this verb as in the others: help and mistakes shall not wait for these imports.

@@ -1,9 +1,7 @@
 """`etude dataset info|merge|export|push`: stored episodes, which are LeRobotDatasets v3.0."""
 
-from pathlib import Path
-
 from agent.verbs.manual import fitted
-from agent.verbs.usage import Usage
+from agent.verbs.usage import Usage, path
 
 HELP = """\
 usage: etude dataset info FOLDER...
@@ -33,7 +31,7 @@ def dataset(arguments: list[str]) -> None:
 
 def _info(arguments: list[str]) -> None:
     usage = Usage("dataset info", INFO, "etude dataset info runs/slide")
-    usage.add_argument_group("what").add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="a run, or a folder `episodes` in it")
+    usage.add_argument_group("what").add_argument("folders", metavar="FOLDER", nargs="+", type=path, help="a run, or a folder `episodes` in it")
     given, _ = usage.read(arguments)
 
     from agent.datasets import datasets_of, info, line
@@ -45,8 +43,8 @@ def _info(arguments: list[str]) -> None:
 def _merge(arguments: list[str]) -> None:
     usage = Usage("dataset merge", MERGE, "etude dataset merge runs/slide-0 runs/slide-1 slides")
     what = usage.add_argument_group("what")
-    what.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="a run, or a folder `episodes` in it")
-    what.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    what.add_argument("folders", metavar="FOLDER", nargs="+", type=path, help="a run, or a folder `episodes` in it")
+    what.add_argument("out", metavar="OUT", type=path, help="new folder")
     given, _ = usage.read(arguments)
 
     from agent.datasets import merge
@@ -58,8 +56,8 @@ def _merge(arguments: list[str]) -> None:
 def _export(arguments: list[str]) -> None:
     usage = Usage("dataset export", EXPORT, "etude dataset export runs/slide slide-episodes --successes --every-step")
     what = usage.add_argument_group("what")
-    what.add_argument("run", metavar="RUN", type=Path, help="a run, or a folder in it: runs/slide/start, runs/slide/cycle-003")
-    what.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    what.add_argument("run", metavar="RUN", type=path, help="a run, or a folder in it: runs/slide/start, runs/slide/cycle-003")
+    what.add_argument("out", metavar="OUT", type=path, help="new folder")
     choice = usage.add_argument_group("which episodes, and how")
     choice.add_argument("--successes", action="store_true", help="leave failures out")
     choice.add_argument("--every-step", action="store_true", help="a row for each environment step, not each decision: they are executed again")
@@ -73,7 +71,7 @@ def _export(arguments: list[str]) -> None:
 def _push(arguments: list[str]) -> None:
     usage = Usage("dataset push", PUSH, "etude dataset push slide-episodes my-name/slide")
     what = usage.add_argument_group("what")
-    what.add_argument("folder", metavar="FOLDER", type=Path, help="a dataset")
+    what.add_argument("folder", metavar="FOLDER", type=path, help="a dataset")
     what.add_argument("repository", metavar="USER/NAME", help="of the hub; made if it is missing")
     usage.add_argument_group("who may read it").add_argument("--public", action="store_true", help="anyone; without it a new repository is private")
     given, _ = usage.read(arguments)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, whole
+from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, path, whole
 
 if TYPE_CHECKING:
     from agent.source import Source
@@ -32,7 +32,7 @@ def evaluate(arguments: list[str]) -> None:
     seeds.add_argument("--first-seed", metavar="SEED", type=any_seed, help=which)
     output = usage.add_argument_group("output")
     output.add_argument("--videos", metavar="N", type=whole(), default=8, help="videos of the first N seeds (8)")
-    output.add_argument("--out", metavar="FOLDER", type=Path, help="default: evaluations/POLICY-ENV")
+    output.add_argument("--out", metavar="FOLDER", type=path, help="default: evaluations/POLICY-ENV")
     given, keys = usage.read(arguments)
 
     from agent.run.files import writable

@@ -1,8 +1,6 @@
 """`etude export`: a policy as a plain Hugging Face folder."""
 
-from pathlib import Path
-
-from agent.verbs.usage import Usage
+from agent.verbs.usage import Usage, path
 
 SAYS = """Write a trained policy as a Hugging Face folder that transformers (and peft) load without etude, and etude.load_policy with it.
 
@@ -15,7 +13,7 @@ def export(arguments: list[str]) -> None:
     usage = Usage("export", SAYS, "etude export runs/slide slide-policy")
     what = usage.add_argument_group("what")
     what.add_argument("run", metavar="RUN", help="a run, whose champion it is, or a checkpoint in a run (RUN/cycle-003)")
-    what.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    what.add_argument("out", metavar="OUT", type=path, help="new folder")
     what.add_argument("--merged", action="store_true", help="add LoRA adapters to the weights, so that peft is not needed")
     given, _ = usage.read(arguments)
 

@@ -1,10 +1,9 @@
 """Verbs that make models and experts: expert, pretrain, compose."""
 
 from argparse import SUPPRESS
-from pathlib import Path
 from typing import Any
 
-from agent.verbs.usage import Usage, whole
+from agent.verbs.usage import Usage, path, whole
 
 EXPERT = """Make an expert of the config's environment, to demonstrate, and examine it on new seeds. Training goes on after a stop."""
 PRETRAIN = """Make the embedded base model from nothing: etude-nano, trained to answer questions about frames of our own tasks.
@@ -19,8 +18,8 @@ def expert(arguments: list[str]) -> None:
     """Run the verb `expert`."""
     usage = Usage("expert", EXPERT, "etude expert configs/envs/robotics-fetch-reach.yaml experts/fetch")
     what = usage.add_argument_group("what")
-    what.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file with one environment")
-    what.add_argument("out", metavar="OUT", type=Path, help="folder of the expert, for demonstrate.expert")
+    what.add_argument("config", metavar="CONFIG", type=path, help="a YAML file with one environment")
+    what.add_argument("out", metavar="OUT", type=path, help="folder of the expert, for demonstrate.expert")
     kinds = "sac or ppo: trained on the observation's vectors (sac); lookahead: plans in copies of the simulator, by the environment's dense reward"
     what.add_argument("--algorithm", choices=("sac", "ppo", "lookahead"), default="sac", help=kinds)
     training = usage.add_argument_group("training, of sac and ppo")
@@ -51,10 +50,10 @@ def pretrain(arguments: list[str]) -> None:
     """Run the verb `pretrain`."""
     usage = Usage("pretrain", PRETRAIN, "etude pretrain models/base --device cuda --processes 8")
     what = usage.add_argument_group("what")
-    what.add_argument("out", metavar="OUT", type=Path, help="a new folder, for the model; or that of a command that was stopped")
+    what.add_argument("out", metavar="OUT", type=path, help="a new folder, for the model; or that of a command that was stopped")
     # What is not given is left to the defaults of the function itself.
     own: dict[str, Any] = {"metavar": "N", "default": SUPPRESS}
-    what.add_argument("--base", **{**own, "metavar": "FOLDER"}, type=Path, help="an earlier etude-nano to begin from (None: from nothing)")
+    what.add_argument("--base", **{**own, "metavar": "FOLDER"}, type=path, help="an earlier etude-nano to begin from (None: from nothing)")
     training = usage.add_argument_group("training")
     training.add_argument("--see", **own, type=whole(), help="gradient steps of the first part, of all weights (4000)")
     training.add_argument("--read", **own, type=whole(), help="gradient steps of the second part, of the text model alone (6000)")
@@ -77,7 +76,7 @@ def compose(arguments: list[str]) -> None:
     """Run the verb `compose`."""
     usage = Usage("compose", COMPOSE, "etude compose models/smol")
     what = usage.add_argument_group("what")
-    what.add_argument("out", metavar="OUT", type=Path, help="a new folder, for the model; policy.layers of a config keeps the first of its 30 layers")
+    what.add_argument("out", metavar="OUT", type=path, help="a new folder, for the model; policy.layers of a config keeps the first of its 30 layers")
     told = "with what stage ground taught its first layers on a task (slide), and without the other layers: a run then needs ground.steps 0"
     what.add_argument("--grounded", metavar="TASK", default="", help=told)
     given, _ = usage.read(arguments)

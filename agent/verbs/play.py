@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, whole
+from agent.verbs.usage import ENV, LARGEST_SEED, POLICY, Usage, path, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def play(arguments: list[str]) -> None:
     what.add_argument("--episodes", metavar="N", type=whole(1, 100_000), default=3, help="(3)")
     what.add_argument("--first-seed", metavar="SEED", type=whole(most=LARGEST_SEED), default=0, help="of consecutive seeds (0)")
     output = usage.add_argument_group("output")
-    output.add_argument("--out", metavar="FILE", type=Path, help="an MP4, also where there is a display; without a display: play.mp4")
+    output.add_argument("--out", metavar="FILE", type=path, help="an MP4, also where there is a display; without a display: play.mp4")
     given, keys = usage.read(arguments)
 
     import policies

@@ -75,6 +75,13 @@ def run_folder(arguments: Sequence[str], verb: str) -> Path:
     return Path(arguments[0])
 
 
+def path(text: str) -> Path:
+    """Return a path; an empty one would be the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     """Return a reader of whole numbers from `least` to `most`."""
 

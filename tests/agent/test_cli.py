@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -157,6 +158,9 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         ("serve nano", "nano was never trained here"),
         ("dataset fly", "etude dataset has no 'fly'; allowed are info, merge, export"),
         ("dataset info RUN", "There is no dataset of etude in"),
+        ("dataset info ''", "argument FOLDER: the path is empty; see etude dataset info --help"),
+        ("dataset merge '' RUN/out", "argument FOLDER: the path is empty"),
+        ("compare '' ''", "argument RUN: the path is empty"),
         ("dataset merge RUN", "the following arguments are required: OUT"),
         ("dataset export RUN RUN/out --every-step", "There is no dataset of etude in"),
         ("sync nowhere", "needs the folder of a run"),
@@ -175,7 +179,7 @@ def test_what_makes_no_sense_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(SystemExit) as stopped:
-        etude(*line.replace("RUN", str(tmp_path)).split(), monkeypatch=monkeypatch)
+        etude(*shlex.split(line.replace("RUN", str(tmp_path))), monkeypatch=monkeypatch)
     said: Any = capsys.readouterr()
     assert stopped.value.code == 1 and says in said.err and said.err.count("\n") == 1 and not said.out
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]

@@ -9,7 +9,7 @@ import pytest
 from agent.config.read import parse, write
 from envs import EnvConfig
 from envs.adapt import Adapter
-from envs.state import has_state, read_state, state_size
+from envs.state import has_state, read_state, state_box, state_size
 
 OBSERVATION = {"arm": {"joints": np.arange(3.0), "speed": np.arange(3.0, 5.0)}, "grip": 7.0, "state": np.ones(2)}
 
@@ -50,6 +50,15 @@ def test_its_size_is_known_before_an_episode_begins():
     space = Arm.observation_space
     assert state_size(space, ("grip", "arm.joints")) == 4 and state_size(space, "arm.speed") == 2 and state_size(space, "") == 0
     assert state_size(space, ("grip", "nothing")) == 0
+
+
+def test_its_ends_are_known_as_far_as_the_space_tells() -> None:
+    a, b = gymnasium.spaces.Box(-1, 2, (1,)), gymnasium.spaces.Box(np.array([0.0, -np.inf]), np.array([5.0, np.inf]))
+    space = gymnasium.spaces.Dict({"a": a, "in": gymnasium.spaces.Dict({"b": b}), "c": gymnasium.spaces.Discrete(3)})
+    assert [each.tolist() for each in state_box(space, ("in.b", "a"))] == [[0, -np.inf, -1], [5, np.inf, 2]]
+    assert [each.tolist() for each in state_box(space, "c")] == [[-np.inf], [np.inf]]
+    assert [each.tolist() for each in state_box(a, "all")] == [[-1], [2]]
+    assert [each.tolist() for each in state_box(space, "")] == [each.tolist() for each in state_box(a, "")] == [[], []]
 
 
 def test_a_list_of_keys_in_a_config():

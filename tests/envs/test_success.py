@@ -99,7 +99,7 @@ def test_mistakes_are_named() -> None:
         ask("info['gap'] < 1")
     with pytest.raises(ValueError, match=r"key 'gap' of env.success is needed, and info holds 'distance'"):
         ask("gap")
-    for value in (float("nan"), "yes", np.zeros(2), -1, 0.31, 2, np.float32(0.999), "False", []):
+    for value in (float("nan"), "yes", np.zeros(2), -1, 0.31, 2, np.float32(0.999), "False", [], np.array([], str)):
         with pytest.raises(ValueError, match=r"success must be true or false, 0 or 1\. (Compare|Of several|Name) .* as in .*info\['success'\]"):
             ask("", {"success": value})
 
@@ -124,6 +124,9 @@ def test_success_is_known_only_at_the_end() -> None:
     [
         (0.31, "as in info['success'] > 0.9."),
         ("False", "as in info['success'] == 'True'."),
+        ("no", "as in info['success'] == 'yes'."),
+        (np.array("solved"), "as in info['success'] == 'solved'."),
+        (b"0", "as in info['success'] == b'1'."),
         (np.zeros(2), "as in all(info['success'])."),
         ({"reach": True}, "as in info['success']['reach']."),
     ],
@@ -131,6 +134,15 @@ def test_success_is_known_only_at_the_end() -> None:
 def test_the_advice_fits_the_value(value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         ask("", {"success": value})
+
+
+@pytest.mark.parametrize(("won", "lost"), [("yes", "no"), (b"1", b"0"), ("True", "False"), ("solved", "stuck")])
+def test_the_advice_about_a_text_holds_once_it_is_followed(won: Any, lost: Any) -> None:
+    for value in (won, lost)[: 1 if won == "solved" else 2]:
+        with pytest.raises(ValueError, match="with the text of a success") as error:
+            ask("", {"success": value})
+        rule = str(error.value).rpartition("as in ")[2].removesuffix(".")
+        assert ask(rule, {"success": won}) is True and ask(rule, {"success": lost}) is False
 
 
 def test_a_usual_key_that_is_none_leaves_the_word_to_the_next() -> None:

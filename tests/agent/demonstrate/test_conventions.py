@@ -96,8 +96,24 @@ def test_a_gripper_of_another_range_is_told(tmp_path: Path, closed: float) -> No
 def test_a_range_of_one_side_and_one_beyond_the_box_are_told(tmp_path: Path) -> None:
     half = [[float(x), float(y), float(z)] for x, y, z in RNG.uniform((-1, 0, -90), (1, 1, 90), (40, 3))]
     said = told(config(write(tmp_path, [half])))
-    assert "Only one half of the environment's range is used by action number 1" in said
+    assert "Only one half of the environment's range is used by action number 1;" in said
     assert "go beyond the environment's range in action number 2; perhaps they have other units" in said
+
+
+def test_small_actions_are_no_half_of_the_range(tmp_path: Path) -> None:
+    for low, high in ((-0.001, 0.001), (0.0, 0.3), (-0.7, 0.0)):
+        some = [[float(x), float(y), float(t % 2)] for t, (x, y) in enumerate(RNG.uniform(low, high, (40, 2)))]
+        assert "one half" not in told(config(write(tmp_path, [some])))
+
+
+@pytest.mark.parametrize("gripper", [(0, 255), (-57, 57)])
+def test_numbers_of_other_units_get_no_advice_to_send_them(gripper: tuple[float, float], tmp_path: Path) -> None:
+    chosen = config(write(tmp_path, [arm(24, 0.02, gripper) for _ in range(2)]))
+    assert "go beyond the environment's range in action number 2; perhaps they have other units" in told(chosen)
+    made, (said,) = loss_figures(read(chosen)[0], codec(), target().box)
+    assert made["codec_loss/2"] > 0.25 and "of action numbers 0 and 1 of the demonstrations; set env.action_bounds" in said
+    coarse = config(write(tmp_path / "coarse", [arm(24, 1.0, gripper) for _ in range(2)]))
+    assert loss_figures(read(coarse)[0], codec(), target().box)[1] == []
 
 
 def test_what_is_usual_is_not_told(tmp_path: Path) -> None:
@@ -145,6 +161,8 @@ def test_the_state_is_read_at_each_decision(tmp_path: Path) -> None:
         assert episode.states is not None
         np.testing.assert_allclose(episode.states, np.array(states[i])[[0, 4, 8, 9]], rtol=1e-6)
         np.testing.assert_array_equal(episode.frames[:, 0], [frame(i, t) for t in (0, 4, 8, 9)])
+    box = (np.array([5.0, -20]), np.array([9.0, -12]))
+    assert "lie outside of the environment's observation space" in told(config(source), Target(BOX, (BOX.low, BOX.high), 20, 2, box))
     assert read(config(source), target(state_size=3))[0][0].states is None
     assert "observation.state has 2 numbers, and that of the environment 3 (env.state), so a policy does not get it" in told(
         config(source), target(state_size=3)
@@ -166,6 +184,10 @@ def test_another_rate_is_refused_until_it_is_said_what_a_row_is(tmp_path: Path) 
         read(config(source))
     assert "10 rows a second, and etude/Reach-v0 takes 20 steps; a row lasts 2 of them" in told(config(source, steps_per_row=2))
     assert len(read(config(source), target(rate=None))[0][0]) == 3, "an environment that declares no rate: a row is a step"
+    assert "etude/Reach-v0 declares no rate, so each of 10 rows a second is taken for one environment step; set demonstrate.steps_per_row" in told(
+        config(source), target(rate=None)
+    )
+    assert "rate" not in told(config(source, steps_per_row=1), target(rate=None))
     assert len(read(config(source, steps_per_row=1))[0][0]) == 3
     (episode,), _ = read(config(source, steps_per_row=2))
     rows = np.array(arm_rows(source))
@@ -231,11 +253,17 @@ def test_failures_are_read_up_to_as_many_as_successes(tmp_path: Path) -> None:
 # --- idle steps ----------------------------------------------------------------------------------------------------------
 
 
+def moved(actions: list[Any]) -> list[Any]:
+    """The states of an arm that moves by each action."""
+    return [np.cumsum([[0.0, 0.0], *(row[:2] for row in each[:-1])], 0).tolist() for each in actions]
+
+
 def test_decisions_that_do_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
     moving = arm(8)
     idle = [[0.0, 0.0, -1.0]] * 8
     closing = [[0.0, 0.0, 1.0]] * 4  # the arm stands still, and the gripper closes
-    source = write(tmp_path, [[*moving[:4], *idle, *closing, *moving[4:]], idle + moving])
+    actions = [[*moving[:4], *idle, *closing, *moving[4:]], idle + moving]
+    source = write(tmp_path, actions, states=moved(actions))
     episodes, tally = read(config(source))
     assert [len(each) for each in episodes] == [3, 2] and (tally.idle, tally.decisions) == (4, 9)
     assert figures(episodes, tally, target())["idle"] == 4 / 9
@@ -253,6 +281,8 @@ def test_an_absolute_command_is_idle_where_nothing_moves(tmp_path: Path) -> None
     assert tally.idle == 2 and episode.states is None, "the dataset's own state tells, though the environment has none"
     blind = write(tmp_path / "blind", [still + away])
     assert not read(config(blind))[1].idle, "without a state a command that stays may be a movement"
+    home = write(tmp_path / "home", [away + [[0.0, 0.0, 1.0]] * 12])
+    assert not read(config(home))[1].idle, "and a command of 0 a target"
 
 
 def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None:
@@ -260,7 +290,8 @@ def test_the_rewards_of_decisions_that_are_left_out_stay(tmp_path: Path) -> None
     idle, ends = [[0.0, 0.0, -1.0]] * 8, [[0.0, 0.0, 1.0]] * 8
     rewards = [float(t) for t in range(24)]
     success = [t == 15 for t in range(24)]
-    source = write(tmp_path, [idle + arm(8) + ends], rows={"next.reward": [rewards], "next.success": [success]})
+    actions = [idle + arm(8) + ends]
+    source = write(tmp_path, actions, states=moved(actions), rows={"next.reward": [rewards], "next.success": [success]})
     (episode,), tally = read(config(source))
     assert tally.idle == 4 and len(episode) == 2 and episode.total_reward == sum(rewards)
     np.testing.assert_array_equal(episode.rewards, [[sum(range(8)) + 8, 9, 10, 11], [12 + sum(range(16, 24)), 13, 14, 15]])
@@ -337,6 +368,14 @@ def test_paths_stay_inside(tmp_path: Path, template: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot be read \(.*\); fetch or record the dataset anew") as error:
         read(config(root))
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_by_a_link_is_named(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", [arm(8)])
+    (root / "data").rename(tmp_path / "elsewhere")
+    (root / "data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"lies outside of the dataset by a link: put the files themselves there\); fetch"):
+        read(config(root))
 
 
 @pytest.mark.parametrize("file", ["meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet"])

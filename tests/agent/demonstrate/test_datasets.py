@@ -276,6 +276,19 @@ def test_what_does_not_suit_is_one_sentence(tmp_path: Path, how: str, says: str)
     assert "\n" not in str(error.value) and str(error.value).startswith("demonstrate.")
 
 
+def test_episodes_that_share_frames_of_a_video_are_left_out(tmp_path: Path) -> None:
+    begin, ends = f"videos/{WRIST}/from_timestamp", {f"videos/{WRIST}/to_timestamp": (np.cumsum(LENGTHS) / FPS).tolist()}
+    why = "have frames in a video that are another episode's too, by their from_timestamp"
+    root = foreign(tmp_path / "some", episodes={begin: [0.0, 0.0, 13 / FPS], **ends})
+    episodes, tally = read_all(config(root))
+    assert [each.attempt for each in episodes] == [2]
+    assert tally.lines() == [f"2 {why}, the first: episode 0 has the 9 from 0 s on in videos/{WRIST}/chunk-000/file-000.mp4"]
+    notes = " ".join(examine(str(root), None).notes)
+    assert why in notes and "to_timestamp - from_timestamp differs from length / fps in 1 episode, the first: episode 1, by up to 9 rows" in notes
+    with pytest.raises(ValueError, match=rf"no usable episode \(3 {why}"):
+        read(config(foreign(tmp_path / "all", episodes={begin: [0.0] * 3, **ends})))
+
+
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no usable episode \(3 failed\)"):
         read(config(foreign(tmp_path, frames={"success": [False] * 18})))

@@ -17,7 +17,7 @@ from agent.config.read import read
 from agent.demonstrate.doctor import examine
 from agent.demonstrate.looks import MOMENTS, SIZE
 from agent.rollout.environments import Environments
-from tests.agent.demonstrate.written import CAMERA, frame, write
+from tests.agent.demonstrate.written import CAMERA, frame, png, write
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +61,8 @@ def test_oddities_are_told(tmp_path: Path) -> None:
     actions: list[Any] = [idle + rows(16), rows(24), rows(24)]
     actions[2][3] = [0.1, float("nan"), 1]
     times = [[t / 20 for t in range(24)], [t / 10 for t in range(24)], [t / 20 for t in range(24)]]
-    found = examine(str(write(tmp_path, actions, rows={"timestamp": times})), None)
+    states = [[[max(0.0, t - 8)] for t in range(24)]] * 3
+    found = examine(str(write(tmp_path, actions, states=states, rows={"timestamp": times})), None)
     notes = " ".join(found.notes)
     assert "no success column" in notes and "of 48 rows do nothing" in notes
     assert "1 have an action that is not 3 finite numbers, the first: episode 2, row 3 has" in notes
@@ -202,7 +203,7 @@ def test_labels_do_not_rest_and_get_no_bounds(tmp_path: Path) -> None:
     labels = [[[int(x)] for x in RNG.integers(0, 4, 20)] for _ in range(3)]
     root = str(write(tmp_path / "a", labels))
     for found in (examine(root, None), examine(root, config)):
-        assert not found.faults and found.lines["idle"] == "0.0 % of the rows do nothing"
+        assert not found.faults and found.lines["idle"] == "no state tells which rows do nothing"
         assert not any("do nothing" in note or "action_bounds" in note for note in found.notes)
     labels[1][3] = [4]
     found = examine(str(write(tmp_path / "b", labels)), config)
@@ -212,7 +213,8 @@ def test_labels_do_not_rest_and_get_no_bounds(tmp_path: Path) -> None:
 
 def test_what_the_last_row_of_an_episode_does_is_not_counted(tmp_path: Path) -> None:
     still = [[0.0, 0.0, 1.0]] * 6
-    root, config = str(write(tmp_path / "a", [rows(24) + still] * 2)), blind_run(tmp_path)
+    states = [[[float(min(t, 24))] for t in range(30)]] * 2
+    root, config = str(write(tmp_path / "a", [rows(24) + still] * 2, states=states)), blind_run(tmp_path)
     found = examine(root, config)
     assert "10 of 60 rows do nothing; decisions of such rows alone are left out." in found.notes
     assert found.lines["decisions"] == "60 in the first 2 episodes, 10 of them idle"
@@ -253,3 +255,13 @@ def test_a_camera_that_cannot_be_read_is_a_fault_only_where_it_is_needed(tmp_pat
     assert not found.faults and not any("cannot be read" in note for note in found.notes)
     (fault,) = examine(root, blind_run(tmp_path).model_copy(update={"demonstrate": DemonstrateConfig(cameras=("depth",))})).faults
     assert "cannot be read (episode 0, row 0 has no picture of a known format)" in fault
+
+
+def test_a_camera_that_no_episode_has_is_a_fault_where_there_is_no_other(tmp_path: Path) -> None:
+    says = "Of the episodes that were looked at, {} lack a frame, the first: episode 0, row 0 (camera 'front')."
+    gone: list[Any] = [[None] * 24] * 3
+    found = examine(str(write(tmp_path / "a", [rows(24)] * 3, rows={CAMERA: gone})), None)
+    assert found.faults == [says.format(3)] and found.sheet is None
+    there = [[{"bytes": png(frame(2, t)), "path": None} for t in range(24)]]
+    found = examine(str(write(tmp_path / "b", [rows(24)] * 3, rows={CAMERA: gone[:2] + there})), None)
+    assert not found.faults and says.format(2) in found.notes

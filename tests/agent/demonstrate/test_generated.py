@@ -191,7 +191,7 @@ LEFT_OUT = {
     "short": (cell([0.1, 0.2]), r"an action that is not 3 finite numbers, the first: episode \d+, row \d+"),
     "state": (state([NAN, 0.0]), r"an observation.state that is not 2 finite numbers, the first: episode \d+, row \d+"),
     "reward": (one("next.reward", lambda i, t: 0.0, NAN), r"a next.reward that is not 1 finite number, the first: episode \d+, row \d+"),
-    "success": (one("next.success", lambda i, t: t > 6, None), r"a next.success that is neither true nor false, the first: episode \d+, row \d+"),
+    "success": (one("next.success", lambda i, t: int(t > 6), -1), r"a next.success that is neither true nor false, the first: episode \d+, row \d+"),
     "task": (one("task_index", lambda i, t: 0, 7), r"no task in meta/tasks.parquet, the first: episode \d+ has the task_index 7"),
     "frame_index": (one("frame_index", lambda i, t: t, 99), r"a frame_index that does not count from 0, the first: episode \d+, row \d+"),
     "length": (longer, r"another number of rows than meta/episodes says, the first: episode \d+ has \d+ of 99"),
@@ -239,6 +239,7 @@ EXCLUSIVE = (  # kinds that undo one another: a set holds one of each group at m
     {"success", "failures", "no success"},
     {"rate", "fast", "slow"},
     {"gripper", "idle"},
+    {"idle", "no state"},  # without a state nothing tells
     {"degrees", "small"},
 )
 

@@ -67,7 +67,8 @@ def test_a_glitch_hides_no_loss(glitch: float) -> None:
 def test_beside_a_glitch_the_others_are_no_rest() -> None:
     actions = glitched(1000, (1000.0,))
     actions[200:210] = 0
-    idle = Survey.of([actions]).idle(actions[:, None], CONTINUOUS, None)
+    state = np.cumsum(np.concatenate([np.zeros((1, 2)), actions.clip(-1, 1)]), 0)
+    idle = Survey.of([actions]).idle(actions[:, None], CONTINUOUS, state)
     assert idle[200:210].all() and idle.sum() <= 12
 
 
@@ -80,6 +81,6 @@ def test_a_target_of_zero_is_no_rest_while_the_state_moves_there() -> None:
     noise = 1e-5 * np.random.default_rng(0).normal(size=(31, 1))
     noisy = survey.idle(targets[:, None], CONTINUOUS, np.concatenate([state + noise, noise], 1))
     assert not noisy[10:20].any() and noisy[20:].all(), "a number of the state that is noise alone does not move"
-    assert survey.idle(targets[:, None], CONTINUOUS, None)[10:].all(), "without a state, zeros are taken for rest"
-    assert survey.idle(targets[:, None], CONTINUOUS, np.ones((31, 1)))[10:].all(), "and with one that never changes"
+    assert not survey.idle(targets[:, None], CONTINUOUS, None).any(), "without a state, zeros may be targets"
+    assert not survey.idle(targets[:, None], CONTINUOUS, np.ones((31, 1))).any(), "and with one that never changes"
     assert not survey.idle(targets[:, None], np.array([4, 4]), state).any(), "of labels none means rest"
