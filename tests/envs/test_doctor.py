@@ -194,6 +194,14 @@ def test_an_oracle_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         )
 
 
+def test_an_oracle_whose_label_the_space_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ill, "oracle", lambda self, steps: 3, raising=False)
+    (fault,) = ill(space=gymnasium.spaces.Discrete(3)).faults
+    form = "oracle(self, steps) -> an action of 1 finite numbers, whole and of 0 to 2."
+    assert fault == f"The oracle of {__name__}:Ill gave 3; write it as {form}"
+    assert not any(form in each for each in ill(space=gymnasium.spaces.Discrete(4)).faults)
+
+
 def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = Adapter(EnvConfig())
     for pace, said in ((100.0, "an episode takes more than 20 s"), (1.5, " of [123] episodes succeed"), (0.0, " of 4 episodes succeed")):
