@@ -69,7 +69,8 @@ class Adapter:
         """
         set_seed = getattr(self.env.unwrapped, "seed", None)
         if callable(set_seed) and _takes_one(set_seed):  # Gym's old interface; some environments (Meta-World) ignore the seed of `reset`
-            set_seed(seed)
+            with contextlib.suppress(NotImplementedError):  # as of a wrapper that only passes it on
+                set_seed(seed)
         self._views.forget()
         with self._named():
             self._observation, self._info = self._resets.begin(seed, dict(self.config.reset_options))
@@ -185,7 +186,9 @@ class Adapter:
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
         given = self._info.get("achieved")
-        fulfilled = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple | set | np.ndarray) else []
+        if isinstance(given, np.ndarray):
+            given = given.ravel().tolist() if given.dtype.kind in "OU" else []  # one of numbers may be large
+        fulfilled = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple | set) else []
         # Something else under this name is none of our business. Plain texts: another process may not know a class of the user's.
         return tuple(map(str, fulfilled)) if all(isinstance(each, str) for each in fulfilled) else ()
 
