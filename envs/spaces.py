@@ -146,7 +146,9 @@ def _bounds(space: spaces.Box, bounds: Bounds | None) -> tuple[np.ndarray, np.nd
         given = f"{len(pairs)} pairs, and its actions have {low.size} numbers"
         raise ValueError(f"env.action_bounds has {given}; give one pair for all of them, or one for each.")
     dtype: Any = space.dtype
-    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else (0, 1) if dtype == bool else (-LARGEST, LARGEST)
+    kind, least, most = np.dtype(dtype).kind, -LARGEST, LARGEST
+    if kind in "iub":
+        least, most = (0, 1) if kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if not least <= pairs.min() <= pairs.max() <= most:
         raise ValueError(
             f"env.action_bounds holds {pairs.tolist()}, and its actions, of type {dtype}, cannot have all of that; give a narrower range."
