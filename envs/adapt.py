@@ -19,7 +19,7 @@ from envs.moments import Observation, Outcome
 from envs.rate import ASSUMED, control_rate
 from envs.resets import Malformed, Resets
 from envs.spaces import Actions
-from envs.state import has_state, keys, read_state, state_size
+from envs.state import has_state, keys, names, read_state, state_size
 from envs.success import Success, reported
 from envs.views import Views
 from envs.words import instruction
@@ -265,7 +265,7 @@ class Adapter:
             with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused below
                 state = read_state(self._observation, self.config.state)
         except KeyError as error:
-            named, present = (", ".join(map(repr, each)) for each in (keys(self.config.state), self._observation))
+            named, present = (", ".join(map(repr, each)) for each in (keys(self.config.state), names(self._observation)))
             raise ValueError(f"{self.config.id}: env.state is {named}, and the observation holds {present}.") from error
         except ValueError as error:
             raise ValueError(f"{self.config.id}: {error}") from error
