@@ -145,6 +145,14 @@ def successes(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -
     diagnosis.line("success", f"{adapter.config.success or f'info[{adapter.success_key!r}]'}; random actions meet it in {won} of {len(episodes)}")
     if won > len(episodes) / 2:
         diagnosis.note("Random actions succeed in most episodes: there may be little to learn.")
+    disputes(episodes, diagnosis)
+
+
+def disputes(episodes: list[Episode], diagnosis: Diagnosis) -> None:
+    """Note, once, that keys of `info` contradict each other about success."""
+    found, head = next((episode.disputed for episode in episodes if episode.disputed), ""), "Two keys report success, and disagree: "
+    if found and not any(each.startswith(head) for each in diagnosis.warnings):
+        diagnosis.note(f"{head}{found}, and the first of them is read; name the right one in env.success.")
 
 
 def rewards(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:

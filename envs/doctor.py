@@ -190,6 +190,7 @@ class _Doctor:
         if not usable:
             self.found.line("expert", f"{name} acts; whether it succeeds is not known")
             return
+        checks.disputes(played, self.found)
         wins = sum(episode.success for episode in played)
         self.found.line("expert", f"{name} succeeds in {wins} of {len(played)}")
         if wins == 0 and len(played) < 3:  # of a slow one, which time allows a single episode, a failure says little

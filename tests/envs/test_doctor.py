@@ -202,6 +202,19 @@ def test_an_oracle_whose_label_the_space_lacks_is_named(monkeypatch: pytest.Monk
     assert not any(form in each for each in ill(space=gymnasium.spaces.Discrete(4)).faults)
 
 
+def test_keys_that_disagree_about_success_are_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    say = Dial._say
+    monkeypatch.setattr(Dial, "_say", lambda self: say(self) | {"is_success": False})
+    up = lambda: lambda adapter: np.ones(1, np.float32)  # noqa: E731
+    told = "Two keys report success, and disagree: info['is_success'] is False where info['success'] is True, and the first of them is read"
+    for success, count in (("", 1), ("success", 0)):
+        found = examine(
+            EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1, success=success), episodes=4, expert=up, openings=1
+        )
+        assert sum(each.startswith(told) for each in found.warnings) == count
+        assert found.lines["expert"] == f"the expert succeeds in {20 * (success == 'success')} of 20"
+
+
 def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = Adapter(EnvConfig())
     for pace, said in ((100.0, "an episode takes more than 20 s"), (1.5, " of [123] episodes succeed"), (0.0, " of 4 episodes succeed")):
