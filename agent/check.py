@@ -78,7 +78,7 @@ def _environment(config: EnvConfig, run: Config, out: Path, console: Console, th
         # Resolved in the process that is examined: an expert of the user's may hang or crash like the environment.
         script = partial(resolve, expert, config) if expert else None
         say = lambda stage: status.update(markup.escape(f"{config.title}: {stage}"))  # noqa: E731
-        return examine_in_process(config, config.timeout or LIMIT, say, script, not thorough, bins, tell).faults
+        return examine_in_process(config, config.timeout or LIMIT, say, script, not thorough, bins, tell, run.collect.num_envs == 1).faults
 
 
 def _written(sheet: np.ndarray, out: Path, title: str) -> Path:

@@ -19,7 +19,7 @@ from envs.moments import Observation, Outcome
 from envs.rate import ASSUMED, control_rate
 from envs.resets import Malformed, Resets
 from envs.spaces import Actions
-from envs.state import has_state, keys, read_state, state_size
+from envs.state import has_state, keys, names, read_state, state_size
 from envs.success import Success, reported
 from envs.views import Views
 from envs.words import instruction
@@ -69,7 +69,8 @@ class Adapter:
         """
         set_seed = getattr(self.env.unwrapped, "seed", None)
         if callable(set_seed) and _takes_one(set_seed):  # Gym's old interface; some environments (Meta-World) ignore the seed of `reset`
-            set_seed(seed)
+            with contextlib.suppress(NotImplementedError):  # as of a wrapper that only passes it on
+                set_seed(seed)
         self._views.forget()
         with self._named():
             self._observation, self._info = self._resets.begin(seed, dict(self.config.reset_options))
@@ -185,7 +186,9 @@ class Adapter:
     def achieved(self) -> tuple[str, ...]:
         """Return the instructions that the present state fulfils, where the environment reports them (`info["achieved"]`)."""
         given = self._info.get("achieved")
-        fulfilled = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple | set | np.ndarray) else []
+        if isinstance(given, np.ndarray):
+            given = given.ravel().tolist() if given.dtype.kind in "OU" else []  # one of numbers may be large
+        fulfilled = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple | set) else []
         # Something else under this name is none of our business. Plain texts: another process may not know a class of the user's.
         return tuple(map(str, fulfilled)) if all(isinstance(each, str) for each in fulfilled) else ()
 
@@ -262,7 +265,7 @@ class Adapter:
             with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused below
                 state = read_state(self._observation, self.config.state)
         except KeyError as error:
-            named, present = (", ".join(map(repr, each)) for each in (keys(self.config.state), self._observation))
+            named, present = (", ".join(map(repr, each)) for each in (keys(self.config.state), names(self._observation)))
             raise ValueError(f"{self.config.id}: env.state is {named}, and the observation holds {present}.") from error
         except ValueError as error:
             raise ValueError(f"{self.config.id}: {error}") from error

@@ -1,5 +1,6 @@
 """Checks of an environment, each of some of its episodes: words, frames, ends, rewards, seeds and beginnings."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import numpy as np
 from envs.adapt import Adapter
 from envs.diagnosis import SEEDS, Diagnosis, Episode, Late
 from envs.limits import LONGEST, endless
+from envs.pictures import odd_stack, odd_values
 from envs.simulate.objects import find
 
 DARK = 12  # of 255: frames whose brightest value is below this show nothing
@@ -18,8 +20,8 @@ JUMP = 4.0  # a last frame that changes so many times more than any before it lo
 Check = Callable[[Adapter, list[Episode], Diagnosis], None]
 
 
-def instructions(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
-    """Check that there are words, that they belong to the episode, and that they are known at its reset."""
+def instructions(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis, over: Late = lambda: False) -> None:
+    """Check that there are words, that they belong to the episode, are known at its reset, and stay; the last until the time for it is over."""
     distinct = list(dict.fromkeys(episode.instruction for episode in episodes))
     others = len(distinct) - 1
     diagnosis.line("instruction", f"{distinct[0]!r}" + (f" and {others} other{'s' if others > 1 else ''}" if others else ""))
@@ -41,6 +43,12 @@ def instructions(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis
         report(
             f"The instruction is {late[0]!r} at the reset and {late[1]!r} after the first step; the policy gets that of the reset, so set it there."
         )
+    elif then := _words_later(adapter, max(episodes, key=lambda episode: len(episode.actions)), over):
+        decision, at_reset, words = then
+        diagnosis.note(
+            f"The instruction changes within an episode, from {at_reset!r} at the reset to {words!r} after decision {decision}; "
+            "the policy gets that of the reset."
+        )
 
 
 def _words_again(adapter: Adapter, episodes: list[Episode]) -> tuple[tuple[str, str] | None, tuple[int, str, str] | None]:
@@ -61,6 +69,20 @@ def _words_again(adapter: Adapter, episodes: list[Episode]) -> tuple[tuple[str, 
     return late, other
 
 
+def _words_later(adapter: Adapter, episode: Episode, over: Late) -> tuple[int, str, str] | None:
+    """Return a decision of an episode that is played again, the words at the reset, and other words after the decision; None if they stay."""
+    adapter.reset(episode.seed, look=False)
+    at_reset = adapter.instruction
+    for decision, action in enumerate(episode.actions, 1):
+        outcome = adapter.step(action[None], look=False)
+        with contextlib.suppress(ValueError):  # a placeholder that only the info of a reset fills
+            if (words := adapter.words()) not in ("", at_reset):
+                return decision, at_reset, words
+        if outcome.terminated or outcome.truncated or over():
+            break
+    return None
+
+
 def camera_frames(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
     """Check that cameras show something, that it changes with the actions, and that it differs from episode to episode."""
     for view, name in enumerate(adapter.config.sources):
@@ -69,8 +91,13 @@ def camera_frames(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosi
         starts = float(np.mean([np.abs(episode[0] - frames[0][0]).mean() for episode in frames[1:]])) if len(episodes) > 1 else np.nan
         between = f", {starts:.1f} between episodes" if len(episodes) > 1 else ""
         diagnosis.line(f"camera {name}", f"changes by {moving:.1f} of 255 in an episode{between}")
-        if max(int(image.max()) for episode in frames for image in episode) < DARK:
-            diagnosis.fault(f"Camera {name!r} is black: the environment draws nothing there.")
+        if said := odd_stack(adapter, name):
+            diagnosis.note(said)
+        said, black = odd_values(adapter, name), max(int(image.max()) for episode in frames for image in episode) < DARK
+        if said and not black:
+            diagnosis.note(f"Camera {name!r} uses a part of its range: {said}.")
+        if black:
+            diagnosis.fault(f"Camera {name!r} is black: {said or 'the environment draws nothing there'}.")
         elif moving < 0.02:  # mean absolute difference of 0..255 values
             diagnosis.fault(f"Camera {name!r} does not change while the robot moves: the policy could not see the effect of its actions.")
         elif starts < STILL and len({episode.instruction for episode in episodes}) == 1:
@@ -116,6 +143,13 @@ def episode_end(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis,
     """Check that episodes end, within how many steps, and that none begins within the step that ends one."""
     lengths, broken = [len(episode.rewards) for episode in episodes], sum(not episode.ended for episode in episodes)
     length = f"{min(lengths)} to {max(lengths)} environment steps" + (f", {broken} broken off" if broken else "")
+    ended = max((len(episode.rewards) for episode in episodes if episode.ended), default=0)
+    if adapter.limit is not None and ended > adapter.limit:
+        diagnosis.note(
+            f"An episode had {ended} steps, and the environment states {adapter.limit} as its time limit (max_episode_steps, max_steps or the like), "
+            "so that is taken for none; set env.max_episode_steps."
+        )
+        adapter.limit = None
     if adapter.limit is not None:
         diagnosis.line("episode", f"{length}; the time limit is {adapter.limit}")
         if broken and max(len(episode.rewards) for episode in episodes if not episode.ended) > adapter.limit:
@@ -145,6 +179,14 @@ def successes(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -
     diagnosis.line("success", f"{adapter.config.success or f'info[{adapter.success_key!r}]'}; random actions meet it in {won} of {len(episodes)}")
     if won > len(episodes) / 2:
         diagnosis.note("Random actions succeed in most episodes: there may be little to learn.")
+    disputes(episodes, diagnosis)
+
+
+def disputes(episodes: list[Episode], diagnosis: Diagnosis) -> None:
+    """Note, once, that keys of `info` contradict each other about success."""
+    found, head = next((episode.disputed for episode in episodes if episode.disputed), ""), "Two keys report success, and disagree: "
+    if found and not any(each.startswith(head) for each in diagnosis.warnings):
+        diagnosis.note(f"{head}{found}, and the first of them is read; name the right one in env.success.")
 
 
 def rewards(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
@@ -155,31 +197,40 @@ def rewards(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> 
         diagnosis.note("The reward never changed under random actions: episodes can differ in success only.")
 
 
-def seeding(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis, late: Late = lambda: False) -> None:
-    """Check that a seed and the same actions give the same episode twice, with another episode between."""
+def seeding(adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis, late: Late = lambda: False) -> bool:
+    """Check that a seed and the same actions give the same episode twice, with another episode between; return whether they do."""
     first = max(episodes, key=lambda episode: len(episode.outcomes))
     other = adapter.reset(first.seed + 1).frames
     adapter.step(first.actions[0][None], look=False)  # so that state left over from the last episode shows
-    again = _again(adapter, first, late)
+    again = played_again(adapter, first, late)
     same = all(np.array_equal(a, b) for a, b in zip(first.frames, again.frames, strict=False))
     starts = {frame.tobytes() for frame in (other, *(episode.frames[0] for episode in episodes))}
     varied = len(starts) > 1 or len({episode.instruction for episode in episodes}) > 1
     diagnosis.line("seeding", f"same seed, same frames: {'yes' if same else 'no'}; other seeds differ: {'yes' if varied else 'no'}")
     if not same:
         diagnosis.fault("The same seed does not give the same episode: paired evaluations and resuming would not be exact.")
-    elif changed := _changed(first, again):
+    elif differs := changed(first, again):
         diagnosis.fault(
-            f"The same seed and actions give another {changed} after other episodes, as a running normalisation or a curriculum does: "
+            f"The same seed and actions give another {differs} after other episodes, as a running normalisation or a curriculum does: "
             "paired evaluations would not be exact."
         )
     if not varied:
         diagnosis.note("All seeds begin alike: success on evaluation seeds says nothing about new situations.")
+    return same and not changed(first, again)
 
 
-def _again(adapter: Adapter, first: Episode, late: Late) -> Episode:
-    """Return an episode that is played again with its own actions, up to its end or until it is late; frames are drawn for `LOOKS` decisions."""
+def played_again(adapter: Adapter, first: Episode, late: Late, between: Callable[[], None] = lambda: None) -> Episode:
+    """Return an episode that is played again with its own actions, up to its end or until it is late; frames are drawn for `LOOKS` decisions.
+
+    Args:
+        adapter: the environment.
+        first: the episode.
+        late: whether the time for it is over.
+        between: called before each decision.
+    """
     start, outcomes = adapter.reset(first.seed), []
     for action in first.actions:
+        between()
         outcomes.append(adapter.step(action[None], look=len(outcomes) < LOOKS))
         if outcomes[-1].terminated or outcomes[-1].truncated or (late() and len(outcomes) >= LOOKS):
             break
@@ -187,7 +238,7 @@ def _again(adapter: Adapter, first: Episode, late: Late) -> Episode:
     return Episode(first.seed, start.instruction, first.actions, frames, outcomes, False)
 
 
-def _changed(first: Episode, again: Episode) -> str:
+def changed(first: Episode, again: Episode) -> str:
     """Return what differs between two episodes of the same actions, of which the second may be broken off; '' if nothing does."""
     for i, (a, b) in enumerate(zip(first.outcomes, again.outcomes, strict=False)):
         before, after = a.observation.state, b.observation.state

@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.adapt import Adapter
 from envs.moments import Outcome
+from envs.success import disputed
 
 SEEDS = 70_000_000  # a range of its own: neither training nor evaluations use these seeds
 PATIENCE = 2000  # environment steps after which an episode is broken off
@@ -80,6 +81,8 @@ class Episode:
     outcomes: list[Outcome]
     ran_back: bool
     """Whether the simulation's time ran back in the last step, as it does where the environment resets itself there."""
+    disputed: str = ""
+    """Which keys of `info` contradicted each other about success at a decision, a phrase; '' if none did."""
 
     @property
     def ended(self) -> bool:
@@ -108,16 +111,17 @@ def play(adapter: Adapter, seed: int, choose: Callable[[], np.ndarray], look: bo
         late: whether the time for it is over.
     """
     first = adapter.reset(seed)
-    actions, frames, outcomes, before, now = [], [first.frames], [], -np.inf, -np.inf
+    actions, frames, outcomes, before, now, dispute = [], [first.frames], [], -np.inf, -np.inf, ""
     for _ in range(max(1, PATIENCE // adapter.config.action_repeat)):
         actions.append(choose())
         outcomes.append(adapter.step(actions[-1][None], look))
         before, now = now, adapter.data.time if adapter.data is not None else 0.0
+        dispute = dispute or ("" if adapter.config.success else disputed(adapter.info))
         if look:
             frames.append(outcomes[-1].observation.frames)
         if outcomes[-1].terminated or outcomes[-1].truncated or (late() and len(outcomes) >= FEWEST):
             break
-    return Episode(seed, first.instruction, actions, frames, outcomes, now < before)
+    return Episode(seed, first.instruction, actions, frames, outcomes, now < before, dispute)
 
 
 def sheet(episodes: list[Episode], columns: int = 6) -> np.ndarray:

@@ -10,6 +10,7 @@ from envs import EnvConfig, checks, scales
 from envs.adapt import Adapter
 from envs.diagnosis import SEEDS, Diagnosis, Episode, Finding, Late, play, sheet, within
 from envs.faults import ExpertFault, NoExpert, in_words
+from envs.instances import disturbed
 from envs.simulate.lookahead import appraise, blend, try_candidates
 from envs.simulate.replay import NOT_POSSIBLE, prove
 from envs.speed import control_rate, speed
@@ -43,8 +44,11 @@ QUICK = Effort(seconds=24.0, openings=4, lookahead=False)
 class _Doctor:
     """One examination."""
 
-    def __init__(self, config: EnvConfig, effort: Effort, progress: Callable[[str], None], diagnosis: Diagnosis, make: type[Adapter]) -> None:
-        self.config, self.effort, self.progress, self.found, self.make = config, effort, progress, diagnosis, make
+    def __init__(
+        self, config: EnvConfig, effort: Effort, progress: Callable[[str], None], diagnosis: Diagnosis, make: type[Adapter], alone: bool = False
+    ) -> None:
+        self.config, self.effort, self.progress, self.found, self.make, self.alone = config, effort, progress, diagnosis, make, alone
+        self.made: list[Adapter] = []  # beside the one that is examined
 
     def examine(self, expert: Maker | None, num_bins: int) -> None:
         """Add all findings; raise whatever the environment raises."""
@@ -76,8 +80,9 @@ class _Doctor:
             self.found.line("speed", speed(adapter, SEEDS, 64 if np.isinf(self.effort.seconds) else 16))
             self._expert(adapter, expert, num_bins, usable)
         finally:
-            with contextlib.suppress(Exception, SystemExit):
-                adapter.close()
+            for each in (adapter, *self.made):
+                with contextlib.suppress(Exception, SystemExit):
+                    each.close()
 
     def _spaces(self, adapter: Adapter, num_bins: int) -> None:
         space = adapter.env.action_space
@@ -109,16 +114,22 @@ class _Doctor:
             played.append(play(adapter, SEEDS + len(played), lambda: adapter.actions.sample(rng), late=late))
         self.found.add(Finding("sheet", "", sheet(played)))
         self.found.add(Finding("instructions", "", list(dict.fromkeys(episode.instruction for episode in played))))
-        looked_at: list[checks.Check] = [checks.instructions, checks.camera_frames, checks.objects, checks.collision_shapes, self._episode_end]
+        looked_at: list[checks.Check] = [self._instructions, checks.camera_frames, checks.objects, checks.collision_shapes, self._episode_end]
         for check in [*looked_at, *([checks.successes] if usable else []), checks.rewards, self._seeding]:
             self.progress(f"check of {check.__name__.strip('_').replace('_', ' ')}")
             check(adapter, played, self.found)
+
+    def _instructions(self, adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
+        checks.instructions(adapter, episodes, diagnosis, self.effort.share(0.05))
 
     def _episode_end(self, adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
         checks.episode_end(adapter, episodes, diagnosis, self.effort.share(0.15))
 
     def _seeding(self, adapter: Adapter, episodes: list[Episode], diagnosis: Diagnosis) -> None:
-        checks.seeding(adapter, episodes, diagnosis, self.effort.share(0.1))
+        if checks.seeding(adapter, episodes, diagnosis, self.effort.share(0.1)) and not self.alone:
+            self.progress("making a second one")
+            if said := disturbed(adapter, episodes, lambda: self.make(adapter.config), self.made.append, self.effort.share(0.1)):
+                diagnosis.fault(said)
 
     def _snapshot_and_replay(self, adapter: Adapter) -> bool:
         """Return whether a snapshot is exact."""
@@ -190,6 +201,7 @@ class _Doctor:
         if not usable:
             self.found.line("expert", f"{name} acts; whether it succeeds is not known")
             return
+        checks.disputes(played, self.found)
         wins = sum(episode.success for episode in played)
         self.found.line("expert", f"{name} succeeds in {wins} of {len(played)}")
         if wins == 0 and len(played) < 3:  # of a slow one, which time allows a single episode, a failure says little
@@ -211,6 +223,7 @@ def examine(
     tell: Callable[[Finding], None] = lambda finding: None,
     num_bins: int = 33,
     make: type[Adapter] = Adapter,
+    alone: bool = False,
 ) -> Diagnosis:
     """Return a diagnosis of an environment. It never raises: whatever the environment raises is a fault in it.
 
@@ -224,11 +237,12 @@ def examine(
         tell: called with each finding as it is made.
         num_bins: of the policy's codec.
         make: makes the environment.
+        alone: a run never has two instances in one process (`collect.num_envs: 1`), so these need not leave each other alone.
     """
     diagnosis = Diagnosis(tell=tell)
     effort = replace(QUICK, episodes=episodes) if quick else Effort(episodes, openings)
     try:
-        _Doctor(config, effort, progress, diagnosis, make).examine(expert, num_bins)
+        _Doctor(config, effort, progress, diagnosis, make, alone).examine(expert, num_bins)
     except (Exception, SystemExit) as error:  # the environment may raise anything
         description = in_words(error)
         named = isinstance(error, ValueError) and description.startswith(f"ValueError: {config.id}")  # the adapter's own sentences name it already

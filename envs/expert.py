@@ -22,7 +22,7 @@ def ask(name: str, form: str, call: Callable[[], Any], actions: Actions) -> np.n
     Raises:
         ExpertFault: the expert raised an error, or its result is no action.
     """
-    form = f"write it as {form} -> an action of {len(actions)} finite numbers"
+    form = f"write it as {form} -> an action of {actions.form}"
     try:
         given = call()
     except NoExpert:

@@ -114,7 +114,25 @@ def pictures(space: gymnasium.Space, path: str = "") -> list[str]:
 
 def coloured_stack(shape: tuple[int, ...]) -> bool:
     """Return whether an array may be several RGB images side by side in its channels, [h, w, 3 n], rather than a stack of grey ones."""
-    return len(shape) == 3 and shape[2] > 4 and shape[2] % 3 == 0 and min(shape[:2]) > 2 * shape[2] and shape[0] > 16
+    if len(shape) != 3 or shape[2] <= 4 or shape[2] % 3:
+        return False
+    height, width, channels = shape
+    return height == width > channels or (min(height, width) > 2 * channels and height > 16)  # images are square more often than stacks are that long
+
+
+def colour_planes(shape: tuple[int, ...]) -> int:
+    """Return n where an array may be n RGB images one after the other, [3 n, h, w]; it may be a stack of 3 n grey ones as well. 0 elsewhere."""
+    several = len(shape) == 3 and shape[0] > 4 and shape[0] % 3 == 0 and is_picture(np.broadcast_to(0, shape[1:])) and not coloured_stack(shape)
+    return shape[0] // 3 if several else 0
+
+
+def likely(shape: tuple[int, ...]) -> str:
+    """Return what an array that is not one picture may be, and what to give instead, as a phrase; '' where nothing is known."""
+    if count := shape[2] // 3 if coloured_stack(shape) else colour_planes(shape):
+        return f"{count} colour pictures side by side; give one, env.history shows earlier ones"
+    if len(shape) == 3 and shape[0] == 4 and is_picture(np.broadcast_to(0, shape[1:])):
+        return "a picture with transparency, of which only the colours can be given, or four grey ones"
+    return ""
 
 
 def value_range(space: gymnasium.Space, name: str) -> Range | None:

@@ -31,7 +31,7 @@ from envs.process import begin, end
 from envs.spaces import Actions
 
 STARTING = 120.0  # seconds that the process, and making each environment, may take
-MAKING = ("making", "making the expert")  # stages of the doctor that may import packages, and so have as long
+MAKING = ("making", "making a second one", "making the expert")  # stages of the doctor that may import packages, and so have as long
 
 
 class EnvironmentProcess:
@@ -215,6 +215,7 @@ def examine_in_process(
     quick: bool = False,
     num_bins: int = 33,
     tell: Callable[[Finding], None] = lambda finding: None,
+    alone: bool = False,
 ) -> Diagnosis:
     """Return the findings of `doctor.examine`, run in another process. Crashing, and hanging for `limit` seconds, are faults, and end it.
 
@@ -226,6 +227,7 @@ def examine_in_process(
         quick: as in `doctor.examine`.
         num_bins: as in `doctor.examine`.
         tell: called with each finding as it is made.
+        alone: as in `doctor.examine`.
     """
     process, diagnosis, stage = EnvironmentProcess(config, limit), Diagnosis(tell=tell), "at the start"
 
@@ -238,7 +240,7 @@ def examine_in_process(
             progress(said)
 
     try:
-        process.call(0, "examine", expert, quick, num_bins, report=report)
+        process.call(0, "examine", expert, quick, num_bins, alone, report=report)
     except (TimeoutError, ChildProcessError) as error:
         diagnosis.fault(f"{config.title}, {stage}: {error}.")
     except Exception as error:  # `expert` may be nothing that can be sent

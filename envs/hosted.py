@@ -37,13 +37,13 @@ class _ReportingAdapter(Adapter):
         return answer
 
 
-def _examine(config: EnvConfig, say: Callable[[Any], None], expert: Maker | None, quick: bool, num_bins: int) -> None:
+def _examine(config: EnvConfig, say: Callable[[Any], None], expert: Maker | None, quick: bool, num_bins: int, alone: bool) -> None:
     """Examine an environment, and say each stage, finding, and sign of life."""
 
     class Living(_ReportingAdapter):
         report = staticmethod(lambda: say(""))
 
-    examine(config, progress=say, expert=expert, quick=quick, tell=say, num_bins=num_bins, make=Living)
+    examine(config, progress=say, expert=expert, quick=quick, tell=say, num_bins=num_bins, make=Living, alone=alone)
 
 
 def serve(descriptor: int) -> None:

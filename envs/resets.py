@@ -114,16 +114,17 @@ class Resets:
             return returned
         observation, reward, terminated, truncated, info = returned
         info = info or {}
-        if not self._ending and any(info.get(key) is not None for key in (*ENDS, "final_info")):
+        if not self._ending and any(_alone(info.get(key)) is not None for key in (*ENDS, "final_info")):
             self._ending = depth  # its reset was not noticed, as of an environment that begins an episode by another method
         return self._ended(observation, reward, terminated, truncated, info) if depth == self._ending else returned
 
     def _ended(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Return the result of a step that begins the next episode, with the last observation and info of the one that ended."""
-        kept = [info[key] for key in ENDS if info.get(key) is not None]
+        kept = [each for each in (_alone(info.get(key)) for key in ENDS) if each is not None]
         self._lost = not kept and self._begun is not None and observation is self._begun[0]
-        if isinstance(info.get("final_info"), dict):
-            ended = info["final_info"]
+        ended = _alone(info.get("final_info"))
+        if isinstance(ended, dict):
+            pass
         elif self._begun is not None and info is self._begun[1]:
             raise Malformed(
                 "it resets itself in the step that ends an episode, and returns the info of the next one, so a success would be lost; "
@@ -177,6 +178,12 @@ def _ends(value: Any, name: str) -> bool:
     if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):
         raise Malformed(f"its step returned {name} {reprlib.repr(value)}; it must be true or false.")
     return bool(array.item())
+
+
+def _alone(kept: Any) -> Any:
+    """Return what a list or an array of objects holds, if that is one; as vectors of environments keep the end of an episode. All else stays."""
+    one = len(kept) == 1 if isinstance(kept, list) else isinstance(kept, np.ndarray) and kept.dtype == object and kept.shape == (1,)
+    return kept[0] if one else kept
 
 
 def layers(env: gymnasium.Env) -> list[Any]:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 LARGEST = float(np.finfo(np.float32).max)  # of a number that a policy returns
 WIDEST = 1e6  # a stated bound beyond this is no bound: some environments write the largest float32 for infinity
+EXACT = 1e-3  # a label of a discrete space may differ so much from a whole number
 Bounds = tuple[float, float] | tuple[tuple[float, float], ...]  # of all dimensions, or of each
 
 
@@ -59,25 +60,42 @@ class Actions:
     def to_env(self, action: np.ndarray) -> Any:
         """Return an action, float[A], in the environment's own type and shape, clipped to its bounds and rounded if it is discrete."""
         clipped = np.clip(np.asarray(action, np.float64), self.low, self.high)
-        scalar = isinstance(self.space, spaces.Discrete)
         dtype: Any = self.space.dtype
-        if np.issubdtype(dtype, np.integer):  # a Box may hold integers too
+        if np.dtype(dtype).kind in "iub":  # a Box may hold integers or truth values too
             clipped = np.rint(clipped)
-        return int(clipped[0]) if scalar else clipped.astype(dtype).reshape(self.space.shape or ())
+        if isinstance(self.space, spaces.Discrete):
+            return dtype.type(clipped[0])  # no plain int: as `sample` of the space gives it
+        return clipped.astype(dtype).reshape(self.space.shape or ())
+
+    @property
+    def form(self) -> str:
+        """Return what an action is, for sentences: '2 finite numbers', '1 finite numbers, whole and of 0 to 4'."""
+        labels = self.counts > 0
+        if not labels.all():  # no space has both kinds
+            return f"{len(self)} finite numbers"
+        low, high = self.low.astype(np.int64), self.high.astype(np.int64)
+        alike = len({*low.tolist()}) == len({*high.tolist()}) == 1
+        allowed = f"of {low[0]} to {high[0]}" if alike else f"of {reprlib.repr(low.tolist())} to {reprlib.repr(high.tolist())}"
+        return f"{len(self)} finite numbers, whole and {allowed}"
 
     def from_env(self, action: Any) -> np.ndarray:
         """Return float32[A] for an action in the environment's own type, such as that of an expert.
 
         Raises:
-            ValueError: the argument is not an action.
+            ValueError: the argument is not an action; of a discrete space, also a label that it lacks. A `Box` may be exceeded.
         """
         try:
             numbers = np.asarray(action, np.float64).reshape(-1)
-        except (TypeError, ValueError):
+        except Exception:  # of any type: a tensor of PyTorch with a gradient raises a RuntimeError
             numbers = np.zeros(0)  # refused below
-        if len(numbers) != len(self) or not (np.abs(numbers) <= np.finfo(np.float32).max).all():
-            raise ValueError(f"the expert gave {reprlib.repr(action)}, and an action is {len(self)} finite numbers.")
+        if len(numbers) != len(self) or not (np.abs(numbers) <= np.finfo(np.float32).max).all() or self._lacks(numbers):
+            raise ValueError(f"the expert gave {reprlib.repr(action)}, and an action is {self.form}.")
         return numbers.astype(np.float32)
+
+    def _lacks(self, numbers: np.ndarray) -> bool:
+        """Return whether a discrete dimension has no such value, float64[A]; `to_env` would give the nearest, in silence."""
+        nearest = np.clip(np.rint(numbers), self.low, self.high)
+        return bool((np.abs(numbers - nearest)[self.counts > 0] > EXACT).any())
 
     def description(self) -> dict[str, Any]:
         """Return a description for a JSON file, from which `from_description` makes equal actions without an environment."""
@@ -128,7 +146,9 @@ def _bounds(space: spaces.Box, bounds: Bounds | None) -> tuple[np.ndarray, np.nd
         given = f"{len(pairs)} pairs, and its actions have {low.size} numbers"
         raise ValueError(f"env.action_bounds has {given}; give one pair for all of them, or one for each.")
     dtype: Any = space.dtype
-    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else (-LARGEST, LARGEST)
+    kind, least, most = np.dtype(dtype).kind, -LARGEST, LARGEST
+    if kind in "iub":
+        least, most = (0, 1) if kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if not least <= pairs.min() <= pairs.max() <= most:
         raise ValueError(
             f"env.action_bounds holds {pairs.tolist()}, and its actions, of type {dtype}, cannot have all of that; give a narrower range."

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from envs.frames import inside, lookup
+from envs.frames import WHOLE, inside, lookup
 
 DEFAULT = "state"  # the key that is read if `env.state` is empty; it need not exist
 
@@ -17,9 +17,10 @@ def state_size(space: Space, state: str | tuple[str, ...]) -> int:
         space: the observation space.
         state: `env.state`, dotted keys of the observation. Empty: the key `state` if there is one, and no state if the observation is not a dict.
     """
-    if not isinstance(space, spaces.Dict):
+    several = isinstance(space, spaces.Tuple) and bool(state)
+    if not (several or isinstance(space, spaces.Dict)):
         return int(np.prod(space.shape or ())) if state else 0
-    sizes = [_size(space, key) for key in keys(state)]
+    sizes = [_size(space, _place(key) if several else key) for key in keys(state)]
     return sum(sizes) if all(sizes) else 0
 
 
@@ -40,6 +41,17 @@ def _size(space: Space, key: str) -> int:
     return 0 if rest or space.shape is None else int(np.prod(space.shape))
 
 
+def _place(key: str) -> str:
+    """Return the path of a key in a tuple, whose parts are named by number, as cameras are: '1' or 'observation.1'; '' is the whole tuple."""
+    path = key.removeprefix(f"{WHOLE}.")
+    return path if path.partition(".")[0].isdecimal() else ""
+
+
+def names(observation: Any) -> list[str]:
+    """Return what `env.state` may name in an observation: its keys, or the numbers of its parts."""
+    return [str(each) for each in (range(len(observation)) if isinstance(observation, tuple) else observation)]
+
+
 def keys(state: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys that `env.state` names, or the default one."""
     return (state or DEFAULT,) if isinstance(state, str) else state or (DEFAULT,)
@@ -49,13 +61,15 @@ def read_state(observation: Any, state: str | tuple[str, ...]) -> np.ndarray | N
     """Return the state, float32[S], a copy; None if there is none and `env.state` asks for none.
 
     Args:
-        observation: of the environment. One that is no dict is the state itself, where `env.state` is given.
+        observation: of the environment. One that is neither a dict nor a tuple is the state itself, where `env.state` is given.
         state: `env.state`.
 
     Raises:
         KeyError: the observation lacks a key that `env.state` names.
         ValueError: what is there is no numbers.
     """
+    if isinstance(observation, tuple) and state:
+        return np.concatenate([_numbers(lookup(observation, _place(key)), repr(key)) for key in keys(state)])
     if not isinstance(observation, dict):
         return _numbers(observation, "the observation") if state else None
     if not state and DEFAULT not in observation:
@@ -78,5 +92,6 @@ def _holds_numbers(value: Any) -> bool:
 def _numbers(value: Any, name: str) -> np.ndarray:
     """Return a value as float32[n]; raise ValueError if it is no number, array or list of numbers."""
     if not _holds_numbers(value):
-        raise ValueError(f"env.state reads {name}, which is a {type(value).__name__} and no numbers; name a key of numbers within it.")
+        within = "a part of numbers within it by its place, such as 'observation.1'" if isinstance(value, tuple) else "a key of numbers within it"
+        raise ValueError(f"env.state reads {name}, which is a {type(value).__name__} and no numbers; name {within}.")
     return np.array(value, np.float32).reshape(-1)

@@ -105,7 +105,18 @@ class Success:
 
 def reported(info: Mapping[str, Any], keys: Sequence[str] = KEYS) -> str:
     """Return the key of `info` that reports success: the first that is not None, which stands for "not yet", or the first; '' without any."""
-    return min((key for key in keys if key in info), key=lambda key: info[key] is None, default="")
+    return min((key for key in keys if key in info), key=lambda key: _unknown(info[key]), default="")
+
+
+def disputed(info: Mapping[str, Any]) -> str:
+    """Return which other of the usual keys of `info` says the opposite of the one that is read, as a phrase; '' if none does."""
+    read = reported(info)
+    try:
+        truths = {key: _truth(info[key], key) for key in KEYS if key in info and not _unknown(info[key])}
+    except Exception:  # one of them is a score, or anything else
+        return ""
+    other = next((key for key, truth in truths.items() if truth != truths[read]), "")
+    return other and f"info[{read!r}] is {truths[read]} where info[{other!r}] is {truths[other]}"
 
 
 def _parse(rule: str) -> ast.expr:
@@ -147,9 +158,9 @@ def _limited(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any
 
 def _truth(value: Any, source: str) -> bool:
     """Return the truth of true, false, 0, 1, or None, which stands for "not yet"; a text such as 'False' would be true."""
-    number = np.asarray(value)
-    if value is None or (number.size == 1 and number.dtype == object and number.item() is None):
+    if _unknown(value):
         return False
+    number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "biuf" or number.item() not in (0, 1):
         compare = f"Compare a score in env.success, as in {source} > 0.9"
         if number.dtype.kind in "US" and number.size:
@@ -167,6 +178,11 @@ def _of_success(text: str | bytes) -> str | bytes:
     if isinstance(text, bytes):
         return str(_of_success(text.decode("latin-1"))).encode("latin-1")
     return OPPOSITE.get(str(text), str(text))
+
+
+def _unknown(value: Any) -> bool:
+    """Return whether a value is None, or an array of it."""
+    return value is None or (isinstance(value, np.ndarray) and value.dtype == object and value.size == 1 and value.item() is None)
 
 
 def _names(info: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from envs import EnvConfig
-from envs.frames import PictureSpec, coloured_stack, flipped, picture, pictures, space_of, value_range, view
+from envs.frames import PictureSpec, flipped, likely, picture, pictures, space_of, value_range, view
 from envs.simulate import render
 
 
@@ -139,8 +139,8 @@ class Views:
                 raise ValueError(f"{_no_render(self._env)}; or name one of {', '.join(map(repr, known)) or 'no other'} in env.cameras.")
             if name not in known:
                 shape = space_of(self._env.observation_space, name).shape or ()
-                several = f" ({list(shape)} may be several side by side; give one, env.history shows earlier ones)" if coloured_stack(shape) else ""
-                raise ValueError(f"there is no camera {name!r}{several}; it has {', '.join(map(repr, known)) or 'none'}.")
+                may_be = f" ({list(shape)} may be {phrase})" if (phrase := likely(shape)) else ""
+                raise ValueError(f"there is no camera {name!r}{may_be}; it has {', '.join(map(repr, known)) or 'none'}.")
         if isinstance(config.flip, dict) and (strange := sorted(set(config.flip) - set(config.sources))):
             raise ValueError(f"env.flip names {strange[0]!r}, and the cameras are {', '.join(map(repr, config.sources))}.")
         if config.geom_groups and not any(self.cameras):

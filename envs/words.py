@@ -51,7 +51,8 @@ def instruction(given: str | tuple[str, ...], seed: int, info: dict[str, Any], o
 def _own(key: str, holder: Any, seed: int) -> str:
     """Return the text that an environment gives under a key, in any usual form; '' where there is no text, such as null or an embedding.
 
-    The forms are: text, bytes, an enum of texts, an array or a list of these (of several, one is drawn by seed), and a method that returns one.
+    The forms are: text, bytes, an enum of texts, an array or a list of these, and a method that returns one. Of several texts one is drawn by seed;
+    single words are those of one sentence.
     """
     try:
         value = _attribute(holder, key)
@@ -69,10 +70,16 @@ def _own(key: str, holder: Any, seed: int) -> str:
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     value = value.value if isinstance(value, Enum) else value
     if isinstance(value, list | tuple) and value:
-        value = value[int(np.random.default_rng(seed).integers(len(value)))]
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value) if isinstance(value, str) else ""
+        tokens = len(value) > 1 and all(len(_plain(each).split()) == 1 for each in value)
+        value = " ".join(_plain(each).strip() for each in value) if tokens else value[int(np.random.default_rng(seed).integers(len(value)))]
+    text = _plain(value)
     coded = key == "lang" and " " not in text.strip()  # the code of a language, such as 'en'
     return "" if coded or not text.strip() else text
+
+
+def _plain(value: Any) -> str:
+    """Return a text or bytes as text; '' of anything else."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value) if isinstance(value, str) else ""
 
 
 def _attribute(holder: Any, name: str) -> Any:
@@ -108,7 +115,7 @@ def text_at(path: str, holders: Sequence[Any]) -> str | None:
 def _followed(value: Any, path: str) -> Any:
     """Return what a dotted path leads to; raise KeyError where there is nothing, or only what `text_at` does not follow."""
     name, rest = first_key(value, path) if isinstance(value, dict) else path.partition(".")[::2]
-    if name.startswith("_"):
+    if not name or name.startswith("_"):  # an empty name would be the whole observation
         raise KeyError(name)
     found = _attribute(value, name)
     if inspect.isroutine(found) or isinstance(found, ModuleType | type):

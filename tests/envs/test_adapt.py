@@ -1,6 +1,7 @@
 """Any Gymnasium environment behind one shape, and one sentence for each way in which it may be no good."""
 
 import os
+import time
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -362,7 +363,7 @@ def test_discrete_actions_arrive_as_the_environment_wants_them():
     adapter = painted()
     adapter.reset(0)
     adapter.step(np.array([[1.0], [4.0], [9.0]]))
-    assert adapter.env.unwrapped.taken == [1, 4, 4] and type(adapter.env.unwrapped.taken[0]) is int  # type: ignore[attr-defined]
+    assert adapter.env.unwrapped.taken == [1, 4, 4] and type(adapter.env.unwrapped.taken[0]) is np.int64  # type: ignore[attr-defined]
 
 
 def test_environments_from_files_modules_and_entry_points(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
@@ -432,6 +433,39 @@ def test_an_environment_that_ignores_the_seed_of_reset_is_seeded_in_the_old_way(
     first = [adapter.reset(seed).frames for seed in (1, 2, 1)]
     assert (first[0] == first[2]).all() and (first[0] != first[1]).any()
     del gymnasium.registry["Deaf-v0"]
+
+
+def test_an_old_way_of_seeding_that_is_not_implemented_is_none(monkeypatch: pytest.MonkeyPatch):
+    def seed(self: Any, seed: int) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(Painter, "seed", seed, raising=False)
+    assert painted(cameras=("many.1",), size=24).reset(3).instruction == "fill the square"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("go left", ("go left",)),
+        (np.array(["go left", "go up"]), ("go left", "go up")),
+        (np.array(["go left", "go up"], object), ("go left", "go up")),
+        (np.array("go left"), ("go left",)),
+        (np.zeros(3), ()),
+        (np.array([1, "a"], object), ()),
+        ({"a": 1}, ()),
+    ],
+)
+def test_fulfilled_instructions_are_texts_and_numbers_under_that_name_are_left(given: Any, expected: tuple[str, ...]):
+    adapter = stranger({"success": 0, "achieved": given})
+    adapter.reset(0)
+    assert adapter.achieved == expected
+
+
+def test_many_numbers_under_the_name_of_fulfilled_instructions_cost_no_time():
+    adapter = stranger({"success": 0, "achieved": np.zeros(2_000_000)})
+    adapter.reset(0)
+    began = time.perf_counter()
+    assert adapter.achieved == () and time.perf_counter() - began < 0.05
 
 
 class Odd(gymnasium.Env):

@@ -32,7 +32,7 @@ class Dial(gymnasium.Env):
 
     def __init__(self, ailment: str = "", render_mode: str | None = None) -> None:
         self.ailment, self.render_mode, self.episodes = ailment, render_mode, 0
-        if ailment == "limit not kept":
+        if ailment in ("limit not kept", "another limit"):
             self.max_episode_steps = 10
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -54,7 +54,8 @@ class Dial(gymnasium.Env):
         return self._see(), reward, False, self.steps >= limit and self.ailment not in ("endless", "waits", "limit not kept"), self._say()
 
     def _say(self) -> dict[str, Any]:
-        words = {} if self.ailment == "wordless" else {"instruction": "turn it up"}
+        late = self.ailment == "words change" and self.steps > 8
+        words = {} if self.ailment == "wordless" else {"instruction": "turn it down" if late else "turn it up"}
         won = self.where > 14.9 and self.ailment not in ("endless", "limit not kept")
         return (
             words
@@ -116,11 +117,22 @@ def test_each_fault_is_named(ailment: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ailment", "sentence"), [("flat", "reward never changed"), ("alike", "All seeds begin alike"), ("easy", "Random actions succeed")]
+    ("ailment", "sentence"),
+    [
+        ("flat", "reward never changed"),
+        ("alike", "All seeds begin alike"),
+        ("easy", "Random actions succeed"),
+        (
+            "words change",
+            "The instruction changes within an episode, from 'turn it up' at the reset to 'turn it down' after decision 9; the policy gets",
+        ),
+        ("another limit", "An episode had 20 steps, and the environment states 10 as its time limit (max_episode_steps, max_steps or the like), so"),
+    ],
 )
 def test_each_doubt_is_a_note(ailment: str, sentence: str) -> None:
     found = diagnosis(ailment)
     assert any(sentence in warning for warning in found.warnings) and not found.faults
+    assert "the time limit is" not in found.lines["episode"], "a limit that is not kept is none"
 
 
 def test_an_environment_that_cannot_be_made_is_one_sentence() -> None:
@@ -192,6 +204,27 @@ def test_an_oracle_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         assert fault.startswith("The oracle of Dial-v0 " + says) and fault.endswith(
             "; write it as oracle(self, steps) -> an action of 1 finite numbers."
         )
+
+
+def test_an_oracle_whose_label_the_space_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ill, "oracle", lambda self, steps: 3, raising=False)
+    (fault,) = ill(space=gymnasium.spaces.Discrete(3)).faults
+    form = "oracle(self, steps) -> an action of 1 finite numbers, whole and of 0 to 2."
+    assert fault == f"The oracle of {__name__}:Ill gave 3; write it as {form}"
+    assert not any(form in each for each in ill(space=gymnasium.spaces.Discrete(4)).faults)
+
+
+def test_keys_that_disagree_about_success_are_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    say = Dial._say
+    monkeypatch.setattr(Dial, "_say", lambda self: say(self) | {"is_success": False})
+    up = lambda: lambda adapter: np.ones(1, np.float32)  # noqa: E731
+    told = "Two keys report success, and disagree: info['is_success'] is False where info['success'] is True, and the first of them is read"
+    for success, count in (("", 1), ("success", 0)):
+        found = examine(
+            EnvConfig(id="Dial-v0", cameras=("observation",), size=16, action_repeat=1, success=success), episodes=4, expert=up, openings=1
+        )
+        assert sum(each.startswith(told) for each in found.warnings) == count
+        assert found.lines["expert"] == f"the expert succeeds in {20 * (success == 'success')} of 20"
 
 
 def test_a_slow_environment_is_not_looked_ahead_in_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

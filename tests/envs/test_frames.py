@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.frames import flipped, lookup, picture, pictures, value_range, view
+from envs.frames import colour_planes, flipped, likely, lookup, picture, pictures, value_range, view
 
 BOX = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
 
@@ -133,5 +133,15 @@ def test_a_tuple_of_pictures_is_read_by_number() -> None:
 
 
 def test_colour_pictures_side_by_side_in_the_channels_are_no_stack_of_their_rows() -> None:
-    assert pictures(gymnasium.spaces.Box(0, 255, (64, 64, 12), np.uint8)) == []
+    for shape in ((64, 64, 12), (16, 16, 9), (12, 12, 6), (48, 64, 6)):
+        assert pictures(box(*shape)) == [] and likely(shape).startswith(f"{shape[2] // 3} colour pictures side by side; give one"), shape
     assert len(pictures(gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8))) == 4, "four grey frames"
+
+
+def test_what_an_array_may_be_that_is_no_picture() -> None:
+    for shape in ((12, 64, 64), (6, 64, 64), (9, 48, 64)):
+        assert likely(shape).startswith(f"{shape[0] // 3} colour pictures side by side; give one") and colour_planes(shape) == shape[0] // 3
+        assert len(pictures(box(*shape))) == shape[0], "they may be grey frames as well"
+    assert likely((4, 64, 64)).startswith("a picture with transparency") and not colour_planes((4, 64, 64))
+    for shape in ((64, 64, 3), (3, 64, 64), (5, 64, 64), (4, 64, 64, 3), (12,), (), (12, 4, 4)):
+        assert not likely(shape) and not colour_planes(shape)

@@ -18,6 +18,16 @@ XML = """<mujoco><worldbody><light pos="0 0 3"/><camera name="top" pos="0 0 2"/>
   <body><joint type="slide" axis="1 0 0"/><geom size=".2" rgba="1 0 0 1"/></body></worldbody></mujoco>"""
 
 
+def objects(value: Any) -> np.ndarray:
+    """Return an array of one object."""
+    array = np.empty(1, object)
+    array[0] = value
+    return array
+
+
+KEPT = {"keeps the end": lambda value: value, "keeps it in a list": lambda value: [value], "keeps it in an array": objects}  # as vectors do
+
+
 class Eager(gymnasium.Env):
     """A ball moves to the right; the step that ends an episode begins the next one, and says so in one of several ways."""
 
@@ -40,10 +50,10 @@ class Eager(gymnasium.Env):
         seen, ended, info = self.look(), self.steps >= 4, {"success": self.steps >= 4}
         if ended and self.way == "drops the result":  # as LeRobot's wrappers of LIBERO
             self.reset()
-        elif ended and self.way == "keeps the end":
+        elif ended and self.way in KEPT:
             last = seen
             seen, info = self.reset()
-            info = {**info, "final_info": {"success": True}, "final_obs": last}
+            info = {**info, "final_info": KEPT[self.way]({"success": True}), "final_obs": KEPT[self.way](last)}
         elif ended and self.way == "loses the end":
             seen, info = self.reset()
         elif ended and self.way == "loses the observation":
@@ -82,7 +92,7 @@ def episode(name: str, way: str = "") -> tuple[Adapter, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [("Eager", "drops the result"), ("Eager", "keeps the end"), ("Eager", "loses the observation"), ("wrapped", "")]
+    ("name", "way"), [("Eager", "drops the result"), *(("Eager", way) for way in KEPT), ("Eager", "loses the observation"), ("wrapped", "")]
 )
 def test_the_last_frame_is_of_the_episode_that_ended(name: str, way: str):
     _, expected = episode("Eager", "not at all")

@@ -1,6 +1,7 @@
 """Action spaces as rows of numbers: what comes out is always in the space, and what is in the space survives."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ SPACES: list[Any] = [
     spaces.Box(np.array([[-1.0, 0.0], [2.0, -9.0]]), np.array([[1.0, 5.0], [2.0, 9.0]]), dtype=np.float64),
     spaces.Box(0, 255, (2,), np.uint8),
     spaces.Box(-1, 1, (), np.float32),
+    spaces.Box(0, 1, (2,), np.bool_),
     spaces.Discrete(5),
     spaces.Discrete(3, start=-1),
     spaces.MultiDiscrete([2, 7]),
@@ -102,3 +104,47 @@ def test_bounds_that_do_not_fit_the_space_are_one_sentence(space: Any, bounds: A
 def test_other_spaces_are_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match="Dict are not supported; wrap"):
         Actions(spaces.Dict({"arm": spaces.Box(-1, 1)}))
+
+
+def test_numbers_of_a_box_of_truth_values_are_rounded_at_one_half() -> None:
+    """A cast alone would make all but 0 true."""
+    actions = Actions(spaces.Box(0, 1, (4,), np.bool_))
+    assert actions.to_env([0.03, 0.49, 0.51, 1]).tolist() == [False, False, True, True]
+    with pytest.raises(ValueError, match="of type bool, cannot have all of that"):
+        Actions(actions.space, (-1, 1))
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(5), spaces.Discrete(3, start=-1)], ids=str)
+def test_a_label_comes_in_the_type_that_the_space_draws(space: Any) -> None:
+    given = Actions(space).to_env(np.ones(1))
+    assert type(given) is type(space.sample()) and given.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("space", "label", "allowed"),
+    [
+        (spaces.Discrete(5), 7, "1 finite numbers, whole and of 0 to 4"),
+        (spaces.Discrete(5), 2.7, "1 finite numbers, whole and of 0 to 4"),
+        (spaces.Discrete(5, start=1), 0, "1 finite numbers, whole and of 1 to 5"),
+        (spaces.MultiDiscrete([3, 3]), [-1, 1], "2 finite numbers, whole and of 0 to 2"),
+        (spaces.MultiDiscrete([3, 2]), [2, 2], r"2 finite numbers, whole and of \[0, 0\] to \[2, 1\]"),
+        (spaces.MultiBinary(2), [0.5, 1], "2 finite numbers, whole and of 0 to 1"),
+    ],
+    ids=str,
+)
+def test_a_label_that_the_space_lacks_is_refused(space: Any, label: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=rf"the expert gave {re.escape(str(label))}, and an action is {allowed}\."):
+        Actions(space).from_env(label)
+
+
+def test_a_label_may_be_a_float_and_a_box_exceeded() -> None:
+    assert Actions(spaces.Discrete(5)).from_env(np.float32(3.9999)).tolist() == [np.float32(3.9999)]
+    assert (
+        Actions(spaces.Box(-1, 1, (2,))).from_env([9, -9]).tolist() == Actions(spaces.Box(0, 9, (2,), np.uint8)).from_env([9, -9]).tolist() == [9, -9]
+    )
+
+
+def test_what_raises_any_error_when_it_is_read_is_no_action() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"the expert gave tensor\(.*grad=True\), and an action is 2 finite numbers\."):
+        Actions(spaces.Box(-1, 1, (2,))).from_env(torch.zeros(2, requires_grad=True))

@@ -81,3 +81,44 @@ def test_a_key_that_holds_no_numbers_is_named_where_it_is_asked_for_and_else_lef
 def test_keys_may_hold_dots() -> None:
     space = gymnasium.spaces.Dict({"observation.state": gymnasium.spaces.Box(-1, 1, (3,))})
     assert state_size(space, "observation.state") == 3 and read_state({"observation.state": np.arange(3)}, "observation.state") is not None
+
+
+class Pair(gymnasium.Env):
+    """Its observation is a picture, the arm, and a dict."""
+
+    parts = gymnasium.spaces.Box(0, 255, (16, 16), np.uint8), gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Dict({"grip": Arm.box(-9, 9, (1,))})
+    observation_space, action_space = gymnasium.spaces.Tuple(parts), Arm.box(-1, 1, (2,))
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        return (np.zeros((16, 16), np.uint8), np.arange(2.0), {"grip": np.array([7.0])}), {}
+
+
+def pair(state: Any) -> Adapter:
+    return Adapter(EnvConfig(id=f"{__name__}:Pair", cameras=("observation.0",), size=16, state=state, instruction="go"))
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("1", [0, 1]), ("observation.1", [0, 1]), ("2.grip", [7]), (("observation.2.grip", "1"), [7, 0, 1]), ("", None)]
+)
+def test_parts_of_a_tuple_are_named_by_number_as_cameras_are(state: Any, expected: Any) -> None:
+    adapter = pair(state)
+    read = adapter.reset(0).state
+    assert (read if read is None else read.tolist()) == expected and adapter.state_size == len(expected or ())
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("3", r"env\.state is '3', and the observation holds '0', '1', '2'"),
+        ("2", r"env\.state reads '2', which is a dict and no numbers; name a key of numbers within it"),
+        ("arm", r"env\.state reads 'arm', which is a tuple and no numbers; name a part .* by its place, such as 'observation\.1'"),
+    ],
+)
+def test_a_part_of_a_tuple_that_holds_no_numbers_is_said(state: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        pair(state).reset(0)
+
+
+def test_a_tuple_of_equal_parts_is_a_state_as_a_whole() -> None:
+    read = read_state((np.zeros(2), np.ones(2)), "observation")
+    assert read is not None and read.tolist() == [0, 0, 1, 1]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.success import Success
+from envs.success import Success, disputed, reported
 
 INFO = {"distance": 0.04, "done": ["kettle", "burner"], "is_success": np.float32(0), "proximity": np.array([True])}
 
@@ -147,6 +147,25 @@ def test_the_advice_about_a_text_holds_once_it_is_followed(won: Any, lost: Any) 
 
 def test_a_usual_key_that_is_none_leaves_the_word_to_the_next() -> None:
     assert ask("", {"is_success": None, "success": True}) and not ask("", {"is_success": None, "success": None})
+    late = {"is_success": np.array(None), "success": np.array([[1.0]])}
+    assert ask("", late) and reported(late) == "success" and not ask("", {"is_success": np.array(None)})
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ({"is_success": False, "success": np.array([1.0])}, "info['is_success'] is False where info['success'] is True"),
+        ({"success": True, "won": 0}, "info['success'] is True where info['won'] is False"),
+        ({"is_success": None, "success": True, "won": False}, "info['success'] is True where info['won'] is False"),
+        ({"is_success": True, "success": 1}, ""),
+        ({"is_success": None, "success": True}, ""),
+        ({"is_success": False, "success": 0.7}, ""),
+        ({"success": True}, ""),
+        ({}, ""),
+    ],
+)
+def test_keys_that_contradict_each_other_are_told(info: dict[str, Any], says: str) -> None:
+    assert disputed(info) == says
 
 
 def test_max_and_min_compare_their_values_and_the_others_take_one() -> None:

@@ -45,6 +45,12 @@ class Table(gymnasium.Env):
         return np.zeros(2, np.float32), 0.0, False, False, {"success": False}
 
 
+class Stack(gymnasium.Env):
+    """Its observation may be two pictures."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 255, (6, 16, 16), np.uint8), gymnasium.spaces.Box(-1, 1, (2,))
+
+
 def table(**config: Any) -> Adapter:
     return Adapter(EnvConfig(**({"id": f"{__name__}:Table", "cameras": ("top",), "size": 64, "action_repeat": 1} | config)))
 
@@ -112,6 +118,10 @@ def test_a_camera_of_ones_own_shows_what_a_camera_of_the_model_there_shows_and_i
         ({"cameras": ("nowhere",), "free_cameras": {"nowhere": ABOVE | {"roll": 3}}}, "roll"),
         ({"flip": {"side": "both"}}, "env.flip names 'side', and the cameras are 'top'"),
         ({"cameras": ("side",)}, "there is no camera 'side'; it has 'top'"),
+        (
+            {"id": f"{__name__}:Stack", "cameras": ("observation",)},
+            r"there is no camera 'observation' \(\[6, 16, 16\] may be 2 colour pictures side by side; give one, .*\); it has 'observation.0', ",
+        ),
         ({"id": "tests.envs.test_doctor:Dial", "cameras": ("observation",), "geom_groups": (1,)}, "env.geom_groups has no effect"),
     ],
 )

@@ -70,8 +70,15 @@ def test_what_is_no_text_gives_way_to_the_next_name(value: Any):
 
 
 def test_one_of_several_is_drawn_by_seed():
-    drawn = [instruction("", seed, {"instruction": ["a", "b"]}, {}, Speaker()) for seed in range(20)]
-    assert set(drawn) == {"a", "b"} and drawn == [instruction("", seed, {"instruction": ["a", "b"]}, {}, Speaker()) for seed in range(20)]
+    texts = ["go left", "stop"]
+    drawn = [instruction("", seed, {"instruction": texts}, {}, Speaker()) for seed in range(20)]
+    assert set(drawn) == {*texts} and drawn == [instruction("", seed, {"instruction": texts}, {}, Speaker()) for seed in range(20)]
+
+
+@pytest.mark.parametrize("words", [["go", "left"], ("go", "left"), np.array(["go", "left"]), [b"go", b"left"], ["go ", "left"]])
+def test_single_words_are_those_of_one_sentence(words: Any):
+    assert [said(words), said(words, "mission", "env")] == ["go left"] * 2
+    assert said(["go left", 0.9]) in ("go left", "") and said(["stop"]) == "stop"
 
 
 class Carrier(gymnasium.Wrapper):
@@ -100,10 +107,11 @@ def test_what_a_wrapper_carries_is_heard():
         Adapter(config.model_copy(update={"attributes": {"sped": 1}}))
 
 
-@pytest.mark.parametrize("template", ["{info[task]}", "{ gone }", "{task!r}", "{}", "go to {task-id}"])
-def test_a_placeholder_that_names_nothing_is_an_error_in_every_spelling(template: str) -> None:
+@pytest.mark.parametrize("template", ["{info[task]}", "{ gone }", "{task!r}", "{}", "{ }", "go to {task-id}"])
+@pytest.mark.parametrize("observation", [{}, np.zeros(3)], ids=["dict", "array"])
+def test_a_placeholder_that_names_nothing_is_an_error_in_every_spelling(template: str, observation: Any) -> None:
     with pytest.raises(ValueError, match=r"env\.instruction names"):
-        instruction(template, 0, {"task": "press"}, {}, Speaker())
+        instruction(template, 0, {"task": "press"}, observation, Speaker())
 
 
 def test_a_placeholder_may_name_a_key_with_dots_dashes_or_spaces_around() -> None:
