@@ -72,7 +72,8 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
     _ = session.policy  # loading it sets the run's own number of threads, which the next line overrides
     torch.set_num_threads(threads or run.config.threads)
     summary = json.loads((folder / "summary.json").read_text())
-    seconds = 60 * minutes or summary["seconds"]["total"] - seconds_before_practice(folder)
+    begun = seconds_before_practice(folder)
+    seconds = 60 * minutes or summary["seconds"]["total"] - begun
     rates, best = train_in_rounds(session, seconds)
     warm_start = load(folder / "start" / "tune.json")["policy"]
     before = Scorecard(warm_start, load(folder / "evaluate" / f"test-{warm_start}.json")["outcomes"])
@@ -82,6 +83,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
     task = re.sub(r"\W+", "-", run.config.task.removeprefix("etude/").removesuffix("-v0")).lower()
     content = {
         "method": "demonstrations_only",
+        "run_of": time.strftime("%Y-%m-%d"),
         "task": run.config.task,
         "base_weights": summary.get("base_weights", summary.get("base")),
         "seed": run.config.seed,
@@ -93,7 +95,7 @@ def main(folder: tyro.conf.Positional[Path], threads: int = 0, minutes: float = 
         "gate_rates": rates,
         "best_round": best,
         "outcomes": "".join("01"[passed] for passed in after.outcomes.values()),
-        "seconds": {"total": summary["seconds"]["total"], "imitation": round(seconds, 1)},
+        "seconds": {"total": round(begun + seconds, 1), "imitation": round(seconds, 1)},
         "machine": machine(),
     }
     write_text(out or RESULTS / f"demonstrations-only-{task}-{run.config.seed}.json", json.dumps(content, indent=1) + "\n")
