@@ -123,14 +123,12 @@ class Resets:
         kept = [each for each in (_alone(info.get(key)) for key in ENDS) if each is not None]
         self._lost = not kept and self._begun is not None and observation is self._begun[0]
         ended = _alone(info.get("final_info"))
-        if isinstance(ended, dict):
-            pass
-        elif self._begun is not None and info is self._begun[1]:
-            raise Malformed(
-                "it resets itself in the step that ends an episode, and returns the info of the next one, so a success would be lost; "
-                "switch that off, or keep the last info under info['final_info']."
-            )
-        else:
+        if not isinstance(ended, dict):
+            if self._begun is not None and info is self._begun[1]:
+                raise Malformed(
+                    "it resets itself in the step that ends an episode, and returns the info of the next one, so a success would be lost; "
+                    "switch that off, or keep the last info under info['final_info']."
+                )
             ended = info
         return kept[0] if kept else observation, reward, terminated, truncated, ended
 
