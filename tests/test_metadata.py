@@ -27,3 +27,10 @@ def test_the_license_is_there_whole_and_goes_into_the_package() -> None:
 def test_every_package_is_installed() -> None:
     ours = {".".join(file.parent.relative_to(ROOT).parts) for top in ("agent", "envs", "policies") for file in (ROOT / top).rglob("*.py")}
     assert ours == set(setuptools.find_packages(str(ROOT), **PROJECT["tool"]["setuptools"]["packages"]["find"]))
+
+
+def test_every_file_beside_the_code_is_installed() -> None:
+    given = PROJECT["tool"]["setuptools"]["package-data"]
+    installed = {file for package, patterns in given.items() for each in patterns for file in ROOT.joinpath(*package.split(".")).glob(each)}
+    beside = {file for top in ("agent", "envs", "policies") for file in (ROOT / top).rglob("*") if file.is_file()}
+    assert installed == {file for file in beside if file.suffix not in (".py", ".pyc")}
