@@ -7,12 +7,16 @@ etude draws the MuJoCo cameras (`agentview`, `frontview`, `robot0_eye_in_hand`) 
 import contextlib
 import importlib
 import inspect
+import logging
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
+
+# Each process that imports robosuite would print three lines about a file of private settings, which nothing here needs.
+logging.getLogger("robosuite_logs").addFilter(lambda record: "macro" not in record.getMessage())
 
 # What every robosuite environment is made with: no renderer of its own, and a model that stays the same from episode to episode.
 PLAIN = {"has_renderer": False, "has_offscreen_renderer": False, "use_camera_obs": False, "hard_reset": False}

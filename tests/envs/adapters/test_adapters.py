@@ -4,6 +4,8 @@
 """
 
 import random
+import subprocess
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,6 +119,14 @@ def test_a_raised_cube_is_a_success_and_a_reset_leaves_the_generators_of_others_
     joint = adapter.model.joint("cube_joint0").qposadr[0]
     adapter.data.qpos[joint + 2] += 0.3
     assert adapter.step(actions(adapter, 1)[0], look=False).success
+
+
+@needs("robosuite")
+def test_robosuites_advice_about_private_settings_is_not_printed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import envs.adapters.robosuite, robosuite"], capture_output=True, text=True, check=True
+    )
+    assert "macro" not in done.stdout + done.stderr
 
 
 @needs("libero")
