@@ -42,6 +42,7 @@ def ready(session: Session) -> None:
     if mode_of(run.config.track) != "off":
         check(run.config.track)
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
+    _ = session.practice_environments  # made too, where they are others: some environments cannot exist twice
     episodes_end(session)
     can_detect(session)
     for name, changes in run.config.evaluate.variations.items():
