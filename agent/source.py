@@ -208,7 +208,7 @@ def _on_hub(name: str) -> Path | None:
         there = isinstance(try_to_load_from_cache(name, EXPORT), str)
         if not there and not isinstance(try_to_load_from_cache(name, "config.json"), str):
             why = in_words(error)
-            raise ValueError(f"{name} is nothing on this machine, and the Hugging Face hub cannot be asked for a model of that name ({why}).") from error
+            raise ValueError(f"{name} is nothing on this machine, and the Hugging Face hub cannot be asked for it ({why}).") from error
     if not there:
         return None
     try:

@@ -15,8 +15,9 @@ from agent.run.folder import Run
 from envs import EnvConfig
 from tests.envs.test_instances import Mark
 
-ALONE = r"cannot be made beside another instance in one process \(RuntimeError: one simulator a process\); set collect\.num_envs to 1 and env\.timeout"
-DETECTOR, VARIATION = {"label": LabelConfig(by="detector")}, {"evaluate": EvaluateConfig(variations={"dark": {"shares": "the process"}})}
+ALONE = r"cannot be made beside another instance in one process \(RuntimeError: one simulator a process\); set collect\.num_envs to 1 and env"
+DETECTOR = {"label": LabelConfig(by="detector")}
+VARIATION = {"evaluate": EvaluateConfig(variations={"dark": {"shares": "the process"}})}
 
 
 def once(timeout: float = 0, shares: str = "the process") -> EnvConfig:
