@@ -22,7 +22,7 @@ from agent.run.variables import check, mode_of
 from envs import TASKS
 from envs.adapt import Adapter
 from envs.faults import ExpertFault, NoExpert, in_words
-from envs.limits import endless
+from envs.limits import needs_limit
 from envs.simulate.replay import prove
 from policies.bits import check_installed
 from policies.codec import bins
@@ -42,6 +42,7 @@ def ready(session: Session) -> None:
     if mode_of(run.config.track) != "off":
         check(run.config.track)
     _ = session.environments.actions  # makes the environments, and checks that they share one action space
+    _ = session.practice_environments  # made too, where they are others: some environments cannot exist twice
     episodes_end(session)
     can_detect(session)
     for name, changes in run.config.evaluate.variations.items():
@@ -165,7 +166,7 @@ def nothing_lost(run: Run) -> None:
 
 
 def episodes_end(session: Session) -> None:
-    """Check that episodes end in environments that declare no time limit.
+    """Check that episodes end in environments that declare no time limit, or one that nothing is known to keep.
 
     Raises:
         ValueError: an environment's episode does not end.
@@ -173,11 +174,11 @@ def episodes_end(session: Session) -> None:
     for kind, adapter in enumerate(session.environments.firsts):
         why = ""
         try:
-            why = "" if adapter.limit is not None else adapter.apply(endless, SEEDS["practice"])
+            why = adapter.apply(needs_limit, SEEDS["practice"])
         except (Exception, SystemExit):  # any error ends the episode too; during the run it costs that episode alone
             session.environments.renew(kind)
         if why:
-            raise ValueError(f"{adapter.config.title} has no time limit, and {why}.")
+            raise ValueError(f"{adapter.config.title} {why}.")
 
 
 def can_detect(session: Session) -> None:

@@ -22,6 +22,7 @@ from agent.run import base
 from agent.run.code import with_own_code
 from agent.run.files import digest, load
 from envs import TASKS, EnvConfig
+from envs.faults import in_words
 from envs.frames import PictureSpec
 from envs.spaces import Actions
 from policies import PolicyConfig
@@ -167,7 +168,7 @@ def find(name: str) -> Source:
     """Return the policy that a word names; see the table above.
 
     Raises:
-        ValueError: there is none, or its run has no champion yet.
+        ValueError: there is none, its run has no champion yet, or a hub cannot be asked that might have it.
     """
     path = Path(name)
     if path.is_dir() and (path / EXPORT).is_file():
@@ -192,16 +193,23 @@ def _on_hub(name: str) -> Path | None:
     """Return the folder of an export that lies on the Hugging Face hub, downloaded into its cache; None: that is no hub id of an export.
 
     Raises:
-        ValueError: it is one, and cannot be downloaded.
+        ValueError: it is one, and cannot be downloaded; or the hub cannot be asked, and its cache has no such model.
     """
     if name.count("/") != 1 or ":" in name or Path(name).exists():
         return None
-    from huggingface_hub import hf_hub_download, snapshot_download  # takes a quarter of a second to read
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache  # takes a quarter of a second to read
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        hf_hub_download(name, EXPORT)
-    except (EntryNotFoundError, HFValidationError, OSError):  # no such file, no such id, or no network: the model's own loading says which
+        there = HfApi().file_exists(name, EXPORT)  # one request, where a download tries again for half a minute
+    except (HfHubHTTPError, HFValidationError):  # nobody may read it, or there is no such id: the model's own loading says which
+        return None
+    except Exception as error:  # no network, of the types of several libraries
+        there = isinstance(try_to_load_from_cache(name, EXPORT), str)
+        if not there and not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            why = in_words(error)
+            raise ValueError(f"{name} is nothing on this machine, and the Hugging Face hub cannot be asked for it ({why}).") from error
+    if not there:
         return None
     try:
         return Path(snapshot_download(name))

@@ -70,8 +70,8 @@ class _Doctor:
             checks.beginnings(adapter, self.found, self.effort.share(0.1))
             self.progress("check of snapshot and replay")
             if not self._snapshot_and_replay(adapter):  # what a snapshot that failed has left behind is not examined
-                with contextlib.suppress(Exception, SystemExit):
-                    adapter.close()
+                self._close(adapter)
+                self.progress("making")
                 adapter = self.make(adapter.config)
             elif self.effort.lookahead:
                 self.progress("check of look-ahead")
@@ -81,8 +81,12 @@ class _Doctor:
             self._expert(adapter, expert, num_bins, usable)
         finally:
             for each in (adapter, *self.made):
-                with contextlib.suppress(Exception, SystemExit):
-                    each.close()
+                self._close(each)
+
+    def _close(self, adapter: Adapter) -> None:
+        self.progress("close()")  # it may hang, as anything else may
+        with contextlib.suppress(Exception, SystemExit):
+            adapter.close()
 
     def _spaces(self, adapter: Adapter, num_bins: int) -> None:
         space = adapter.env.action_space
@@ -103,7 +107,8 @@ class _Doctor:
             if "success" not in str(error):  # all sentences of `envs.success` have the word
                 raise
             self.found.fault(str(error))
-            adapter.close()
+            self._close(adapter)
+            self.progress("making")
             return self.make(adapter.config.model_copy(update={"success": "total_reward > 1e300"})), False  # never true
         return adapter, True
 

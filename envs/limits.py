@@ -37,8 +37,34 @@ def _limit_from(read: Callable[[], Any]) -> int | None:
     return math.ceil(limit) if 0 < limit <= ENDLESS else None  # not NaN either
 
 
-def endless(adapter: Any, seed: int, late: Callable[[], bool] = lambda: False) -> str:
-    """Return why the episode of `seed` needs a time limit, as the end of a sentence; empty if it ends within `LONGEST` steps without one.
+def needs_limit(adapter: Any, seed: int) -> str:
+    """Return why an environment needs `env.max_episode_steps`, as a sentence that its title begins, without a full stop; empty if it does not.
+
+    A limit is believed if Gymnasium's TimeLimit keeps it, as with `env.max_episode_steps`, or if the episodes of `endless` end by it.
+
+    Args:
+        adapter: an `Adapter`.
+        seed: of the episodes.
+    """
+    limit = adapter.limit
+    # A limit beyond `LONGEST` would take too long to try.
+    if limit is not None and (limit > LONGEST or _is_kept(adapter.env) or not endless(adapter, seed, most=limit)):
+        return ""
+    head = "has no time limit" if limit is None else f"states a time limit of {limit} steps and does not keep it"
+    return f"{head}, and {why}" if (why := endless(adapter, seed)) else ""
+
+
+def _is_kept(env: Any) -> bool:
+    """Return whether a wrapper of Gymnasium truncates the episodes."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return True
+        env = env.env
+    return False
+
+
+def endless(adapter: Any, seed: int, late: Callable[[], bool] = lambda: False, most: int = LONGEST) -> str:
+    """Return why the episode of `seed` needs a time limit, as the end of a sentence; empty if it ends within `most` steps.
 
     Two policies are tried, without frames: random actions, and the middle of the action box at every step. A policy that stands still, as an
     untrained one may, must not wait for a success or a fall.
@@ -46,23 +72,25 @@ def endless(adapter: Any, seed: int, late: Callable[[], bool] = lambda: False) -
     Args:
         adapter: an `Adapter`, whose module imports this one.
         seed: of the episode.
-        late: whether the time for it is over; an episode is then broken off before `LONGEST` steps, and counts as one that does not end.
+        late: whether the time for it is over; an episode is then broken off before `most` steps, and counts as one that does not end.
+        most: steps, up to `LONGEST`.
     """
     rng, middle = np.random.default_rng(0), (adapter.actions.low + adapter.actions.high) / 2
     policies = {"random actions": lambda: adapter.actions.sample(rng), "the middle of the action box at every step": lambda: middle}
     for name, act in policies.items():
-        if steps := _steps_without_end(adapter, seed, act, late):
+        if steps := _steps_without_end(adapter, seed, act, late, most):
             return f"{name} ended no episode within {steps} steps; set env.max_episode_steps"
     return ""
 
 
-def _steps_without_end(adapter: Any, seed: int, act: Callable[[], np.ndarray], late: Callable[[], bool]) -> int:
-    """Return 0 if the episode of `seed` ends within `LONGEST` steps of what `act` returns, or else how many steps were tried."""
+def _steps_without_end(adapter: Any, seed: int, act: Callable[[], np.ndarray], late: Callable[[], bool], most: int) -> int:
+    """Return 0 if the episode of `seed` ends within `most` steps of what `act` returns, or else how many steps were tried."""
     adapter.reset(seed, look=False)
-    for decision in range(1, 1 + LONGEST // adapter.config.action_repeat):
+    repeat = adapter.config.action_repeat
+    for decision in range(1, 1 + min(most + repeat - 1, LONGEST) // repeat):  # the last decision has the last step
         outcome = adapter.step(act()[None], look=False)
         if outcome.terminated or outcome.truncated:
             return 0
         if late():
-            return decision * adapter.config.action_repeat
-    return LONGEST
+            return decision * repeat
+    return most

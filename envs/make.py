@@ -8,6 +8,7 @@
 | `name` | an entry point of the group `etude.envs` in an installed package |
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -57,10 +58,34 @@ def make(config: EnvConfig) -> gymnasium.Env:
         raise ValueError(f"Environment {config.id!r} is a vector of environments; etude makes its own copies, so give a single one.")
     if not isinstance(env, gymnasium.Env):
         raise ValueError(f"{config.id!r} gave a {type(env).__name__}, which is not a gymnasium.Env; older environments can be wrapped by Shimmy.")
-    for name, value in config.attributes.items():
-        if not env.set_wrapper_attr(name, value, force=False):  # on the outermost layer that has it
-            raise ValueError(f"env.attributes names {name!r}, which {type(env.unwrapped).__name__} does not have.")
+    try:
+        _set_attributes(env, config.attributes)
+    except BaseException:  # nobody else could close it
+        with contextlib.suppress(Exception, SystemExit):
+            env.close()
+        raise
     return env
+
+
+def _set_attributes(env: gymnasium.Env, attributes: dict[str, Any]) -> None:
+    """Set attributes, each on the outermost layer that has it.
+
+    Raises:
+        ValueError: no layer has it, it is a method, or it cannot be set.
+    """
+    for name, value in attributes.items():
+        why, of = "", type(env.unwrapped).__name__
+        try:
+            if not env.has_wrapper_attr(name):
+                why = f"which {of} does not have"
+            elif inspect.ismethod(known := env.get_wrapper_attr(name)) and isinstance(known.__self__, gymnasium.Env):
+                why = f"which is a method of {of}; name an attribute that holds a value"
+            else:
+                env.set_wrapper_attr(name, value)
+        except (Exception, SystemExit) as error:  # a property may raise anything, and have no setter
+            why = f"which cannot be set in {of} ({in_words(error)})"
+        if why:
+            raise ValueError(f"env.attributes names {name!r}, {why}.")
 
 
 def _make(config: EnvConfig, kwargs: dict[str, Any]) -> Any:

@@ -77,11 +77,13 @@ def loss_figures(shown: Sequence[Episode], codec: Any, box: tuple[np.ndarray, np
     Args:
         shown: the episodes; successes are looked at.
         codec: of the policy.
-        box: of the `Target`, for a dataset. Numbers beyond it have other units: bins that cover them would send such numbers to the environment.
+        box: of the `Target`, for a dataset. Numbers beyond it have other units, and a gripper elsewhere in it another convention: bins that cover
+            them would send such numbers to the environment.
     """
     targets = [episode.targets for episode in shown if episode.success and len(episode)]
     if not targets or not hasattr(codec, "nearest"):  # a policy class of the user's may have a codec of its own
         return {}, []
     loss_A = codec_loss(targets, codec)
-    beyond_A = Survey.of([each.reshape(-1, each.shape[-1]) for each in targets]).beyond(*box) if box else np.zeros(len(loss_A), bool)
-    return {f"codec_loss/{i}": round(float(loss), 4) for i, loss in enumerate(loss_A)}, loss_sentences(loss_A, beyond_A)
+    survey = Survey.of([each.reshape(-1, each.shape[-1]) for each in targets])
+    told_A = survey.beyond(*box) | survey.elsewhere(*box) if box else np.zeros(len(loss_A), bool)
+    return {f"codec_loss/{i}": round(float(loss), 4) for i, loss in enumerate(loss_A)}, loss_sentences(loss_A, told_A)

@@ -71,6 +71,11 @@ class Survey:
         margin = NEAR * np.maximum(high - low, EPSILON)  # rounding at the border is no other convention
         return (self.q01 < low - margin) | (self.q99 > high + margin)
 
+    def elsewhere(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return bool[A], the two-valued numbers whose values are not the ends of the range from `low` to `high`, as those of a gripper should be."""
+        margin = 5 * NEAR * np.maximum(high - low, EPSILON)  # 5 % of the range, since a gripper may stop short of its ends
+        return self.two_valued & ((np.abs(self.low - low) > margin) | (np.abs(self.high - high) > margin))
+
     def held(self, actions_nA: np.ndarray, counts_A: np.ndarray) -> np.ndarray:
         """Return float64[A], the one action that stands for n successive ones.
 
@@ -150,9 +155,9 @@ def numbers(chosen_A: np.ndarray) -> str:
     return f"action number{'s' if some else ''} {', '.join(some)}{' and ' if some else ''}{last}"
 
 
-def loss_sentences(loss_A: np.ndarray, beyond_A: np.ndarray) -> list[str]:
-    """Return a sentence where the codec loses much of some numbers, else []; of those with other units (`Survey.beyond`) another one speaks."""
-    if not (much := (loss_A > LOST) & ~beyond_A).any():
+def loss_sentences(loss_A: np.ndarray, told_A: np.ndarray) -> list[str]:
+    """Return a sentence where the codec loses much of some numbers, else []; `told_A` are those of which `range_sentences` speaks."""
+    if not (much := (loss_A > LOST) & ~told_A).any():
         return []
     worst = f"up to {100 * loss_A[much].max():.0f} %" if much.sum() > 1 else f"{100 * loss_A[much].max():.0f} %"
     remedy = "set env.action_bounds to quantiles or to a pair for each number, or raise policy.num_bins"
@@ -173,8 +178,7 @@ def range_sentences(survey: Survey, low_A: np.ndarray, high_A: np.ndarray) -> li
     """Return sentences about numbers whose range is not the environment's, from `low_A` to `high_A`, float64[A]: other units or conventions."""
     said, span_A, middle_A = [], np.maximum(high_A - low_A, EPSILON), (low_A + high_A) / 2
     margin_A = NEAR * span_A
-    # 5 % of the range, since a gripper may stop short of its ends.
-    other = survey.two_valued & ((np.abs(survey.low - low_A) > 5 * margin_A) | (np.abs(survey.high - high_A) > 5 * margin_A))
+    other = survey.elsewhere(low_A, high_A)
     # A dataset with 0 to 1, for instance, where the environment takes -1 to 1.
     upper = (survey.low >= middle_A - margin_A) & (survey.high >= high_A - END * span_A)
     lower = (survey.high <= middle_A + margin_A) & (survey.low <= low_A + END * span_A)

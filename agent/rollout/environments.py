@@ -1,13 +1,18 @@
 """The environments of a run, in this process or in processes of their own. The same seeds give the same episodes for any number of them."""
 
 import contextlib
+import weakref
 
 import numpy as np
 
 from envs import EnvConfig
 from envs.adapt import Adapter
+from envs.faults import in_words
 from envs.host import EnvironmentProcess, Proxy
 from envs.spaces import Actions
+
+LIVING: weakref.WeakSet[Adapter] = weakref.WeakSet()
+"""Environments of this process that were not closed."""
 
 
 class Environments:
@@ -30,7 +35,7 @@ class Environments:
         """One environment of each kind, which is never closed to make room: for action spaces, demonstrations and videos."""
         try:
             for config, environment_process, idle in zip(self.configs, self._environment_processes, self._idle, strict=True):
-                self.firsts.append(Adapter(config) if environment_process is None else _told(environment_process))
+                self.firsts.append(_made(config) if environment_process is None else _told(environment_process))
                 idle.append(self.firsts[-1])
         except BaseException:  # the caller gets no object that it could close, so the environments made so far are closed here
             self.close()
@@ -92,8 +97,9 @@ class Environments:
 
     def renew(self, kind: int) -> None:
         """Replace the first environment of a kind, after a fault in it."""
-        old, self.firsts[kind] = self.firsts[kind], self._make(kind)  # made first: a new Proxy copies the old one's spaces
-        _close(old)
+        old = self.firsts[kind]
+        _close(old)  # first: of some environments a process can have one only
+        self.firsts[kind] = self._make(kind)  # a new Proxy copies the old one's spaces
         self._idle[kind] = [self.firsts[kind] if each is old else each for each in self._idle[kind]]
 
     def close(self) -> None:
@@ -107,7 +113,36 @@ class Environments:
     def _make(self, kind: int) -> Adapter | Proxy:
         environment_process = self._environment_processes[kind]
         # A Proxy that is like another one is not made in its process before it is used.
-        return Adapter(self.configs[kind]) if environment_process is None else Proxy(environment_process, self.firsts[kind])
+        return _made(self.configs[kind]) if environment_process is None else Proxy(environment_process, self.firsts[kind])
+
+
+def _made(config: EnvConfig) -> Adapter:
+    """Return an environment in this process.
+
+    Raises:
+        ValueError: it cannot be made; another sentence says so where only one of them can exist in a process.
+    """
+    try:
+        adapter = Adapter(config)
+    except ValueError as error:
+        twin = next((each.config for each in LIVING if each.config.id == config.id), None)
+        if twin is None or _can_be_made(twin):  # then it is a matter of this config
+            raise
+        why = in_words(error.__cause__ or error)
+        raise ValueError(
+            f"{config.title} cannot be made beside another instance in one process ({why}); set collect.num_envs to 1 and env.timeout, "
+            "so that evaluate.variations and label.by detector have processes of their own."
+        ) from error
+    LIVING.add(adapter)
+    return adapter
+
+
+def _can_be_made(config: EnvConfig) -> bool:
+    try:
+        _close(Adapter(config))
+    except ValueError:
+        return False
+    return True
 
 
 def _told(environment_process: EnvironmentProcess) -> Proxy:
@@ -119,5 +154,7 @@ def _told(environment_process: EnvironmentProcess) -> Proxy:
 
 
 def _close(adapter: Adapter | Proxy) -> None:
+    if isinstance(adapter, Adapter):
+        LIVING.discard(adapter)
     with contextlib.suppress(Exception, SystemExit):  # a third-party `close` may raise anything, and the run does not need it any more
         adapter.close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from agent.run.variables import hidden, is_id, run_id
 
 AXES = {"train/*": "train/step", "dpo/*": "train/step", "rewards/*": "train/step", "logps/*": "train/step"}  # prefixes as in `metrics.STEP`
 AXES |= {"eval/champion_success_rate": "env_steps"}  # sample efficiency
+KEY = re.compile("[0-9a-f]{16}|unknown")  # a line of the journal: the key of an entry, or a row that is none of ours
 
 
 class WandbRun:
@@ -61,11 +63,11 @@ class WandbRun:
         # Of what was sent before a kill, W&B may not have received the end: so its server is asked online, and its own files offline.
         received = steps(folder, self.id) if self._run.offline else self._run.step
         self._journal = folder / "wandb" / "sent.txt"  # keys of the entries, one a line; the number of a line is the W&B step
-        # A line that is damaged is no key, so that its entry is sent again.
-        keys = self._journal.read_text("utf-8", errors="replace").splitlines()[:received] if self._journal.exists() else []
-        self._keys = [*keys, *["unknown"] * (received - len(keys))]
+        keys = _lines(self._journal)[:received]
+        self._damaged = [at for at, key in enumerate(keys) if not KEY.fullmatch(key)]  # lines whose entries were sent, and are not named
+        self._keys = [*keys, *["unknown"] * (received - len(keys))]  # perhaps rows that another script logged
         self._sent = set(self._keys)
-        write_text(self._journal, "".join(f"{key}\n" for key in self._keys))
+        self._write_journal()
 
     def _define_axes(self) -> None:
         for axis in ("cycle", *dict.fromkeys(AXES.values())):
@@ -75,14 +77,22 @@ class WandbRun:
             self._run.define_metric(metric, step_metric=axis)
 
     def send(self, entries: Iterable[Entry]) -> None:
-        """Send those entries that W&B has not received."""
+        """Send those entries that W&B has not received. Entries come in one order, so damaged lines are those of the first that no line names."""
         for entry in entries:
-            if entry.key not in self._sent:
+            if entry.key in self._sent:
+                continue
+            if self._damaged:
+                self._keys[self._damaged.pop(0)] = entry.key
+                self._write_journal()
+            else:
                 with self._journal.open("a") as journal:  # before it is sent: a key too many is found out at the next start
                     journal.write(entry.key + "\n")
                 self._send(entry.content(), len(self._keys))
                 self._keys.append(entry.key)
-                self._sent.add(entry.key)
+            self._sent.add(entry.key)
+
+    def _write_journal(self) -> None:
+        write_text(self._journal, "".join(f"{key}\n" for key in self._keys))
 
     def _send(self, content: Content, step: int) -> None:
         # First what has no step: where W&B's files hold the row, they hold these too.
@@ -119,6 +129,12 @@ class WandbRun:
         """Finish the W&B run, as failed if `failed`."""
         with contextlib.suppress(Exception):  # what could not be sent is in the run's folder
             self._run.finish(exit_code=int(failed))
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a file, a last one without its end too; [] where there is no file."""
+    *whole, last = file.read_text("utf-8", errors="replace").split("\n") if file.exists() else [""]
+    return [*whole, *([last] if last else [])]
 
 
 def _id(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,28 @@ def test_words_and_what_they_name(run: Path, hub: Path) -> None:
     champion = find(str(run))
     assert (champion.weights, champion.run) == (run / "start" / "policy.safetensors", run)
     assert find(str(run / "start")).name == find(str(run / "start" / "policy.safetensors")).name == champion.name
-    assert find("nano").actions is None and find("owner/model").config.policy.model == "owner/model"
+    assert find("nano").actions is None
     with pytest.raises(ValueError, match="There is no run in"):
         find(str(run / "cycle-009"))
     (run / "cycle-001").mkdir()
     shutil.copy(run / "start" / "policy.safetensors", run / "cycle-001")
     with pytest.raises(ValueError, match=r"is no finished checkpoint \(tune\.json is not there yet\)"):
         find(str(run / "cycle-001"))
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_model_is_looked_up_once_and_without_a_network_in_the_cache(offline: bool, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download would try again and again for half a minute, and so would each later one."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody answers there
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"^owner/other is nothing on this machine, and the Hugging Face hub cannot be asked .*\(\w+: .*\)\.$"):
+        find("owner/other")
+    for name, content in {"refs/main": "0" * 40, f"snapshots/{'0' * 40}/config.json": "{}"}.items():
+        file = hub / "models--owner--model" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    assert find("owner/model").config.policy.model == "owner/model" and time.monotonic() - began < 20
 
 
 @pytest.fixture(scope="module")

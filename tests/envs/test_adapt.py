@@ -204,6 +204,7 @@ class Painter(gymnasium.Env):
             "agent_pos": np.zeros(2),
         }
         self.taken: list[Any] = []
+        self.listener: Any = print
 
     def _see(self, value: int) -> dict[str, Any]:
         self.seen["pixels"]["top"][0] = value / 255
@@ -414,6 +415,23 @@ def test_attributes_are_set_and_misspelt_ones_named():
     assert adapter.reset(0).instruction == "leave it empty"
     with pytest.raises(ValueError, match=r"env\.attributes names 'misson', which Painter does not have"):
         painted(attributes={"misson": ""})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"step": 3}, "'step', which is a method of Painter; name an attribute that holds a value"),
+        ({"_see": None}, "'_see', which is a method of Painter; name an attribute that holds a value"),
+        ({"unwrapped": 1}, r"'unwrapped', which cannot be set in Painter \(AttributeError: .*\)"),
+    ],
+)
+def test_attributes_that_would_replace_a_method_are_refused_when_the_environment_is_made(attributes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=rf"^env\.attributes names {says}\.$"):
+        painted(attributes=attributes)
+
+
+def test_a_function_that_is_kept_as_a_value_may_be_replaced() -> None:
+    painted(attributes={"listener": None})
 
 
 class Deaf(Painter):

@@ -113,6 +113,12 @@ def test_the_doctor_names_what_hangs_and_what_dies(way: str, tmp_path: Path, cap
     assert "physics not MuJoCo" in said and "control rate" in said, "what was found before it is kept"
 
 
+def test_the_doctor_names_a_close_that_hangs() -> None:
+    found = examine_in_process(config("hang", place="close", seeds=tuple(range(70_000_000, 70_000_400))), 1.5, lambda stage: None, quick=True)
+    (fault,) = (each for each in found.faults if "no answer" in each)
+    assert fault.endswith("fatal.py:Fatal, close(): no answer within 1.5 s; its process was ended.") and "speed" in found.lines
+
+
 def test_the_doctor_finds_the_same_apart() -> None:
     found = examine_in_process(EnvConfig(), 120, lambda stage: None)
     assert not found.faults and "scripted oracle succeeds in 20 of 20" in found.lines["expert"] and found.sheet is not None

@@ -76,7 +76,9 @@ def test_limits_that_are_declared_are_known(env: gymnasium.Env, limit: int | Non
         {"max_episode_steps": 30},
         {"kwargs": {"stops": 20}},
         {"kwargs": {"raises": True}},
-        {"kwargs": {"max_steps": 200}},
+        {"kwargs": {"stops": 300, "max_steps": 300}},
+        {"kwargs": {"stops": 250, "max_steps": 250}},
+        {"kwargs": {"stops": 300, "max_steps": 100}},
         {"id": "Reacher-v5", "cameras": ()},
     ],
 )
@@ -85,7 +87,7 @@ def test_an_environment_that_ends_by_itself_needs_no_limit(changes: dict[str, An
     first: Any = session.environments.first
     before = first.env.unwrapped
     episodes_end(session)
-    assert "max_steps" not in changes.get("kwargs", {}) or before.steps == 0, "what says its limit is not tried"
+    assert "max_episode_steps" not in changes or before.steps == 0, "a limit of TimeLimit is not tried"
 
 
 @pytest.mark.parametrize(("falls", "says"), [(False, "random actions"), (True, "the middle of the action box at every step")])
@@ -93,6 +95,13 @@ def test_an_environment_without_end_is_refused(falls: bool, says: str, tmp_path:
     """Also one whose end depends on the policy: one that stands still, before or after training, would wait for ever."""
     with pytest.raises(ValueError, match=rf"Line has no time limit, and {says} ended no episode within 10000 steps; set env\.max_episode_steps\."):
         episodes_end(Session(Run(tmp_path, Config(env=config(kwargs={"falls": falls})))))
+
+
+@pytest.mark.parametrize("limit", [100, 150, LONGEST])
+def test_an_environment_that_does_not_keep_its_limit_is_refused(limit: int, tmp_path: Path) -> None:
+    says = rf"Line states a time limit of {limit} steps and does not keep it, and random actions ended no episode within 10000 steps; set env\."
+    with pytest.raises(ValueError, match=says):
+        episodes_end(Session(Run(tmp_path, Config(env=config(kwargs={"max_steps": limit})))))
 
 
 def test_an_episode_that_outlasts_all_is_spoilt_where_no_limit_is_declared() -> None:

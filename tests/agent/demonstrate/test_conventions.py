@@ -93,6 +93,14 @@ def test_a_gripper_of_another_range_is_told(tmp_path: Path, closed: float) -> No
     assert figures(episodes, tally, target())["used/2"] == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_gripper_of_a_small_range_gets_one_piece_of_advice(tmp_path: Path) -> None:
+    """Bins for 0 to 0.08 would send such numbers to an environment whose gripper takes -1 to 1."""
+    chosen = config(write(tmp_path, [arm(24, gripper=(0, 0.08)) for _ in range(2)]))
+    assert told(chosen).count("number 2") == 1 and "number 2 has the values 0 and 0.08 alone" in told(chosen)
+    made, said = loss_figures(read(chosen)[0], codec(), target().box)
+    assert made["codec_loss/2"] > 0.25 and said == []
+
+
 def test_a_range_of_one_side_and_one_beyond_the_box_are_told(tmp_path: Path) -> None:
     half = [[float(x), float(y), float(z)] for x, y, z in RNG.uniform((-1, 0, -90), (1, 1, 90), (40, 3))]
     said = told(config(write(tmp_path, [half])))

@@ -80,13 +80,23 @@ def test_a_damaged_id_is_renewed(content: bytes, kept: bool, tmp_path: Path, mon
     assert {run.run_id for run in received(tmp_path).runs} == {name} and is_id(name) and (name == "abc") == kept
 
 
-def test_what_a_damaged_journal_does_not_tell_is_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("line", "left"), [(0, b"\xff\xfe\n"), (1, b"\n"), (2, b"0123abc\n"), (4, b"0123abc")])
+def test_an_entry_whose_line_in_the_journal_is_damaged_is_not_sent_again(line: int, left: bytes, tmp_path: Path) -> None:
     start(tmp_path, ROWS)
     journal = tmp_path / "wandb" / "sent.txt"
-    first, *others = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"\xff\xfe\n" + b"".join(others))
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:line], left, *lines[line + 1 :]]))
+    start(tmp_path, [*ROWS, {**ROWS[4], "step": 1, "train/loss": 0.25}])
+    assert figures(received(tmp_path)) == [5, 1.0, 0.99, 0.98, 0.5, 0.25] and journal.read_bytes().startswith(whole)
+
+
+def test_a_journal_that_is_gone_tells_nothing_so_that_all_is_sent_again(tmp_path: Path) -> None:
+    """W&B's steps may then be rows that another script logged into the same run."""
     start(tmp_path, ROWS)
-    assert figures(received(tmp_path)) == [5, 1.0, 0.99, 0.98, 0.5, 5] and journal.read_bytes().endswith(first)
+    (tmp_path / "wandb" / "sent.txt").unlink()
+    start(tmp_path, ROWS)
+    assert figures(received(tmp_path)) == [5, 1.0, 0.99, 0.98, 0.5] * 2
 
 
 def test_a_stage_that_is_done_anew_is_sent_anew(tmp_path: Path) -> None:
