@@ -13,7 +13,7 @@ import torch
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging
 
-from policies import codec, families, processor
+from policies import codec, families, files, processor
 from policies.keys import PolicyConfig
 from policies.precision import attn_implementation
 
@@ -33,6 +33,8 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
         _is_a_model(source)
+        if (folder := files.folder_of(source)) is not None:
+            files.check(folder)
         described = AutoConfig.from_pretrained(source, **kwargs)
         _continues_prompts(described)
         _takes_image_tokens(described)
@@ -47,6 +49,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
             loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
         model, found = loaded
         _is_complete(found, described, config.layers)
+        _loses_nothing(model, found, config.layers)
         _is_finite(model)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
@@ -131,6 +134,19 @@ def _is_complete(found: dict[str, Any], described: Any, layers: int | None) -> N
         )
 
 
+def _loses_nothing(model: Any, found: dict[str, Any], layers: int | None) -> None:
+    """Check that no layer of a model lacks what its files hold for it; arguments as of `_is_complete`.
+
+    Raises:
+        ValueError: one does.
+    """
+    if surplus := files.lost(model, [str(key) for key in found["unexpected_keys"]], layers):
+        raise ValueError(
+            f"its files hold {len(surplus)} weights that the model of its config.json would drop, such as {surplus[0]}; "
+            "correct config.json, merge adapters, or name the model in full precision."
+        )
+
+
 def _is_finite(model: Any) -> None:
     """Check that all weights of a model are finite. A forward pass does not show it: some attention kernels pass over NaN.
 
@@ -173,10 +189,12 @@ def _is_not_quantised(described: Any) -> None:
     Raises:
         ValueError: they are quantised.
     """
-    if (stored := getattr(described, "quantization_config", None)) is not None:
-        method = stored.get("quant_method", "") if isinstance(stored, dict) else getattr(stored, "quant_method", "")
-        kind = str(getattr(method, "value", method)) or "some method"
-        raise ValueError(f"its weights are quantised ({kind}); name the model in full precision, and set policy.precision 4bit for little memory.")
+    for part in (described, described.get_text_config()):
+        if (stored := getattr(part, "quantization_config", None)) is not None:
+            method = stored.get("quant_method", "") if isinstance(stored, dict) else getattr(stored, "quant_method", "")
+            kind = str(getattr(method, "value", method)) or "some method"
+            full = "name the model in full precision, and set policy.precision 4bit for little memory"
+            raise ValueError(f"its weights are quantised ({kind}); {full}.")
 
 
 def _has_parts(model: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,24 @@ def test_weights_that_are_quantised_already_are_refused(copied: Callable[[str], 
         given(file.parent)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, r"its weights are quantised \(fp8\)"),
+        ({"quantization_config": {}}, r"its config\.json has an empty quantization_config; take that key out"),
+        ({"auto_map": None}, r"its config\.json has an empty auto_map; take that key out"),
+        ({"quantization_config": None}, ""),
+    ],
+)
+def test_what_a_config_says_of_quantisation_is_read_in_all_its_parts(change: dict[str, Any], sentence: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "config.json"
+    content = json.loads(file.read_text())
+    content.update({name: {**content[name], **value} if name == "text_config" else value for name, value in change.items()})
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
+        given(file.parent)
+
+
 def test_a_home_folder_may_be_named_by_its_sign(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copied("llava")
     monkeypatch.setenv("HOME", str(folder.parent))
@@ -239,3 +258,60 @@ def test_numbers_that_share_tokens_are_refused(copied: Callable[[str], Path]) ->
     file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"a tokenizer that tells all of ' 00' \.\. ' 99' apart"):
         given(file.parent)
+
+
+Q_PROJ = "model.language_model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([f"{Q_PROJ}.bias"], r"its files hold 1 weights that .* would drop, such as \S*q_proj\.bias; correct config.json"),
+        ([f"{Q_PROJ}.weight_scale"], r"would drop, such as \S*q_proj\.weight_scale"),
+        (
+            [f"{Q_PROJ}.lora_A.default.weight", f"{Q_PROJ}.lora_B.default.weight"],
+            r"hold 2 weights .*q_proj\.lora_A\.\S*; .* merge adapters",
+        ),
+        (["model.language_model.layers.0.self_attn.q_norm.weight"], r"would drop, such as \S*q_norm\.weight"),
+        (["model.vision_tower.encoder.layers.2.mlp.fc1.weight"], r"would drop, such as \S*encoder\.layers\.2\.mlp\.fc1\.weight"),
+        (["model.language_model.layers.0.self_attn.rotary_emb.inv_freq", "model.vision_tower.embeddings.position_ids"], ""),
+        (["model.vision_tower.head.attention.weight", "mtp.layers.0.mlp.weight"], ""),
+    ],
+)
+def test_what_the_files_hold_for_a_layer_is_not_dropped(names: list[str], sentence: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {name: torch.ones(4) for name in names}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
+        given(file.parent)
+
+
+@pytest.mark.parametrize(("kind", "named"), [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8")])
+def test_weights_that_need_scales_are_refused_without_a_word_in_the_config(kind: Any, named: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    name = next(each for each in weights if each.endswith("layers.0.mlp.gate_proj.weight"))
+    save_file(weights | {name: weights[name].to(kind)}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"its weights are quantised \(\S*gate_proj\.weight holds {named}\); name the model in full precision"):
+        given(file.parent)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_is_named(name: str, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:46\nsize 513028808\n")
+    with pytest.raises(ValueError, match=rf"cannot be loaded: {name} is a pointer of Git LFS, .*; fetch it with `git lfs pull`"):
+        given(folder)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_file_that_was_cut_short_is_named(left: int, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    model = given(folder).base
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="100KB")
+    given(folder)
+    shard = sorted(folder.glob("model-*"))[1]
+    shard.write_bytes(shard.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"cannot be loaded: {shard.name} is damaged or cut short \(.*\); fetch it again"):
+        given(folder)
