@@ -1,5 +1,6 @@
 """Writes prompts: from a situation to the tokens of a chat. Prompts are never padded, so a batch holds prompts of one length only."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,23 @@ TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_
 KEPT = 20_000  # prompts in the cache, a few kilobytes each
 PROBE = "touch it"  # an instruction, to try a chat template
 THOUGHTS = {"<think>": "</think>", "<thinking>": "</thinking>", "<reasoning>": "</reasoning>", "[THINK]": "[/THINK]", "◁think▷": "◁/think▷"}
+
+
+@contextlib.contextmanager
+def noted(part: Any) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Yield a list that gets the arguments of every call of a part of a processor."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    kind = type(part)
+
+    def noting(own: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return kind.__call__(own, *args, **kwargs)
+
+    part.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
+    try:
+        yield calls
+    finally:
+        part.__class__ = kind
 
 
 class Prompts:
@@ -106,27 +124,18 @@ class Prompts:
         for key in ("prompt", "thought"):
             if mark and str(mark) in getattr(self._config, key):
                 raise ValueError(f"policy.{key} holds {mark}, which stands for a frame in this model's prompts; leave it out.")
-        told: dict[str, Any] = {}
-        images, kind = self._processor.image_processor, type(self._processor.image_processor)
-
-        def noting(own: Any, *args: Any, **kwargs: Any) -> Any:
-            told.update(kwargs)
-            return kind.__call__(own, *args, **kwargs)
-
-        images.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
         try:
-            chat = self.chat(PROBE, 2)
-            self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
+            with noted(self._processor.image_processor) as calls:
+                chat = self.chat(PROBE, 2)
+                self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
         except Exception as error:  # of any processor
             first = str(error).strip().split("\n")[0].rstrip(".")
             raise ValueError(
                 f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template and processor_config.json."
             ) from error
-        finally:
-            images.__class__ = kind
         if PROBE not in chat:
             raise ValueError(f"The chat template of {self._config.model!r} leaves out the words of a prompt; put another chat_template.jinja there.")
-        return {name: value for name, value in told.items() if name != "images" and not name.startswith("return_")}
+        return {name: value for _, told in calls for name, value in told.items() if name != "images" and not name.startswith("return_")}
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
         inputs = self.whole(text, np.zeros(shape, np.uint8))
