@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from policies import codec, families, files, processor
@@ -51,6 +51,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         _is_complete(found, described, config.layers)
         _loses_nothing(model, found, config.layers)
         _is_finite(model)
+        _answers_greedily(model)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
@@ -145,6 +146,12 @@ def _loses_nothing(model: Any, found: dict[str, Any], layers: int | None) -> Non
             f"its files hold {len(surplus)} weights that the model of its config.json would drop, such as {surplus[0]}; "
             "correct config.json, merge adapters, or name the model in full precision."
         )
+
+
+def _answers_greedily(model: Any) -> None:
+    """Drop what a model's generation_config.json says about sampling, beams and penalties; the tokens that end a reply stay."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")})
 
 
 def _is_finite(model: Any) -> None:

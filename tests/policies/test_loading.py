@@ -315,3 +315,24 @@ def test_a_file_that_was_cut_short_is_named(left: int, copied: Callable[[str], P
     shard.write_bytes(shard.read_bytes()[:left])
     with pytest.raises(ValueError, match=rf"cannot be loaded: {shard.name} is damaged or cut short \(.*\); fetch it again"):
         given(folder)
+
+
+def test_an_answer_is_greedy_whatever_the_model_says_of_generation(copied: Callable[[str], Path]) -> None:
+    folder, frames = copied("llava"), np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), dtype=np.uint8)
+    plain = given(folder).answer("is it done ?", frames)
+    beams = {"num_beams": 4, "repetition_penalty": 5.0, "return_dict_in_generate": True, "output_scores": True, "eos_token_id": [2, 7]}
+    (folder / "generation_config.json").write_text(json.dumps({"suppress_tokens": list(range(4, 90)), **beams}))
+    policy = given(folder)
+    assert policy.base.generation_config.eos_token_id == [2, 7]
+    policy.base.generation_config.eos_token_id = 2
+    assert policy.answer("is it done ?", frames) == plain
+
+
+def test_a_template_that_writes_the_date_is_the_same_on_every_day(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "chat_template.jinja"
+    own = file.read_text()
+    file.write_text("{% if strftime_now is defined %}{{ 'Today is ' + strftime_now('%d %b %Y %H:%M:%S') + '. ' }}{% endif %}" + own)
+    assert given(file.parent).prompts.chat("touch it", 1).startswith("Today is 01 Jan 2025 12:00:00. ")
+    file.write_text("{% set form = '%S' %}{{ strftime_now(form) }}" + own)
+    with pytest.raises(ValueError, match=r"its chat template writes the time in a form that is not known here; write a date into"):
+        given(file.parent)
