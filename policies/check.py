@@ -207,7 +207,11 @@ def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict
     base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
     text, count = base.config.get_text_config(), base.num_parameters()  # it counts weights of four bits rightly
     prompt = policy.prompts.tokenised(policy.prompts.chat(policy.config.ask(INSTRUCTION), views), seen[0])["input_ids"].shape[1]
-    each, numbers, targets = policy.features(seen).shape[1] / views, codec.chunk * len(codec.low), families.lora_targets(base)
+    each, numbers, targets = (
+        policy.features(seen).shape[1] / views,
+        codec.chunk * len(codec.low),
+        families.lora_targets(base, policy.config.lora.get("target_modules", "all-linear")),
+    )
     return {
         "family": f"{base.config.model_type}: {type(base).__name__}, {count / 1e6:,.1f} M parameters, {text.num_hidden_layers} text layers",
         "image tokens": f"{each:g} for a frame of {height} x {width} pixels; {prompt} tokens in a prompt of {views} frames",
