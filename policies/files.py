@@ -1,5 +1,6 @@
 """Checks the files of a model: that they are whole, and that all they hold reaches the model."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,11 @@ POINTER = b"version https://git-lfs"  # how the file begins that Git keeps in pl
 FULL = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")  # kinds of numbers; the whole ones count positions or are masks
 COMPUTED = ("inv_freq", "position_ids")  # older versions of transformers wrote these beside the weights, and newer ones compute them
 
+# What a reply depends on beside the weights.
+ABOUT = (CONFIG_NAME, "chat_template.jinja", "chat_template.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+ABOUT += ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "preprocessor_config.json", "processor_config.json")
+NOTES = ("transformers_version", "_name_or_path", "torch_dtype", "dtype", "architectures")  # of these a reply does not depend
+
 
 def folder_of(source: str) -> Path | None:
     """Return the folder of a model, that of a hub id in the hub's cache; None: it is not there yet."""
@@ -19,6 +25,23 @@ def folder_of(source: str) -> Path | None:
     if found is None and (config := cached_file(source, CONFIG_NAME, local_files_only=True, _raise_exceptions_for_missing_entries=False)):
         found = Path(config).parent
     return Path(found) if found else None
+
+
+def digests(source: str) -> dict[str, str]:
+    """Return a hash of each file beside the weights on which a model's replies depend, by name; JSON may be written in another form.
+
+    Args:
+        source: hub id or folder.
+    """
+    folder, found = folder_of(source), {}
+    for file in [folder / name for name in ABOUT if (folder / name).is_file()] if folder else []:
+        raw = file.read_bytes()
+        if file.suffix == ".json" and file.name != "tokenizer.json":  # which is large
+            content = json.loads(raw)
+            kept = {key: value for key, value in content.items() if key not in NOTES} if isinstance(content, dict) else content
+            raw = json.dumps(kept, sort_keys=True).encode()
+        found[file.name] = hashlib.sha256(raw).hexdigest()[:16]
+    return found
 
 
 def check(folder: Path) -> None:

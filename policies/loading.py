@@ -26,27 +26,27 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     Raises:
         ValueError: they cannot be loaded, or etude cannot use them.
     """
-    source = _source(config)
+    place = source(config)
     kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     kernel = attn_implementation(config.precision, config.device)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
-        _is_a_model(source)
-        if (folder := files.folder_of(source)) is not None:
+        _is_a_model(place)
+        if (folder := files.folder_of(place)) is not None:
             files.check(folder)
-        described = AutoConfig.from_pretrained(source, **kwargs)
+        described = AutoConfig.from_pretrained(place, **kwargs)
         _continues_prompts(described)
         _takes_image_tokens(described)
         _is_not_quantised(described)
         _keep_layers(described, config.layers)
-        parts = processor.load(source, **kwargs)
+        parts = processor.load(place, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
             kwargs |= {"config": described, "attn_implementation": kernel, "dtype": torch.float32}
             # Mismatches are ignored only here: below they get a sentence that says which.
             checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(place, **kwargs, **checked)
         model, found = loaded
         _is_complete(found, described, config.layers)
         _loses_nothing(model, found, config.layers)
@@ -61,13 +61,14 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
 def writable(config: PolicyConfig) -> PolicyConfig:
     """Return the config with the codec that the model's tokenizer can write: `bins` where it has number tokens, else `digits`."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(config), trust_remote_code=config.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(source(config), trust_remote_code=config.trust_remote_code)
     except Exception:  # `load` says what is wrong
         return config
     return config.model_copy(update={"codec": "bins" if codec.has_numbers(tokenizer) else "digits"})
 
 
-def _source(config: PolicyConfig) -> str:
+def source(config: PolicyConfig) -> str:
+    """Return the folder or the hub id that `policy.model` names."""
     return str(NANO) if config.model == "nano" else str(Path(config.model).expanduser()) if config.model.startswith("~") else config.model
 
 
