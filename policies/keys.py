@@ -93,6 +93,13 @@ class PolicyConfig(BaseModel):
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
 
+    @field_validator("model")
+    @classmethod
+    def _model_is_no_address(cls, model: str) -> str:
+        if address := re.fullmatch(r"https?://[^/]+/?([^/]+/[^/?#]+)?.*", model):
+            raise ValueError(f"an address is given, and a hub id is needed, as in {address[1] or 'HuggingFaceTB/SmolVLM-256M-Instruct'}")
+        return model
+
     @field_validator("prompt")
     @classmethod
     def _prompt_is_replaced(cls, prompt: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import string
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from policies import codec, families, files, processor
 from policies.keys import PolicyConfig
 from policies.precision import attn_implementation
 
+NUMBERS = "".join(f" {i:02d}" for i in range(100))
 NANO = Path(__file__).parent / "nano"
 
 
@@ -51,6 +53,7 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
         _is_complete(found, described, config.layers)
         _loses_nothing(model, found, config.layers)
         _is_finite(model)
+        _embeds(model, parts.tokenizer)
         _answers_greedily(model)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
@@ -105,6 +108,8 @@ def _is_a_model(source: str) -> None:
     place = Path(source)
     if place.is_file():
         raise ValueError("it is a file, and a folder as on the hub is needed, with config.json and safetensors; GGUF cannot be trained.")
+    if (place / "config.yaml").exists() and not (place / "config.json").exists():
+        raise ValueError(f"it is a run; name the folder that `etude export {source} OUT` writes.")
     if (place / "adapter_config.json").exists():
         raise ValueError("it holds a LoRA adapter; merge it into its base model (peft: merge_and_unload), and name the folder of the result.")
     if place.is_dir() and not (place / "config.json").exists():
@@ -147,6 +152,19 @@ def _loses_nothing(model: Any, found: dict[str, Any], layers: int | None) -> Non
             f"its files hold {len(surplus)} weights that the model of its config.json would drop, such as {surplus[0]}; "
             "correct config.json, merge adapters, or name the model in full precision."
         )
+
+
+def _embeds(model: Any, tokenizer: Any) -> None:
+    """Check that a model has embeddings for what its tokenizer writes. Tokens that no text needs may lie beyond, as a padding token often does.
+
+    Raises:
+        ValueError: it has not.
+    """
+    rows, most = len(model.get_input_embeddings().weight), max(tokenizer.encode(string.printable + NUMBERS))
+    if tokenizer.eos_token_id >= rows:
+        raise ValueError(f"its eos_token {tokenizer.eos_token!r} is no token that the model knows; correct it in its tokenizer_config.json.")
+    if most >= rows:
+        raise ValueError(f"its tokenizer writes token {most}, and its embeddings have {rows} rows; name a folder where both are of one model.")
 
 
 def _answers_greedily(model: Any) -> None:

@@ -38,6 +38,9 @@ def load(source: str, **kwargs: Any) -> Any:
         raise ValueError("it takes no images.")
     if processor.tokenizer.eos_token_id is None:
         raise ValueError("its tokenizer has no token that ends a text; set eos_token in its tokenizer_config.json.")
+    spread = getattr(processor.image_processor, "image_std", None)
+    if isinstance(spread, list | tuple) and 0 in spread:
+        raise ValueError(f"its image processor divides by image_std, which is {list(spread)}; give numbers above 0.")
     _resize_with_pillow(processor, source, **kwargs)
     own = families.family_of(AutoConfig.from_pretrained(source, **kwargs)).template
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer

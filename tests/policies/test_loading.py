@@ -77,6 +77,7 @@ def test_weights_that_are_no_numbers_are_found(copied: Callable[[str], Path]) ->
     [
         ("", "there is no such folder"),
         ("model.gguf", "it has no config.json"),
+        ("config.yaml", r"it is a run; name the folder that `etude export \S* OUT` writes"),
         ("adapter_config.json", r"it holds a LoRA adapter; merge it into its base model \(peft: merge_and_unload\)"),
     ],
 )
@@ -211,11 +212,12 @@ def test_an_image_in_the_users_own_words_is_refused(copied: Callable[[str], Path
         load(PolicyConfig(model=str(copied("llava")), codec="digits", prompt="<image> {instruction}"), LOW, HIGH)
 
 
-def test_a_prompt_that_is_longer_than_the_model_was_made_for_is_said(copied: Callable[[str], Path]) -> None:
+def test_a_prompt_that_is_longer_than_the_model_was_made_for_is_said(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     file = copied("llava") / "config.json"
     content = json.loads(file.read_text())
     content["text_config"]["max_position_embeddings"] = 16
     file.write_text(json.dumps(content))
+    monkeypatch.setattr(check, "lost_bins", lambda codec: pytest.fail("nothing else is tried, as it would take hours"))
     (fault,) = check.cheap_faults(given(file.parent), (2, 64, 64, 3))
     assert fault.startswith("A prompt with its reply has 78 tokens, and this model was made for 16; show fewer")
 
@@ -335,4 +337,30 @@ def test_a_template_that_writes_the_date_is_the_same_on_every_day(copied: Callab
     assert given(file.parent).prompts.chat("touch it", 1).startswith("Today is 01 Jan 2025 12:00:00. ")
     file.write_text("{% set form = '%S' %}{{ strftime_now(form) }}" + own)
     with pytest.raises(ValueError, match=r"its chat template writes the time in a form that is not known here; write a date into"):
+        given(file.parent)
+
+
+def test_a_zero_by_which_pixels_would_be_divided_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "processor_config.json"
+    content = json.loads(file.read_text())
+    content["image_processor"]["image_std"] = [0, 0, 0]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"divides by image_std, which is \[0, 0, 0\]; give numbers above 0"):
+        given(file.parent)
+
+
+def test_an_end_that_is_no_token_of_the_model_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token": "<|nope|>"}))
+    with pytest.raises(ValueError, match=r"its eos_token '<\|nope\|>' is no token that the model knows; correct it in its tokenizer_config"):
+        given(file.parent)
+
+
+def test_a_tokenizer_of_a_larger_model_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["7"] = 5000
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"its tokenizer writes token 5000, and its embeddings have \d+ rows; name a folder where both are of one"):
         given(file.parent)

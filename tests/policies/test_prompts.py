@@ -84,6 +84,7 @@ def test_a_chat_begins_once_where_no_word_says_how(ends: bool, request: Any) -> 
         ({"prompt": "do {instruction"}, r"nothing replaces \{instruction; "),
         ({"prompt": "{instruction!r}"}, r"nothing replaces \{instruction!r\}"),
         ({"prompt": "{task}"}, r"nothing replaces \{task\}"),
+        ({"model": "https://huggingface.co/A/B"}, "an address is given, and a hub id is needed, as in A/B"),
         ({"chunk_size": 1_000_000}, "less than or equal to 1000"),
         ({"thought": "the {instruction} is at #"}, r"nothing replaces \{instruction\}; there are no placeholders here"),
     ],
