@@ -71,7 +71,8 @@ def _too_long(policy: Any, frames: tuple[int, ...]) -> list[str]:
     if not most or length <= most:
         return []
     return [
-        f"A prompt with its reply has {length} tokens, and this model was made for {most}; show fewer or smaller frames, lower policy.chunk_size, or shorten policy.prompt."
+        f"A prompt with its reply has {length} tokens, and this model was made for {most}; show fewer or smaller frames, "
+        "lower policy.chunk_size, or shorten policy.prompt."
     ]
 
 
