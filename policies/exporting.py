@@ -102,7 +102,7 @@ def _inputs(policy: Any, chat: str, frames: tuple[int, ...]) -> dict[str, Any]:
     with noted(processor.tokenizer) as texts, noted(processor.image_processor) as seen:
         inputs = about.whole(chat, np.zeros(frames, np.uint8))
     written = next(given for args, told in texts if isinstance(given := told.get("text", args[0] if args else None), list))[0]
-    shown = seen[0][1].get("images", seen[0][0][0] if seen[0][0] else None)
+    shown: Any = seen[0][1].get("images", seen[0][0][0] if seen[0][0] else None)
     tokens, per_token = inputs["input_ids"][0].tolist(), {}
     for name in [name for name in inputs if name in TOKEN_INPUTS and name != "input_ids" and inputs[name].shape == inputs["input_ids"].shape]:
         kinds = inputs[name][0].tolist()
