@@ -128,6 +128,8 @@ def check_model(config: PolicyConfig, frames: tuple[int, ...], micro_batch_token
     Raises:
         ValueError: the model cannot be loaded.
     """
+    if ":" in config.model:
+        raise ValueError(f"{config.model} is a policy class of your own, and no model; check a config that names it: etude check --config FILE")
     console = Console(highlight=False, emoji=False)
     with console.status(f"{config.model}: loading"):
         from policies.check import examine  # imports torch

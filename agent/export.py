@@ -50,8 +50,8 @@ def _write(source: Source, actions: Actions, out: Path, merged: bool) -> None:
 
     env = config.envs[0]
     hub = config.policy.model if _on_hub(source) else ""  # '': the folder itself holds all weights
-    codec = {**description(policy, env.frame_names), "image_size": env.size, "action_repeat": env.action_repeat}
-    codec["pictures"] = [{**source.spec(name).description(), "flip": env.flip_of(name)} for _ in range(env.history) for name in env.sources]
+    pictures = [{**source.spec(name).description(), "flip": env.flip_of(name)} for _ in range(env.history) for name in env.sources]
+    codec = {**description(policy, env.frame_names, env.size, pictures), "action_repeat": env.action_repeat}
     write_folder(out, lambda partial: write_plain(policy, partial, merged, hub))
     write_text(
         out / "action_codec.json", "{\n" + ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in codec.items()) + "\n}\n"

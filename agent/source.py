@@ -65,7 +65,7 @@ class Source:
             load_exported(model, self.exported, self.name, self.base)
             return model
         if self.run and not base.grounded(self.run):  # a grounded base model is a file of the run, whose digest `grounded` has checked
-            base.compare(self.run, self.config.policy.model, model.base_name)
+            base.compare(self.run, self.config.policy.model, model.base_name, getattr(model, "base_parts", {}))
         if self.weights:
             try:
                 model.load(self.weights)

@@ -35,11 +35,13 @@ def cheap_faults(policy: Any, frames: tuple[int, ...]) -> list[str]:
         policy: a `Vlm`, or a class of the user's.
         frames: shape of what it sees, (F, h, w, 3).
     """
-    lost, unseen = lost_bins(policy.codec), 0.0
-    faults = [f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins."] if lost else []
+    faults, unseen = [], 0.0
     try:
+        if hasattr(policy, "base") and (too_long := _too_long(policy, frames)):
+            return too_long  # what follows would take hours
+        if lost := lost_bins(policy.codec):
+            faults.append(f"{lost} bins of an action do not come back from the codec; choose another policy.codec or policy.num_bins.")
         if hasattr(policy, "base"):
-            faults += _too_long(policy, frames)
             unseen = whole_gap(policy, frames)
         gap = agreement(policy, frames) if unseen < torch.inf else torch.nan
     except Exception as error:  # of code of a family that nobody tried
@@ -69,7 +71,8 @@ def _too_long(policy: Any, frames: tuple[int, ...]) -> list[str]:
     if not most or length <= most:
         return []
     return [
-        f"A prompt with its reply has {length} tokens, and this model was made for {most}; show fewer or smaller frames, or shorten policy.prompt."
+        f"A prompt with its reply has {length} tokens, and this model was made for {most}; show fewer or smaller frames, "
+        "lower policy.chunk_size, or shorten policy.prompt."
     ]
 
 
@@ -207,7 +210,11 @@ def _sizes(policy: Any, seen: list[np.ndarray], micro_batch_tokens: int) -> dict
     base, codec, (views, height, width, _) = policy.base, policy.codec, seen[0].shape
     text, count = base.config.get_text_config(), base.num_parameters()  # it counts weights of four bits rightly
     prompt = policy.prompts.tokenised(policy.prompts.chat(policy.config.ask(INSTRUCTION), views), seen[0])["input_ids"].shape[1]
-    each, numbers, targets = policy.features(seen).shape[1] / views, codec.chunk * len(codec.low), families.lora_targets(base)
+    each, numbers, targets = (
+        policy.features(seen).shape[1] / views,
+        codec.chunk * len(codec.low),
+        families.lora_targets(base, policy.config.lora.get("target_modules", "all-linear")),
+    )
     return {
         "family": f"{base.config.model_type}: {type(base).__name__}, {count / 1e6:,.1f} M parameters, {text.num_hidden_layers} text layers",
         "image tokens": f"{each:g} for a frame of {height} x {width} pixels; {prompt} tokens in a prompt of {views} frames",

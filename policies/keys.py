@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 LARGEST_RANK = 4096  # of an adapter: as wide as the layers of large models, so that more would add nothing
+LARGEST_ALPHA = 1_000_000  # more than a hundred times the largest rank; far larger ones overflow
 LORA_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of `policy.lora`: what each may be
     "r": (f"a whole number from 1 to {LARGEST_RANK}", lambda value: type(value) is int and 1 <= value <= LARGEST_RANK),
-    "lora_alpha": ("a number above 0", lambda value: type(value) in (int, float) and value > 0),
+    "lora_alpha": (f"a number above 0, at most {LARGEST_ALPHA:,}", lambda value: type(value) in (int, float) and 0 < value <= LARGEST_ALPHA),
     "use_rslora": ("true or false", lambda value: type(value) is bool),
     "use_dora": ("true or false", lambda value: type(value) is bool),
     "target_modules": ("a list of names, or a regular expression", lambda value: isinstance(value, list) or _is_expression(value)),
@@ -66,7 +67,7 @@ class PolicyConfig(BaseModel):
     sample: Literal["reply", "action"] = "reply"
     """Tokens that are sampled when episodes are collected: the whole reply, or the action alone after the most probable thought. Use `action` where
     the thought describes what the frames show: less probable thoughts would only be wrong."""
-    chunk_size: int = Field(default=1, ge=1)
+    chunk_size: int = Field(default=1, ge=1, le=1000)
     """H, actions per decision; more is faster, and blinder."""
     temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Sampling temperature when episodes are collected; evaluation is greedy."""
@@ -91,6 +92,13 @@ class PolicyConfig(BaseModel):
     """A torch device: cpu, cuda, cuda:1."""
     trust_remote_code: bool = False
     """Run Python that comes with a model from the hub. Off unless you trust its author."""
+
+    @field_validator("model")
+    @classmethod
+    def _model_is_no_address(cls, model: str) -> str:
+        if address := re.fullmatch(r"https?://[^/]+/?([^/]+/[^/?#]+)?.*", model):
+            raise ValueError(f"an address is given, and a hub id is needed, as in {address[1] or 'HuggingFaceTB/SmolVLM-256M-Instruct'}")
+        return model
 
     @field_validator("prompt")
     @classmethod

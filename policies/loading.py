@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import string
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
-from policies import codec, families, processor
+from policies import codec, families, files, processor
 from policies.keys import PolicyConfig
 from policies.precision import attn_implementation
 
+NUMBERS = "".join(f" {i:02d}" for i in range(100))
 NANO = Path(__file__).parent / "nano"
 
 
@@ -26,28 +28,33 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
     Raises:
         ValueError: they cannot be loaded, or etude cannot use them.
     """
-    source = _source(config)
+    place = source(config)
     kwargs: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     kernel = attn_implementation(config.precision, config.device)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a bar in a log file is one long line of codes
     try:
-        _is_a_model(source)
-        described = AutoConfig.from_pretrained(source, **kwargs)
+        _is_a_model(place)
+        if (folder := files.folder_of(place)) is not None:
+            files.check(folder)
+        described = AutoConfig.from_pretrained(place, **kwargs)
         _continues_prompts(described)
         _takes_image_tokens(described)
         _is_not_quantised(described)
         _keep_layers(described, config.layers)
-        parts = processor.load(source, **kwargs)
+        parts = processor.load(place, **kwargs)
         families.keep_grid_empty(described)
         with _without_report(config.layers is not None):
             kwargs |= {"config": described, "attn_implementation": kernel, "dtype": torch.float32}
             # Mismatches are ignored only here: below they get a sentence that says which.
             checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(source, **kwargs, **checked)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(place, **kwargs, **checked)
         model, found = loaded
         _is_complete(found, described, config.layers)
+        _loses_nothing(model, found, config.layers)
         _is_finite(model)
+        _embeds(model, parts.tokenizer)
+        _answers_greedily(model)
         _has_parts(model)
     except Exception as error:  # a damaged folder raises errors of several libraries
         raise ValueError(f"Model {config.model!r} cannot be loaded: {_why(error)}") from error
@@ -57,13 +64,14 @@ def load(config: PolicyConfig) -> tuple[Any, Any]:
 def writable(config: PolicyConfig) -> PolicyConfig:
     """Return the config with the codec that the model's tokenizer can write: `bins` where it has number tokens, else `digits`."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(config), trust_remote_code=config.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(source(config), trust_remote_code=config.trust_remote_code)
     except Exception:  # `load` says what is wrong
         return config
     return config.model_copy(update={"codec": "bins" if codec.has_numbers(tokenizer) else "digits"})
 
 
-def _source(config: PolicyConfig) -> str:
+def source(config: PolicyConfig) -> str:
+    """Return the folder or the hub id that `policy.model` names."""
     return str(NANO) if config.model == "nano" else str(Path(config.model).expanduser()) if config.model.startswith("~") else config.model
 
 
@@ -100,6 +108,8 @@ def _is_a_model(source: str) -> None:
     place = Path(source)
     if place.is_file():
         raise ValueError("it is a file, and a folder as on the hub is needed, with config.json and safetensors; GGUF cannot be trained.")
+    if (place / "config.yaml").exists() and not (place / "config.json").exists():
+        raise ValueError(f"it is a run; name the folder that `etude export {source} OUT` writes.")
     if (place / "adapter_config.json").exists():
         raise ValueError("it holds a LoRA adapter; merge it into its base model (peft: merge_and_unload), and name the folder of the result.")
     if place.is_dir() and not (place / "config.json").exists():
@@ -129,6 +139,38 @@ def _is_complete(found: dict[str, Any], described: Any, layers: int | None) -> N
         raise ValueError(
             f"its files have {max(beyond) + 1} text layers, and its config.json names {count}; correct num_hidden_layers there, or set policy.layers."
         )
+
+
+def _loses_nothing(model: Any, found: dict[str, Any], layers: int | None) -> None:
+    """Check that no layer of a model lacks what its files hold for it; arguments as of `_is_complete`.
+
+    Raises:
+        ValueError: one does.
+    """
+    if surplus := files.lost(model, [str(key) for key in found["unexpected_keys"]], layers):
+        raise ValueError(
+            f"its files hold {len(surplus)} weights that the model of its config.json would drop, such as {surplus[0]}; "
+            "correct config.json, merge adapters, or name the model in full precision."
+        )
+
+
+def _embeds(model: Any, tokenizer: Any) -> None:
+    """Check that a model has embeddings for what its tokenizer writes. Tokens that no text needs may lie beyond, as a padding token often does.
+
+    Raises:
+        ValueError: it has not.
+    """
+    rows, most = len(model.get_input_embeddings().weight), max(tokenizer.encode(string.printable + NUMBERS))
+    if tokenizer.eos_token_id >= rows:
+        raise ValueError(f"its eos_token {tokenizer.eos_token!r} is no token that the model knows; correct it in its tokenizer_config.json.")
+    if most >= rows:
+        raise ValueError(f"its tokenizer writes token {most}, and its embeddings have {rows} rows; name a folder where both are of one model.")
+
+
+def _answers_greedily(model: Any) -> None:
+    """Drop what a model's generation_config.json says about sampling, beams and penalties; the tokens that end a reply stay."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")})
 
 
 def _is_finite(model: Any) -> None:
@@ -173,10 +215,12 @@ def _is_not_quantised(described: Any) -> None:
     Raises:
         ValueError: they are quantised.
     """
-    if (stored := getattr(described, "quantization_config", None)) is not None:
-        method = stored.get("quant_method", "") if isinstance(stored, dict) else getattr(stored, "quant_method", "")
-        kind = str(getattr(method, "value", method)) or "some method"
-        raise ValueError(f"its weights are quantised ({kind}); name the model in full precision, and set policy.precision 4bit for little memory.")
+    for part in (described, described.get_text_config()):
+        if (stored := getattr(part, "quantization_config", None)) is not None:
+            method = stored.get("quant_method", "") if isinstance(stored, dict) else getattr(stored, "quant_method", "")
+            kind = str(getattr(method, "value", method)) or "some method"
+            full = "name the model in full precision, and set policy.precision 4bit for little memory"
+            raise ValueError(f"its weights are quantised ({kind}); {full}.")
 
 
 def _has_parts(model: Any) -> None:

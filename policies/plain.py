@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -32,12 +32,15 @@ class Policy:
 
     def __init__(self, folder: Path = FOLDER, device: str = "cpu") -> None:
         self.codec = json.loads((folder / "action_codec.json").read_text())
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # torchvision would resize otherwise than training
+        # Not the whole processor: those of many families also want to read videos, by torchvision.
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # torchvision would resize otherwise than training
         adapter = folder / "adapter_config.json"
         base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.exists() else str(folder)
         source = folder / base if (folder / base).is_dir() else base  # an adapter's base model lies beside it, or is on the hub
         model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+        if hasattr(model.config, "image_grid_pinpoints"):  # LLaVA-NeXT: a picture is one piece, as in training
+            model.config.image_grid_pinpoints = [[0, 0]]
         if adapter.exists():
             from peft import PeftModel
 
@@ -57,13 +60,7 @@ class Policy:
             instruction: what to do.
             state: proprioception as text, where the prompt has any ("state" in action_codec.json).
         """
-        codec, device = self.codec, self.model.device
-        words = instruction.lower() if codec["lower_case"] else instruction
-        text = codec["chat"].replace("{state}", state).replace("{instruction}", words)
-        if len(images) != len(codec["pictures"]):
-            raise ValueError(f"there are {len(images)} pictures, and the policy sees {len(codec['pictures'])}: {', '.join(codec['images'])}")
-        pictures = [Image.fromarray(frame(image, codec["image_size"], **spec)) for image, spec in zip(images, codec["pictures"], strict=True)]
-        inputs = self.processor(text=[text], images=pictures, return_tensors="pt", add_special_tokens=codec["add_special_tokens"]).to(device)
+        codec, inputs = self.codec, {name: value.to(self.model.device) for name, value in self.prompt(images, instruction, state).items()}
         reply, logits = [], []
         for place, fixed in enumerate(codec["before"]):  # the fixed words of a chain of thought, between its numbers
             self._extend(inputs, fixed)
@@ -72,6 +69,23 @@ class Policy:
             reply.append(allowed[int(logits[-1][allowed].argmax())])
             self._extend(inputs, reply[-1:])
         return reply, logits
+
+    def prompt(self, images: list[np.ndarray], instruction: str, state: str = "") -> dict[str, torch.Tensor]:
+        """Return the model's inputs before the reply; arguments as of `reply`."""
+        codec = self.codec
+        words = instruction.lower() if codec["lower_case"] else instruction
+        text = codec["chat"].replace("{state}", state).replace("{instruction}", words)
+        if len(images) != len(codec["pictures"]):
+            raise ValueError(f"there are {len(images)} pictures, and the policy sees {len(codec['pictures'])}: {', '.join(codec['images'])}")
+        pictures = [Image.fromarray(frame(image, codec["image_size"], **spec)) for image, spec in zip(images, codec["pictures"], strict=True)]
+        settings = {**codec["image_settings"], "return_tensors": "pt"}
+        seen = self.image_processor(images=[pictures] if codec["images_nested"] else pictures, **settings)
+        tokens = self.tokenizer([text], add_special_tokens=codec["add_special_tokens"], return_tensors="pt")["input_ids"]
+        inputs = {"input_ids": tokens, **{name: seen[name] for name in codec["image_inputs"]}}
+        for name, values in codec["per_token"].items():
+            kinds = [values["at"].get(str(token), values["prompt"]) for token in tokens[0].tolist()]
+            inputs[name] = torch.tensor([kinds], dtype=tokens.dtype)
+        return inputs
 
     def actions(self, reply: list[int]) -> np.ndarray:
         """Return the float32[H, A] actions of a reply."""
@@ -90,10 +104,9 @@ class Policy:
 
     def _extend(self, inputs: Any, tokens: list[int]) -> None:
         """Append tokens to the inputs; families differ in which other inputs have one entry a token."""
-        for name, fill in ({"input_ids": None} | self.codec["per_token"]).items():
-            if name in inputs and tokens:
-                more = torch.tensor([tokens if fill is None else [fill] * len(tokens)], dtype=inputs[name].dtype, device=inputs[name].device)
-                inputs[name] = torch.cat([inputs[name], more], dim=1)
+        for name, values in ({"input_ids": {}} | self.codec["per_token"]).items():
+            more = torch.tensor([[values.get("reply", token) for token in tokens]], dtype=inputs[name].dtype, device=inputs[name].device)
+            inputs[name] = torch.cat([inputs[name], more], dim=1)
 
 
 def frame(image: np.ndarray, size: int, values: list[float] | None, square: bool, flip: str) -> np.ndarray:

@@ -5,12 +5,16 @@ tokenizer, image processor, chat template, and the code that counts image tokens
 and a policy would see other numbers than on the machine where it was trained.
 """
 
+import re
+from datetime import datetime
 from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, Idefics3Processor, ProcessorMixin, SmolVLMProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from policies import families
+
+TODAY = datetime(2025, 1, 1, 12)  # what chat templates write as the date
 
 
 def load(source: str, **kwargs: Any) -> Any:
@@ -34,16 +38,34 @@ def load(source: str, **kwargs: Any) -> Any:
         raise ValueError("it takes no images.")
     if processor.tokenizer.eos_token_id is None:
         raise ValueError("its tokenizer has no token that ends a text; set eos_token in its tokenizer_config.json.")
+    spread = getattr(processor.image_processor, "image_std", None)
+    if isinstance(spread, list | tuple) and 0 in spread:
+        raise ValueError(f"its image processor divides by image_std, which is {list(spread)}; give numbers above 0.")
     _resize_with_pillow(processor, source, **kwargs)
     own = families.family_of(AutoConfig.from_pretrained(source, **kwargs)).template
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template or own  # older models keep it with the tokenizer
     if not processor.chat_template:
         raise ValueError("it has no chat template: use an instruction-tuned model, or put a chat_template.jinja into its folder.")
+    processor.chat_template = _on_one_day(processor.chat_template)
     for limit in ("max_length", "truncation", "truncation_strategy"):  # those of its training, which tokenizer.json may hold, would cut prompts
         processor.tokenizer.init_kwargs.pop(limit, None)
     families.keep_frames_whole(processor)
     families.keep_whole_prompts(processor)
     return processor
+
+
+def _on_one_day(template: Any) -> Any:
+    """Return a chat template, or a dictionary of several, that writes the same date on every day: prompts must not depend on the clock.
+
+    Raises:
+        ValueError: it writes the time in a form that is no plain text.
+    """
+    if isinstance(template, dict):
+        return {name: _on_one_day(each) for name, each in template.items()}
+    fixed = re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""", lambda call: repr(TODAY.strftime(call[2])), template)
+    if "strftime_now(" in fixed:
+        raise ValueError("its chat template writes the time in a form that is not known here; write a date into its chat_template.jinja.")
+    return fixed
 
 
 def _resize_with_pillow(processor: Any, source: str, **kwargs: Any) -> None:

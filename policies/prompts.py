@@ -1,5 +1,6 @@
 """Writes prompts: from a situation to the tokens of a chat. Prompts are never padded, so a batch holds prompts of one length only."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,32 @@ if TYPE_CHECKING:
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_grid_thw")
 KEPT = 20_000  # prompts in the cache, a few kilobytes each
 PROBE = "touch it"  # an instruction, to try a chat template
-THOUGHTS = {"<think>": "</think>", "<thinking>": "</thinking>", "<reasoning>": "</reasoning>", "[THINK]": "[/THINK]", "◁think▷": "◁/think▷"}
+THOUGHTS = {
+    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning", "seed:think")},
+    "[THINK]": "[/THINK]",
+    "◁think▷": "◁/think▷",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
+}
+SEEN = re.compile(r"image|img|video|vision|audio", re.IGNORECASE)  # in the names of tokens that stand for what is no text
+
+
+@contextlib.contextmanager
+def noted(part: Any) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Yield a list that gets the arguments of every call of a part of a processor."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    kind = type(part)
+
+    def noting(own: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return kind.__call__(own, *args, **kwargs)
+
+    part.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
+    try:
+        yield calls
+    finally:
+        part.__class__ = kind
 
 
 class Prompts:
@@ -50,8 +76,7 @@ class Prompts:
         Raises:
             ValueError: the text names an image itself.
         """
-        mark = str(getattr(self._processor, "image_token", None) or "<image>")
-        if mark in text:
+        if mark := self._mark_in(text):
             raise ValueError(f"The words {text!r} hold {mark}, which stands for a frame in this model's prompts; leave it out of the instruction.")
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": self.known(text)}]
         plain = {"enable_thinking": False} if "enable_thinking" in self._processor.chat_template else {}
@@ -63,6 +88,14 @@ class Prompts:
                 chat += f"\n{end}\n\n"
         spaced = self._family.spaced
         return self._begin(re.sub(rf"{re.escape(spaced)}(?=[^\s<])", f"{spaced} ", chat) if spaced else chat)
+
+    def _mark_in(self, text: str) -> str:
+        """Return a token for images or videos that a text holds; empty: it holds none."""
+        tokenizer = self._processor.tokenizer
+        named = [getattr(part, f"{name}_token", None) for part in (self._processor, tokenizer) for name in ("image", "video", "boi", "eoi")]
+        special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special and SEEN.search(str(token))]
+        marks = [str(mark) for mark in named if mark] or ["<image>"]
+        return next((mark for mark in marks + special if mark in text), "")
 
     def tokenised(self, text: str, frames: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return the tokens of a chat, int64[1, P] a key, with placeholders for image tokens; they depend on the shape of the frames only."""
@@ -82,19 +115,21 @@ class Prompts:
         The beginning of a sequence must occur once: some templates write it, some tokenizers add it, and some models do both (Gemma 3). No end of a
         sequence may stand before the reply.
         """
-        tokenizer = self._processor.tokenizer
-        return not (self._ends_texts() or (tokenizer.bos_token and tokenizer.bos_token in text))
+        begin, end = self._added()
+        return not (end or (begin and begin in text))
 
-    def _ends_texts(self) -> bool:
-        """Return whether the tokenizer ends each text by a token: eos or another."""
-        encode = self._processor.tokenizer.encode
-        return encode("a")[-1] != encode("a", add_special_tokens=False)[-1]
+    def _added(self) -> tuple[str, str]:
+        """Return what the tokenizer adds before and behind a text: it may add tokens that its `bos_token` and `eos_token` do not name."""
+        tokenizer = self._processor.tokenizer
+        full, plain = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
+        at = next((i for i in range(len(full)) if plain and full[i : i + len(plain)] == plain), 0)
+        begin, end = (tokenizer.convert_ids_to_tokens(part) for part in (full[:at], full[at + len(plain) :]))
+        return "".join(begin), "".join(end)
 
     def _begin(self, chat: str) -> str:
         """Return a chat with the beginning of a sequence, where the tokenizer may not add it, as it would add an end too."""
-        begin = self._processor.tokenizer.bos_token
-        adds = begin and self._processor.tokenizer.encode("a")[0] == self._processor.tokenizer.bos_token_id
-        return begin + chat if adds and self._ends_texts() and begin not in chat else chat
+        begin, end = self._added()
+        return begin + chat if end and begin not in chat else chat
 
     def image_settings(self) -> dict[str, Any]:
         """Return what the processor tells its image processor at each call beside the images: Pixtral that patches are merged, so wider ones.
@@ -102,31 +137,21 @@ class Prompts:
         Raises:
             ValueError: a prompt about frames cannot be written, leaves out the words, or names an image itself.
         """
-        mark = getattr(self._processor, "image_token", None)
         for key in ("prompt", "thought"):
-            if mark and str(mark) in getattr(self._config, key):
+            if mark := self._mark_in(getattr(self._config, key)):
                 raise ValueError(f"policy.{key} holds {mark}, which stands for a frame in this model's prompts; leave it out.")
-        told: dict[str, Any] = {}
-        images, kind = self._processor.image_processor, type(self._processor.image_processor)
-
-        def noting(own: Any, *args: Any, **kwargs: Any) -> Any:
-            told.update(kwargs)
-            return kind.__call__(own, *args, **kwargs)
-
-        images.__class__ = type(kind.__name__, (kind,), {"__call__": noting})
         try:
-            chat = self.chat(PROBE, 2)
-            self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
+            with noted(self._processor.image_processor) as calls:
+                chat = self.chat(PROBE, 2)
+                self.whole(chat, np.zeros((2, 64, 64, 3), np.uint8))
         except Exception as error:  # of any processor
             first = str(error).strip().split("\n")[0].rstrip(".")
             raise ValueError(
                 f"{self._config.model!r} cannot write and read a chat about two frames ({first}); see its chat template and processor_config.json."
             ) from error
-        finally:
-            images.__class__ = kind
         if PROBE not in chat:
             raise ValueError(f"The chat template of {self._config.model!r} leaves out the words of a prompt; put another chat_template.jinja there.")
-        return {name: value for name, value in told.items() if name != "images" and not name.startswith("return_")}
+        return {name: value for _, told in calls for name, value in told.items() if name != "images" and not name.startswith("return_")}
 
     def _tokenise(self, text: str, shape: tuple[int, ...]) -> dict[str, "torch.Tensor"]:
         inputs = self.whole(text, np.zeros(shape, np.uint8))

@@ -37,6 +37,8 @@ class Trained:
     """Divides the logits, when acting and when training."""
     base_name: str
     """`fingerprint` of the untrained model; a run cannot be resumed with another one."""
+    base_parts: dict[str, str]
+    """Further hashes of the untrained model, by the names of its parts, which a run compares; a class of your own may leave them out."""
     name: str
     """`fingerprint(self.weights())`; `load` updates it."""
 

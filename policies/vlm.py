@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from policies import adapters, codec, families, loading
+from policies import adapters, codec, families, files, loading
 from policies.features import AT_A_TIME, FeatureCache
 from policies.keys import PolicyConfig
 from policies.last_layer import last_tokens
@@ -53,6 +53,9 @@ class Vlm(Trained):
         self.reply_length = self.codec.length
         # The first numbers of every weight tell one base model from another; hashing all of them would take long for large models.
         self.base_name = fingerprint({name: value.flatten()[:1000] for name, value in model.state_dict().items()})
+        # Those first numbers stand in older runs. The second fingerprint has numbers from all over each weight; an odd step meets every column.
+        spread = {name: value.flatten()[:: value.numel() // 1000 | 1] for name, value in model.state_dict().items()}
+        self.base_parts = {"weights": fingerprint(spread), **files.digests(loading.source(config))}
         self.model: Any = self._halve_frozen(self._choose_trainable(model)).to(config.device).eval()
         self._image_encoder, self._pixel_keys = families.image_encoder(self.base)
         self.levels, self._levels_are_lists = 1, True  # the form in which the forward pass takes image tokens; `encode` sets it

@@ -126,7 +126,7 @@ class Session:
         situation = Situation("", frames, np.zeros(first.state_size, np.float32) if first.state_size else None)
         policy = load_model(self.config.policy.model_copy(update=changes), self.environments.actions, situation)
         if "model" not in changes:  # the model after grounding is the run's own product, and its stage file holds its digests
-            self.run.began_from(policy.base_name)
+            self.run.began_from(policy.base_name, getattr(policy, "base_parts", {}))
         return policy
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> "Vlm":

@@ -16,7 +16,7 @@ def began_from(run: Path) -> str | None:
     return load(file)["weights"] if file.exists() else None
 
 
-def compare(run: Path, model: str, base: str) -> None:
+def compare(run: Path, model: str, base: str, parts: dict[str, str]) -> None:
     """Check that the loaded base model is the one that the run began from.
 
     A checkpoint of the run holds trained tensors alone (LoRA adapters, for instance), and is worthless on another base model.
@@ -25,19 +25,25 @@ def compare(run: Path, model: str, base: str) -> None:
         run: folder of the run.
         model: name of the base model in the config.
         base: fingerprint of the loaded one.
+        parts: hashes of further parts of it, such as its chat template; runs of earlier versions recorded none.
 
     Raises:
-        ValueError: the fingerprints differ.
+        ValueError: the fingerprints or the parts differ.
     """
     if (recorded := began_from(run)) not in (None, base):  # the same name may load other weights: a hub id that was updated
         raise ValueError(f"{run} began from {model!r} with weights {recorded}, and {model!r} now has {base}; name a new folder.")
+    then = load(run / "base.json").get("parts", {}) if recorded else {}
+    # The hub's cache may hold more files of the same model later.
+    names = then.keys() | parts.keys() if Path(model).expanduser().is_dir() else then.keys() & parts.keys()
+    if then and parts and (changed := sorted(name for name in names if then.get(name) != parts.get(name))):
+        raise ValueError(f"{run} began from {model!r} with other {' and '.join(changed)}; put back what was there, or name a new folder.")
 
 
-def write_down(run: Path, model: str, base: str) -> None:
+def write_down(run: Path, model: str, base: str, parts: dict[str, str]) -> None:
     """Record the base model in `base.json`, unless the run has that file; arguments as of `compare`."""
     file = run / "base.json"
     if not file.exists():
-        save(file, {"model": model, "weights": base})
+        save(file, {"model": model, "weights": base, **({"parts": parts} if parts else {})})
 
 
 def write_base_model(run: Path, student: "Vlm") -> dict[str, str]:

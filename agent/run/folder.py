@@ -91,7 +91,7 @@ class Run:
         self._place: os.stat_result | None = None  # device and inode of the folder; None before `begin`
         self._mark = time.time()  # end of the last stage in this process, seconds since 1970
         self._recent: dict[Path, list[Episode]] = {}  # episodes that this process has written, by the folder of their stage
-        self._base = ""  # fingerprint of the base model; empty until it is loaded
+        self._base, self._parts = "", dict[str, str]()  # fingerprint and parts of the base model; empty until it is loaded
 
     def begin(self) -> "Run":
         """Write the config into the folder, which is made if missing, and return the run; from now on its stages may write.
@@ -108,23 +108,24 @@ class Run:
         if self._changed:
             write_text(self.folder / "config.yaml", text)
         self._place = self.folder.stat()
-        self.began_from(self._base)  # the model may have been loaded before, when nothing was to be written yet
+        self.began_from(self._base, self._parts)  # the model may have been loaded before, when nothing was to be written yet
         return self
 
-    def began_from(self, weights: str) -> None:
+    def began_from(self, weights: str, parts: dict[str, str]) -> None:
         """Check that the loaded base model is the one that the run began from; record it in a new run.
 
         Args:
             weights: fingerprint of the loaded base model; empty: none is loaded, and nothing happens.
+            parts: hashes of its further parts, as `agent.run.base.compare` takes them.
 
         Raises:
             ValueError: the run began from another one.
         """
-        self._base = weights
+        self._base, self._parts = weights, parts
         if weights:
-            base.compare(self.folder, self.config.policy.model, weights)
+            base.compare(self.folder, self.config.policy.model, weights, parts)
         if weights and self._place:
-            base.write_down(self.folder, self.config.policy.model, weights)
+            base.write_down(self.folder, self.config.policy.model, weights, parts)
 
     def still_there(self) -> None:
         """Check that the folder is still the one of `begin`: files that are written into another one would belong to no run.

@@ -105,7 +105,12 @@ def test_a_model_is_checked_by_its_name(folder_of: Any, capsys: pytest.CaptureFi
         main()
         shown = capsys.readouterr().out
         assert "Ready." in shown and actions in shown and "training (lora)" in shown, shown
-    for arguments, says in (([], "needs a hub id or a folder"), ([str(folder_of("florence2"))], "florence2 has an encoder and a decoder")):
+    refused = {
+        "needs a hub id or a folder": [],
+        "florence2 has an encoder and a decoder": [str(folder_of("florence2"))],
+        "file.py:Class is a policy class of your own, and no model; check a config that names it": ["file.py:Class"],
+    }
+    for says, arguments in refused.items():
         monkeypatch.setattr("sys.argv", ["etude", "check-model", *arguments])
         with pytest.raises(SystemExit):
             main()

@@ -1,5 +1,6 @@
 """An exported policy is the policy of its run: for transformers and peft alone, and for `load_policy` elsewhere."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -23,7 +24,9 @@ from agent.run.files import load, save
 from agent.source import find
 from policies.loading import NANO
 from policies.policy import Situation
+from policies.prompts import Prompts
 from tests.agent.runs import make
+from tests.families import FAMILIES
 
 pytestmark = pytest.mark.slow  # four models are made, exported and loaded again
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +73,7 @@ own, back = find("run").load(), etude.load_policy("out").model
 sys.path.insert(0, "out")
 import act
 from policies.policy import Situation
+from policies.prompts import Prompts
 replies = [each.act([Situation("touch it", frames)], None)[0].tokens.tolist() for each in (own, back)]
 assert own.name == back.name and replies == [act.Policy().reply(list(frames), "touch it")[0]] * 2
 """
@@ -102,6 +106,26 @@ def test_transformers_and_peft_alone_give_the_same_logits(exported: Any, kind: s
     theirs = torch.as_tensor(plain["logits"])[:, policy.codec.vocabulary_U] / policy.temperature
     theirs = theirs.masked_fill(ours == -torch.inf, -torch.inf).log_softmax(-1)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_every_family_acts_by_transformers_alone(family: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    make(tmp_path / "run", policy={"precision": "float32", "codec": "digits", "model": str(folder_of(family))})
+    export(find(str(tmp_path / "run")), tmp_path / "out")
+    found: Any = importlib.util.spec_from_file_location("act", tmp_path / "out" / "act.py")
+    found.loader.exec_module(act := importlib.util.module_from_spec(found))
+    (decision,) = find(str(tmp_path / "run")).load().act([Situation(WORDS, frames)], None)
+    assert act.Policy().reply(list(frames), WORDS)[0] == decision.tokens.tolist()
+
+
+def test_what_act_would_see_otherwise_is_not_exported(tmp_path: Path, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "run", policy={"precision": "float32", "codec": "digits", "model": str(folder_of("llava"))})
+    own = Prompts.whole
+    monkeypatch.setattr(Prompts, "whole", lambda prompts, text, frames: own(prompts, text, 255 - frames))
+    with pytest.raises(ValueError, match=r"cannot be exported: act\.py makes another pixel_values .*; copy the run's folder instead"):
+        export(find(str(tmp_path / "run")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,6 +44,11 @@ def test_a_sound_model_has_no_fault(family: str, train: str, request: Any) -> No
         assert findings.lines["codec"] == "100 of 100 bins come back"
 
 
+def test_the_layers_under_adapters_are_those_that_were_named(request: Any) -> None:
+    policy = make("llava", request, train="lora", lora={"target_modules": ["q_proj", "v_proj"]})
+    assert examine(policy, SHAPE).lines["LoRA targets"] == "q_proj, v_proj: 4 layers"
+
+
 @pytest.mark.parametrize("family", ["deepseek_vl", "llava_next_video"])
 def test_a_neighbour_has_no_fault(family: str, request: Any) -> None:
     policy = make(family, request)

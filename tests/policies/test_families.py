@@ -12,6 +12,7 @@ import torch
 from policies import PolicyConfig, families, load
 from policies.checkpointing import gradient_checkpointing
 from policies.policy import Situation
+from policies.prompts import THOUGHTS
 from policies.scoring import choice_probabilities, localise, score
 from tests.families import FAMILIES
 from tests.policies.test_pixels import CALLED
@@ -161,7 +162,7 @@ def test_no_action_stands_inside_an_open_thought(asks: bool, request: Any) -> No
     assert chat.endswith("<think></think>" if asks else "<think>\n</think>\n\n")
 
 
-@pytest.mark.parametrize(("begin", "end"), [("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷")])
+@pytest.mark.parametrize(("begin", "end"), THOUGHTS.items())
 def test_thoughts_of_any_spelling_are_closed_and_those_of_the_user_left(begin: str, end: str, request: Any) -> None:
     policy = make("llava", request)
     assert policy.prompts.chat(f"{begin} touch it", 1).count(end) == 0

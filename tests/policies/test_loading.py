@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def test_weights_that_are_no_numbers_are_found(copied: Callable[[str], Path]) ->
     [
         ("", "there is no such folder"),
         ("model.gguf", "it has no config.json"),
+        ("config.yaml", r"it is a run; name the folder that `etude export \S* OUT` writes"),
         ("adapter_config.json", r"it holds a LoRA adapter; merge it into its base model \(peft: merge_and_unload\)"),
     ],
 )
@@ -210,11 +212,12 @@ def test_an_image_in_the_users_own_words_is_refused(copied: Callable[[str], Path
         load(PolicyConfig(model=str(copied("llava")), codec="digits", prompt="<image> {instruction}"), LOW, HIGH)
 
 
-def test_a_prompt_that_is_longer_than_the_model_was_made_for_is_said(copied: Callable[[str], Path]) -> None:
+def test_a_prompt_that_is_longer_than_the_model_was_made_for_is_said(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     file = copied("llava") / "config.json"
     content = json.loads(file.read_text())
     content["text_config"]["max_position_embeddings"] = 16
     file.write_text(json.dumps(content))
+    monkeypatch.setattr(check, "lost_bins", lambda codec: pytest.fail("nothing else is tried, as it would take hours"))
     (fault,) = check.cheap_faults(given(file.parent), (2, 64, 64, 3))
     assert fault.startswith("A prompt with its reply has 78 tokens, and this model was made for 16; show fewer")
 
@@ -223,6 +226,24 @@ def test_weights_that_are_quantised_already_are_refused(copied: Callable[[str], 
     file = copied("llava") / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}))
     with pytest.raises(ValueError, match=r"its weights are quantised \(bitsandbytes\); name the model in full precision, and set policy\.precision"):
+        given(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, r"its weights are quantised \(fp8\)"),
+        ({"quantization_config": {}}, r"its config\.json has an empty quantization_config; take that key out"),
+        ({"auto_map": None}, r"its config\.json has an empty auto_map; take that key out"),
+        ({"quantization_config": None}, ""),
+    ],
+)
+def test_what_a_config_says_of_quantisation_is_read_in_all_its_parts(change: dict[str, Any], sentence: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "config.json"
+    content = json.loads(file.read_text())
+    content.update({name: {**content[name], **value} if name == "text_config" else value for name, value in change.items()})
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
         given(file.parent)
 
 
@@ -238,4 +259,108 @@ def test_numbers_that_share_tokens_are_refused(copied: Callable[[str], Path]) ->
     content["normalizer"] = {"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": "0"}
     file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"a tokenizer that tells all of ' 00' \.\. ' 99' apart"):
+        given(file.parent)
+
+
+Q_PROJ = "model.language_model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([f"{Q_PROJ}.bias"], r"its files hold 1 weights that .* would drop, such as \S*q_proj\.bias; correct config.json"),
+        ([f"{Q_PROJ}.weight_scale"], r"would drop, such as \S*q_proj\.weight_scale"),
+        (
+            [f"{Q_PROJ}.lora_A.default.weight", f"{Q_PROJ}.lora_B.default.weight"],
+            r"hold 2 weights .*q_proj\.lora_A\.\S*; .* merge adapters",
+        ),
+        (["model.language_model.layers.0.self_attn.q_norm.weight"], r"would drop, such as \S*q_norm\.weight"),
+        (["model.vision_tower.encoder.layers.2.mlp.fc1.weight"], r"would drop, such as \S*encoder\.layers\.2\.mlp\.fc1\.weight"),
+        (["model.language_model.layers.0.self_attn.rotary_emb.inv_freq", "model.vision_tower.embeddings.position_ids"], ""),
+        (["model.vision_tower.head.attention.weight", "mtp.layers.0.mlp.weight"], ""),
+    ],
+)
+def test_what_the_files_hold_for_a_layer_is_not_dropped(names: list[str], sentence: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {name: torch.ones(4) for name in names}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
+        given(file.parent)
+
+
+@pytest.mark.parametrize(("kind", "named"), [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8")])
+def test_weights_that_need_scales_are_refused_without_a_word_in_the_config(kind: Any, named: str, copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "model.safetensors"
+    weights = load_file(file)
+    name = next(each for each in weights if each.endswith("layers.0.mlp.gate_proj.weight"))
+    save_file(weights | {name: weights[name].to(kind)}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"its weights are quantised \(\S*gate_proj\.weight holds {named}\); name the model in full precision"):
+        given(file.parent)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_is_named(name: str, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:46\nsize 513028808\n")
+    with pytest.raises(ValueError, match=rf"cannot be loaded: {name} is a pointer of Git LFS, .*; fetch it with `git lfs pull`"):
+        given(folder)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_file_that_was_cut_short_is_named(left: int, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    model = given(folder).base
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="100KB")
+    given(folder)
+    shard = sorted(folder.glob("model-*"))[1]
+    shard.write_bytes(shard.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"cannot be loaded: {shard.name} is damaged or cut short \(.*\); fetch it again"):
+        given(folder)
+
+
+def test_an_answer_is_greedy_whatever_the_model_says_of_generation(copied: Callable[[str], Path]) -> None:
+    folder, frames = copied("llava"), np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), dtype=np.uint8)
+    plain = given(folder).answer("is it done ?", frames)
+    beams = {"num_beams": 4, "repetition_penalty": 5.0, "return_dict_in_generate": True, "output_scores": True, "eos_token_id": [2, 7]}
+    (folder / "generation_config.json").write_text(json.dumps({"suppress_tokens": list(range(4, 90)), **beams}))
+    policy = given(folder)
+    assert policy.base.generation_config.eos_token_id == [2, 7]
+    policy.base.generation_config.eos_token_id = 2
+    assert policy.answer("is it done ?", frames) == plain
+
+
+def test_a_template_that_writes_the_date_is_the_same_on_every_day(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "chat_template.jinja"
+    own = file.read_text()
+    file.write_text("{% if strftime_now is defined %}{{ 'Today is ' + strftime_now('%d %b %Y %H:%M:%S') + '. ' }}{% endif %}" + own)
+    assert given(file.parent).prompts.chat("touch it", 1).startswith("Today is 01 Jan 2025 12:00:00. ")
+    file.write_text("{% set form = '%S' %}{{ strftime_now(form) }}" + own)
+    with pytest.raises(ValueError, match=r"its chat template writes the time in a form that is not known here; write a date into"):
+        given(file.parent)
+
+
+def test_a_zero_by_which_pixels_would_be_divided_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "processor_config.json"
+    content = json.loads(file.read_text())
+    content["image_processor"]["image_std"] = [0, 0, 0]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"divides by image_std, which is \[0, 0, 0\]; give numbers above 0"):
+        given(file.parent)
+
+
+def test_an_end_that_is_no_token_of_the_model_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token": "<|nope|>"}))
+    with pytest.raises(ValueError, match=r"its eos_token '<\|nope\|>' is no token that the model knows; correct it in its tokenizer_config"):
+        given(file.parent)
+
+
+def test_a_tokenizer_of_a_larger_model_is_named(copied: Callable[[str], Path]) -> None:
+    file = copied("llava") / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["7"] = 5000
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"its tokenizer writes token 5000, and its embeddings have \d+ rows; name a folder where both are of one"):
         given(file.parent)

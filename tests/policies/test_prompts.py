@@ -48,6 +48,31 @@ def test_an_instruction_that_names_an_image_is_refused(family: str, request: Any
 
 
 @pytest.mark.parametrize(
+    ("family", "mark"), [("qwen3", "<|video_pad|>"), ("gemma", "<image_soft_token>"), ("glm4v", "<|video|>"), ("internvl", "<video>")]
+)
+def test_an_instruction_that_names_any_picture_or_video_is_refused(family: str, mark: str, request: Any, situations: list[Situation]) -> None:
+    with pytest.raises(ValueError, match=rf"hold {re.escape(mark)}, which stands for a frame in this model's prompts"):
+        make(family, request).act([replace(situations[0], instruction=f"touch the {mark} ball")], None)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_chat_begins_once_where_no_word_says_how(ends: bool, request: Any) -> None:
+    policy = make("llava", request)
+    tokenizer, frames = policy.processor.tokenizer, np.zeros((1, 64, 64, 3), np.uint8)
+    if ends:
+        from tokenizers.processors import TemplateProcessing
+
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    tokenizer.bos_token = None
+    own = policy.processor.chat_template
+    for written in (own, "<s>" + own):
+        policy.processor.chat_template = written
+        policy.prompts.chat.cache_clear()
+        tokens = policy.prompts.tokenised(policy.prompts.chat("touch it", 1), frames)["input_ids"][0].tolist()
+        assert tokens[0] == 1 and tokens.count(1) == 1 and 2 not in tokens
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         ({"prompt": "{state} {instruction}"}, "give both, or neither"),
@@ -59,6 +84,8 @@ def test_an_instruction_that_names_an_image_is_refused(family: str, request: Any
         ({"prompt": "do {instruction"}, r"nothing replaces \{instruction; "),
         ({"prompt": "{instruction!r}"}, r"nothing replaces \{instruction!r\}"),
         ({"prompt": "{task}"}, r"nothing replaces \{task\}"),
+        ({"model": "https://huggingface.co/A/B"}, "an address is given, and a hub id is needed, as in A/B"),
+        ({"chunk_size": 1_000_000}, "less than or equal to 1000"),
         ({"thought": "the {instruction} is at #"}, r"nothing replaces \{instruction\}; there are no placeholders here"),
     ],
 )
@@ -78,6 +105,8 @@ def test_braces_that_are_no_placeholder_may_stand_in_a_prompt() -> None:
         ({"r": "8"}, "r is '8'; give a whole number from 1 to 4096"),
         ({"r": 10**9}, "r is 1000000000; give a whole number"),
         ({"r": 0}, "r is 0; give a whole number"),
+        ({"lora_alpha": 10**400}, "give a number above 0, at most 1,000,000"),
+        ({"lora_alpha": 1e308}, r"lora_alpha is 1e\+308; give a number above 0, at most 1,000,000"),
         ({"lora_alpha": 0}, "lora_alpha is 0; give a number above 0"),
         ({"use_dora": "no"}, "use_dora is 'no'; give true or false"),
         ({"target_modules": "["}, r"target_modules is '\['; give a list of names, or a regular expression"),

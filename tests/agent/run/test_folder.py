@@ -260,7 +260,7 @@ def test_seeds_of_practice_and_evaluations_never_meet() -> None:
 def test_a_run_does_not_lie_in_another_one(inside: str, tmp_path: Path) -> None:
     """Else its files would be taken for those of a stage: the report of the outer run fails on them."""
     outer = Run(tmp_path / "run", Config()).begin()
-    outer.began_from("abc")
+    outer.began_from("abc", {})
     with pytest.raises(ValueError, match=rf"^{outer.folder / inside} lies in the run {outer.folder}; name a folder outside it"):
         Run(outer.folder / inside, Config())
     Run(tmp_path / "beside", Config()).begin()
