@@ -157,7 +157,8 @@ def other_rows() -> list[str]:
     for content in runs:
         *evaluated, minutes = _cells(content)
         demonstrations, cycles = str(content["config"]["demonstrate"]["episodes"]), f"{content['cycles']}, {content['promoted']}"
-        cells = [content["task"] + _mark(content), demonstrations, _random(content), *evaluated, cycles, f"{_cores(content)} x {minutes}", _run_of(content)]
+        minutes = f"{_cores(content)} x {minutes}"
+        cells = [content["task"] + _mark(content), demonstrations, _random(content), *evaluated, cycles, minutes, _run_of(content)]
         lines.append(f"| {' | '.join(cells)} |")
     gains = {each["task"]: [_gain(content) for content in runs if content["task"] == each["task"]] for each in runs}  # of all run seeds
     gain = 100 * np.mean([np.mean(each) for each in gains.values()])
