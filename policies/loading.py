@@ -18,7 +18,7 @@ from policies import codec, families, files, processor
 from policies.keys import PolicyConfig
 from policies.precision import attn_implementation
 
-NUMBERS = "".join(f" {i:02d}" for i in range(100))
+WRITTEN = string.printable + "".join(f" {i:02d}" for i in range(100))  # what prompts and the codec `digits` write
 NANO = Path(__file__).parent / "nano"
 
 
@@ -160,7 +160,7 @@ def _embeds(model: Any, tokenizer: Any) -> None:
     Raises:
         ValueError: it has not.
     """
-    rows, most = len(model.get_input_embeddings().weight), max(tokenizer.encode(string.printable + NUMBERS))
+    rows, most = len(model.get_input_embeddings().weight), max(tokenizer.encode(WRITTEN))
     if tokenizer.eos_token_id >= rows:
         raise ValueError(f"its eos_token {tokenizer.eos_token!r} is no token that the model knows; correct it in its tokenizer_config.json.")
     if most >= rows:
